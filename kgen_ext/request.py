@@ -83,7 +83,7 @@ class ExpandRequest:
     rules: str | tuple[str, ...] = ()
     protect: str | tuple[str, ...] = ()
     allow: str | tuple[Category | str, ...] = ()
-    contradictions: bool = False
+    allow_contradictions: bool = False
     tag_file: str = ""
     seed: int = 0
     count: int = 1
