@@ -1,0 +1,41 @@
+"""What every test shares: reproducible property tests, and a switch that makes a missing engine a failure."""
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+from hypothesis import settings
+
+# The same examples on every run and machine; an example may take as long as a slow machine needs.
+settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+settings.load_profile("fixed")
+
+# CI sets this: there, a test that is skipped because an engine's library is missing has not passed.
+REQUIRE_ENGINES = os.environ.get("KGEN_REQUIRE_ENGINES") == "1"
+ENGINE_WORDS = ("torch", "transformers", "llama", "gguf", "engine", "tokenizers", "could not import")
+
+
+def _missing_engine(report: pytest.TestReport | pytest.CollectReport) -> bool:
+    if not (REQUIRE_ENGINES and report.skipped) or hasattr(report, "wasxfail"):
+        return False
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return any(word in reason for word in ENGINE_WORDS)
+
+
+def _fail(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if _missing_engine(report):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although KGEN_REQUIRE_ENGINES=1: {report.longrepr}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Generator[None, object, None]:
+    outcome = yield
+    _fail(outcome.get_result())  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report() -> Generator[None, object, None]:
+    outcome = yield
+    _fail(outcome.get_result())  # type: ignore[attr-defined]

@@ -1,0 +1,36 @@
+"""What importing brings along, each in a fresh process."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = {"torch", "transformers", "llama_cpp", "gradio", "modules", "tokenizers", "safetensors", "matplotlib", "pyarrow"}
+
+
+def loaded_by(statement: str, folder: Path) -> set[str]:
+    """Return the top-level names in sys.modules after `statement`, run by a new interpreter in an empty folder."""
+    code = f"{statement}\nimport json, sys\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("module", ["kgen_ext", "kgen_ext.service", "kgen_ext.cli"])
+def test_importing_loads_no_ml_library_and_no_host(module: str, tmp_path: Path) -> None:
+    assert loaded_by(f"import {module}", tmp_path).isdisjoint(HEAVY)
+
+
+def test_asking_for_help_loads_no_numpy_either(tmp_path: Path) -> None:
+    names = loaded_by("from kgen_ext.cli import main\nmain(['expand', '--help'])", tmp_path)
+    assert names.isdisjoint(HEAVY | {"numpy", "regex"})
+
+
+def test_the_package_opens_an_expander_lazily(tmp_path: Path) -> None:
+    names = loaded_by("import kgen_ext\nassert 'open_expander' in kgen_ext.__all__", tmp_path)
+    assert "numpy" not in names
