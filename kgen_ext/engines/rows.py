@@ -1,0 +1,64 @@
+"""The lengths of a cache's rows, and the checks every engine makes before it changes anything.
+
+Refuses to know what a row's tokens are stored as: each engine keeps its own keys and values.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kgen_ext.errors import EngineError
+
+
+class RowLengths:
+    """How many tokens each row holds.
+
+    Raises ValueError for a call that cannot be carried out, always before anything has changed.
+    """
+
+    def __init__(self, *, rows: int, n_ctx: int, limit: int) -> None:
+        if rows < 1:
+            raise ValueError(f"a cache needs at least 1 row, not {rows}")
+        if not 1 <= n_ctx <= limit:
+            raise ValueError(f"n_ctx is {n_ctx}, this engine allows 1 to {limit}")
+        self.n_ctx = n_ctx
+        self.held = [0] * rows
+        self.closed = False
+
+    def check_row(self, row: int) -> None:
+        """Refuse a row that does not exist, and any use after `close`."""
+        if self.closed:
+            raise EngineError("the cache is closed", hint="open a new one")
+        if not 0 <= row < len(self.held):
+            raise ValueError(f"row {row} does not exist, the cache has {len(self.held)} rows")
+
+    def check_chunks(self, chunks: Sequence[tuple[int, Sequence[int]]], *, n_vocab: int) -> None:
+        """Refuse chunks that name a row twice, are empty, overrun n_ctx or hold a foreign token id."""
+        seen = set()
+        for row, tokens in chunks:
+            self.check_row(row)
+            if row in seen:
+                raise ValueError(f"row {row} is named twice in one call")
+            seen.add(row)
+            if not tokens:
+                raise ValueError(f"row {row} is given no token")
+            if self.held[row] + len(tokens) > self.n_ctx:
+                raise ValueError(
+                    f"row {row} holds {self.held[row]} tokens, {len(tokens)} more exceed n_ctx = {self.n_ctx}"
+                )
+            if not 0 <= min(tokens) <= max(tokens) < n_vocab:
+                raise ValueError(f"row {row} is given a token id outside 0 to {n_vocab - 1}")
+
+    def truncate(self, row: int, length: int) -> None:
+        """Cut the row back to `length`, which it must have reached."""
+        self.check_row(row)
+        if not 0 <= length <= self.held[row]:
+            raise ValueError(f"row {row} holds {self.held[row]} tokens, it cannot be cut to {length}")
+        self.held[row] = length
+
+    def fork(self, source: int, target: int, length: int) -> None:
+        """Set the target's length to `length`, which the source must have reached."""
+        self.check_row(source)
+        self.check_row(target)
+        if not 0 <= length <= self.held[source]:
+            raise ValueError(f"row {source} holds {self.held[source]} tokens, {length} cannot be taken from it")
+        self.held[target] = length
