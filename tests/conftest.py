@@ -2,9 +2,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
+from types import ModuleType
+from typing import Any
 
 import pytest
+from cli_fakes import FakeExpander
 from hypothesis import settings
 
 # The same examples on every run and machine; an example may take as long as a slow machine needs.
@@ -39,3 +43,18 @@ def pytest_runtest_makereport() -> Generator[None, object, None]:
 def pytest_make_collect_report() -> Generator[None, object, None]:
     outcome = yield
     _fail(outcome.get_result())  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> FakeExpander:
+    """Put the fake in the service's place and return it."""
+    fake = FakeExpander(failure=None)
+
+    def open_expander(**options: Any) -> FakeExpander:
+        fake.opened_with = options
+        return fake
+
+    module = ModuleType("kgen_ext.service")
+    module.open_expander = open_expander  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "kgen_ext.service", module)
+    return fake

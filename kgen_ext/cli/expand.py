@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from kgen_ext.cli.inputs import read_lines, require_text
-from kgen_ext.cli.options import add_options, read_expander_options, read_request_options
+from kgen_ext.cli.options import FLAGS, add_options, read_expander_options, read_request_options
 from kgen_ext.errors import UserError
 from kgen_ext.events import Event, Expansion, Finished
 from kgen_ext.request import MAX_SEED, ExpandRequest
@@ -64,10 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
 def build_requests(arguments: argparse.Namespace) -> list[ExpandRequest]:
     """Return the requests in order; seeds rise by one a row, so that equal lines differ and each can be repeated."""
     options = read_request_options(arguments)
-    for name, value in [("PROMPT", arguments.prompt or ""), *options.items()]:
+    require_text("PROMPT", arguments.prompt or "")
+    for field, value in options.items():
         for text in value if isinstance(value, tuple) else (value,):
-            if isinstance(text, str):
-                require_text(name, text)
+            if isinstance(text, str) and field != "tag_file":  # a path may be odd
+                require_text(FLAGS[field], text)
     seed = options.pop("seed", None)
     first = ExpandRequest(arguments.prompt or "", **options, seed=_draw_seed() if seed is None else seed)
     if arguments.file is None:

@@ -80,7 +80,7 @@ class Progress:
         for field, text in self._fields.items():
             start = text.rfind(tag)
             if start >= 0 and start + len(tag) >= len(text.rstrip(" ,.\n")):
-                self._fields[field] = text[:start]
+                self._fields[field] = text[:start].rstrip(" ,")
 
 
 def wrap(text: str, columns: int) -> list[str]:
