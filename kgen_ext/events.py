@@ -75,9 +75,10 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A row took its place in the batch."""
+    """A subject of a row (a row has one for each AND or BREAK segment) took its place in the batch."""
 
     row: int
+    subject: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Delta:
     row: int
     field: str
     text: str
+    subject: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class TagAccepted:
 
     row: int
     tag: str
+    subject: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class TagRejected:
     tag: str
     rule: str
     detail: str
+    subject: int = 0
 
 
 @dataclass(frozen=True, slots=True)

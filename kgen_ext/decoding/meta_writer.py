@@ -1,0 +1,92 @@
+"""Writes the metadata lines a TIPO model may add behind its last field: any of the missing keys, or none.
+
+The model chooses between the end and a next line, then among the keys not yet written; each value is judged as a tag
+of that key's category. Knows the tokens' kinds, not the engine.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kgen_ext.decoding.tag_writer import Judge, TagWriter
+from kgen_ext.decoding.tokens import Allow, Kind, TokenTable
+from kgen_ext.decoding.verdict import Close, Feed, Verdict
+from kgen_ext.protocol import Band
+from kgen_ext.request import Category
+
+# Danbooru posts rarely name more of any one kind.
+_VALUES = Band(1, 3)
+
+
+class MetaWriter:
+    """Metadata lines in the making; `values` are the accepted ones."""
+
+    __slots__ = ("_depth", "_judges", "_key", "_keys", "_list", "_table", "short", "values")
+
+    def __init__(
+        self, table: TokenTable, keys: Mapping[Category, tuple[int, ...]], judges: Mapping[Category, Judge]
+    ) -> None:
+        self._table = table
+        self._keys = dict(keys)  # header tokens behind the newline, colon included
+        self._judges = judges
+        self._depth = -1  # tokens of a key written; -1: no line begun
+        self._key: tuple[int, ...] = ()
+        self._list: tuple[Category, TagWriter] | None = None
+        self.values: dict[Category, tuple[str, ...]] = {}
+        self.short = False
+
+    @property
+    def full(self) -> bool:
+        """Nothing more may be written."""
+        return not self._keys and self._list is None
+
+    def only(self) -> frozenset[int] | None:
+        """Return the ids the next draw is confined to, or None where `allow` says it."""
+        if self._list is not None or self._depth < 0:
+            return None
+        return frozenset(key[self._depth] for key in self._candidates())
+
+    def allow(self) -> Allow:
+        """Return what the next draw may give."""
+        return self._list[1].allow() if self._list is not None else Allow.LINE_OR_END
+
+    def take(self, token: int, length: int) -> Verdict:
+        """Judge a drawn token; `length` is the number of tokens the row holds."""
+        kind = self._table.kinds[token]
+        if self._list is not None:
+            category, values = self._list
+            verdict = values.take(token, length)
+            if not isinstance(verdict, Close):
+                return verdict
+            self.values[category] = tuple(values.tags)
+            self._list = None
+            if kind != Kind.LINE or verdict.cut is not None or not self._keys:
+                return verdict
+            self._depth, self._key = 0, ()
+            return Feed((*verdict.ids, self._table.line))
+        if self._depth < 0:
+            if kind == Kind.END:
+                return Close()
+            self._depth, self._key = 0, ()
+            return Feed((self._table.line,))
+        self._key += (token,)
+        self._depth += 1
+        for category, key in self._keys.items():
+            if key == self._key:
+                del self._keys[category]
+                self._depth = -1
+                judge = self._judges[category]
+                self._list = (category, TagWriter(self._table, _VALUES, judge, given=0, fresh=True, start=length + 1))
+                break
+        return None
+
+    def give_up(self) -> Close:
+        """End before the value in hand; half a key is dropped by ending the row."""
+        if self._list is None:
+            return Close()
+        category, values = self._list
+        self.values[category] = tuple(values.tags)
+        self._list = None
+        return values.give_up()
+
+    def _candidates(self) -> list[tuple[int, ...]]:
+        return [key for key in self._keys.values() if key[: self._depth] == self._key]

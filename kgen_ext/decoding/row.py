@@ -1,0 +1,249 @@
+"""One row of a batch: its tokens, the field being written, and what became of every draw.
+
+It turns verdicts of the fields into token ids to feed and positions to go back to; the cache and the batch belong to
+`batch`, the rules to whoever made the judges.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kgen_ext.decoding.meta_writer import MetaWriter
+from kgen_ext.decoding.noise import draw_key
+from kgen_ext.decoding.sampler import Sampling
+from kgen_ext.decoding.tag_writer import Judge, TagWriter
+from kgen_ext.decoding.text_writer import Censor, TextWriter
+from kgen_ext.decoding.tokens import Kind, TokenTable
+from kgen_ext.decoding.verdict import Back, Close, Feed, Verdict
+from kgen_ext.events import Delta, Event, Finish, TagAccepted, TagRejected
+from kgen_ext.protocol import FieldPlan, MetaField, TagField
+from kgen_ext.request import Category
+
+# Rejections a row may cost in all before every field is closed at the next one.
+_PATIENCE = 512
+
+Writer = TagWriter | TextWriter | MetaWriter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """All a row needs to know before it starts; two jobs are equal only if they are one.
+
+    row, subject: as events name them. request: token ids, BOS included. headers: ids forced before each field. keys: ids of each metadata header.
+    judges: one for the tag lists (None key) and one for each metadata category. censor: for texts, if any.
+    """
+
+    row: int
+    subject: int
+    request: tuple[int, ...]
+    fields: tuple[FieldPlan, ...]
+    headers: tuple[tuple[int, ...], ...]
+    keys: Mapping[Category, tuple[int, ...]]
+    judges: Mapping[Category | None, Judge]
+    censor: Censor | None
+    sampling: Sampling
+    seed: int
+    n_ctx: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a row wrote: tags of its lists, metadata values, texts by field name, and what it cost."""
+
+    tags: tuple[str, ...]
+    meta: Mapping[Category, tuple[str, ...]]
+    texts: Mapping[str, str]
+    finish: Finish
+    short: tuple[str, ...]  # names of fields that ended below their band
+    decoded: int
+    forced: int
+    rewound: int
+
+
+class Row:
+    """A row in the making.
+
+    `ids` are the tokens the row holds; the first `kept` of them stand in the cache, the rest are to be fed.
+    """
+
+    __slots__ = (
+        "_closed", "_decoded", "_events", "_field", "_forced", "_masked", "_rejections", "_rewound", "_table",
+        "_writer", "finish", "ids", "job", "kept",
+    )  # fmt: skip
+
+    def __init__(self, job: Job, table: TokenTable) -> None:
+        self.job = job
+        self.ids = list(job.request)
+        self.kept = 0
+        self.finish: Finish | None = None
+        self._table = table
+        self._masked: dict[int, list[int]] = {}
+        self._events = list[Event]()
+        self._closed = list[tuple[FieldPlan, Writer]]()
+        self._decoded = self._forced = self._rewound = self._rejections = 0
+        self._field = -1
+        self._writer: Writer | None = None
+        if len(self.ids) >= job.n_ctx:
+            self.finish = Finish.LENGTH
+        else:
+            self._open_next()
+
+    def bias_index(self) -> int:
+        """Return the row of the token table's bias for the next draw."""
+        assert self._writer is not None
+        return int(self._writer.allow())
+
+    def only(self) -> frozenset[int] | None:
+        """Return the ids the next draw is confined to, if it is."""
+        return self._writer.only() if isinstance(self._writer, MetaWriter) else None
+
+    def masked(self) -> list[int]:
+        """Return the ids already tried at this position."""
+        return self._masked.get(len(self.ids), [])
+
+    def key(self) -> int:
+        """Return the key of the next draw."""
+        return draw_key(self.job.seed, len(self.ids) - len(self.job.request))
+
+    def take(self, token: int) -> bool:
+        """Act on a drawn token (-1: nothing is allowed); return True when the same logits must be drawn from again.
+
+        All of `ids` is in the cache when this is called.
+        """
+        writer, length = self._writer, len(self.ids)
+        assert writer is not None
+        before = len(writer.tags) if isinstance(writer, TagWriter) else 0
+        verdict: Verdict = writer.give_up() if token < 0 else writer.take(token, length)
+        if isinstance(verdict, Back) and self._rejections >= _PATIENCE:
+            verdict = writer.give_up()
+        if isinstance(writer, TagWriter) and len(writer.tags) > before:
+            self._events.append(TagAccepted(self.job.row, writer.tags[-1], self.job.subject))
+        if verdict is None:
+            self._decoded += 1
+            self.ids.append(token)
+            self._tell(token)
+        elif isinstance(verdict, Feed):
+            self._decoded += 1
+            self._forced += len(verdict.ids) - 1
+            self.ids.extend(verdict.ids)
+            for one in verdict.ids:
+                self._tell(one)
+        elif isinstance(verdict, Back):
+            if verdict.index == length:
+                self._masked.setdefault(length, []).append(token)
+                return True
+            self._go_back(verdict)
+        else:
+            self._close(verdict)
+        if self.finish is None and len(self.ids) >= self.job.n_ctx:
+            self._stop(Finish.LENGTH)
+        return False
+
+    def cancel(self) -> None:
+        """End the row now, keeping what is whole."""
+        if self.finish is None:
+            self._stop(Finish.CANCELLED)
+
+    def events(self) -> list[Event]:
+        """Return the events since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def written(self) -> Written:
+        """Return what was written; call it when `finish` is set."""
+        tags, meta, texts, short = list[str](), dict[Category, tuple[str, ...]](), dict[str, str](), list[str]()
+        for plan, writer in self._closed:
+            if isinstance(writer, TagWriter):
+                tags += writer.tags
+            elif isinstance(writer, MetaWriter):
+                meta.update(writer.values)
+            elif not isinstance(plan, MetaField):
+                texts[plan.name] = writer.text
+            if writer.short and not isinstance(plan, MetaField):
+                short.append(plan.name)
+        return Written(
+            tuple(tags), meta, texts, self.finish or Finish.CANCELLED, tuple(short),
+            self._decoded, self._forced, self._rewound,
+        )  # fmt: skip
+
+    def _tell(self, token: int) -> None:
+        plan = self.job.fields[self._field]
+        if self._table.kinds[token] != Kind.FORBIDDEN:
+            text = self._table.pieces[token].decode("utf-8", "replace")
+            name = "meta" if isinstance(plan, MetaField) else plan.name
+            self._events.append(Delta(self.job.row, name, text, self.job.subject))
+
+    def _go_back(self, verdict: Back) -> None:
+        """Forget tokens and feed the one before them again, for the logits behind it."""
+        self._rejections += 1
+        self._events.append(
+            TagRejected(self.job.row, verdict.what, verdict.rule, verdict.detail, self.job.subject)
+        )
+        self._masked = {at: ids for at, ids in self._masked.items() if at <= verdict.index}
+        self._masked.setdefault(verdict.index, []).append(self.ids[verdict.index])
+        self._cut(verdict.index)
+        self.kept = len(self.ids) - 1
+        self._decoded += 1
+        self._rewound += 1
+
+    def _cut(self, length: int) -> None:
+        self._rewound += len(self.ids) - length
+        del self.ids[length:]
+        self.kept = min(self.kept, length)
+
+    def _close(self, verdict: Close) -> None:
+        if verdict.cut is not None:
+            self._cut(verdict.cut)
+        self.ids.extend(verdict.ids)
+        self._forced += len(verdict.ids)
+        self._end_field()
+        self._open_next()
+
+    def _end_field(self) -> None:
+        if self._writer is not None:
+            self._closed.append((self.job.fields[self._field], self._writer))
+            self._writer = None
+
+    def _open_next(self) -> None:
+        """Open the next field that takes anything; finish when there is none."""
+        while self.finish is None:
+            self._field += 1
+            if self._field >= len(self.job.fields):
+                self.finish = Finish.COMPLETE
+                return
+            header = self.job.headers[self._field]
+            if len(self.ids) + len(header) + 1 >= self.job.n_ctx:
+                self.finish = Finish.LENGTH
+                return
+            self.ids.extend(header)
+            self._forced += len(header)
+            self._writer = self._make(self.job.fields[self._field])
+            if not self._writer.full:
+                break
+            self._end_field()
+        if isinstance(self._writer, TagWriter):
+            forced = self._writer.forced(len(self.ids))
+            self.ids.extend(forced)
+            self._forced += len(forced)
+
+    def _make(self, plan: FieldPlan) -> Writer:
+        start = len(self.ids)
+        if isinstance(plan, TagField):
+            judge = self.job.judges[None]
+            return TagWriter(
+                self._table, plan.band, judge, given=plan.given, fresh=plan.fresh, start=start
+            )
+        if isinstance(plan, MetaField):
+            wanted = {category: self.job.keys[category] for _, category in plan.keys}
+            return MetaWriter(self._table, wanted, {category: self.job.judges[category] for category in wanted})
+        following = (header[1:2] for header in self.job.headers[self._field + 1 :])
+        ahead = frozenset(one for header in following for one in header)
+        return TextWriter(self._table, plan.band, self.job.censor, start=start, headers=ahead)
+
+    def _stop(self, why: Finish) -> None:
+        if self._writer is not None:
+            verdict = self._writer.give_up()
+            if verdict.cut is not None:
+                self._cut(verdict.cut)
+            self._end_field()
+        self.finish = why

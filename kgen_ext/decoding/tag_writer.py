@@ -1,0 +1,128 @@
+"""Writes one list of tags: counts them, has each judged when it is whole, and ends the list inside its band.
+
+A tag is whole when the model draws a separator or the end; which of those follows is decided here, by the count, so
+that the chance of a tag being over stays the model's own. Knows the tokens' kinds, not the engine.
+"""
+from __future__ import annotations
+
+from typing import Protocol
+
+from kgen_ext.decoding.tokens import Allow, Kind, TokenTable, utf8_rest
+from kgen_ext.decoding.verdict import Back, Close, Feed, Rejection, Verdict
+from kgen_ext.protocol import Band
+
+# No tag of the lists has more tokens under any of the models' vocabularies; longer ones are cut there.
+MAX_TAG_TOKENS = 24
+# Draws at one place: inside the band the list may simply end, below it there is reason to insist.
+TRIES_INSIDE, TRIES_BELOW = 12, 96
+
+
+class Judge(Protocol):
+    """Decides whether a whole tag may stand, and remembers those that do."""
+
+    def judge(self, tag: str) -> str | Rejection:
+        """Return the tag's accepted spelling, or why it may not stand."""
+        ...
+
+    def accept(self, tag: str) -> None:
+        """Remember an accepted tag."""
+        ...
+
+
+class TagWriter:
+    """One tag list in the making; `tags` are the accepted ones, the given ones not included."""
+
+    __slots__ = (
+        "_band", "_buffer", "_comma", "_count", "_judge", "_pending", "_start", "_table", "_tries",
+        "between", "short", "tags",
+    )  # fmt: skip
+
+    def __init__(self, table: TokenTable, band: Band, judge: Judge, *, given: int, fresh: bool, start: int) -> None:
+        self._table = table
+        self._band = band
+        self._judge = judge
+        self._count = given
+        self._start = start  # index of the current tag's first token in the row
+        self._buffer = b""
+        self._pending = b""  # bytes of an unfinished character at the buffer's end
+        self._comma = False  # a separator of ours stands before the current tag
+        self._tries = 0
+        self.between = not fresh  # a separator must come before the next tag
+        self.tags = list[str]()
+        self.short = False  # ended below the band
+
+    @property
+    def full(self) -> bool:
+        """Nothing more may be written."""
+        return self._count >= self._band.maximum
+
+    def allow(self) -> Allow:
+        """Return what the next draw may give."""
+        if self.between:
+            return Allow.SEPARATOR
+        return Allow.TAG if self._buffer.strip() else Allow.TAG_START
+
+    def forced(self, length: int) -> tuple[int, ...]:
+        """Return ids that must come next whatever the model wants: the comma behind the user's last tag."""
+        return self._separate((), length) if self.between and self._count < self._band.minimum else ()
+
+    def take(self, token: int, length: int) -> Verdict:
+        """Judge a drawn token; `length` is the number of tokens the row holds."""
+        kind = self._table.kinds[token]
+        if self.between:
+            return Feed(self._separate((), length)) if kind == Kind.COMMA else Close()
+        if kind == Kind.PLAIN:
+            piece = self._table.pieces[token]
+            if self._pending or not piece.isascii():
+                pending = utf8_rest(self._pending, piece)
+                if pending is None:
+                    return Back(length, "", "garbled", "")
+                self._pending = pending
+            self._buffer += piece
+            if length + 1 - self._start < MAX_TAG_TOKENS:
+                return None
+            return self._finish(self._buffer, (token,), length, more=True)
+        if self._pending:
+            return Back(length, "", "garbled", "")
+        rest = self._table.before_comma(token) if kind == Kind.COMMA else ()
+        whole = self._buffer + b"".join(self._table.pieces[one] for one in rest)
+        return self._finish(whole, rest, length, more=kind == Kind.COMMA)
+
+    def _finish(self, whole: bytes, last: tuple[int, ...], length: int, *, more: bool) -> Feed | Back | Close:
+        """Have a whole tag judged; `last` are its tokens that the row does not hold yet."""
+        tag = whole.decode("utf-8", "replace").strip()
+        judged = self._judge.judge(tag) if tag.isprintable() and not self._pending else Rejection("garbled")
+        if isinstance(judged, Rejection):
+            return self._reject(tag, judged)
+        self._judge.accept(judged)
+        self.tags.append(judged)
+        self._count += 1
+        self._tries = 0
+        if self.full or (not more and self._count >= self._band.minimum):
+            self.between = True
+            return Close(last)
+        return Feed(self._separate(last, length))
+
+    def _separate(self, last: tuple[int, ...], length: int) -> tuple[int, ...]:
+        """Begin a new tag behind `last` and a comma."""
+        self._buffer = self._pending = b""
+        self.between = False
+        self._comma = True
+        self._start = length + len(last) + 1
+        return (*last, self._table.comma)
+
+    def _reject(self, tag: str, why: Rejection) -> Back | Close:
+        self._buffer = self._pending = b""
+        self._tries += 1
+        inside = self._count >= self._band.minimum
+        if self._tries > (TRIES_INSIDE if inside else TRIES_BELOW):
+            return self.give_up()
+        return Back(self._start, tag, why.rule, why.detail)
+
+    def give_up(self) -> Close:
+        """End the list before the tag in hand, its separator taken back with it."""
+        self.short = self._count < self._band.minimum
+        if self.between:
+            return Close()
+        self.between = True
+        return Close(cut=self._start - 1 if self._comma else self._start)

@@ -1,0 +1,149 @@
+"""What each token of a vocabulary can do to a field: go on, separate, end a line, end the text, or nothing allowed.
+
+Computed once a model from the bytes its tokens stand for; knows no row and no rule. All ids of the forced separators
+and headers come from the engine's own tokenizer, in the context of running text.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from kgen_ext.engines.base import Engine
+
+
+class Kind(IntEnum):
+    """A token's part in a field."""
+
+    PLAIN = 0
+    COMMA = 1  # ends with a comma, which ends a tag; what stands before it belongs to the tag
+    LINE = 2  # a newline and nothing else but spaces
+    END = 3  # end of text
+    FORBIDDEN = 4  # control tokens, and tokens that mix a separator with what follows it
+
+
+class Allow(IntEnum):
+    """Which kinds the next draw may give."""
+
+    TAG_START = 0  # something of a tag must come
+    TAG = 1
+    SEPARATOR = 2  # a bare comma, a newline or the end
+    TEXT_START = 3  # something of a sentence must come
+    TEXT = 4  # inside a sentence: no newline, no end
+    TEXT_PAUSE = 5  # a sentence may be over, the field may not: no end, no newline
+    TEXT_LINE = 6  # a sentence may be over: newline yes, end no
+    TEXT_END = 7  # a sentence may be over: anything
+    SPACE = 8  # a sentence is over and another must come: a token that starts with a space
+    LINE_OR_END = 9
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTable:
+    """Kinds and masks of a vocabulary.
+
+    `kinds`: bytes, one Kind an id. `bias`: float32 (len(Allow), vocabulary), 0 or -inf, to be added to logits.
+    """
+
+    pieces: tuple[bytes, ...]
+    kinds: bytes
+    bias: NDArray[np.float32]
+    end: int
+    comma: int
+    line: int
+    period: int
+    ids: dict[bytes, int]
+
+    def before_comma(self, token: int) -> tuple[int, ...]:
+        """Return the token for what a COMMA token writes before its comma: () for a bare comma."""
+        rest = self.pieces[token].rstrip()[:-1]
+        return (self.ids[rest],) if rest in self.ids else ()
+
+
+def token_table(engine: Engine) -> TokenTable:
+    """Build the table of an engine's vocabulary."""
+    vocab = engine.vocab
+    special = set(vocab.special.values())
+    kinds = bytearray(_kind(piece, index, vocab.eos, special) for index, piece in enumerate(vocab.pieces))
+    ids: dict[bytes, int] = {}
+    for index, piece in enumerate(vocab.pieces):
+        if index not in special and piece:
+            # Byte-fallback pieces repeat those of ordinary tokens; the higher id is the ordinary one.
+            ids[piece] = index
+    kind = np.frombuffer(bytes(kinds), np.uint8)
+    solid = np.array([bool(piece.strip()) for piece in vocab.pieces])
+    word = np.array([piece.strip() not in (b"", b".", b"!", b"?") for piece in vocab.pieces])
+    spaced = np.array([piece[:1] == b" " for piece in vocab.pieces])
+    bare = np.array([piece.strip() == b"," for piece in vocab.pieces])
+    plain, comma, line, end = (kind == one for one in (Kind.PLAIN, Kind.COMMA, Kind.LINE, Kind.END))
+    allowed = {
+        Allow.TAG_START: plain & solid,
+        Allow.TAG: plain | comma | line | end,
+        Allow.SEPARATOR: bare | line | end,
+        Allow.TEXT_START: plain & word,
+        Allow.TEXT: plain | comma,
+        Allow.TEXT_PAUSE: plain | comma,
+        Allow.TEXT_LINE: plain | comma | line,
+        Allow.TEXT_END: plain | comma | line | end,
+        Allow.SPACE: plain & word & spaced,
+        Allow.LINE_OR_END: line | end,
+    }
+    bias = np.full((len(Allow), len(vocab)), -np.inf, np.float32)
+    for state, may in allowed.items():
+        bias[state, may] = 0
+    return TokenTable(
+        pieces=vocab.pieces,
+        kinds=bytes(kinds),
+        bias=bias,
+        end=vocab.eos,
+        comma=_single(engine, "a", ",", ids),
+        line=_single(engine, "a", "\n", ids),
+        period=_single(engine, "a", ".", ids),
+        ids=ids,
+    )
+
+
+def _kind(piece: bytes, index: int, eos: int, special: set[int]) -> Kind:
+    if index == eos:
+        return Kind.END
+    if index in special or not piece:
+        return Kind.FORBIDDEN
+    if b"\n" in piece or b"\r" in piece:
+        return Kind.LINE if piece.strip(b" ") == b"\n" else Kind.FORBIDDEN
+    if any(byte < 0x20 or byte == 0x7F for byte in piece):
+        return Kind.FORBIDDEN
+    if b"," in piece:
+        return Kind.COMMA if piece.index(b",") == len(piece.rstrip(b" ")) - 1 else Kind.FORBIDDEN
+    return Kind.PLAIN
+
+
+def utf8_rest(pending: bytes, piece: bytes) -> bytes | None:
+    """Return the bytes of an unfinished character after `piece`, or None where they can no longer become one."""
+    data = pending + piece
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        unfinished = error.end == len(data) and error.reason == "unexpected end of data"
+        return data[error.start :] if unfinished else None
+    return b""
+
+
+def in_context(engine: Engine, text: str, *, left: str = "a") -> tuple[int, ...]:
+    """Return the ids of `text` as it stands in running text behind `left`.
+
+    Training tokenised whole texts, so a forced header must have the tokens it would have there.
+    """
+    if not text:
+        return ()
+    before, whole = engine.tokenize(left), engine.tokenize(left + text)
+    if whole[: len(before)] == before:
+        return tuple(whole[len(before) :])
+    return tuple(engine.tokenize(text))
+
+
+def _single(engine: Engine, left: str, text: str, ids: dict[bytes, int]) -> int:
+    found = in_context(engine, text, left=left)
+    return found[0] if len(found) == 1 else ids[text.encode()]

@@ -1,0 +1,44 @@
+"""What a field says of a drawn token: feed these ids instead, take some back, or close.
+
+`None` stands for "feed it as it is", the common case. Plain values, shared by all fields and the row.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Feed these ids in place of the drawn one."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """Forget the row's tokens from `index` on and draw that position again without its first choice."""
+
+    index: int
+    what: str
+    rule: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The field is over: forget tokens from `cut` on (when given), feed `ids`, go on with the next field."""
+
+    ids: tuple[int, ...] = ()
+    cut: int | None = None
+
+
+Verdict = Union[Feed, Back, Close, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a tag or a phrase may not stand."""
+
+    rule: str
+    detail: str = ""

@@ -1,0 +1,36 @@
+"""DanTagGen's text format: metadata lines, a target line, general tags up to `<|input_end|>`, then more of them.
+
+    quality: masterpiece
+    rating: safe
+    artist: <|empty|>
+    characters: hatsune miku
+    copyrights: vocaloid
+    aspect ratio: 0.7
+    target: <|long|>
+    general: 1girl, solo, smile<|input_end|>
+
+Absent values are `<|empty|>`; only delta and delta-rev2 know the quality line. Source: HakuPhi data/dan_prompt.
+"""
+from __future__ import annotations
+
+from kgen_ext.protocol.lengths import DTG_TAGS
+from kgen_ext.protocol.plan import Plan, Subject, TagField
+from kgen_ext.protocol.spelling import aspect_ratio, join_tags, one_line
+from kgen_ext.request import Category, TagLength
+
+EMPTY = "<|empty|>"
+INPUT_END = "<|input_end|>"
+SPECIAL_TOKENS: tuple[str, ...] = (INPUT_END, EMPTY, *(f"<|{length.value}|>" for length in TagLength))
+
+_META: tuple[Category, ...] = (Category.RATING, Category.ARTIST, Category.CHARACTERS, Category.COPYRIGHTS)
+
+
+def plan(subject: Subject, *, tag_length: TagLength, quality_line: bool) -> Plan:
+    """Return the request for a subject and its one field of general tags; text is not this format's business."""
+    given = dict(subject.meta)
+    keys = (Category.QUALITY, *_META) if quality_line else _META
+    lines = [f"{key.value}: {one_line(join_tags(given.get(key, ()))) or EMPTY}\n" for key in keys]
+    lines.append(f"aspect ratio: {aspect_ratio(subject.width, subject.height)}\n")
+    lines.append(f"target: <|{tag_length.value}|>\n")
+    lines.append(f"general: {join_tags(subject.tags[: subject.shown])}{INPUT_END}")
+    return Plan("".join(lines), (TagField("general", "", len(subject.tags), DTG_TAGS[tag_length], fresh=True),))

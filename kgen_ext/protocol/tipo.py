@@ -1,0 +1,151 @@
+r"""TIPO's text format: metadata lines, a target line, then fields in the order the task names.
+
+    <metadata lines>
+    target: <|LENGTH|> <|TASK|> <|gen_meta|>
+    <first field>: ...
+    <next field>: ...
+
+`<|LENGTH|>` is left out for short_to_long alone. A request whose first field is `tag` ends inside that line, without
+a comma or a space; one that begins with text ends with the newline after it. Source: UwULLM src/dataset/tipo.
+Knows nothing of tokens: requests are text with the special tokens spelled out.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kgen_ext.errors import BadValue
+from kgen_ext.protocol.lengths import TIPO_LONG_TEXT, TIPO_TAGS, short_text_band
+from kgen_ext.protocol.plan import FieldPlan, MetaField, Plan, Subject, TagField, TextField
+from kgen_ext.protocol.spelling import aspect_ratio, join_tags, one_line, trained_tag
+from kgen_ext.request import Category, TagLength, Task, TextLength
+
+SPECIAL_TOKENS: tuple[str, ...] = (
+    "<|empty|>",
+    *(f"<|{length.value}|>" for length in TagLength),
+    *(f"<|{task}|>" for task in (
+        "tag_to_long", "long_to_tag", "short_to_tag", "short_to_long", "tag_to_short_to_long",
+        "short_to_tag_to_long", "short_to_long_to_tag", "gen_meta",
+    )),
+)  # fmt: skip
+
+# Header of each metadata line. `aspect ratio` (with a space) is the seventh and comes from the size.
+META_KEYS: dict[Category, str] = {
+    Category.RATING: "rating",
+    Category.QUALITY: "quality",
+    Category.META: "meta",
+    Category.ARTIST: "artist",
+    Category.COPYRIGHTS: "copyrights",
+    Category.CHARACTERS: "characters",
+}
+
+
+def task_fields(task: Task) -> tuple[str, ...]:
+    """Return the fields of a task in order: `tag_to_long` -> ("tag", "long")."""
+    return tuple(task.value.split("_to_"))
+
+
+def target_line(task: Task, length: TagLength, *, gen_meta: bool = False) -> str:
+    """Render the target line without its newline."""
+    parts = [] if task is Task.SHORT_TO_LONG else [f"<|{length.value}|>"]
+    if task is not Task.TAG:
+        parts.append(f"<|{task.value}|>")
+    if gen_meta:
+        parts.append("<|gen_meta|>")
+    return "target: " + " ".join(parts)
+
+
+def request_text(
+    *, tags: str | Sequence[str], meta: Mapping[str, str | None], task: str | None, length: str, text: str
+) -> str:
+    """Render a request as the models' author does, metadata in the order given.
+
+    `tags` is a comma-separated string or a list; absent metadata values are None or "". An empty `tag:` field ends in
+    a space here, as the author's helper has it; `Plan.request` never does. Raises BadValue for an unknown task or length.
+    """
+    try:
+        kind = Task(task or "tag")
+        if kind is Task.AUTO:
+            raise ValueError(task)
+    except ValueError:
+        raise BadValue("task", task, [one.value for one in Task if one is not Task.AUTO]) from None
+    try:
+        size = TagLength(length)
+    except ValueError:
+        raise BadValue("length", length, [one.value for one in TagLength]) from None
+    listed = tags.split(",") if isinstance(tags, str) else tags
+    seeded = join_tags(trained_tag(tag.strip()) for tag in listed)
+    lines = [f"{key}: {value}\n" for key, value in meta.items() if value]
+    first = task_fields(kind)[0]
+    body = f"tag: {seeded}" if first == "tag" else f"{first}: {text}\n"
+    return "".join(lines) + target_line(kind, size) + "\n" + body
+
+
+def choose_task(subject: Subject, *, wants_text: bool) -> Task:
+    """Choose the trained task that fits what is given and what is wanted; tags and text come from one decode."""
+    if not subject.text:
+        return Task.TAG_TO_LONG if wants_text else Task.TAG
+    if wants_text:
+        return Task.SHORT_TO_TAG_TO_LONG
+    # A text longer than `short:` ever was in training (6 sentences at the most) is a `long:` one.
+    return Task.LONG_TO_TAG if _sentences(subject.text) > 4 else Task.SHORT_TO_TAG
+
+
+def plan(
+    subject: Subject,
+    *,
+    task: Task,
+    tag_length: TagLength,
+    text_length: TextLength,
+    gen_meta: Sequence[Category] = (),
+) -> Plan:
+    """Return the request for a subject and the fields to be written.
+
+    `gen_meta` names the metadata categories the model may add; those the subject has are not asked for again. A task
+    that begins with text falls back to one that begins with tags when the subject has no text: what is not given is
+    written. Text fields take `short` bands when `text_length` is NONE, since a chosen task may still write them.
+    """
+    if task is Task.AUTO:
+        task = choose_task(subject, wants_text=text_length is not TextLength.NONE)
+    words = TextLength.SHORT if text_length is TextLength.NONE else text_length
+    present = {category for category, values in subject.meta if values}
+    missing = tuple((META_KEYS[one], one) for one in META_KEYS if one in gen_meta and one not in present)
+    head = _meta_lines(subject) + target_line(task, tag_length, gen_meta=bool(missing)) + "\n"
+
+    request, fields = head, list[FieldPlan]()
+    shown = subject.tags[: subject.shown]
+    for index, name in enumerate(task_fields(task)):
+        header = f"{name}:"
+        if index == 0 and name != "tag" and subject.text:
+            request += f"{header} {one_line(subject.text)}\n"
+            continue
+        if name == "tag" and shown:
+            header += " " + join_tags(shown)
+        if fields:
+            header = "\n" + header
+        else:
+            request, header = request + header, ""
+        if name == "tag":
+            fields.append(TagField(name, header, len(subject.tags), TIPO_TAGS[tag_length], fresh=not shown))
+        else:
+            band = short_text_band(words) if name == "short" else TIPO_LONG_TEXT[words]
+            fields.append(TextField(name, header, band))
+    if missing:
+        fields.append(MetaField(missing))
+    return Plan(request, tuple(fields))
+
+
+def _meta_lines(subject: Subject) -> str:
+    # What rarely differs between prompts comes first, so that rows share a longer prefix; training shuffled the lines.
+    lines = [f"aspect ratio: {aspect_ratio(subject.width, subject.height)}\n"]
+    given = dict(subject.meta)
+    for category, key in META_KEYS.items():
+        values = given.get(category, ())
+        if category is Category.QUALITY:
+            values = values[:1]  # training used the first quality tag only
+        if values:
+            lines.append(f"{key}: {one_line(join_tags(values))}\n")
+    return "".join(lines)
+
+
+def _sentences(text: str) -> int:
+    return sum(text.count(mark + " ") for mark in ".!?") + 1
