@@ -214,7 +214,7 @@ def test_streamed_json_is_one_event_a_line_as_they_come(service: FakeExpander, c
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     kinds = ["started", "delta", "tag_rejected", "delta", "tag_accepted", "finished"]
     assert [event["event"] for event in events] == kinds
-    assert events[2] == {"event": "tag_rejected", "row": 0, "tag": "frown", "rule": "ban", "detail": "frown"}
+    assert events[2].items() >= {"row": 0, "tag": "frown", "rule": "ban", "detail": "frown"}.items()
     assert list(events[-1]["expansion"]) == KEYS and events[-1]["expansion"]["seconds"] is None
 
 

@@ -32,7 +32,8 @@ class Progress:
         self._start = clock()
         self._due = self._start + (PATIENCE if preview is None else 0.0)
         self._tags = self._finished = self._height = 0
-        self._preview, self._fields = preview, {}  # type: tuple[str | None, dict[str, str]]
+        self._preview = preview
+        self._fields: dict[tuple[int, str], str] = {}  # by subject and field
 
     def note(self, event: Event) -> None:
         """Take an event in and redraw if it is time."""
@@ -41,9 +42,10 @@ class Progress:
         elif isinstance(event, Finished):
             self._finished += 1
         elif isinstance(event, Delta):
-            self._fields[event.field] = self._fields.get(event.field, "") + event.text
+            key = (event.subject, event.field)
+            self._fields[key] = self._fields.get(key, "") + event.text
         elif isinstance(event, TagRejected):
-            self._take_back(event.tag)
+            self._take_back(event)
         if self._on and self._clock() >= self._due:
             self._due = self._clock() + PERIOD
             self.show(self._text())
@@ -76,11 +78,11 @@ class Progress:
         bar = "#" * filled + "." * (20 - filled)
         return f"[{bar}] {self._finished}/{self._rows}, {self._tags} tags, {seconds:.1f} s"
 
-    def _take_back(self, tag: str) -> None:
-        for field, text in self._fields.items():
-            start = text.rfind(tag)
-            if start >= 0 and start + len(tag) >= len(text.rstrip(" ,.\n")):
-                self._fields[field] = text[:start].rstrip(" ,")
+    def _take_back(self, event: TagRejected) -> None:
+        for key, text in self._fields.items():
+            start = text.rfind(event.tag)
+            if key[0] == event.subject and start >= 0 and start + len(event.tag) >= len(text.rstrip(" ,.\n")):
+                self._fields[key] = text[:start].rstrip(" ,")
 
 
 def wrap(text: str, columns: int) -> list[str]:

@@ -1,0 +1,53 @@
+"""`kgen parse`: how a prompt is read, and what of it a model may see.
+
+Refuses to know the syntax; it prints what `kgen_ext.prompt` found:
+
+    spans       START-END KIND TEXT [weight] [-> what it reads]      one a line, in reading order; they may overlap
+    segments    one a subject, with its tags and its text            what is in neither stays hidden, and in its place
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+
+from kgen_ext.cli.inputs import require_text
+
+SUMMARY = "show how a prompt is read, and what a model may see of it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument("prompt", metavar="PROMPT", help="the prompt")
+    parser.add_argument("--protect", default="", metavar="WORDS", help="hide these words of yours from the model")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print spans and subjects."""
+    from kgen_ext.prompt.parser import parse
+    from kgen_ext.prompt.spans import Span
+    from kgen_ext.prompt.subjects import subjects
+    from kgen_ext.request import split_list
+    from kgen_ext.tags.patterns import compile_patterns
+
+    source: str = arguments.prompt
+    require_text("PROMPT", source)
+    require_text("--protect", arguments.protect)
+    protected = compile_patterns(split_list("protect", arguments.protect))
+    prompt = parse(source)
+
+    def line(span: Span) -> str:
+        text = source[span.start : span.end]
+        weight = f"  weight {span.weight:g}" if span.weight != 1.0 else ""
+        reads = f"  -> {span.shown!r}" if span.shown not in ("", text) else ""
+        return f"  {f'{span.start}-{span.end}':<10}{span.kind.value:<12} {text!r}{weight}{reads}\n"
+
+    write = sys.stdout.write
+    write("spans\n")
+    for span in prompt.spans:
+        write(line(span))
+    seen = subjects(prompt, protect=(lambda tag: protected.match(tag) is not None,))
+    for number, (segment, subject) in enumerate(zip(prompt.segments, seen, strict=True), 1):
+        write(f"segment {number}, {segment.start}-{segment.end}: what the model may see\n")
+        write(f"  tags      {', '.join(map(repr, subject.tags)) or 'none'}\n")
+        write(f"  text      {repr(subject.text) if subject.text else 'none'}\n")
+    return 0
