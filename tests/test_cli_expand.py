@@ -145,7 +145,11 @@ def test_rows_are_printed_in_input_order(service: FakeExpander, capsys: Capture,
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [answer["source"] for answer in answers] == ["a", "a", "b", "b", "c", "c"]
     assert [answer["row"] for answer in answers] == [0, 1, 2, 3, 4, 5]
-    assert len({answer["seed"] for answer in answers}) == 6
+
+
+def test_each_line_of_a_file_has_the_next_seed(service: FakeExpander, tmp_path: Path) -> None:
+    main(["expand", "--file", write(tmp_path, b"a\na\na\n"), "--seed", "10"])
+    assert [request.seed for request in service.requests] == [10, 11, 12]
 
 
 def test_seeds_of_a_file_start_over_after_the_largest(service: FakeExpander, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def build_requests(arguments: argparse.Namespace) -> list[ExpandRequest]:
-    """Return the requests in order; seeds rise by one a row, so that equal lines differ and each can be repeated."""
+    """Return the requests in order; seeds rise by one a line, so that equal lines differ and each can be repeated."""
     options = read_request_options(arguments)
     require_text("PROMPT", arguments.prompt or "")
     for field, value in options.items():
@@ -76,7 +76,7 @@ def build_requests(arguments: argparse.Namespace) -> list[ExpandRequest]:
     if arguments.prompt is not None:
         raise UserError("PROMPT and --file were both given", hint="give one of them")
     return [
-        ExpandRequest(line, **options, seed=(first.seed + number * first.count) % (MAX_SEED + 1))
+        ExpandRequest(line, **options, seed=(first.seed + number) % (MAX_SEED + 1))
         for number, line in enumerate(read_lines(arguments.file, option="--file"))
     ]
 
