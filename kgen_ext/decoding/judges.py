@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kgen_ext.decoding.verdict import Rejection
 from kgen_ext.request import Category
 from kgen_ext.tags.categories import category_of
-from kgen_ext.tags.contradictions import Present
-from kgen_ext.tags.known import KnownTags
+from kgen_ext.tags.contradictions import Scene
 from kgen_ext.tags.normalise import normalise
 from kgen_ext.tags.patterns import PatternSet
 from kgen_ext.tags.rules import Rule
+
+if TYPE_CHECKING:
+    from kgen_ext.tags.known import KnownTags
 
 # What a tag list is made of; everything else needs to be allowed.
 _ALWAYS = frozenset({Category.GENERAL, Category.SPECIAL})
@@ -36,15 +39,13 @@ class TagRules:
 
 
 class TagJudge:
-    """Judges the tags of one row; `hidden` are tags that count as repeats and nothing else."""
+    """Judges the tags of one row; `given` are those that stand before it writes."""
 
-    def __init__(self, rules: TagRules, *, given: Iterable[str], hidden: Iterable[str] = ()) -> None:
+    def __init__(self, rules: TagRules, *, given: Iterable[str]) -> None:
         self._rules = rules
-        self._seen = {normalise(tag) for tag in hidden}
-        self._present = Present()
-        self._all = list[str]()
-        for tag in given:
-            self.accept(tag)
+        self._all = [normalise(tag) for tag in given]
+        self._seen = set(self._all)
+        self._scene = Scene(user=self._all)
 
     def judge(self, tag: str) -> str | Rejection:
         """Return the tag as it may stand, or why it may not."""
@@ -66,12 +67,11 @@ class TagJudge:
         if category not in _ALWAYS and category not in rules.allow:
             return Rejection("category", category.value)
         if rules.contradictions:
-            other = self._present.conflict(name)
+            other = self._scene.conflict(name)
             if other is not None:
                 return Rejection("contradiction", other)
         for rule in rules.rules:
-            broken = rule.broken_by(tag, self._all)
-            if broken:
+            if self._breaks(rule, name):
                 return Rejection("rule", rule.source)
         return tag
 
@@ -79,8 +79,14 @@ class TagJudge:
         """Remember a tag that stands."""
         name = normalise(tag)
         self._seen.add(name)
-        self._present.add(name)
-        self._all.append(tag)
+        self._all.append(name)
+        self._scene.add(name)
+
+    def _breaks(self, rule: Rule, name: str) -> bool:
+        """Tell whether a tag is banned by a rule, or would make it hold against a tag that stands already."""
+        if rule.holds(self._all):
+            return rule.ban.match(name) is not None
+        return rule.holds((*self._all, name)) and any(rule.ban.match(one) for one in (*self._all, name))
 
 
 class ValueJudge:

@@ -68,7 +68,7 @@ class TextWriter:
         tail = self._current()
         if not tail.strip():
             return Allow.TEXT_START
-        if self._pending or not ends_sentence(tail):
+        if self._pending or not _whole(tail):
             return Allow.TEXT
         if self._count + 1 >= self._band.sentences.minimum:
             return Allow.TEXT_END
@@ -90,7 +90,7 @@ class TextWriter:
             if banned is not None:
                 return banned
             following = piece.decode("utf-8", "ignore")
-            if self._over or ends_sentence(self._current(), following):
+            if self._over or _whole(self._current(), following):
                 return self._next_sentence(token, kind)
         self._put(piece)
         if len(self._ends) - self._sentence >= MAX_SENTENCE_TOKENS:
@@ -149,7 +149,7 @@ class TextWriter:
 
     def give_up(self) -> Close:
         """End the text behind its last whole sentence."""
-        if self._over or ends_sentence(self._current()):
+        if self._over or _whole(self._current()):
             self._count += 1
             self._sentence = len(self._ends)
         self._over = False
@@ -171,3 +171,7 @@ class TextWriter:
         self._raw = self._raw[: self._written(index)]
         del self._ends[index:]
         self._pending = b""
+
+
+def _whole(sentence: str, following: str = "") -> bool:
+    return ends_sentence(sentence, following) and any(char.isalnum() for char in sentence)

@@ -1,0 +1,161 @@
+"""Puts the answer together: the user's own text untouched, what the model added around it, and the counts.
+
+Decides where additions go only by calling `prompt.append` or a template; changes no character of the user's.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kgen_ext.decoding.row import Written
+from kgen_ext.events import By, Expansion, Fields, Finish, Piece
+from kgen_ext.prompt import append, escape
+from kgen_ext.protocol.spelling import join_tags
+from kgen_ext.request import Category
+from kgen_ext.service.prepare import META, Prepared, wants_text
+from kgen_ext.tags.categories import split_by_category
+from kgen_ext.tags.templates import fill
+
+# Stands for the user's caption inside an addition until the pieces are cut; a private-use character that no model
+# vocabulary holds as a token of its own, removed from model text.
+_CAPTION = "\ue0f0"
+
+
+def assemble(
+    prepared: Prepared,
+    written: Sequence[Written | None],
+    *,
+    row: int,
+    seed: int,
+    model: str,
+    engine: str,
+    hidden: int,
+    seconds: float,
+) -> Expansion:
+    """Return the expansion of a row from what was written for each of its subjects."""
+    done = [one for one in written if one is not None]
+    first = next((index for index, one in enumerate(written) if one is not None), 0)
+    tags = [_tags(prepared, one, required=index == first) for index, one in enumerate(written)]
+    texts = [_texts(one) for one in written]
+    caption = prepared.request.text.strip()
+    if prepared.template is None:
+        pieces, skipped = _append(prepared, tags, texts, caption, first)
+    else:
+        pieces, skipped = _fill(prepared, tags, texts, caption), ()
+    added = tuple(tag for one in tags for tag in one)
+    text = " ".join(part for one in texts for part in one[-1:])
+    return Expansion(
+        prompt="".join(piece.text for piece in pieces),
+        pieces=pieces,
+        source="".join(piece.text for piece in pieces if piece.by is By.USER),
+        seed=seed,
+        row=row,
+        model=model,
+        engine=engine,
+        fields=_fields(prepared, added, caption, text),
+        added_tags=added,
+        added_text=text,
+        finish=_finish(done),
+        decoded_tokens=sum(one.decoded for one in done),
+        forced_tokens=sum(one.forced for one in done),
+        rewound_tokens=sum(one.rewound for one in done),
+        seconds=seconds,
+        notes=(*prepared.notes, *_notes(prepared, done, hidden), *skipped),
+    )
+
+
+def _tags(prepared: Prepared, written: Written | None, *, required: bool) -> tuple[str, ...]:
+    if written is None:
+        return ()
+    values = (value for category in META for value in written.meta.get(category, ()))
+    return (*(prepared.required if required else ()), *written.tags, *values)
+
+
+def _texts(written: Written | None) -> tuple[str, ...]:
+    """Return what was written as text, in order, each on one line."""
+    return () if written is None else tuple(" ".join(text.split()) for text in written.texts.values() if text)
+
+
+def _append(
+    prepared: Prepared, tags: Sequence[Sequence[str]], texts: Sequence[Sequence[str]], caption: str, first: int
+) -> tuple[tuple[Piece, ...], tuple[str, ...]]:
+    additions = []
+    for index, (some, text) in enumerate(zip(tags, texts, strict=True)):
+        own = _CAPTION if caption and index == first else ""
+        sentences = " ".join(part for part in (own, *(_literal(one) for one in text[-1:])) if part)
+        listed = join_tags(_literal(tag) for tag in some)
+        additions.append(", ".join(part for part in (listed, sentences) if part))
+    appended = append(prepared.prompt, additions)
+    skipped = tuple(f"segment {number + 1}: no place is safe to add to" for number in appended.skipped)
+    return tuple(_cut_caption(appended.pieces, caption)), skipped
+
+
+def _cut_caption(pieces: Sequence[Piece], caption: str) -> list[Piece]:
+    cut = list[Piece]()
+    for piece in pieces:
+        before, found, after = piece.text.partition(_CAPTION) if piece.by is By.MODEL else (piece.text, "", "")
+        for part, by in ((before, piece.by), (caption if found else "", By.USER), (after, piece.by)):
+            if part:
+                cut.append(Piece(part, by))
+    return cut
+
+
+def _fill(
+    prepared: Prepared, tags: Sequence[Sequence[str]], texts: Sequence[Sequence[str]], caption: str
+) -> tuple[Piece, ...]:
+    assert prepared.template is not None
+    sorted_tags = split_by_category(tag for one in tags for tag in one)
+    values: dict[str, tuple[Piece, ...]] = {
+        category.value: _model(join_tags(_literal(tag) for tag in sorted_tags[category])) for category in Category
+    }
+    first = [" ".join(one[0] for one in texts if one), " ".join(one[-1] for one in texts if len(one) > 1)]
+    given = (Piece(caption, By.USER),) if caption else ()
+    if caption and "generated" not in prepared.template.slots:
+        # The user's text, extended: what the model wrote goes on where the caption ends.
+        values["extended"] = (*given, *_model(" " + _literal(first[1] or first[0]) if any(first) else ""))
+        values["generated"] = ()
+    elif caption:
+        values["extended"], values["generated"] = given, _model(_literal(first[1] or first[0]))
+    else:
+        values["extended"], values["generated"] = _model(_literal(first[0])), _model(_literal(first[1]))
+    source = "".join(token.text for token in prepared.prompt.tokens)
+    values["prompt"] = (Piece(source, By.USER),) if source else ()
+    return fill(prepared.template, values)
+
+
+def _model(text: str) -> tuple[Piece, ...]:
+    return (Piece(text, By.MODEL),) if text else ()
+
+
+def _literal(text: str) -> str:
+    return escape(text.replace(_CAPTION, ""))
+
+
+def _fields(prepared: Prepared, added: Sequence[str], caption: str, text: str) -> Fields:
+    found = split_by_category((*(tag for tags in prepared.given for tag in tags), *added))
+    prose = (subject.text for subject in prepared.subjects if subject is not None)
+    return Fields(
+        **{category.value: found[category] for category in Category},
+        text=" ".join(part for part in (*prose, text) if part),
+    )
+
+
+def _finish(done: Sequence[Written]) -> Finish:
+    ends = {one.finish for one in done}
+    return next((one for one in (Finish.CANCELLED, Finish.LENGTH) if one in ends), Finish.COMPLETE)
+
+
+def _notes(prepared: Prepared, done: Sequence[Written], hidden: int) -> list[str]:
+    notes = []
+    if hidden:
+        notes.append(f"the prompt is longer than the model's context: {hidden} tags or words were not shown to it")
+    if any(one.finish is Finish.LENGTH for one in done):
+        notes.append("the model's context ended before the wanted length; what is whole was kept")
+    elif any(one.short for one in done):
+        short = sorted({name for one in done for name in one.short})
+        notes.append(f"{', '.join(short)}: fewer than {prepared.request.tag_length.value} asks for, because the rules "
+                     "(bans, required tags, tag file) left the model nothing else to write")  # fmt: skip
+    if wants_text(prepared.request) and done and not any(one.texts for one in done):
+        notes.append("text: this model or task writes tags only")
+    return notes
+
+

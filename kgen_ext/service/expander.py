@@ -1,0 +1,178 @@
+"""The use case: requests in, a stream of events out, on one loaded model.
+
+`expand` is a fold over `stream`. Knows no command line and no host.
+"""
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from kgen_ext.decoding.batch import BatchDecoder
+from kgen_ext.decoding.noise import derive_seed
+from kgen_ext.decoding.row import Job, Written
+from kgen_ext.decoding.tokens import token_table
+from kgen_ext.errors import EngineError
+from kgen_ext.events import Event, Expansion, Finish, Finished
+from kgen_ext.request import ExpandRequest
+from kgen_ext.service.assemble import assemble
+from kgen_ext.service.prepare import Prepared, Speaker, make_jobs, prepare
+
+if TYPE_CHECKING:
+    from kgen_ext.decoding.tokens import TokenTable
+    from kgen_ext.engines.base import Cache
+
+# Rows decoded at once; more gain little on a CPU and take memory.
+ROWS = 16
+_REMEMBERED = 512
+
+
+@dataclass(slots=True)
+class _Unit:
+    """A row on its way: its jobs, and what came of each."""
+
+    prepared: Prepared
+    seed: int
+    jobs: tuple[Job | None, ...]
+    hidden: int
+    began: float
+    written: dict[int, Written]
+
+
+class Expander:
+    """Expands prompts with one model. Safe for several threads: they take turns, and equal requests run once."""
+
+    def __init__(self, speaker: Speaker, *, model: str, fingerprint: str, rows: int = ROWS) -> None:
+        self.model = model
+        self.engine = speaker.engine.name
+        self._speaker = speaker
+        self._fingerprint = fingerprint
+        self._rows = rows
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+        self._known: OrderedDict[ExpandRequest, Expansion] = OrderedDict()
+        self._table: TokenTable | None = None
+        self._cache: Cache | None = None
+        self._decoder: BatchDecoder | None = None
+
+    def __enter__(self) -> Expander:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def expand(
+        self, requests: Sequence[ExpandRequest], *, cancelled: Callable[[], bool] = lambda: False
+    ) -> list[Expansion]:
+        """Return one expansion for each row, in order; a request with count N gives N rows."""
+        done = [event.expansion for event in self.stream(requests, cancelled=cancelled) if isinstance(event, Finished)]
+        return sorted(done, key=lambda expansion: expansion.row)
+
+    def stream(
+        self, requests: Sequence[ExpandRequest], *, cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[Event]:
+        """Yield events as rows are decoded; every row ends with `Finished`, in the order they finish.
+
+        `cancelled` is asked before each token; what is whole by then is kept, with finish=cancelled. All requests are
+        checked before the first token: raises UserError for the first that is wrong.
+        """
+        plan = [(one, prepare(one)) for one in requests]
+        return self._stream(plan, cancelled)
+
+    def close(self) -> None:
+        """Give the model's memory back. May be called twice."""
+        with self._lock:
+            self._drop_cache()
+            self._known.clear()
+            self._speaker.engine.close()
+
+    def _stream(
+        self, plan: Sequence[tuple[ExpandRequest, Prepared]], cancelled: Callable[[], bool]
+    ) -> Iterator[Event]:
+        if self._owner == threading.get_ident():
+            raise EngineError("a stream of this expander is still open here", hint="read it to its end or close it")
+        with self._lock:
+            self._owner = threading.get_ident()
+            try:
+                yield from self._decode(plan, cancelled)
+            except Exception:
+                # What the cache holds after a failed step is not known.
+                self._drop_cache()
+                raise
+            finally:
+                self._owner = None
+
+    def _decode(
+        self, plan: Sequence[tuple[ExpandRequest, Prepared]], cancelled: Callable[[], bool]
+    ) -> Iterator[Event]:
+        # Rows that ask the same share one decode; the key is the request that gives this row alone.
+        sharing: dict[ExpandRequest, list[int]] = {}
+        todo = list[tuple[ExpandRequest, Prepared, int]]()
+        row = 0
+        for request, prepared in plan:
+            for variant in range(request.count):
+                seed = derive_seed(request.seed, variant)
+                alone = replace(request, seed=seed, count=1)
+                known = self._known.get(alone)
+                if known is not None:
+                    self._known.move_to_end(alone)
+                    yield Finished(row, replace(known, row=row))
+                elif alone in sharing:
+                    sharing[alone].append(row)
+                else:
+                    sharing[alone] = [row]
+                    todo.append((alone, prepared, row))
+                row += 1
+        units: dict[int, _Unit] = {}
+        for item in self._ready().run(self._jobs(todo, units), cancelled=cancelled):
+            if not isinstance(item, tuple):
+                yield item
+                continue
+            job, written = item
+            unit = units[job.row]
+            unit.written[job.subject] = written
+            if len(unit.written) == sum(one is not None for one in unit.jobs):
+                yield from self._finish(unit, sharing, job.row)
+                del units[job.row]
+
+    def _jobs(self, todo: Sequence[tuple[ExpandRequest, Prepared, int]], units: dict[int, _Unit]) -> Iterator[Job]:
+        for alone, prepared, row in todo:
+            jobs, hidden = make_jobs(prepared, self._speaker, row=row, seed=alone.seed)
+            units[row] = _Unit(prepared, alone.seed, jobs, hidden, perf_counter(), {})
+            yield from (job for job in jobs if job is not None)
+
+    def _finish(self, unit: _Unit, sharing: dict[ExpandRequest, list[int]], row: int) -> Iterator[Event]:
+        expansion = assemble(
+            unit.prepared,
+            [unit.written.get(index) for index in range(len(unit.jobs))],
+            row=row,
+            seed=unit.seed,
+            model=self.model,
+            engine=self.engine,
+            hidden=unit.hidden,
+            seconds=perf_counter() - unit.began,
+        )
+        alone = replace(unit.prepared.request, seed=unit.seed, count=1)
+        if expansion.finish is not Finish.CANCELLED:
+            self._known[alone] = expansion
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        for one in sharing[alone]:
+            yield Finished(one, replace(expansion, row=one))
+
+    def _drop_cache(self) -> None:
+        if self._cache is not None:
+            self._cache.close()
+        self._cache = self._decoder = None
+
+    def _ready(self) -> BatchDecoder:
+        """Open the cache at the first use; it is kept, and with it what the next call can reuse."""
+        if self._decoder is None:
+            self._table = token_table(self._speaker.engine)
+            self._cache = self._speaker.engine.open_cache(self._rows, self._speaker.n_ctx)
+            self._decoder = BatchDecoder(self._cache, self._table)
+        return self._decoder

@@ -1,0 +1,182 @@
+"""Turns a request into the jobs of its rows: one row a variant, one job a subject of the prompt.
+
+What the model may see is worked out here, once; what it wrote is put back together in `assemble`.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kgen_ext.decoding import jobs
+from kgen_ext.decoding.judges import TagJudge, TagRules, ValueJudge
+from kgen_ext.decoding.noise import derive_seed, mix
+from kgen_ext.decoding.row import Job
+from kgen_ext.decoding.sampler import Sampling
+from kgen_ext.decoding.verdict import Rejection
+from kgen_ext.prompt import Prompt, parse, subjects
+from kgen_ext.protocol import Plan, Protocol, Subject, dtg, tipo
+from kgen_ext.protocol.spelling import one_line, trained_tag
+from kgen_ext.request import MAX_SEED, Category, ExpandRequest, TextLength
+from kgen_ext.tags.categories import split_by_category
+from kgen_ext.tags.known import load_tag_file
+from kgen_ext.tags.normalise import normalise
+from kgen_ext.tags.patterns import compile_patterns
+from kgen_ext.tags.rules import parse_rules
+from kgen_ext.tags.templates import Template, resolve_format
+
+if TYPE_CHECKING:
+    from kgen_ext.engines.base import Engine
+
+# Categories that stand in metadata lines; the others are the tag list.
+META = (Category.RATING, Category.QUALITY, Category.META, Category.ARTIST, Category.COPYRIGHTS, Category.CHARACTERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """The model a request is prepared for. `trained_ctx`: tokens it was trained on at the most."""
+
+    engine: Engine
+    protocol: Protocol
+    quality_line: bool
+    n_ctx: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What all rows of a request share.
+
+    `subjects`: one a segment of the prompt, None where a segment has nothing to expand. `required`: tags to be added
+    to the first of them. `notes`: what could not be done, a line each.
+    """
+
+    request: ExpandRequest
+    prompt: Prompt
+    template: Template | None
+    subjects: tuple[Subject | None, ...]
+    given: tuple[tuple[str, ...], ...]
+    required: tuple[str, ...]
+    rules: TagRules
+    notes: tuple[str, ...]
+
+
+def prepare(request: ExpandRequest) -> Prepared:
+    """Check everything in a request that can be checked without a model, and find its subjects."""
+    template = resolve_format(request.format)
+    rules = TagRules(
+        bans=compile_patterns(request.ban),
+        rules=parse_rules(request.rules),
+        allow=frozenset(Category(one) for one in request.allow),
+        contradictions=not request.allow_contradictions,
+        known=load_tag_file(Path(request.tag_file)) if request.tag_file else None,
+    )
+    protected = compile_patterns(request.protect)
+    prompt = parse(request.prompt)
+    seen = subjects(prompt, protect=(lambda tag: protected.match(tag) is not None,) if len(protected) else ())
+    found = list[Subject | None]()
+    given = list[tuple[str, ...]]()
+    empty = all(not one.tags and not one.text for one in seen) and not request.text.strip()
+    for index, one in enumerate(seen):
+        text = " ".join(part for part in (request.text.strip() if index == 0 else "", one.text.strip()) if part)
+        given.append(tuple(one.tags))
+        # A segment with nothing to see is left alone, unless there is nothing to see at all.
+        if one.tags or text or (empty and index == 0):
+            found.append(_subject(one.tags, text, request))
+        else:
+            found.append(None)
+    required, notes = _required(request, rules, given)
+    return Prepared(request, prompt, template, tuple(found), tuple(given), required, rules, notes)
+
+
+def make_jobs(prepared: Prepared, speaker: Speaker, *, row: int, seed: int) -> tuple[tuple[Job | None, ...], int]:
+    """Return one job a subject for a row, and how many of the user's tags and words the context could not show."""
+    request = prepared.request
+    sampling = Sampling(request.temperature, request.top_k, request.top_p, request.min_p)
+    made, hidden, first = list[Job | None](), 0, True
+    for index, subject in enumerate(prepared.subjects):
+        if subject is None:
+            made.append(None)
+            continue
+        given = prepared.given[index]
+        if first and prepared.required:
+            # Required tags stand behind the user's own, as if given: the model writes on with them in view.
+            subject = replace(subject, tags=(*subject.tags, *(trained_tag(one) for one in prepared.required)))
+            given = (*given, *prepared.required)
+        first = False
+        fitted = jobs.fit(speaker.engine, partial(_plan, request, speaker), subject, speaker.n_ctx)
+        hidden += fitted.hidden
+        made.append(
+            jobs.make_job(
+                speaker.engine,
+                fitted,
+                row=row,
+                subject=index,
+                judge=TagJudge(prepared.rules, given=given),
+                values={one: ValueJudge(prepared.rules, one, given=given) for one in META},
+                censor=partial(_censor, prepared.rules) if len(prepared.rules.bans) else None,
+                sampling=sampling,
+                seed=derive_seed(seed, 0) if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
+                n_ctx=speaker.n_ctx,
+            )
+        )
+    return tuple(made), hidden
+
+
+def _plan(request: ExpandRequest, speaker: Speaker, subject: Subject) -> Plan:
+    if speaker.protocol is Protocol.DTG:
+        return dtg.plan(subject, tag_length=request.tag_length, quality_line=speaker.quality_line)
+    return tipo.plan(
+        subject,
+        task=request.task,
+        tag_length=request.tag_length,
+        text_length=request.text_length,
+        gen_meta=tuple(Category(one) for one in request.allow if one in META),
+    )
+
+
+def _subject(tags: Iterable[str], text: str, request: ExpandRequest) -> Subject:
+    """Spell what is visible as the models were trained to see it; repeats are shown once."""
+    spelled = dict.fromkeys(one for tag in tags if (one := _spelled(tag)))
+    sorted_tags = split_by_category(spelled)
+    return Subject(
+        tags=(*sorted_tags[Category.SPECIAL], *sorted_tags[Category.GENERAL]),
+        meta=tuple((category, sorted_tags[category]) for category in META if sorted_tags[category]),
+        text=one_line(text),
+        width=request.width,
+        height=request.height,
+    )
+
+
+def _spelled(tag: str) -> str:
+    return trained_tag(one_line(tag).replace(",", " ").replace("<|", "").strip())
+
+
+def _required(
+    request: ExpandRequest, rules: TagRules, given: list[tuple[str, ...]]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the required tags that are not there yet and may be added, and a note for each that may not."""
+    there = {normalise(tag) for tags in given for tag in tags}
+    wanted, notes = list[str](), list[str]()
+    for tag in dict.fromkeys(request.require):
+        name = normalise(tag)
+        if name in there:
+            continue
+        banned = rules.bans.match(tag)
+        if banned is not None:
+            notes.append(f"require: {tag!r} is also banned by {banned!r}; the ban holds, the tag is not added")
+            continue
+        there.add(name)
+        wanted.append(one_line(tag))
+    return tuple(wanted), tuple(notes)
+
+
+def _censor(rules: TagRules, text: str) -> tuple[int, int, Rejection] | None:
+    found = rules.bans.search_text(text)
+    return None if found is None else (found[0], found[1], Rejection("banned", found[2]))
+
+
+def wants_text(request: ExpandRequest) -> bool:
+    """Return whether text is asked for."""
+    return request.text_length is not TextLength.NONE
