@@ -1,0 +1,118 @@
+"""Cuts a prompt into tokens, each character into exactly one.
+
+Refuses to know which bracket belongs to which: that is A1111's business (brackets.py, edits.py).
+
+    comment   # to the end of the line, wherever it stands (A1111 strips comments first, escapes notwithstanding)
+    network   <word:anything but > and #>
+    slot      [PROMPT]            divider  [SEP], AND, BREAK, ADDCOMM, ADDCOL, ADDROW, ADDBASE as whole words
+    emoticon  >:( :[ ;( and the like where a separator follows; (o)_(o)
+    wildcard  __name__, with an optional (arguments)
+    weight    : number, directly before a closing round bracket
+    escape    backslash and any character but a newline
+    brackets  ( ) [ ] { }    colon :    bar |    comma , ， 、    newline    space    text (all the rest)
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable
+
+from kgen_ext.prompt.spans import Kind, Token
+
+_WORDS = {
+    "AND": Kind.AND,
+    "BREAK": Kind.BREAK,
+    "ADDCOMM": Kind.REGION,
+    "ADDCOL": Kind.REGION,
+    "ADDROW": Kind.REGION,
+    "ADDBASE": Kind.REGION,
+}
+_CHARS = {"(": Kind.OPEN, "[": Kind.OPEN, "{": Kind.OPEN, ")": Kind.CLOSE, "]": Kind.CLOSE, "}": Kind.CLOSE}
+_CHARS |= {":": Kind.COLON, "|": Kind.BAR, ",": Kind.COMMA, "，": Kind.COMMA, "、": Kind.COMMA, "\n": Kind.NEWLINE}
+
+# Every alternative is bounded or cannot be rescanned from a later start, so a 1 MB prompt stays linear.
+_PATTERN = r"""
+  (?P<comment>\#[^\n]*)
+| (?P<escape>\\[^\n\#])
+| (?P<sep>\[SEP\])
+| (?P<slot>\[PROMPT\])
+| (?P<emoticon>\((?P<eye>[^\s()\[\]{},:|\\\#])\)[_.]\((?P=eye)\)
+    | (?<![\w\\])[>}]?[:;=]['^-]?[(\[](?=[\s,，、]|\Z))
+| (?P<wildcard>__(?!_)[^\s,，、()\[\]{}|<>\#\\]{1,200}?(?:\([^()\n\#]{0,200}\))?__)
+| (?P<weight>:\s*[+-]?[.\d]+\s*(?=\)))
+| (?P<word>(?:(?!__)\w)+|\w+)
+| (?P<space>[^\S\n]+)
+| (?P<char>[()\[\]{}:|,，、\n])
+| (?P<less><)
+| (?P<text>[^\w\s()\[\]{}:|,，、<>\#\\;=]+|.)
+"""
+
+
+def tokenize(source: str) -> list[Token]:
+    """Return the tokens of source, in order, joined equal to it."""
+    # Compiled on first use (re keeps it): nothing happens at import.
+    scan = re.compile(_PATTERN, re.X | re.S).match
+    name = re.compile(r"<\w+:")
+    tokens: list[Token] = []
+    i, close, hash_ = 0, -1, -1
+    while i < len(source):
+        found = scan(source, i)
+        assert found is not None  # the last alternative takes any character
+        group, text = found.lastgroup, found.group()
+        if group == "less":
+            head = name.match(source, i)
+            if head:
+                # The next > and # are remembered, so that many < do not search the rest of the prompt each.
+                if close < head.end():
+                    close = _find(source, ">", head.end())
+                if hash_ < i:
+                    hash_ = _find(source, "#", i)
+                if head.end() < close < min(hash_, len(source)):
+                    text = source[i : close + 1]
+                    tokens.append(Token(Kind.NETWORK, text, i))
+                    i += len(text)
+                    continue
+            kind = Kind.TEXT
+        elif group == "word":
+            kind = _WORDS.get(text, Kind.TEXT)
+            after = i + len(text)
+            if kind is not Kind.TEXT and (_is_word(source[i - 1 : i]) or _is_word(source[after : after + 1])):
+                kind = Kind.TEXT
+        elif group == "char":
+            kind = _CHARS[text]
+        elif group == "sep":
+            kind = Kind.SEP
+        elif group == "weight":
+            kind = Kind.WEIGHT if _is_number(text[1:]) else Kind.COLON
+            text = text if kind is Kind.WEIGHT else ":"
+        else:
+            kind = Kind(group)
+        tokens.append(Token(kind, text, i))
+        i += len(text)
+    return tokens
+
+
+def blank(tokens: Iterable[Token], kinds: Container[Kind]) -> str:
+    """Return the source with the tokens of these kinds turned to spaces, newlines kept: every index stays valid."""
+    return "".join([_spaces(token.text) if token.kind in kinds else token.text for token in tokens])
+
+
+def _spaces(text: str) -> str:
+    return "\n".join([" " * len(line) for line in text.split("\n")])
+
+
+def _find(source: str, char: str, start: int) -> int:
+    at = source.find(char, start)
+    return len(source) if at < 0 else at
+
+
+def _is_word(char: str) -> bool:
+    return char == "_" or char.isalnum()
+
+
+def _is_number(text: str) -> bool:
+    """Say whether A1111 can turn a weight into a float (`1.2.3` makes it raise; we read it as text)."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
