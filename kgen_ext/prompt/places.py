@@ -13,7 +13,7 @@ from kgen_ext.prompt.brackets import Bracket, read_brackets
 from kgen_ext.prompt.edits import read_edits
 from kgen_ext.prompt.lexer import blank
 from kgen_ext.prompt.ranges import Ranges
-from kgen_ext.prompt.spans import DIVIDERS, Kind, Prompt, Segment, Span
+from kgen_ext.prompt.spans import Kind, Prompt, Segment, Span
 
 # No text, no weight, and unbalanced for the edit grammar: a bracket around it cannot be an edit or an alternation.
 _SEAL = "[(])"
@@ -43,13 +43,13 @@ class Places:
         whole = [(span.start, span.end) for span in prompt.spans if span.kind in kept]
         whole += [(edit.start, edit.stop) for edit in read_edits(source)[0]]
         whole += [(token.start, token.end) for token in prompt.tokens if token.kind in (Kind.COMMENT, Kind.NETWORK)]
-        self._sealed = Ranges(whole, join=False)
-        reach = [(one.start, one.stop) for one in (*self._raw, *self._stripped)]
-        self._islands = Ranges([*whole, *reach], join=False)
+        bounds = [segment.start - 1 for segment in prompt.segments[1:]]
+        self._wide = [one for one in self._raw if _holds_any(one, bounds)]
+        self._wide_stripped = [one for one in self._stripped if _holds_any(one, bounds)]
+        narrow = {(one.start, one.stop) for one in (*self._raw, *self._stripped)}
+        narrow -= {(one.start, one.stop) for one in (*self._wide, *self._wide_stripped)}
+        self._closed = Ranges([*whole, *narrow], join=False)
         self._composed = any(token.kind is Kind.AND for token in prompt.tokens)
-        dividers = [token.start for token in prompt.tokens if token.kind in DIVIDERS]
-        self._wide = [one for one in self._raw if _holds_any(one, dividers)]
-        self._wide_stripped = [one for one in self._stripped if _holds_any(one, dividers)]
 
     def at_end(self) -> Place:
         """Return the place at the end of the prompt."""
@@ -57,28 +57,33 @@ class Places:
         line = "\n" if last and (last.kind is Kind.COMMENT or last.text == "\\") else ""
         open_raw = [one for one in self._raw if not one.closer]
         open_stripped = [one for one in self._stripped if not one.closer]
-        # A closer too many in one of the readings is a character of text there; one too few would be a weight.
-        rounds = max(_count(open_raw, square=False), _count(open_stripped, square=False))
-        squares = max(_count(open_raw, square=True), _count(open_stripped, square=True))
-        closers = ")" * rounds + "]" * squares
+        rounds = sorted((_count(open_raw, square=False), _count(open_stripped, square=False)))
+        squares = sorted((_count(open_raw, square=True), _count(open_stripped, square=True)))
+        # What is open in one reading only comes last: in the other it closes nothing and is a character of text.
+        closers = ")" * rounds[0] + "]" * squares[0] + ")" * (rounds[1] - rounds[0]) + "]" * (squares[1] - squares[0])
         first = min((one.start for one in (*open_raw, *open_stripped) if one.square), default=len(self._source))
         return Place(len(self._source), line + self._seal(len(self._source), closers, since=first) + closers)
 
     def inside(self, segment: Segment) -> Place | None:
         """Return the place after the segment's last tag or sentence, or near it; None where there is none."""
-        at = self._last_seen(segment)
-        end = len(self._source)
-        while True:
-            around = self._islands.around(at, end=end)
-            if around is None:
-                item = _item_around(segment, at)
-                if item is None:
-                    return Place(at)
-                at = item.start
-            elif around[0] >= segment.start:
-                at = around[0]
-            else:
+        at: int | None = self._last_seen(segment)
+        while at is not None:
+            before = self._earlier(segment, at)
+            if before is None:
                 return self._reopened(at)
+            at = before if before >= segment.start else None
+        return None
+
+    def _earlier(self, segment: Segment, at: int) -> int | None:
+        """Return where what reaches over `at` begins; None if nothing does that could be stepped out of."""
+        around = self._closed.around(at, end=len(self._source))
+        if around is not None:
+            return around[0]
+        item = _item_around(segment, at)
+        if item is not None:
+            return item.start
+        wide = (one.start for one in (*self._wide, *self._wide_stripped) if _holds(one, at, len(self._source)))
+        return min((start for start in wide if start >= segment.start), default=None)
 
     def _last_seen(self, segment: Segment) -> int:
         """Return the end of the last token before the tail that is neither space, comment nor a lone backslash."""
@@ -86,18 +91,18 @@ class Places:
         while i >= 0 and self._starts[i] >= segment.start:
             token = self._tokens[i]
             if token.kind not in (Kind.SPACE, Kind.NEWLINE, Kind.COMMENT) and token.text != "\\":
-                return token.end
+                # A weight can begin inside an escape: the host's `\\:1.2` weighs an AND part all the same.
+                return token.end if token.end <= segment.tail else token.start
             i -= 1
         return segment.start
 
     def _reopened(self, at: int) -> Place | None:
-        """Close every bracket around `at` as the user does further on, and open them again."""
+        """Close the brackets around `at`, if any, as the user does further on, and open them again after it."""
         end = len(self._source)
         around = [one for one in self._wide if _holds(one, at, end)]
         stripped = {one.start for one in self._wide_stripped if _holds(one, at, end)}
         if (
-            self._sealed.around(at, end=end) is not None
-            or {one.start for one in around} != stripped
+            {one.start for one in around} != stripped
             or len(around) > _MOST_REOPENED
             # In an AND part of its own a closer is text, and `:1.3)` is text nobody wants to read.
             or (self._composed and any(one.closer.startswith(":") for one in around))
@@ -112,7 +117,7 @@ class Places:
     def _seal(self, at: int, closers: str, *, since: int) -> str:
         """Return what keeps closers from making an edit of `source[since:at]`, or a weight of its last number."""
         makes_edit = "]" in closers and re.search(r"[:|]", self._source[since:])
-        makes_weight = closers.startswith(")") and any(
+        makes_weight = closers[:1] == ")" and any(
             re.search(r":\s*[+-]?[.\d]+\Z", text[max(0, at - 400) : at].rstrip()) for text in (self._source, self._bare)
         )
         if not (makes_edit or makes_weight):
