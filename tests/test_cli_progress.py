@@ -11,6 +11,7 @@ from cli_fakes import FakeExpander, Terminal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kgen_ext.cli.preview import Preview
 from kgen_ext.cli.progress import PATIENCE, PERIOD, Progress, wrap
 from kgen_ext.events import Delta, Event, Finished, TagAccepted, TagRejected
 from kgen_ext.request import ExpandRequest
@@ -23,7 +24,7 @@ def clock(step: float) -> Iterator[float]:
         now += step
 
 
-def shown(events: list[Event], *, rows: int, preview: str | None = None, step: float = PERIOD) -> list[str]:
+def shown(events: list[Event], *, rows: int, preview: Preview | None = None, step: float = PERIOD) -> list[str]:
     """Return what stood on the terminal, one string for each time it was drawn."""
     terminal = Terminal()
     ticks = clock(step)
@@ -53,18 +54,47 @@ def test_quick_work_shows_nothing() -> None:
     assert shown([TagAccepted(0, "hat")] * 9, rows=1, step=PATIENCE / 100) == []
 
 
-def test_a_preview_grows_and_takes_rejected_tags_back() -> None:
-    events = [
-        Delta(0, "tag", ", smile"), TagAccepted(0, "smile"), Delta(0, "tag", ", hat"),
-        TagRejected(0, "hat", "ban", "hat"), Delta(0, "tag", ", sky"),
+def test_a_preview_is_drawn_as_it_grows() -> None:
+    events: list[Event] = [Delta(0, "tag", "smi"), Delta(0, "tag", "le"), TagAccepted(0, "smile"), Delta(0, "tag", ", h")]
+    assert shown(events, rows=1, preview=Preview()) == ["smi", "smile", "smile", "smile, h"]
+
+
+def texts(events: list[Event]) -> list[str]:
+    preview, seen = Preview(), []
+    for event in events:
+        preview.note(event)
+        seen.append(preview.text())
+    return seen
+
+
+def test_a_preview_takes_rejected_tags_back() -> None:
+    events: list[Event] = [
+        Delta(0, "tag", ", smile"), TagAccepted(0, "smile"), Delta(0, "tag", ", red"), Delta(0, "tag", " hat"),
+        TagRejected(0, "red hat", "ban", "hat"), Delta(0, "tag", ", sky"),
     ]  # fmt: skip
-    drawn = shown(events, rows=1, preview="1girl")
-    assert drawn == ["1girl\nsmile", "1girl\nsmile", "1girl\nsmile, hat", "1girl\nsmile", "1girl\nsmile, sky"]
+    assert texts(events) == ["smile", "smile", "smile, red", "smile, red hat", "smile", "smile, sky"]
+
+
+def test_a_preview_shows_a_tag_once_that_is_accepted_before_its_last_token_is_told() -> None:
+    events: list[Event] = [
+        Delta(0, "tag", "red"), TagAccepted(0, "red hat"), Delta(0, "tag", " hat"), Delta(0, "tag", ","),
+    ]  # fmt: skip
+    assert texts(events) == ["red", "red hat", "red hat", "red hat"]
+
+
+def test_a_preview_takes_rejected_phrases_of_a_text_back() -> None:
+    events: list[Event] = [Delta(0, "long", "A fox wears a hat"), TagRejected(0, "a hat", "ban", "hat")]
+    assert texts(events) == ["A fox wears a hat", "A fox wears"]
+
+
+def test_a_preview_keeps_subjects_apart() -> None:
+    events: list[Event] = [TagAccepted(0, "sky", 1), TagAccepted(0, "hat", 0), Delta(0, "long", "A fox.", 1)]
+    assert texts(events)[-1] == "hat\nsky\nA fox."
 
 
 def test_where_standard_error_is_no_terminal_there_is_no_progress() -> None:
     stream = io.StringIO()
-    progress = Progress(1, preview="a", stream=stream)
+    progress = Progress(1, preview=Preview(), stream=stream)
     progress.show("loading")
     for event in FakeExpander(None).stream([ExpandRequest("a")]):
         progress.note(event)

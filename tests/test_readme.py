@@ -16,6 +16,7 @@ import pytest
 
 from kgen_ext.cli import build_parser
 from kgen_ext.events import Expansion
+from kgen_ext.tags.templates import NAMED_FORMATS, SLOTS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -60,6 +61,16 @@ def test_the_table_of_options_is_the_parsers() -> None:
 def test_the_table_of_json_keys_is_the_expansions() -> None:
     keys = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", table("json"), re.MULTILINE)))
     assert keys == [field.name for field in dataclasses.fields(Expansion)]
+
+
+def test_the_table_of_formats_is_the_codes() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", table("formats"), re.MULTILINE)
+    assert rows == [(name, named.label) for name, named in NAMED_FORMATS.items()]
+
+
+def test_the_slots_named_are_the_codes() -> None:
+    section = TEXT[TEXT.index("Its slots are") : TEXT.index("An empty slot")]
+    assert re.findall(r"<\|(\w+)\|>", section) == list(SLOTS)
 
 
 @pytest.mark.parametrize("command", commands())

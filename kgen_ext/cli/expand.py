@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Expand and print."""
+    from kgen_ext.cli.preview import Preview
     from kgen_ext.cli.progress import Progress
 
     requests = build_requests(arguments)
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kgen_ext.service import open_expander
 
     rows = sum(request.count for request in requests)
-    progress = Progress(rows, preview=requests[0].prompt if arguments.stream and rows == 1 else None)
+    progress = Progress(rows, preview=Preview() if arguments.stream and rows == 1 else None)
     progress.show("loading the model")
     try:
         with open_expander(**read_expander_options(arguments)) as expander:

@@ -19,13 +19,13 @@ ADDED, PLAIN = "\x1b[32m", "\x1b[0m"
 
 def expansion_json(expansion: Expansion, *, timings: bool) -> str:
     """Return one line of JSON; without `timings`, `seconds` is null, so that equal work gives equal bytes."""
-    return _dump(_plain(expansion, timings))
+    return json_line(_plain(expansion, timings))
 
 
 def event_json(event: Event, *, timings: bool) -> str:
     """Return one line of JSON for an event; a finished one holds the expansion."""
     kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
-    return _dump({"event": kind, **_plain(event, timings)})
+    return json_line({"event": kind, **_plain(event, timings)})
 
 
 def prompt_text(expansion: Expansion, *, colour: bool) -> str:
@@ -33,6 +33,12 @@ def prompt_text(expansion: Expansion, *, colour: bool) -> str:
     if not colour:
         return expansion.prompt
     return "".join(f"{ADDED}{one.text}{PLAIN}" if one.by is By.MODEL else one.text for one in expansion.pieces)
+
+
+def json_line(value: object) -> str:
+    """Return JSON that is one line to everybody: Unicode's other line ends, where some readers split, are escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def wants_colour(stream: TextIO) -> bool:
@@ -49,7 +55,3 @@ def _plain(value: Expansion | Event, timings: bool) -> dict[str, Any]:
         if holder and "seconds" in holder:
             holder["seconds"] = round(holder["seconds"], 4) if timings else None
     return result
-
-
-def _dump(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False)

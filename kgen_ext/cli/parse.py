@@ -23,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print spans and subjects."""
-    from kgen_ext.prompt.parser import parse
-    from kgen_ext.prompt.spans import Span
-    from kgen_ext.prompt.subjects import subjects
+    from kgen_ext.prompt import Span, parse, subjects
     from kgen_ext.request import split_list
     from kgen_ext.tags.patterns import compile_patterns
 

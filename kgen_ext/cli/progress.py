@@ -12,7 +12,8 @@ import unicodedata
 from collections.abc import Callable
 from typing import TextIO
 
-from kgen_ext.events import Delta, Event, Finished, TagAccepted, TagRejected
+from kgen_ext.cli.preview import Preview
+from kgen_ext.events import Event, Finished, TagAccepted
 
 PATIENCE = 0.3  # seconds of work before the first line: quick work stays quiet
 PERIOD = 0.1  # seconds between two lines
@@ -22,10 +23,10 @@ class Progress:
     """A few lines at the bottom of the terminal that are redrawn in place."""
 
     def __init__(
-        self, rows: int, *, preview: str | None = None, stream: TextIO | None = None,
+        self, rows: int, *, preview: Preview | None = None, stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`rows`: how many are awaited. `preview`: the prompt whose growing text is shown instead of a counter."""
+        """`rows`: how many are awaited. `preview`: its growing text is shown instead of a counter."""
         self._stream = sys.stderr if stream is None else stream
         self._on = self._stream.isatty()
         self._rows, self._clock = rows, clock
@@ -33,7 +34,6 @@ class Progress:
         self._due = self._start + (PATIENCE if preview is None else 0.0)
         self._tags = self._finished = self._height = 0
         self._preview = preview
-        self._fields: dict[tuple[int, str], str] = {}  # by subject and field
 
     def note(self, event: Event) -> None:
         """Take an event in and redraw if it is time."""
@@ -41,11 +41,8 @@ class Progress:
             self._tags += 1
         elif isinstance(event, Finished):
             self._finished += 1
-        elif isinstance(event, Delta):
-            key = (event.subject, event.field)
-            self._fields[key] = self._fields.get(key, "") + event.text
-        elif isinstance(event, TagRejected):
-            self._take_back(event)
+        if self._preview is not None:
+            self._preview.note(event)
         if self._on and self._clock() >= self._due:
             self._due = self._clock() + PERIOD
             self.show(self._text())
@@ -71,18 +68,12 @@ class Progress:
     def _text(self) -> str:
         seconds = self._clock() - self._start
         if self._preview is not None:
-            return "\n".join([self._preview, *(text.strip(" ,\n") for text in self._fields.values())]).strip()
+            return self._preview.text()
         if self._rows == 1:
             return f"expanding: {self._tags} tags, {seconds:.1f} s"
         filled = 20 * self._finished // self._rows
         bar = "#" * filled + "." * (20 - filled)
         return f"[{bar}] {self._finished}/{self._rows}, {self._tags} tags, {seconds:.1f} s"
-
-    def _take_back(self, event: TagRejected) -> None:
-        for key, text in self._fields.items():
-            start = text.rfind(event.tag)
-            if key[0] == event.subject and start >= 0 and start + len(event.tag) >= len(text.rstrip(" ,.\n")):
-                self._fields[key] = text[:start].rstrip(" ,")
 
 
 def wrap(text: str, columns: int) -> list[str]:

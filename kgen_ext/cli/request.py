@@ -28,8 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Render every case."""
-    import json
-
+    from kgen_ext.cli.output import json_line
     from kgen_ext.protocol import request_text
 
     for number, line in enumerate(read_lines(arguments.jsonl, option="--jsonl"), 1):
@@ -39,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
                 text = request_text(**case)
             except UserError as error:
                 raise UserError(f"line {number}: {error.message}", hint=error.hint) from None
-            sys.stdout.write(json.dumps(text, ensure_ascii=False) + "\n")
+            sys.stdout.write(json_line(text) + "\n")
     return 0
 
 
