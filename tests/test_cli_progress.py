@@ -55,8 +55,8 @@ def test_quick_work_shows_nothing() -> None:
 
 
 def test_a_preview_is_drawn_as_it_grows() -> None:
-    events: list[Event] = [Delta(0, "tag", "smi"), Delta(0, "tag", "le"), TagAccepted(0, "smile"), Delta(0, "tag", ", h")]
-    assert shown(events, rows=1, preview=Preview()) == ["smi", "smile", "smile", "smile, h"]
+    events: list[Event] = [Delta(0, "tag", "h"), Delta(0, "tag", "at"), TagAccepted(0, "hat"), Delta(0, "tag", ", a")]
+    assert shown(events, rows=1, preview=Preview()) == ["h", "hat", "hat", "hat, a"]
 
 
 def texts(events: list[Event]) -> list[str]:
