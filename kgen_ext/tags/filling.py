@@ -88,11 +88,12 @@ def _fit(before: str, separator: str, after: str, *, prose: bool) -> str:
     if not before.strip():
         return ""
     punctuation, layout = _cut(separator)
+    if after.lstrip().startswith(","):
+        punctuation, layout = "", layout.rstrip(" ")
     end = before.rstrip()
     stopped = end.rstrip("\"'”’)").endswith((".", "!", "?", "…"))
     if (
         end.endswith((",", ";"))
-        or after.lstrip().startswith(",")
         or _KEYWORD.search(end)
         or (stopped and (prose or punctuation.startswith(".")))
     ):

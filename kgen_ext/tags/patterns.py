@@ -151,8 +151,8 @@ def compile_pattern(text: str) -> Pattern:
         raise BadPattern("pattern '': it is empty", hint="write a tag, a glob such as * hair, or /an expression/")
     if len(source) > MAX_LENGTH:
         raise BadPattern(f"pattern {source[:40]}...: {len(source)} characters", hint=f"use at most {MAX_LENGTH}")
-    # `/\/\/\` and `//` are tags; a slash before words begins an expression.
-    if source.startswith("/") and any(letter.isalnum() for letter in source):
+    # `//` and `/\/\/\` are tags; a slash before words that none closes is a slip.
+    if len(source) > 2 and source[0] == "/" and (source[-1] == "/" or any(letter.isalnum() for letter in source)):
         return _expression(source)
     if source.lower().startswith("category:"):
         name = source[len("category:") :].strip().lower()

@@ -1,0 +1,57 @@
+"""Conditional bans: when they hold, how they are read, and what is said of a wrong one."""
+from __future__ import annotations
+
+import pytest
+
+from kgen_ext.errors import BadPattern
+from kgen_ext.request import split_list
+from kgen_ext.tags.rules import parse_rule, parse_rules
+
+
+def test_a_rule_holds_while_its_tag_is_present() -> None:
+    rule = parse_rule("if twintails ban long hair")
+    assert rule.holds({"1girl", "Twintails"})
+    assert not rule.holds({"1girl", "low twintails"})
+    assert rule.ban.match("long_hair") == "long hair"
+    assert rule.ban.match("very long hair") is None
+
+
+def test_all_conditions_must_hold_and_all_bans_count() -> None:
+    rule = parse_rule("IF 1girl and * hair BAN blue *, /green.*/ and category:artist")
+    assert rule.holds(["1girl", "red hair"]) and not rule.holds(["1girl"]) and not rule.holds(["red hair"])
+    assert [rule.ban.match(tag) for tag in ("blue sky", "greenery", "wlop", "red")] == [
+        "blue *", "/green.*/", "category:artist", None,
+    ]  # fmt: skip
+
+
+def test_quotes_and_expressions_are_never_cut() -> None:
+    rule = parse_rule('if "salt and pepper" and /a, b and c/ ban "ban, hammer", /x and y ban z/')
+    assert [one.source for one in rule.when] == ["salt and pepper", "/a, b and c/"]
+    assert [one.source for one in rule.ban.patterns] == ["ban, hammer", "/x and y ban z/"]
+
+
+def test_a_list_that_was_cut_at_commas_is_put_together_again() -> None:
+    first, second = parse_rules(split_list("rules", "if twintails ban long hair, very long hair; if night ban sun"))
+    assert [one.source for one in first.ban.patterns] == ["long hair", "very long hair"]
+    assert [one.source for one in second.ban.patterns] == ["sun"]
+    assert parse_rules(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("twintails ban long hair", "if ... ban"),
+        ("if twintails", "if ... ban"),
+        ("if ban x", "if ... ban"),
+        ("if x ban", "if ... ban"),
+        ("", "if ... ban"),
+        ("if x ban /(/", "missing"),
+        ("if category:colour ban x", "no category"),
+        ("if x ban a,,b", "empty"),
+        ("if x and and y ban \ue0027\ue003,", "empty"),
+    ],
+)
+def test_a_bad_rule_is_named_with_what_is_wrong(text: str, said: str) -> None:
+    with pytest.raises(BadPattern, match=said) as caught:
+        parse_rules([text])
+    assert repr(text.replace("\ue002", "")) in str(caught.value)
