@@ -11,6 +11,7 @@ from kgen_ext.errors import ModelFileError, UnknownModel
 
 STARTER = "starter"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pickle", ".pkl")
+_ENDS = 1 << 20
 _WEIGHTS = "model.safetensors"
 
 
@@ -22,10 +23,22 @@ class ModelFiles:
     folder: Path | None
     gguf: Path | None
 
-    def fingerprint(self) -> str:
-        """Return a string that changes when the weights on disk do: name, size and time of each file."""
-        found = (path for path in (self.gguf, self.folder and self.folder / _WEIGHTS) if path is not None)
-        return "|".join(f"{path.name}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in found)
+    def checksum(self) -> str:
+        """Return SHA-256 over size, first and last mebibyte of each weights file: other weights, other checksum.
+
+        Reading a gigabyte whole would cost seconds at every start.
+        """
+        from hashlib import sha256
+
+        digest = sha256()
+        for path in (self.gguf, self.folder and self.folder / _WEIGHTS):
+            if path is not None:
+                with path.open("rb") as file:
+                    size = path.stat().st_size
+                    digest.update(size.to_bytes(8, "little") + file.read(_ENDS))
+                    file.seek(max(0, size - _ENDS))
+                    digest.update(file.read(_ENDS))
+        return digest.hexdigest()
 
 
 def resolve(model: str) -> ModelFiles:

@@ -81,9 +81,9 @@ def _append(
     additions = []
     for index, (some, text) in enumerate(zip(tags, texts, strict=True)):
         own = _CAPTION if caption and index == first else ""
-        sentences = " ".join(part for part in (own, *(_literal(one) for one in text[-1:])) if part)
-        listed = join_tags(_literal(tag) for tag in some)
-        additions.append(", ".join(part for part in (listed, sentences) if part))
+        sentences = " ".join(part for part in (own, *text[-1:]) if part)
+        listed = join_tags(some)
+        additions.append(", ".join(part for part in (listed, sentences) if part))  # `append` escapes it
     appended = append(prepared.prompt, additions)
     skipped = tuple(f"segment {number + 1}: no place is safe to add to" for number in appended.skipped)
     return tuple(_cut_caption(appended.pieces, caption)), skipped
@@ -154,6 +154,8 @@ def _notes(prepared: Prepared, done: Sequence[Written], hidden: int) -> list[str
         short = sorted({name for one in done for name in one.short})
         notes.append(f"{', '.join(short)}: fewer than {prepared.request.tag_length.value} asks for, because the rules "
                      "(bans, required tags, tag file) left the model nothing else to write")  # fmt: skip
+    if prepared.request.count > 1 and prepared.request.temperature == 0:
+        notes.append("temperature 0 always writes the likeliest text: all variants are the same")
     if wants_text(prepared.request) and done and not any(one.texts for one in done):
         notes.append("text: this model or task writes tags only")
     return notes

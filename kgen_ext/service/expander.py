@@ -5,21 +5,22 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from kgen_ext import __version__
 from kgen_ext.decoding.batch import BatchDecoder
 from kgen_ext.decoding.noise import derive_seed
 from kgen_ext.decoding.row import Job, Written
 from kgen_ext.decoding.tokens import token_table
 from kgen_ext.errors import EngineError
-from kgen_ext.events import Event, Expansion, Finish, Finished
+from kgen_ext.events import Event, Finished
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.assemble import assemble
+from kgen_ext.service.cache import Key, ResultCache
 from kgen_ext.service.prepare import Prepared, Speaker, make_jobs, prepare
 
 if TYPE_CHECKING:
@@ -46,15 +47,15 @@ class _Unit:
 class Expander:
     """Expands prompts with one model. Safe for several threads: they take turns, and equal requests run once."""
 
-    def __init__(self, speaker: Speaker, *, model: str, fingerprint: str, rows: int = ROWS) -> None:
+    def __init__(self, speaker: Speaker, *, model: str, checksum: str, rows: int = ROWS) -> None:
         self.model = model
         self.engine = speaker.engine.name
         self._speaker = speaker
-        self._fingerprint = fingerprint
+        self._checksum = checksum
         self._rows = rows
         self._lock = threading.Lock()
         self._owner: int | None = None
-        self._known: OrderedDict[ExpandRequest, Expansion] = OrderedDict()
+        self._results = ResultCache(_REMEMBERED)
         self._table: TokenTable | None = None
         self._cache: Cache | None = None
         self._decoder: BatchDecoder | None = None
@@ -87,7 +88,6 @@ class Expander:
         """Give the model's memory back. May be called twice."""
         with self._lock:
             self._drop_cache()
-            self._known.clear()
             self._speaker.engine.close()
 
     def _stream(
@@ -117,10 +117,9 @@ class Expander:
             for variant in range(request.count):
                 seed = derive_seed(request.seed, variant)
                 alone = replace(request, seed=seed, count=1)
-                known = self._known.get(alone)
+                known = self._results.get(self._key(alone), row=row)
                 if known is not None:
-                    self._known.move_to_end(alone)
-                    yield Finished(row, replace(known, row=row))
+                    yield Finished(row, known)
                 elif alone in sharing:
                     sharing[alone].append(row)
                 else:
@@ -157,12 +156,12 @@ class Expander:
             seconds=perf_counter() - unit.began,
         )
         alone = replace(unit.prepared.request, seed=unit.seed, count=1)
-        if expansion.finish is not Finish.CANCELLED:
-            self._known[alone] = expansion
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+        self._results.put(self._key(alone), expansion)
         for one in sharing[alone]:
             yield Finished(one, replace(expansion, row=one))
+
+    def _key(self, alone: ExpandRequest) -> Key:
+        return Key(alone, self._checksum, self.engine, __version__)
 
     def _drop_cache(self) -> None:
         if self._cache is not None:

@@ -51,7 +51,7 @@ def open_expander(
         quality_line="delta" in files.id.lower(),
         n_ctx=min(loaded.n_ctx, _TRAINED_CTX[protocol]),
     )
-    return Expander(speaker, model=files.id, fingerprint=files.fingerprint(), rows=rows)
+    return Expander(speaker, model=files.id, checksum=files.checksum(), rows=rows)
 
 
 def choose_engines(files: ModelFiles, wanted: str) -> list[str]:
@@ -88,9 +88,16 @@ def _load(files: ModelFiles, wanted: str, device: str, threads: int | None) -> E
     for last, name in ((name == names[-1], name) for name in names):
         try:
             return load_engine(
-                name, folder=files.folder, gguf=files.gguf, device=device, threads=threads or os.cpu_count()
+                name, folder=files.folder, gguf=files.gguf, device=device, threads=threads or _cores()
             )
         except EngineUnavailable:
             if last:
                 raise
     raise AssertionError("names is never empty")
+
+
+def _cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

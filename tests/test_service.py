@@ -1,0 +1,234 @@
+"""The service on scripted engines: requests in, events out, and what it promises about seeds, batches and text."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kgen_ext.engines.scripted import ScriptedEngine
+from kgen_ext.errors import BadPattern, BadTemplate, BadValue, EngineError
+from kgen_ext.events import By, Delta, Expansion, Finish, Finished, Started, TagAccepted, TagRejected
+from kgen_ext.protocol import Protocol
+from kgen_ext.request import ExpandRequest
+from kgen_ext.service import Expander
+from kgen_ext.service.prepare import Speaker
+from kgen_ext.tags.normalise import normalise
+
+WORDS = [f" {word}" for word in "fox red blue sky tree stone river lamp cloud door hill rain snow leaf moss".split()]
+PIECES = [",", "\n", ".", *WORDS, *(word.strip() for word in WORDS), "tag", "long", "short", ":", " A", " It", " is"]
+
+
+def expander(engine: ScriptedEngine | None = None, *, rows: int = 4, n_ctx: int = 1024) -> Expander:
+    engine = engine or ScriptedEngine.random(7, pieces=PIECES)
+    return Expander(Speaker(engine, Protocol.TIPO, False, n_ctx), model="scripted", checksum="x", rows=rows)
+
+
+def short(prompt: str = "1girl, fox ears, shrine", **options: object) -> ExpandRequest:
+    return replace(ExpandRequest(prompt, tag_length="very_short", min_p=0.0), **options)  # type: ignore[arg-type]
+
+
+def bare(expansion: Expansion) -> Expansion:
+    """What must not depend on when and where a row was decoded."""
+    return replace(expansion, seconds=0.0, row=0)
+
+
+def test_the_result_begins_with_the_users_bytes_and_its_pieces_join() -> None:
+    request = short("  (1girl:1.2),\tfox_ears,,\n<lora:a:1> shrine ")
+    done = expander().expand([request])[0]
+    assert done.prompt.startswith(request.prompt)
+    assert "".join(piece.text for piece in done.pieces) == done.prompt
+    assert "".join(piece.text for piece in done.pieces if piece.by is By.USER) == done.source == request.prompt
+    assert done.added_tags
+
+
+def test_the_same_request_gives_the_same_expansion_on_a_new_expander() -> None:
+    request = short(seed=5, text_length="short")
+    first, again = (expander().expand([request])[0] for _ in range(2))
+    assert bare(first) == bare(again)
+
+
+def test_another_seed_gives_another_text_and_seed_0_is_a_seed_like_any_other() -> None:
+    """Reference mistake 10: seed 0 was random, and the process-wide generator decided."""
+    zero, again, one = (expander().expand([short(seed=seed)])[0].prompt for seed in (0, 0, 1))
+    assert zero == again != one
+
+
+@pytest.mark.parametrize("rows", [1, 3, 16])
+def test_a_row_is_the_same_alone_and_in_any_batch_in_any_order(rows: int) -> None:
+    requests = [short(f"1girl, {word.strip()}", seed=index % 3) for index, word in enumerate(WORDS)]
+    alone = [bare(expander().expand([request])[0]) for request in requests]
+    together = expander(rows=rows).expand(requests)
+    backwards = expander(rows=rows).expand(requests[::-1])[::-1]
+    assert [bare(one) for one in together] == alone
+    assert [bare(one) for one in backwards] == alone
+    assert [one.row for one in together] == list(range(len(requests)))
+
+
+def test_a_kept_cache_does_not_show() -> None:
+    kept = expander()
+    kept.expand([short("1boy, hat", seed=9), short("2girls", seed=3)])
+    assert bare(kept.expand([short(seed=4)])[0]) == bare(expander().expand([short(seed=4)])[0])
+
+
+def test_each_variant_has_a_seed_that_gives_it_alone() -> None:
+    rows = expander().expand([short(seed=11, count=5)])
+    assert rows[0].seed == 11
+    assert len({row.added_tags for row in rows}) == 5
+    for row in rows:
+        assert bare(expander().expand([short(seed=row.seed)])[0]) == bare(row)
+
+
+def test_equal_requests_in_one_call_are_decoded_once() -> None:
+    engine = ScriptedEngine.random(7, pieces=PIECES)
+    rows = expander(engine).expand([short(seed=1)] * 6)
+    fed = engine.fed
+    alone = ScriptedEngine.random(7, pieces=PIECES)
+    expander(alone).expand([short(seed=1)])
+    assert fed == alone.fed
+    assert len({row.prompt for row in rows}) == 1 and [row.row for row in rows] == list(range(6))
+
+
+def test_a_request_asked_again_is_not_decoded_again() -> None:
+    engine = ScriptedEngine.random(7, pieces=PIECES)
+    kept = expander(engine)
+    first = kept.expand([short(seed=1)])
+    calls = engine.calls
+    assert kept.expand([short(seed=1)]) == first and engine.calls == calls
+
+
+def test_clients_in_twenty_threads_each_get_their_own_answer() -> None:
+    kept = expander()
+    alone = {seed: expander().expand([short(seed=seed)])[0].prompt for seed in range(5)}
+    got: list[tuple[int, str]] = []
+    ask: Callable[[int], None] = lambda seed: got.append((seed, kept.expand([short(seed=seed)])[0].prompt))  # noqa: E731
+    threads = [threading.Thread(target=ask, args=(index % 5,)) for index in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == sorted((index % 5, alone[index % 5]) for index in range(20))
+
+
+def test_cancel_keeps_what_is_whole_and_is_not_remembered() -> None:
+    kept = expander()
+    asked = iter(range(1000))
+    rows = kept.expand([short(seed=1)], cancelled=lambda: next(asked) > 12)
+    assert rows[0].finish is Finish.CANCELLED and rows[0].prompt.startswith("1girl, fox ears, shrine")
+    assert kept.expand([short(seed=1)])[0].finish is Finish.COMPLETE
+
+
+def test_cancel_before_the_first_token_answers_every_row() -> None:
+    rows = expander(rows=2).expand([short(seed=seed) for seed in range(5)], cancelled=lambda: True)
+    assert [row.finish for row in rows] == [Finish.CANCELLED] * 5
+    assert all(row.prompt == "1girl, fox ears, shrine" for row in rows)
+
+
+def test_a_stream_left_half_way_frees_the_expander() -> None:
+    kept = expander()
+    stream = kept.stream([short(seed=1)])
+    next(stream)
+    with pytest.raises(EngineError, match="still open"):
+        kept.expand([short(seed=2)])
+    stream.close()  # type: ignore[attr-defined]
+    assert bare(kept.expand([short(seed=2)])[0]) == bare(expander().expand([short(seed=2)])[0])
+
+
+def test_events_tell_the_story_of_each_row() -> None:
+    events = list(expander().stream([short(seed=1), short(seed=2, ban="fox")]))
+    finished = {event.row: event.expansion for event in events if isinstance(event, Finished)}
+    assert {event.row for event in events if isinstance(event, Started)} == {0, 1} == set(finished)
+    for row, expansion in finished.items():
+        accepted = [event.tag for event in events if isinstance(event, TagAccepted) and event.row == row]
+        assert tuple(accepted) == expansion.added_tags
+        assert any(isinstance(event, Delta) and event.row == row for event in events)
+    assert all(event.rule for event in events if isinstance(event, TagRejected))
+
+
+def test_a_failing_engine_reaches_the_caller_and_the_next_call_works() -> None:
+    engine = ScriptedEngine.random(7, pieces=PIECES)
+    kept, sound = expander(engine), engine.logits
+
+    def fail(tokens: tuple[int, ...]) -> object:
+        raise EngineError("the library failed")
+
+    engine.logits = fail  # type: ignore[assignment]
+    with pytest.raises(EngineError, match="library failed"):
+        kept.expand([short(seed=1)])
+    engine.logits = sound
+    assert bare(kept.expand([short(seed=1)])[0]) == bare(expander().expand([short(seed=1)])[0])
+
+
+def test_each_segment_is_its_own_subject() -> None:
+    done = expander().expand([short("1girl, red hat BREAK 1boy, blue hat AND <lora:x:1> :1.2", seed=1)])[0]
+    first, _, rest = done.prompt.partition(" BREAK ")
+    assert first.startswith("1girl, red hat, ") and rest.startswith("1boy, blue hat, ")
+    assert done.prompt.endswith(" AND <lora:x:1> :1.2")
+
+
+def test_an_empty_prompt_lets_the_model_start_from_nothing() -> None:
+    done = expander().expand([short("", tag_length="short")])[0]
+    assert done.added_tags and done.source == "" and not done.prompt.startswith(",")
+
+
+def test_the_caption_stands_in_the_result_as_the_user_wrote_it() -> None:
+    caption = "A  fox (at 5.30 p.m.) sleeps."
+    done = expander().expand([short("1girl", text=caption, text_length="short")])[0]
+    assert any(piece.by is By.USER and piece.text == caption for piece in done.pieces)
+    assert done.prompt.startswith("1girl")
+
+
+def test_required_tags_are_there_and_a_ban_on_one_is_named() -> None:
+    done = expander().expand([short(require="red moon, fox ears, old door", ban="* door")])[0]
+    assert "red moon" in done.added_tags and "old door" not in done.added_tags
+    assert "fox ears" not in done.added_tags  # the user's own
+    assert any("old door" in note and "* door" in note for note in done.notes)
+
+
+def test_a_prompt_longer_than_the_context_is_kept_whole_and_told_once() -> None:
+    prompt = ", ".join(f"river{index} stone" for index in range(400))
+    done = expander(n_ctx=256).expand([short(prompt, tag_length="very_long")])[0]
+    assert done.source == prompt and done.prompt.startswith(prompt)
+    assert sum("context" in note for note in done.notes) == 1
+
+
+def test_a_megabyte_is_handled() -> None:
+    prompt = "sky, tree " * 100_000
+    done = expander().expand([short(prompt)])[0]
+    assert done.source == prompt
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"ban": "/(/"}, BadPattern, "/(/"),
+        ({"format": "nosuch"}, BadValue, "append"),
+        ({"format": "<|nosuch|>"}, BadTemplate, "<|general|>"),
+        ({"rules": ("if hat",)}, BadPattern, "if hat"),
+        ({"tag_file": "/nosuch/tags.csv"}, BadValue, "tags.csv"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_the_first_token(
+    options: dict[str, object], error: type[Exception], words: str
+) -> None:
+    engine = ScriptedEngine.random(7, pieces=PIECES)
+    with pytest.raises(error) as caught:
+        expander(engine).expand([short(), short(**options)])
+    assert words in str(caught.value) and engine.calls == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    prompt=st.text(alphabet="ab ,()[]{}:|\\<>_#.\n12AND", max_size=60),
+    seed=st.integers(0, 2**63 - 1),
+    template=st.sampled_from(["append", "tags", "tags_then_text", "text_then_tags", "<|prompt|>; <|general|>"]),
+)
+def test_every_format_that_keeps_the_prompt_keeps_its_bytes(prompt: str, seed: int, template: str) -> None:
+    done = expander().expand([short(prompt, seed=seed, format=template, text_length="very_short")])[0]
+    assert done.source == prompt
+    assert "".join(piece.text for piece in done.pieces) == done.prompt
+    names = [normalise(tag) for tag in done.added_tags]
+    assert len(set(names)) == len(names)
