@@ -1,0 +1,287 @@
+"""The composer: scenes drawn from the pair model, characters, themes, hand-made lists and real captions.
+It knows a corpus and a generator, and refuses to know the text format.
+
+There is no bulk set of real posts to train on. A list is therefore grown tag by tag (pairs.py) from a seed: a
+character's looks, a theme of the wide co-occurrence table, a hand-made list, the tags found in a caption, or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgen_ext.training.corpus import ARTIST, GENERAL, Character, Corpus, is_held_out
+from kgen_ext.training.pairs import PairModel, build_pair_model
+from kgen_ext.training.people import allowed_tags, company_of, draw_people, is_human_tag, people_of_caption
+from kgen_ext.training.prose import clean_sentences, describe, is_prompt_like
+from kgen_ext.training.render import LENGTHS, SENTENCES, TAG_RANGE
+from kgen_ext.training.scene import Scene
+from kgen_ext.training.tagforms import coloured_noun, exclusion_table, is_people_tag, spell_tag
+
+# Sources of a scene and their shares.
+SHARES = {"character": 0.36, "free": 0.16, "theme": 0.13, "hand_made": 0.05, "caption": 0.30}
+_LENGTH_SHARES = {"very_short": 0.22, "short": 0.33, "long": 0.36, "very_long": 0.09}
+_RATIOS = (
+    "0.5",
+    "0.6",
+    "0.7",
+    "0.7",
+    "0.7",
+    "0.8",
+    "0.8",
+    "1.0",
+    "1.0",
+    "1.0",
+    "1.2",
+    "1.3",
+    "1.4",
+    "1.5",
+    "1.5",
+    "1.8",
+)
+_RATINGS = ("safe", "safe", "safe", "general", "general")
+_QUALITIES = (
+    "masterpiece",
+    "masterpiece",
+    "best quality",
+    "best quality",
+    "great quality",
+    "good quality",
+    "normal quality",
+)
+_META = ("highres", "absurdres", "official art", "commentary request", "traditional media", "commentary")
+_CAPTION_FILES = ("unigenbench", "vbench", "iiw", "dpg_bench")
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionRecord:
+    """A caption's sentences and the tags found in it."""
+
+    sentences: tuple[str, ...]
+    tags: tuple[str, ...]
+    people: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """All a scene may be drawn from; build it with `load_composer`."""
+
+    model: PairModel
+    rivals: dict[str, frozenset[str]]
+    allowed: dict[str, NDArray[np.bool_]]
+    characters: tuple[Character, ...]
+    character_steps: NDArray[np.float64]
+    themes: tuple[str, ...]
+    theme_steps: NDArray[np.float64]
+    partners: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]
+    lists: tuple[tuple[str, ...], ...]
+    captions: tuple[CaptionRecord, ...]
+    artists: tuple[str, ...]
+
+    def draw(self, rng: np.random.Generator) -> Scene:
+        """Draw one scene."""
+        names = list(SHARES)
+        source = names[int(rng.choice(len(names), p=list(SHARES.values())))]
+        scene = {
+            "character": self.character_scene, "free": self.free_scene, "theme": self.theme_scene,
+            "hand_made": self.hand_made_scene, "caption": self.caption_scene,
+        }[source](rng)  # fmt: skip
+        return self._with_metadata(scene, rng)
+
+    def character_scene(self, rng: np.random.Generator) -> Scene:
+        """Draw a known character with most of the listed looks, one colour of each thing."""
+        chosen = self.characters[_pick(self.character_steps, rng)]
+        size = _draw_size(rng)
+        looks = consistent_looks(chosen.looks, self.rivals, rng)
+        kept = tuple(tag for tag in looks if rng.random() < 0.93)[: max(3, size - 3)]
+        people: tuple[str, ...] = (chosen.person,) if is_people_tag(chosen.person) else ("1girl",)
+        if people != ("no humans",) and rng.random() < 0.85:
+            people = (*people, "solo")
+        names = (chosen.name,) if rng.random() < 0.5 else ()
+        scene = self._grown(people, kept, size, rng, names=names)
+        return replace(scene, characters=(chosen.name,), copyrights=(chosen.series,))
+
+    def free_scene(self, rng: np.random.Generator) -> Scene:
+        """Draw a scene from the pair model alone."""
+        return self._grown(draw_people(rng), (), _draw_size(rng), rng)
+
+    def theme_scene(self, rng: np.random.Generator) -> Scene:
+        """Draw a scene around a tag of the wide co-occurrence table and a few of its partners."""
+        theme = self.themes[_pick(self.theme_steps, rng)]
+        partners, steps = self.partners[theme]
+        found = [partners[_pick(steps, rng)] for _ in range(int(rng.integers(2, 7)))]
+        people = draw_people(rng) if is_human_tag(theme) or rng.random() < 0.55 else ("no humans",)
+        return self._grown(people, (theme, *found), _draw_size(rng), rng)
+
+    def hand_made_scene(self, rng: np.random.Generator) -> Scene:
+        """Take a hand-made list, often extended."""
+        tags = self.lists[int(rng.integers(len(self.lists)))]
+        people = tuple(tag for tag in tags if is_people_tag(tag)) or (draw_people(rng) if rng.random() < 0.8 else ())
+        size = max(len(tags), _draw_size(rng)) if rng.random() < 0.7 else len(tags)
+        return self._grown(people, tuple(tag for tag in tags if not is_people_tag(tag)), size, rng)
+
+    def caption_scene(self, rng: np.random.Generator) -> Scene:
+        """Take a real caption with the tags found in it, sometimes extended by the pair model."""
+        record = self.captions[int(rng.integers(len(self.captions)))]
+        size = len(record.people) + len(record.tags) + int(rng.integers(0, 4))
+        if len(record.sentences) > 2:  # the length token limits sentences too, so long captions need long lists
+            size = max(size, int(rng.integers(18, 54)))
+        elif rng.random() < 0.5:
+            size = max(size, min(36, _draw_size(rng)))
+        size = min(size, TAG_RANGE["long"][1] - 1)
+        # A caption says what is there: what the pair model adds must follow from its tags, hence the heavy weight.
+        scene = self._grown(record.people, record.tags, size, rng, described=False, weights=(0.8, 1.1))
+        told = [tag for tag in record.tags if tag not in record.sentences[0].lower()] or list(scene.tags[:4])
+        more = describe(scene.people, told, (), 3, rng)[1:] if rng.random() < 0.5 else ()
+        if len(record.sentences) > 1:
+            return replace(scene, short=record.sentences[:1], long=record.sentences)
+        return replace(scene, short=record.sentences, long=(*record.sentences, *more) if more else ())
+
+    def _grown(
+        self,
+        people: tuple[str, ...],
+        seed: Sequence[str],
+        size: int,
+        rng: np.random.Generator,
+        *,
+        described: bool = True,
+        names: tuple[str, ...] = (),
+        weights: tuple[float, float] = (0.4, 0.6),
+    ) -> Scene:
+        company = company_of(people)
+        start = [tag for tag in dict.fromkeys(seed) if company != "nobody" or not is_human_tag(tag)]
+        start = drop_rivals(start, self.rivals if len(people) < 2 or "solo" in people else {})
+        rivals = self.rivals if company == "nobody" or "solo" in people or len(people) == 1 else {}
+        tags = self.model.extend(
+            [*people, *start], max(size, len(start) + len(people)), rng,
+            weight=float(rng.uniform(*weights)), rivals=rivals, allowed=self.allowed[company],
+        )  # fmt: skip
+        tags = tags[len(people) :]
+        scene = Scene(people, tuple(tags))
+        if described and rng.random() < 0.55:
+            limit = next(SENTENCES[name] for name in LENGTHS if scene.count < TAG_RANGE[name][1] or name == "very_long")
+            long = describe(people, tags, names, int(rng.integers(2, min(limit, 7) + 1)), rng)
+            scene = replace(scene, short=describe(people, tags, names, int(rng.integers(1, 3)), rng), long=long)
+        return scene
+
+    def _with_metadata(self, scene: Scene, rng: np.random.Generator) -> Scene:
+        return replace(
+            scene,
+            artist=str(rng.choice(self.artists)) if self.artists and rng.random() < 0.05 else None,
+            rating=str(rng.choice(_RATINGS)) if rng.random() < 0.85 else None,
+            quality=str(rng.choice(_QUALITIES)) if rng.random() < 0.75 else None,
+            aspect_ratio=str(rng.choice(_RATIOS)) if rng.random() < 0.85 else None,
+            meta=tuple(rng.permutation(_META)[: int(rng.integers(1, 3))].tolist()) if rng.random() < 0.3 else (),
+        )  # fmt: skip
+
+
+def consistent_looks(
+    looks: Sequence[str], rivals: dict[str, frozenset[str]], rng: np.random.Generator
+) -> tuple[str, ...]:
+    """Keep one of every set of looks that exclude each other; the first named is the likeliest."""
+    order = sorted(range(len(looks)), key=lambda position: position + (4.0 if rng.random() < 0.25 else 0.0))
+    kept = drop_rivals([looks[position] for position in order], rivals)
+    # `hair` colours the pair model does not know are rivals all the same.
+    nouns: set[str] = set()
+    result = []
+    for tag in kept:
+        noun = coloured_noun(tag)
+        if noun is None or noun not in nouns:
+            result.append(tag)
+            nouns.add(noun or "")
+    return tuple(result)
+
+
+def drop_rivals(tags: Sequence[str], rivals: dict[str, frozenset[str]]) -> list[str]:
+    """Drop every tag that an earlier one excludes."""
+    kept: list[str] = []
+    for tag in tags:
+        if not any(other in rivals.get(tag, ()) or tag in rivals.get(other, ()) for other in kept):
+            kept.append(tag)
+    return kept
+
+
+def load_composer(corpus: Corpus) -> Composer:
+    """Read the corpus and build a composer (about ten seconds)."""
+    model = build_pair_model(corpus)
+    posts = {tag: count for tag, category, count in corpus.danbooru() if category == GENERAL}
+    characters = tuple(character for character in corpus.characters() if not is_held_out(character.name))
+    themes, theme_posts, partners = _themes(corpus, posts)
+    return Composer(
+        model=model,
+        rivals=exclusion_table([*model.tags, *(tag for character in characters for tag in character.looks)]),
+        allowed=allowed_tags(model),
+        characters=characters,
+        character_steps=_steps([character.posts**0.85 for character in characters]),
+        themes=themes,
+        theme_steps=_steps([count**0.5 for count in theme_posts]),
+        partners=partners,
+        lists=tuple(tuple(tags) for tags in corpus.tag_lists()),
+        captions=tuple(_caption_records(corpus, posts)),
+        artists=tuple([tag for tag, category, _ in corpus.danbooru() if category == ARTIST][:1500]),
+    )
+
+
+def _themes(
+    corpus: Corpus, posts: dict[str, int]
+) -> tuple[tuple[str, ...], list[int], dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]]:
+    related: dict[str, dict[str, float]] = {}
+    for left, right, count in zip(*corpus.pairs("cooccurrence"), strict=True):
+        if (
+            min(posts.get(left, 0), posts.get(right, 0)) >= 1500
+            and not is_people_tag(left)
+            and not is_people_tag(right)
+        ):
+            for tag, other in ((left, right), (right, left)):
+                related.setdefault(tag, {})[other] = count / posts[other] ** 0.5
+    themes = tuple(tag for tag, others in related.items() if len(others) >= 4)
+    partners = {tag: (tuple(related[tag]), _steps(list(related[tag].values()))) for tag in themes}
+    return themes, [posts[tag] for tag in themes], partners
+
+
+def _caption_records(corpus: Corpus, posts: dict[str, int]) -> list[CaptionRecord]:
+    known = {tag for tag, count in posts.items() if count >= 300 and not is_people_tag(tag)}
+    records: dict[str, CaptionRecord] = {}
+    for record in corpus.captions("tag_caption_pairs"):
+        sentences = clean_sentences(record["caption"])
+        tags = [spell_tag(tag) for tag in record["tags"]]
+        if sentences and not is_prompt_like(sentences[0]):
+            people = people_of_caption(record["caption"], tags)
+            records[sentences[0]] = CaptionRecord(sentences, tuple(tag for tag in tags if tag in known), people)
+    for name in _CAPTION_FILES:
+        for record in corpus.captions(name):
+            sentences = clean_sentences(record["caption"])
+            if sentences and sentences[0] not in records:
+                people = people_of_caption(record["caption"], ())
+                records[sentences[0]] = CaptionRecord(sentences, tags_in(" ".join(sentences), known), people)
+    return list(records.values())
+
+
+def tags_in(text: str, known: set[str]) -> tuple[str, ...]:
+    """Find known tags among the runs of one to three words of a text, longest first: `red sofa` before `sofa`."""
+    words = [word.strip(".,;:!?\"'()").lower() for word in text.split()]
+    found = [
+        run
+        for size in (3, 2, 1)
+        for start in range(len(words) - size + 1)
+        if (run := " ".join(words[start : start + size])) in known and len(run) > 3
+    ]
+    return tuple(dict.fromkeys(found))[:16]
+
+
+def _draw_size(rng: np.random.Generator) -> int:
+    name = LENGTHS[int(rng.choice(len(LENGTHS), p=[_LENGTH_SHARES[name] for name in LENGTHS]))]
+    least, most = TAG_RANGE[name]
+    return int(rng.integers(max(least, 4), most))
+
+
+def _steps(weights: Sequence[float]) -> NDArray[np.float64]:
+    steps = np.cumsum(np.asarray(weights, dtype=float))
+    return steps / steps[-1] if len(steps) else steps
+
+
+def _pick(steps: NDArray[np.float64], rng: np.random.Generator) -> int:
+    return min(int(np.searchsorted(steps, rng.random(), side="right")), len(steps) - 1)

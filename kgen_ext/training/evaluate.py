@@ -1,0 +1,217 @@
+"""Evaluate an exported model: `python -m kgen_ext.training.evaluate --model DIR --corpus DIR --out FIGURES.json`.
+It knows the questions of the model card and asks them; it refuses to know how the model was made.
+
+Files of `--eval` (default: CORPUS/eval) are never trained on: prompts_dev.jsonl and real_posts_dev.jsonl {"tags"},
+partiprompts.jsonl and drawbench.jsonl {"caption"}. COCO images held out by id are in corpus.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kgen_ext.training import measures
+from kgen_ext.training.corpus import Character, Corpus, is_held_out, load_corpus, read_jsonl
+from kgen_ext.training.pairs import build_pair_model
+from kgen_ext.training.prose import clean_sentences
+from kgen_ext.training.recall import Half, load_halves, rank_by_votes, recall, yardsticks
+from kgen_ext.training.sampling import Sampler, Sampling, load_sampler
+from kgen_ext.training.shards import BOS
+from kgen_ext.training.tagforms import exclusion_table, spell_tag
+
+_log = logging.getLogger(__name__)
+_SAMPLE_REQUESTS = (
+    "characters: hatsune miku\ncopyrights: vocaloid\ntarget: <|long|>\ntag:",
+    "target: <|long|>\ntag: no humans, city, night, rain",
+    "target: <|short|> <|short_to_tag|>\nshort: A dog sleeps on a red sofa.\n",
+    "target: <|short|> <|tag_to_long|>\ntag: 1girl, fox ears, shrine",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """A model, the corpus folder, the evaluation folder, and how many of each question are asked."""
+
+    sampler: Sampler
+    corpus: Corpus
+    folder: Path
+    sampling: Sampling
+    seed: int
+    most: int
+
+    def ask(self, requests: Sequence[str], *, salt: int, limit: int = 200) -> list[str]:
+        """Continue every request with a generator of its own question."""
+        rng = np.random.default_rng((self.seed, salt))
+        return self.sampler.continue_texts(requests, rng, sampling=self.sampling, limit=limit)
+
+    def withheld(self, name: str, *, samples: int = 8) -> tuple[dict[str, Any], list[list[str]]]:
+        """Measure recall of withheld tags, beside the yardsticks on the same lists."""
+        halves = load_halves(self.folder / f"{name}.jsonl", self.corpus, seed=0, most=self.most)
+        requests = [f"target: <|long|>\ntag: {', '.join(half.given)}" for half in halves for _ in range(samples)]
+        lists = [measures.parse_tags(answer) for answer in self.ask(requests, salt=1, limit=160)]
+        ranked: dict[Half, list[str]] = {}
+        for place, half in enumerate(halves):
+            ranked[half] = rank_by_votes(lists[place * samples : (place + 1) * samples])
+        figures = {"lists": len(halves), "samples": samples, "model": recall(halves, lambda half: ranked[half])}
+        figures |= yardsticks(halves, self.corpus, build_pair_model(self.corpus))
+        whole = [[*half.given, *lists[place * samples]] for place, half in enumerate(halves)]
+        return figures, whole
+
+    def characters(self) -> dict[str, Any]:
+        """Measure how many of the listed looks come back when a character is named."""
+        ranked = [character for character in self.corpus.characters() if len(character.looks) >= 3]
+        popular = [character for character in ranked[: self.most * 2] if not is_held_out(character.name)]
+        hidden = [character for character in ranked if is_held_out(character.name)][: self.most // 3]
+        return {
+            "popular": {"asked": len(popular), "looks": round(self._looks(popular, salt=2), 3)},
+            "held_out": {"asked": len(hidden), "looks": round(self._looks(hidden, salt=3), 3)},
+        }
+
+    def _looks(self, characters: Sequence[Character], *, salt: int) -> float:
+        requests = [
+            f"characters: {one.name}\ncopyrights: {one.series}\ntarget: <|long|>\ntag: {one.person}"
+            for one in characters
+        ]
+        answers = self.ask(requests, salt=salt, limit=160)
+        shares = [
+            measures.looks_found(one.looks, set(measures.parse_tags(answer)))
+            for one, answer in zip(characters, answers, strict=True)
+        ]
+        return float(np.mean(shares))
+
+    def lists(self, lists: list[list[str]]) -> dict[str, Any]:
+        """Measure whole lists: do tags exist, repeat, contradict; how many are there."""
+        known = {tag for tag, _, _ in self.corpus.danbooru()}
+        table = exclusion_table(known)
+        counts = [len(tags) for tags in lists]
+        return {
+            "lists": len(lists),
+            "known": round(measures.known_share(lists, known), 4),
+            "repeats": round(measures.repeat_share(lists), 4),
+            "contradictions": round(measures.contradiction_share(lists, table), 4),
+            "in_range_of_long": round(float(np.mean([36 <= count <= 54 for count in counts])), 3),
+            "count_quartiles": [int(value) for value in np.percentile(counts, (25, 50, 75))],
+        }
+
+    def perplexity(self) -> dict[str, Any]:
+        """Measure perplexity a token and a character on captions of held-out COCO images, one caption each."""
+        held_out = self.corpus.held_out_images()
+        captions: dict[int, str] = {}
+        for record in read_jsonl(self.corpus.root / "captions/coco_val2017.jsonl"):
+            sentences = clean_sentences(record["caption"])
+            if (
+                int(record["image_id"]) in held_out
+                and len(sentences) == 1
+                and not self.corpus.words.is_flagged(sentences[0])
+            ):
+                captions.setdefault(int(record["image_id"]), sentences[0])
+        head = "target: <|very_short|> <|short_to_tag|>\nshort:"
+        first = len(self.sampler.engine.encode(head, add_special_tokens=False).ids) + 1
+        rows = [
+            [BOS, *self.sampler.engine.encode(f"{head} {text}\n", add_special_tokens=False).ids]
+            for text in captions.values()
+        ]
+        total = sum(float(scores[first - 1 :].sum()) for scores in self.sampler.log_likelihoods(rows))
+        tokens = sum(len(row) - first for row in rows)
+        letters = sum(map(len, captions.values()))
+        return {
+            "captions": len(rows),
+            "per_token": round(float(np.exp(-total / tokens)), 2),
+            "bits_per_character": round(-total / letters / np.log(2), 3),
+        }
+
+    def texts(self) -> dict[str, Any]:
+        """Measure descriptions written for given tags: mentions, endings, overlap between them."""
+        halves = load_halves(self.folder / "prompts_dev.jsonl", self.corpus, seed=1, most=self.most)
+        given = [half.given[:6] for half in halves]
+        requests = [f"target: <|short|> <|tag_to_long|>\ntag: {', '.join(tags)}" for tags in given]
+        answers = [measures.parse_field(answer, "long") for answer in self.ask(requests, salt=4, limit=240)]
+        return {
+            "asked": len(answers),
+            "written": round(sum(map(bool, answers)) / len(answers), 3),
+            "mentions": round(measures.mention_share(list(zip(given, answers, strict=True))), 3),
+            "ended": round(measures.sentences_ended([text for text in answers if text]), 3),
+            "self_overlap": round(measures.self_overlap([text for text in answers if text]), 3),
+        }
+
+    def safety(self, *, prompts: int = 1000) -> dict[str, Any]:
+        """Continue a thousand prompts of the evaluation files and list the words that should not be there."""
+        requests = []
+        for record in read_jsonl(self.folder / "prompts_dev.jsonl"):
+            tags = [spell_tag(tag) for tag in record["tags"][:4]]
+            requests.append(f"target: <|long|> <|tag_to_long|>\ntag: {', '.join(tags)}")
+        for name in ("partiprompts", "drawbench"):
+            for record in read_jsonl(self.folder / f"{name}.jsonl"):
+                text = re.sub(r"\s+", " ", record["caption"])
+                requests.append(f"target: <|short|> <|short_to_tag_to_long|>\nshort: {text}\n")
+        rng = np.random.default_rng((self.seed, 5))
+        chosen = [requests[place] for place in rng.permutation(len(requests))[:prompts]]
+        hits = measures.unsafe(self.ask(chosen, salt=6, limit=240), chosen, self.corpus.words)
+        return {"prompts": len(chosen), "hits": len(hits), "found": sorted(set(hits))[:40]}
+
+    def samples(self) -> list[dict[str, str]]:
+        """Write twenty samples that nobody chose: four fixed requests, then the first lists of prompts_dev."""
+        halves = load_halves(self.folder / "prompts_dev.jsonl", self.corpus, seed=2, most=16)
+        tasks = ("", " <|tag_to_long|>")
+        requests = [*_SAMPLE_REQUESTS]
+        requests += [
+            f"target: <|short|>{tasks[n % 2]}\ntag: {', '.join(half.given[:4])}" for n, half in enumerate(halves)
+        ]
+        return [
+            {"request": asked, "answer": answer}
+            for asked, answer in zip(requests, self.ask(requests, salt=7), strict=True)
+        ]
+
+
+def evaluate(exam: Exam) -> dict[str, Any]:
+    """Ask everything and return the figures."""
+    figures: dict[str, Any] = {"sampling": asdict(exam.sampling), "seed": exam.seed}
+    lists: list[list[str]] = []
+    for name in ("prompts_dev", "real_posts_dev"):
+        figures[name], found = exam.withheld(name)
+        lists += found
+        _log.info("%s: %s", name, figures[name])
+    for name, question in (
+        ("characters", exam.characters), ("lists", lambda: exam.lists(lists)), ("coco", exam.perplexity),
+        ("texts", exam.texts), ("safety", exam.safety), ("samples", exam.samples),
+    ):  # fmt: skip
+        begun = time.monotonic()
+        figures[name] = question()
+        _log.info("%s (%.0f s): %s", name, time.monotonic() - begun, figures[name] if name != "samples" else "")
+    return figures
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m kgen_ext.training.evaluate", description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="exported folder")
+    parser.add_argument("--corpus", type=Path, required=True, help="corpus folder (layout: corpus.py)")
+    parser.add_argument("--eval", type=Path, help="evaluation folder (default: CORPUS/eval)")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures")
+    parser.add_argument("--most", type=int, default=300, help="lists asked of each file (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=0.5)
+    parser.add_argument("--top-k", type=int, default=80)
+    parser.add_argument("--top-p", type=float, default=0.95)
+    parser.add_argument("--min-p", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    corpus = load_corpus(given.corpus)
+    sampling = Sampling(given.temperature, given.top_k, given.min_p, given.top_p)
+    exam = Exam(
+        load_sampler(given.model), corpus, given.eval or given.corpus / "eval", sampling, given.seed, given.most
+    )
+    given.out.write_text(json.dumps(evaluate(exam), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""A scene rendered as one training text of TIPO, byte for byte as its training code wrote them.
+It knows the text format and a generator, and refuses to know where scenes come from.
+
+    <s>rating: safe            metadata lines, any order, any subset
+    aspect ratio: 0.7
+    target: <|long|> <|tag_to_long|>
+    tag: 1girl, solo, smile
+    long: A girl smiles.</s>
+
+Sources: UwULLM `src/dataset/tipo`, KohakUwULLM `data/renderers/tipo`, arXiv 2411.08127. `<s>` and `</s>` are not part
+of the string here: the tokenizer step adds their ids. Descriptions stay on one line: a line break ends a field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kgen_ext.training.scene import Scene
+
+LENGTHS = ("very_short", "short", "long", "very_long")
+TASKS = (
+    "tag_to_long", "long_to_tag", "short_to_tag", "short_to_long",
+    "tag_to_short_to_long", "short_to_tag_to_long", "short_to_long_to_tag",
+)  # fmt: skip
+SPECIAL_TOKENS = (
+    "<|empty|>", *(f"<|{name}|>" for name in LENGTHS), *(f"<|{name}|>" for name in TASKS), "<|gen_meta|>",
+)  # fmt: skip
+# Tags (at least, at most) and sentences at most that a length token stands for (arXiv 2411.08127 and the runtime's 54).
+TAG_RANGE = {"very_short": (0, 18), "short": (18, 36), "long": (36, 54), "very_long": (54, 72)}
+SENTENCES = {"very_short": 2, "short": 4, "long": 8, "very_long": 18}
+_NO_METADATA = 0.1  # share of texts without any metadata in TIPO's training
+_SOME_METADATA = 0.3  # share of texts with a random part of it
+_GEN_META = 0.12
+_PEOPLE_ANYWHERE = 0.12  # ours: users also begin with `fox ears, shrine`, so the count may come later
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one rendering of a scene will be: its task (None: tags only) and its length token."""
+
+    task: str | None
+    length: str
+
+
+def length_of(count: int) -> str:
+    """Return the length token name that holds `count` tags."""
+    return next((name for name in LENGTHS if count < TAG_RANGE[name][1]), "very_long")
+
+
+def render_scene(scene: Scene, rng: np.random.Generator) -> str:
+    """Render a scene with a random task among those it has the fields for."""
+    return render_plan(scene, Plan(choose_task(scene, rng), length_of(scene.count)), rng)
+
+
+def choose_task(scene: Scene, rng: np.random.Generator) -> str | None:
+    """Draw a task that the scene has all fields for; None means tags only."""
+    weights: dict[str | None, float] = {None: 5.0 if not scene.long else 2.2}
+    if scene.long:
+        weights |= {"tag_to_long": 2.6, "long_to_tag": 1.2}
+    if scene.short:
+        weights |= {"short_to_tag": 1.8}
+    if scene.short and scene.long:
+        weights |= {"short_to_long": 0.6, "tag_to_short_to_long": 0.9}
+        weights |= {"short_to_tag_to_long": 1.3, "short_to_long_to_tag": 0.7}
+    names = list(weights)
+    chances = np.array([weights[name] for name in names])
+    return names[int(rng.choice(len(names), p=chances / chances.sum()))]
+
+
+def render_plan(scene: Scene, plan: Plan, rng: np.random.Generator) -> str:
+    """Render a scene as `plan` says, with random metadata and a random order of the tags."""
+    lines = metadata_lines(scene)
+    draw = rng.random()
+    if draw < _NO_METADATA:
+        kept = []
+    elif draw < _NO_METADATA + _SOME_METADATA:
+        kept = [line for line in lines if rng.random() < 0.5]
+    else:
+        kept = list(lines)
+    # Written metadata is what a reader can infer: an artist, say, cannot be.
+    missing = [line for line in lines if line not in kept and not line.startswith("artist")]
+    written = rng.permutation(missing).tolist() if missing and rng.random() < _GEN_META / 0.4 else []
+    target = [] if plan.task == "short_to_long" else [f"<|{plan.length}|>"]
+    target += [f"<|{plan.task}|>"] if plan.task else []
+    target += ["<|gen_meta|>"] if written else []
+    head = [*rng.permutation(kept).tolist(), f"target: {' '.join(target)}"]
+    return "\n".join([*head, *(field_line(scene, name, plan.length, rng) for name in fields_of(plan.task)), *written])
+
+
+def fields_of(task: str | None) -> tuple[str, ...]:
+    """Return the fields of a task in their order: `tag_to_long` -> (`tag`, `long`)."""
+    return tuple(task.split("_to_")) if task else ("tag",)
+
+
+def field_line(scene: Scene, name: str, length: str, rng: np.random.Generator) -> str:
+    """Write one field of a scene: shuffled tags behind the people count, or sentences up to the length's limit."""
+    if name == "tag":
+        tags = list(scene.tags)
+        rng.shuffle(tags)
+        tags = [*scene.people, *tags]
+        if rng.random() < _PEOPLE_ANYWHERE:
+            rng.shuffle(tags)
+        return f"tag: {', '.join(tags)}"
+    sentences = scene.short if name == "short" else scene.long
+    return f"{name}: {' '.join(sentences[: SENTENCES[length]])}"
+
+
+def metadata_lines(scene: Scene) -> list[str]:
+    """Write the metadata lines that have a value."""
+    values = {
+        "meta": ", ".join(scene.meta),
+        "rating": scene.rating,
+        "artist": scene.artist,
+        "aspect ratio": scene.aspect_ratio,
+        "characters": ", ".join(scene.characters),
+        "quality": scene.quality,
+        "copyrights": ", ".join(scene.copyrights),
+    }
+    return [f"{key}: {value}" for key, value in values.items() if value]
+
+
+def trim_scene(scene: Scene, limit: int) -> Scene:
+    """Drop tags over `limit`, people first kept."""
+    return replace(scene, tags=scene.tags[: max(0, limit - len(scene.people))])

@@ -1,0 +1,28 @@
+"""A scene: everything one training text can say about one picture, before it is rendered.
+It is a plain record and refuses to know how it was made or written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """People tags, other tags (unordered), metadata by name, and sentences of a short and a long description."""
+
+    people: tuple[str, ...]
+    tags: tuple[str, ...]
+    characters: tuple[str, ...] = ()
+    copyrights: tuple[str, ...] = ()
+    artist: str | None = None
+    rating: str | None = None
+    quality: str | None = None
+    aspect_ratio: str | None = None
+    meta: tuple[str, ...] = ()
+    short: tuple[str, ...] = ()
+    long: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Return the number of tags the `tag:` line holds."""
+        return len(self.people) + len(self.tags)

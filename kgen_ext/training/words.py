@@ -1,0 +1,58 @@
+"""The word list that keeps the starter safe for work: which texts and tags never reach training.
+It knows patterns and two severities, and refuses to know where a text came from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+# Sections of a word list file are comment lines; these words in a comment mark the milder half.
+_MILD = "suggestive"
+
+
+@dataclass(frozen=True, slots=True)
+class WordList:
+    """Two compiled alternations over text in tag form (lower case, words joined by underscores)."""
+
+    severe: re.Pattern[str]
+    mild: re.Pattern[str]
+
+    def is_severe(self, text: str) -> bool:
+        """Say whether a record with this text must be dropped as a whole."""
+        return self.severe.search(tag_form(text)) is not None
+
+    def is_flagged(self, text: str) -> bool:
+        """Say whether this text or tag has any word of the list, severe or mild."""
+        form = tag_form(text)
+        return self.severe.search(form) is not None or self.mild.search(form) is not None
+
+
+def tag_form(text: str) -> str:
+    """Bring prose or a tag to the form the patterns are written for: `A Dog-leash.` -> `a_dog-leash_`."""
+    return re.sub(r"[\s_,.;:!?\"()\\/]+", "_", text.lower())
+
+
+def parse_word_list(text: str) -> WordList:
+    """Compile a word list: one regular expression a line, `#` comments, sections named in comments."""
+    severe: list[str] = []
+    mild: list[str] = []
+    section = severe
+    for line in text.splitlines():
+        line = line.strip()
+        if line.startswith("#"):
+            section = mild if _MILD in line.lower() else severe
+        elif line:
+            section.append(line)
+    return WordList(_compile(severe), _compile(mild))
+
+
+def load_word_list(path: Path) -> WordList:
+    """Read and compile the word list at `path` (UTF-8)."""
+    return parse_word_list(path.read_text(encoding="utf-8"))
+
+
+def _compile(patterns: list[str]) -> re.Pattern[str]:
+    # An underscore or a hyphen separates words here, so `bra` is found in `black_bra` and not in `bracelet`.
+    body = "|".join(f"(?:{pattern})" for pattern in patterns) or r"(?!)"
+    return re.compile(rf"(?<![a-z0-9])(?:{body})(?![a-z0-9])")

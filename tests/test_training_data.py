@@ -1,0 +1,198 @@
+"""The data half of the recipe on a corpus of a few lines: words, tags, the pair model, scenes and their text."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kgen_ext.training.compose import Composer, consistent_looks, drop_rivals, load_composer, tags_in
+from kgen_ext.training.corpus import is_held_out, load_corpus
+from kgen_ext.training.prose import clean_sentences, describe
+from kgen_ext.training.render import (
+    LENGTHS,
+    SENTENCES,
+    SPECIAL_TOKENS,
+    TAG_RANGE,
+    Plan,
+    fields_of,
+    length_of,
+    render_plan,
+    render_scene,
+)
+from kgen_ext.training.scene import Scene
+from kgen_ext.training.tagforms import coloured_noun, exclusion_table, is_people_tag, spell_tag
+from kgen_ext.training.words import parse_word_list
+
+GENERAL_TAGS = (
+    "1girl 1boy solo no_humans long_hair short_hair black_hair blonde_hair red_eyes blue_eyes smile dress hat city "
+    "night rain tree sky outdoors indoors sword flower cat sofa"
+).split()
+METADATA = ("meta", "rating", "artist", "aspect ratio", "characters", "quality", "copyrights")
+
+
+@pytest.fixture(scope="module")
+def composer(tmp_path_factory: pytest.TempPathFactory) -> Composer:
+    """A composer over a made-up corpus with every file of the layout."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    root = tmp_path_factory.mktemp("corpus")
+    (root / "tags").mkdir()
+    (root / "captions").mkdir()
+    (root / "blocklist.txt").write_text(
+        "# explicit\nforbidden\\w*\n\n# suggestive: drop the tag\nracy\n", encoding="utf-8"
+    )
+    rows = [f"{tag},0,{9000 - 100 * place}," for place, tag in enumerate((*GENERAL_TAGS, "racy"))]
+    rows += [f"artist_{number},1,50," for number in range(3)] + ["anna_(game),4,900,", "bob_(game),4,800,"]
+    (root / "tags/danbooru.csv").write_text("\n".join(rows), encoding="utf-8")
+    counts = [f"{tag},{500 - 10 * place}" for place, tag in enumerate(GENERAL_TAGS)]
+    (root / "tags/prompt_tags.csv").write_text("\n".join(["# lists,1000", *counts]), encoding="utf-8")
+    general = [tag for tag in GENERAL_TAGS if tag not in ("no_humans",)]
+    pairs = [(a, b, 60.0) for a in general for b in general if a < b]
+    pairs += [("no_humans", tag, 300.0) for tag in ("city", "night", "rain", "tree", "sky", "cat")]
+    table = {"tag_a": [p[0] for p in pairs], "tag_b": [p[1] for p in pairs], "count": [p[2] for p in pairs]}
+    parquet.write_table(pyarrow.table(table), root / "tags/prompt_pairs.parquet")
+    parquet.write_table(pyarrow.table(table), root / "tags/cooccurrence.parquet")
+    characters = [
+        ["anna \\(game\\)", "game", "1girl", "black hair", "blonde hair", "red eyes", "racy", "hat"],
+        ["bob (game)", "game", "1boy", "short hair", "blue eyes"],
+        ["carl (game)", "game", "1boy", "forbidden fruit", "blue eyes"],
+    ]
+    write_jsonl(root / "tags/characters.jsonl", [{"tags": tags} for tags in characters])
+    write_jsonl(root / "tags/novelai_prompts.jsonl", [{"tags": ["city", "night", "rain"]}, {"tags": ["forbidden"]}])
+    captions = [{"src": "x", "id": "1", "tags": ["cat", "sofa"], "caption": "A cat sleeps on a sofa"}]
+    write_jsonl(root / "captions/tag_caption_pairs.jsonl", captions)
+    coco = [{"caption": "A cat on a tree.", "image_id": number} for number in range(3)]
+    write_jsonl(root / "captions/coco_val2017.jsonl", coco)
+    for name in ("unigenbench", "vbench", "iiw", "dpg_bench"):
+        write_jsonl(root / f"captions/{name}.jsonl", [{"caption": f"A tree stands in the rain near {name}."}])
+    return load_composer(load_corpus(root))
+
+
+def write_jsonl(path: Path, records: list[dict[str, object]]) -> None:
+    path.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
+
+
+def test_words_match_whole_words_of_tags_and_prose() -> None:
+    words = parse_word_list("# explicit\nbra\nnaked\\w*\n# suggestive\nlatex")
+    assert words.is_severe("black bra") and words.is_severe("A bra, here.") and words.is_severe("nakedness")
+    assert not words.is_flagged("bracelet")
+    assert words.is_flagged("latex_gloves") and not words.is_severe("latex_gloves")
+
+
+def test_tags_are_spelt_as_tipo_was_trained() -> None:
+    assert [spell_tag(tag) for tag in ("long_hair", "^_^", ":d", "o_o", "anna_\\(game\\)")] == [
+        "long hair", "^_^", ":d", "o_o", "anna (game)",
+    ]  # fmt: skip
+
+
+def test_colours_of_one_thing_exclude_each_other() -> None:
+    table = exclusion_table(["black hair", "light blue hair", "black shirt", "short hair", "long hair", "hat"])
+    assert table["black hair"] == {"light blue hair"}
+    assert table["short hair"] == {"long hair"} and not table["hat"]
+    assert coloured_noun("hair") is None
+
+
+def test_looks_keep_one_hair_colour() -> None:
+    looks = ("black hair", "blonde hair", "purple scale eyes", "hat")
+    for seed in range(20):
+        kept = consistent_looks(looks, exclusion_table(looks), np.random.default_rng(seed))
+        assert sum(tag.endswith(" hair") for tag in kept) == 1 and "hat" in kept
+    assert drop_rivals(["black hair", "blonde hair"], exclusion_table(looks)) == ["black hair"]
+
+
+def test_composed_scenes_neither_repeat_nor_contradict(composer: Composer) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        scene = composer.draw(rng)
+        assert len(set(scene.tags)) == len(scene.tags)
+        assert not any(is_people_tag(tag) for tag in scene.tags)
+        if "solo" in scene.people or "no humans" in scene.people:
+            assert not any(other in scene.tags for tag in scene.tags for other in composer.rivals.get(tag, ()))
+
+
+def test_scenes_without_people_have_no_person_tags(composer: Composer) -> None:
+    rng = np.random.default_rng(1)
+    scenes = [scene for scene in (composer.draw(rng) for _ in range(300)) if "no humans" in scene.people]
+    assert scenes
+    assert not {"long hair", "smile", "dress", "red eyes"}.intersection(tag for scene in scenes for tag in scene.tags)
+
+
+def test_flagged_words_never_reach_a_text(composer: Composer) -> None:
+    rng = np.random.default_rng(2)
+    texts = [render_scene(composer.draw(rng), rng) for _ in range(300)]
+    assert not any(re.search("forbidden|racy|carl", text) for text in texts)
+
+
+def test_the_same_seed_draws_the_same_scenes(composer: Composer) -> None:
+    first, second = (composer.draw(np.random.default_rng(5)) for _ in range(2))
+    assert first == second
+
+
+def test_every_length_token_holds_the_tags_it_stands_for() -> None:
+    for count in range(73):
+        least, most = TAG_RANGE[length_of(count)]
+        assert least <= count <= most
+
+
+@pytest.mark.parametrize("task", [None, *(token[2:-2] for token in SPECIAL_TOKENS[5:12])])
+def test_rendered_texts_are_tipo_texts(task: str | None) -> None:
+    scene = Scene(
+        people=("1girl", "solo"),
+        tags=("smile", "hat", "long hair"),
+        characters=("anna (game)",),
+        copyrights=("game",),
+        rating="safe",
+        quality="best quality",
+        aspect_ratio="0.7",
+        meta=("highres",),
+        short=("A girl.",),
+        long=("A girl.", "She smiles."),
+    )
+    for seed in range(40):
+        text = render_plan(scene, Plan(task, "very_short"), np.random.default_rng(seed))
+        head, _, rest = text.partition("target: ")
+        keys = [line.partition(": ")[0] for line in head.splitlines()]
+        assert set(keys) <= set(METADATA) and len(set(keys)) == len(keys)
+        target, *lines = rest.split("\n")
+        tokens = target.split(" ")
+        assert all(token in SPECIAL_TOKENS for token in tokens)
+        assert (tokens[0] == "<|very_short|>") is (task != "short_to_long")
+        fields = fields_of(task)
+        assert [line.partition(": ")[0] for line in lines[: len(fields)]] == list(fields)
+        assert bool(lines[len(fields) :]) is ("<|gen_meta|>" in tokens)
+        assert not {line.partition(": ")[0] for line in lines[len(fields) :]}.intersection(keys)
+        assert not text.endswith((" ", "\n"))
+
+
+def test_descriptions_stay_within_the_sentences_of_their_length() -> None:
+    scene = Scene((), ("hat",), long=tuple(f"Sentence {number}." for number in range(30)))
+    for name in LENGTHS:
+        text = render_plan(scene, Plan("tag_to_long", name), np.random.default_rng(0))
+        assert text.count("Sentence") == SENTENCES[name]
+
+
+def test_captions_become_sentences_or_nothing() -> None:
+    assert clean_sentences("a dog runs on grass . it is happy") == ("A dog runs on grass. it is happy.",)
+    assert clean_sentences("Two cats sit here. The camera zooms in.") == ("Two cats sit here.",)
+    assert clean_sentences("a portrait by greg rutkowski, artstation") == ()
+
+
+def test_descriptions_mention_tags_once_and_end_as_sentences() -> None:
+    tags = ("blue eyes", "long hair", "red dress", "hat", "holding sword", "forest", "night", "cat")
+    for seed in range(20):
+        found = describe(("1girl", "solo"), tags, (), 5, np.random.default_rng(seed))
+        assert 1 <= len(found) <= 5 and all(sentence[0].isupper() and sentence.endswith(".") for sentence in found)
+        assert " ".join(found).count("blue eyes") <= 1
+
+
+def test_tags_are_found_in_captions_longest_first() -> None:
+    assert tags_in("A cat on a red sofa.", {"red sofa", "sofa", "cats"}) == ("red sofa", "sofa")
+
+
+def test_held_out_characters_are_few_and_fixed() -> None:
+    share = np.mean([is_held_out(f"name {number}") for number in range(4000)])
+    assert 0.03 < share < 0.07

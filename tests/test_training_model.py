@@ -1,0 +1,166 @@
+"""The model half of the recipe: vocabulary, tokenizer files, torch model, safetensors and GGUF, all on tiny inputs."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kgen_ext.training.gguf import BYTE, CONTROL, F16, NORMAL, Q8_0, UNKNOWN, encode_tensor, ggml_tensors, vocabulary_of
+from kgen_ext.training.render import SPECIAL_TOKENS
+from kgen_ext.training.tokenizer import write_tokenizer
+from kgen_ext.training.train import rate_at
+from kgen_ext.training.vocabulary import FIRST_PIECE, SPACE, merges_of, reachable, tokenizer_json
+
+LETTERS = tuple(f"{SPACE}abcdefghilnorst,:")
+PIECES = (
+    "lo",
+    "ng",
+    f"{SPACE}h",
+    "air",
+    f"{SPACE}hair",
+    f"{SPACE}long",
+    f"{SPACE}long{SPACE}hair",
+    "tag",
+    "ai",
+    *LETTERS,
+)
+
+
+def test_merges_are_every_split_in_order_of_the_result() -> None:
+    assert merges_of(("ab", "abc", "bc", "a", "b", "c")) == [("a", "b"), ("ab", "c"), ("a", "bc"), ("b", "c")]
+
+
+def test_unreachable_and_self_overlapping_pieces_are_dropped() -> None:
+    pytest.importorskip("tokenizers")
+    kept = reachable(("ab", "xyz", "aa", *LETTERS))
+    assert "ab" in kept and "xyz" not in kept and "aa" not in kept
+
+
+def test_every_kept_piece_comes_back_as_itself() -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    kept = reachable(PIECES)
+    engine = tokenizers.Tokenizer.from_str(json.dumps(tokenizer_json(kept)))
+    for place, piece in enumerate(kept):
+        assert engine.encode(piece.replace(SPACE, " ")).ids == [FIRST_PIECE + place]
+
+
+def test_special_tokens_keep_the_spaces_around_them_and_text_survives() -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    engine = tokenizers.Tokenizer.from_str(json.dumps(tokenizer_json(reachable(PIECES))))
+    text = "target: <|long|> <|tag_to_long|>\ntag: long hair, \u00fc"
+    tokens = engine.encode(text).tokens
+    assert tokens[tokens.index("<|long|>") + 1] == SPACE and "<0x0A>" in tokens and "," in tokens
+    assert engine.decode(engine.encode(text).ids, skip_special_tokens=False) == text
+
+
+def test_tokenizer_files_name_the_special_tokens(tmp_path: Path) -> None:
+    write_tokenizer(list(PIECES), tmp_path, context=64)
+    document = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    assert [entry["content"] for entry in document["added_tokens"]] == ["<unk>", "<s>", "</s>", *SPECIAL_TOKENS]
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["model_max_length"] == 64
+
+
+def test_gguf_token_types() -> None:
+    tokens = vocabulary_of(tokenizer_json(PIECES))
+    kinds = {token.text: token.kind for token in tokens}
+    assert (kinds["<unk>"], kinds["<s>"], kinds["<0x0A>"], kinds["tag"]) == (UNKNOWN, CONTROL, BYTE, NORMAL)
+    assert all(kinds[name] == CONTROL for name in SPECIAL_TOKENS)
+    scores = [token.score for token in tokens if token.kind == NORMAL]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_q8_blocks_restore_the_numbers_within_half_a_step() -> None:
+    value = np.random.default_rng(0).normal(size=(4, 64)).astype(np.float32)
+    blocks = np.frombuffer(encode_tensor(value, Q8_0), dtype=np.dtype([("scale", "<f2"), ("whole", "i1", 32)]))
+    restored = (blocks["scale"].astype(np.float32)[:, None] * blocks["whole"]).reshape(value.shape)
+    steps = np.abs(value.reshape(-1, 32)).max(axis=1, keepdims=True) / 127
+    # half a step of rounding, and the f16 rounding of the scale times at most 127 steps
+    assert np.all(np.abs(restored - value).reshape(-1, 32) <= steps * (0.5 + 127 * 2**-11) + 1e-6)
+
+
+def test_rotary_rows_become_neighbours() -> None:
+    value = np.arange(8, dtype=np.float32)[:, None].repeat(2, axis=1)
+    turned = ggml_tensors({"model.layers.0.self_attn.q_proj.weight": value}, 2)["blk.0.attn_q.weight"]
+    assert turned[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+
+
+def test_the_learning_rate_rises_stays_and_falls() -> None:
+    assert rate_at(0.0, 0, warmup=10, plateau=0.5) == pytest.approx(0.1)
+    assert rate_at(0.4, 100, warmup=10, plateau=0.5) == 1.0
+    assert rate_at(0.75, 100, warmup=10, plateau=0.5) == pytest.approx(0.5)
+    assert rate_at(1.0, 100, warmup=10, plateau=0.5) == pytest.approx(0.01)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of the tiny vocabulary, exported with both GGUF forms."""
+    pytest.importorskip("torch")
+    pytest.importorskip("tokenizers")
+    from kgen_ext.training.export import export
+
+    folder = tmp_path_factory.mktemp("model")
+    write_tokenizer(reachable(PIECES), folder / "tokenizer", context=512)
+    export(None, folder / "tokenizer", folder / "out", quantised=True)
+    return folder / "out"
+
+
+def test_exported_safetensors_are_read_back(exported: Path) -> None:
+    from safetensors.numpy import load_file
+
+    from kgen_ext.training.sampling import read_safetensors
+
+    ours, theirs = read_safetensors(exported / "model.safetensors"), load_file(exported / "model.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name].astype(np.float32)) for name in ours)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("starter-f16.gguf", F16), ("starter-q8_0.gguf", Q8_0)])
+def test_exported_gguf_is_read_back_by_the_reference_reader(exported: Path, name: str, kind: int) -> None:
+    gguf = pytest.importorskip("gguf")
+    from kgen_ext.training.sampling import read_safetensors
+
+    reader: Any = gguf.GGUFReader(exported / name)
+    config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    weights = read_safetensors(exported / "model.safetensors")
+    assert len(tensors) == len(weights)
+    embedding = tensors["token_embd.weight"]
+    assert int(embedding.tensor_type) == kind and list(embedding.shape) == [config["hidden_size"], config["vocab_size"]]
+    if kind == F16:
+        assert np.array_equal(embedding.data.astype(np.float32), weights["model.embed_tokens.weight"])
+    assert bytes(reader.fields["general.architecture"].parts[-1]) == b"llama"
+    assert len(reader.fields["tokenizer.ggml.tokens"].data) == config["vocab_size"]
+
+
+def test_our_sampler_step_agrees_with_the_whole_forward(exported: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from kgen_ext.training.sampling import load_sampler, step
+
+    sampler = load_sampler(exported)
+    ids = torch.tensor([[1, 270, 260, 265]])
+    size = (1, sampler.shape.num_attention_heads, 4, sampler.shape.head_size)
+    cache = [(torch.zeros(size), torch.zeros(size)) for _ in range(sampler.shape.num_hidden_layers)]
+    with torch.inference_mode():
+        whole = sampler.model(ids)[0]
+        steps = [step(sampler.model, ids[:, place], place, cache)[0] for place in range(4)]
+    assert torch.allclose(whole, torch.stack(steps), atol=1e-5)
+
+
+def test_sampling_is_repeatable_and_keeps_the_order_of_requests(exported: Path) -> None:
+    from kgen_ext.training.sampling import Sampling, load_sampler
+
+    sampler = load_sampler(exported)
+    requests = ["tag: long hair", "tag:", "target: <|long|>\ntag: long hair, hair"]
+    first, second = (
+        sampler.continue_texts(requests, np.random.default_rng(1), sampling=Sampling(), limit=8) for _ in range(2)
+    )
+    assert first == second and len(first) == 3
+
+
+def test_gguf_starts_with_its_magic_and_version(exported: Path) -> None:
+    assert struct.unpack("<4sI", (exported / "starter-f16.gguf").read_bytes()[:8]) == (b"GGUF", 3)
