@@ -14,7 +14,7 @@ from kgen_ext.errors import BadPattern, BadTemplate, BadValue, EngineError
 from kgen_ext.events import By, Delta, Expansion, Finish, Finished, Started, TagAccepted, TagRejected
 from kgen_ext.protocol import Protocol
 from kgen_ext.request import ExpandRequest
-from kgen_ext.service import Expander
+from kgen_ext.service.expander import Expander
 from kgen_ext.service.prepare import Speaker
 from kgen_ext.tags.normalise import normalise
 

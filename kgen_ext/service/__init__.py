@@ -1,10 +1,9 @@
 """Expands prompts: `open_expander` gives an `Expander` for a model, an engine and a device.
 
-Importing this loads no ML library; opening an expander loads the one its engine needs.
+Importing this loads no ML library and not even the decoder; opening an expander loads what its engine needs.
 """
 from __future__ import annotations
 
-from kgen_ext.service.expander import Expander
-from kgen_ext.service.opening import open_expander
+from kgen_ext.service.opening import ROWS, open_expander
 
-__all__ = ["Expander", "open_expander"]
+__all__ = ["ROWS", "open_expander"]

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from kgen_ext.decoding.tokens import TokenTable
     from kgen_ext.engines.base import Cache
 
-# Rows decoded at once; more gain little on a CPU and take memory.
-ROWS = 16
 _REMEMBERED = 512
 
 
@@ -47,7 +45,7 @@ class _Unit:
 class Expander:
     """Expands prompts with one model. Safe for several threads: they take turns, and equal requests run once."""
 
-    def __init__(self, speaker: Speaker, *, model: str, checksum: str, rows: int = ROWS) -> None:
+    def __init__(self, speaker: Speaker, *, model: str, checksum: str, rows: int) -> None:
         self.model = model
         self.engine = speaker.engine.name
         self._speaker = speaker

@@ -8,17 +8,17 @@ import os
 from typing import TYPE_CHECKING
 
 from kgen_ext.catalogue import STARTER, ModelFiles, resolve
-from kgen_ext.engines import ENGINES, available_engines, load_engine
 from kgen_ext.errors import BadValue, EngineUnavailable, ModelFileError
-from kgen_ext.protocol import Protocol, dtg, tipo
-from kgen_ext.service.expander import ROWS, Expander
-from kgen_ext.service.prepare import Speaker
 
 if TYPE_CHECKING:
     from kgen_ext.engines.base import Engine
+    from kgen_ext.protocol import Protocol
+    from kgen_ext.service.expander import Expander
 
+# Prompts decoded at once; more gain little on a CPU and take memory.
+ROWS = 16
 # Tokens of the longest texts each family was trained on (model cards); more is out of distribution.
-_TRAINED_CTX = {Protocol.TIPO: 1024, Protocol.DTG: 512}
+_TRAINED_CTX = {"tipo": 1024, "dtg": 512}
 
 
 def open_expander(
@@ -35,6 +35,11 @@ def open_expander(
     llama_cpp. threads: None for the library's own choice. rows: prompts decoded at once.
     Raises UnknownModel, BadValue, ModelFileError, EngineUnavailable.
     """
+    # A host that starts up with this package imported pays for the decoder when it first expands, not before.
+    from kgen_ext.engines import ENGINES
+    from kgen_ext.service.expander import Expander
+    from kgen_ext.service.prepare import Speaker
+
     if engine != "auto" and engine not in ENGINES:
         raise BadValue("engine", engine, ("auto", *ENGINES))
     if threads is not None and threads < 1:
@@ -49,7 +54,7 @@ def open_expander(
         protocol=protocol,
         # Of the DanTagGen family only delta and delta-rev2 were trained with the line.
         quality_line="delta" in files.id.lower(),
-        n_ctx=min(loaded.n_ctx, _TRAINED_CTX[protocol]),
+        n_ctx=min(loaded.n_ctx, _TRAINED_CTX[protocol.value]),
     )
     return Expander(speaker, model=files.id, checksum=files.checksum(), rows=rows)
 
@@ -61,6 +66,8 @@ def choose_engines(files: ModelFiles, wanted: str) -> list[str]:
     """
     if wanted != "auto":
         return [wanted]
+    from kgen_ext.engines import available_engines
+
     able = [name for name in ("llama_cpp",) if files.gguf] + (["transformers", "reference"] if files.folder else [])
     if files.id == STARTER:
         able.sort(key=lambda name: name != "reference")
@@ -70,6 +77,8 @@ def choose_engines(files: ModelFiles, wanted: str) -> list[str]:
 
 def protocol_of(engine: Engine, files: ModelFiles) -> Protocol:
     """Tell the protocol from the special tokens of the vocabulary; raises ModelFileError where it has neither's."""
+    from kgen_ext.protocol import Protocol, dtg, tipo
+
     special = engine.vocab.special
     if dtg.INPUT_END in special:
         return Protocol.DTG
@@ -84,6 +93,8 @@ def protocol_of(engine: Engine, files: ModelFiles) -> Protocol:
 
 
 def _load(files: ModelFiles, wanted: str, device: str, threads: int | None) -> Engine:
+    from kgen_ext.engines import load_engine
+
     names = choose_engines(files, wanted)
     for last, name in ((name == names[-1], name) for name in names):
         try:
