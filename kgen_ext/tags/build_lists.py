@@ -19,7 +19,8 @@ from kgen_ext.request import Category
 from kgen_ext.tags.names import BUCKETS, CATEGORIES, HEADER, MAGIC, PATH, NameTable, hasher, key_of
 from kgen_ext.tags.normalise import normalise
 
-EXCEPTIONS = PATH.with_name("ordinary.txt")
+OUT = Path(PATH)
+EXCEPTIONS = OUT.with_name("ordinary.txt")
 
 
 def read_lists(folder: Path, exceptions: Iterable[str] = ()) -> dict[str, Category]:
@@ -55,7 +56,7 @@ def render_names(names: Mapping[str, Category]) -> bytes:
 
 def check_names(path: Path, names: Mapping[str, Category]) -> None:
     """Raise SystemExit unless the table gives every name its own category."""
-    table = NameTable(path)
+    table = NameTable(str(path))
     wrong = [key for key, category in names.items() if table.category(key) is not category]
     if wrong or table.count != len(names):
         raise SystemExit(f"{path}: {len(wrong)} of {len(names)} names are wrong, such as {wrong[:5]}")
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m kgen_ext.tags.build_lists", description=__doc__)
     parser.add_argument("lists", type=Path)
     parser.add_argument("--exceptions", type=Path, default=EXCEPTIONS)
-    parser.add_argument("--out", type=Path, default=PATH)
+    parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args(arguments)
     exceptions = options.exceptions.read_text("utf-8").splitlines()

@@ -9,11 +9,10 @@ with a slash are shortcuts for typing and are left out.
 """
 from __future__ import annotations
 
-import csv
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from kgen_ext.errors import BadValue, UserError
 from kgen_ext.tags.normalise import normalise
@@ -44,14 +43,14 @@ class KnownTags:
         return self._canonical.get(normalise(tag))
 
 
-def load_tag_file(path: str | Path) -> KnownTags:
+def load_tag_file(path: str | os.PathLike[str]) -> KnownTags:
     """Read a tag file; raises BadValue when there is none, UserError when it is not one.
 
     A name goes before an alias of the same spelling, and an alias of two tags is the more used one's.
     """
     names: dict[str, str] = {}
     aliases: list[tuple[str, str]] = []
-    for row in _rows(Path(path)):
+    for row in _rows(os.fspath(path)):
         name = _normal(row[0])
         name = names.setdefault(name, name)
         if len(row) > 3 and row[3]:
@@ -63,11 +62,13 @@ def load_tag_file(path: str | Path) -> KnownTags:
     return KnownTags(str(path), names)
 
 
-def _rows(path: Path) -> Iterator[list[str]]:
+def _rows(path: str) -> Iterator[list[str]]:
+    import csv
+
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if os.stat(path).st_size > MAX_BYTES:
             raise UserError(f"tag_file: {path} is larger than {MAX_BYTES // 1_000_000} MB", hint=_HINT)
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             found = False
             for row in reader:
@@ -82,9 +83,9 @@ def _rows(path: Path) -> Iterator[list[str]]:
             if not found:
                 raise UserError(f"tag_file: {path} holds no tags", hint=_HINT)
     except FileNotFoundError:
-        raise BadValue("tag_file", str(path), "the path of a file that exists") from None
+        raise BadValue("tag_file", path, "the path of a file that exists") from None
     except IsADirectoryError:
-        raise BadValue("tag_file", str(path), "the path of a file, not of a folder") from None
+        raise BadValue("tag_file", path, "the path of a file, not of a folder") from None
     except UnicodeDecodeError as error:
         raise UserError(f"tag_file: {path} is not UTF-8: byte {error.start} of a block", hint=_HINT) from error
     except csv.Error as error:

@@ -17,14 +17,12 @@ millisecond and the few pages that are touched.
 """
 from __future__ import annotations
 
-import mmap
+import os
 import struct
 import sys
-from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 
 from kgen_ext.errors import Failure
 from kgen_ext.request import Category
@@ -33,7 +31,7 @@ MAGIC = b"KGENTAG1"
 HEADER = struct.Struct("<8sII")
 BUCKETS = 1 << 16
 CATEGORIES = (Category.ARTIST, Category.CHARACTERS, Category.COPYRIGHTS, Category.META)
-PATH = Path(__file__).parent / "data" / "names.bin"
+PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "names.bin")
 
 
 def key_of(normalised: str) -> str:
@@ -59,9 +57,11 @@ class NameTable:
 
     __slots__ = ("_entries", "_hash", "_starts", "count")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
+        import mmap
+
         try:
-            with path.open("rb") as file:
+            with open(path, "rb") as file:
                 mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except (OSError, ValueError) as error:
             raise Failure(f"{path}: the list of tag names cannot be read: {error}", hint="install again") from error
@@ -87,6 +87,8 @@ def _little_endian(data: memoryview) -> Sequence[int]:
     words = data.cast("I")
     if sys.byteorder == "little":
         return words
+    from array import array
+
     swapped = array("I", words)
     swapped.byteswap()
     return swapped
