@@ -112,7 +112,10 @@ def test_an_empty_slot_takes_its_separator_with_it(template: str, values: dict[s
         ("1girl,", "1girl, hat"),
         ("1girl,\n", "1girl,\nhat"),
         ("1girl ", "1girl , hat"),
-        ("1girl # note\n", "1girl # note\n, hat"),
+        ("1girl # note", "1girl # note\n, hat"),
+        ("1girl # note,", "1girl # note,\n, hat"),
+        ("1girl # note,\n", "1girl # note,\n, hat"),
+        ("# note\n1girl,", "# note\n1girl, hat"),
         ("1girl, ?", "1girl, ?, hat"),
         ("1girl AND", "1girl AND hat"),
         ("BREAK", "BREAK hat"),
@@ -129,6 +132,15 @@ def test_a_separator_gives_way_to_the_user_s_own(prompt: str, result: str) -> No
 )
 def test_a_separator_gives_way_to_the_user_s_own_behind_it(prompt: str, result: str) -> None:
     assert filled("<|quality|>, <|prompt|>", prompt=prompt, quality="q") == result
+
+
+@pytest.mark.parametrize(
+    "template", ["<|prompt|>\n<|general|>", "<|prompt|> BREAK <|general|>", "<|general|>,\n\n<|meta|>"]
+)
+def test_additions_never_fall_into_a_comment_of_the_user_s(template: str) -> None:
+    lines = filled(template, prompt="1girl # note", general="hat", meta="highres").splitlines()
+    assert lines[0] == "1girl # note"
+    assert "hat" in "".join(lines[1:])
 
 
 def test_the_generated_text_stands_in_for_the_extended_one_and_never_twice() -> None:

@@ -92,6 +92,10 @@ def _fit(before: str, separator: str, after: str, *, prose: bool) -> str:
         punctuation, layout = "", layout.rstrip(" ")
     end = before.rstrip()
     stopped = end.rstrip("\"'”’)").endswith((".", "!", "?", "…"))
+    if "#" in end.rpartition("\n")[2]:
+        # Perhaps a comment: what follows must stand on a line of its own, the comma too.
+        here = "" if "\n" in before[len(end) :] else "\n"
+        return here + (punctuation + layout if punctuation else layout.replace("\n", "", 1) if here else layout)
     if (
         end.endswith((",", ";"))
         or _KEYWORD.search(end)
