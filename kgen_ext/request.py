@@ -4,6 +4,7 @@ The field names are the command's option names and the JSON's keys. This file re
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -13,6 +14,8 @@ from kgen_ext.errors import BadValue
 
 MAX_SEED = 2**63 - 1
 MAX_COUNT = 64
+# What may stand behind the closing slash of a pattern: its flag, then a separator or the end.
+_ENDS_PATTERN = re.compile(r"i?[ \t]*(?:[,;\n]|$)")
 
 
 class TagLength(str, Enum):
@@ -137,7 +140,7 @@ def _split_outside_slashes(value: str) -> list[str]:
             # A pattern: runs to the next slash that a separator or the end follows.
             end = i + 1
             while end < len(value) and not (
-                value[end] == "/" and value[end - 1] != "\\" and value[end + 1 :].lstrip(" \t")[:1] in ("", ",", ";", "\n")
+                value[end] == "/" and value[end - 1] != "\\" and _ENDS_PATTERN.match(value, end + 1)
             ):
                 end += 1
             i = end + 1

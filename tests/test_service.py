@@ -28,7 +28,7 @@ def expander(engine: ScriptedEngine | None = None, *, rows: int = 4, n_ctx: int 
 
 
 def short(prompt: str = "1girl, fox ears, shrine", **options: object) -> ExpandRequest:
-    return replace(ExpandRequest(prompt, tag_length="very_short", min_p=0.0), **options)  # type: ignore[arg-type]
+    return replace(ExpandRequest(prompt, tag_length="short", min_p=0.0), **options)  # type: ignore[arg-type]
 
 
 def bare(expansion: Expansion) -> Expansion:
