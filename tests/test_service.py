@@ -232,3 +232,10 @@ def test_every_format_that_keeps_the_prompt_keeps_its_bytes(prompt: str, seed: i
     assert "".join(piece.text for piece in done.pieces) == done.prompt
     names = [normalise(tag) for tag in done.added_tags]
     assert len(set(names)) == len(names)
+
+
+def test_a_template_behind_an_open_bracket_is_told() -> None:
+    open_bracket, closed = (
+        expander().expand([short(prompt, format="tags")])[0].notes for prompt in ("(1girl, hat", "(1girl), hat")
+    )
+    assert any("bracket" in note for note in open_bracket) and not any("bracket" in note for note in closed)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from kgen_ext.decoding.row import Written
 from kgen_ext.events import By, Expansion, Fields, Finish, Piece
-from kgen_ext.prompt import append, escape
+from kgen_ext.prompt import append, attention, escape, render
 from kgen_ext.protocol.spelling import join_tags
 from kgen_ext.request import Category
 from kgen_ext.service.prepare import META, Prepared, wants_text
@@ -40,7 +40,7 @@ def assemble(
     if prepared.template is None:
         pieces, skipped = _append(prepared, tags, texts, caption, first)
     else:
-        pieces, skipped = _fill(prepared, tags, texts, caption), ()
+        pieces, skipped = _fill(prepared, tags, texts, caption), _weighed(prepared)
     added = tuple(tag for one in tags for tag in one)
     text = " ".join(part for one in texts for part in one[-1:])
     return Expansion(
@@ -117,9 +117,18 @@ def _fill(
         values["extended"], values["generated"] = given, _model(_literal(first[1] or first[0]))
     else:
         values["extended"], values["generated"] = _model(_literal(first[0])), _model(_literal(first[1]))
-    source = "".join(token.text for token in prepared.prompt.tokens)
+    source = render(prepared.prompt)
     values["prompt"] = (Piece(source, By.USER),) if source else ()
     return fill(prepared.template, values)
+
+
+def _weighed(prepared: Prepared) -> tuple[str, ...]:
+    """Say so when what a template puts behind the user's prompt falls into a bracket that is never closed."""
+    assert prepared.template is not None
+    behind = attention(render(prepared.prompt) + ", kgen")
+    if not prepared.template.keeps_prompt or not behind or behind[-1][1] == 1:
+        return ()
+    return ("your prompt leaves a bracket open: what this format adds behind it gets its weight (append does not)",)
 
 
 def _model(text: str) -> tuple[Piece, ...]:
