@@ -11,7 +11,7 @@ where they should not count. Facts: parse_prompt_attention in A1111 1.10.1.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 ROUND = 1.1
 SQUARE = 1 / 1.1
@@ -19,8 +19,7 @@ SQUARE = 1 / 1.1
 _TOKEN = r"\\[()\[\]\\]?|[(\[]|:\s*([+-]?[.\d]+)\s*\)|[)\]]|:|[^\\()\[\]:]+"
 
 
-@dataclass(frozen=True, slots=True)
-class Bracket:
+class Bracket(NamedTuple):
     """Text from `start` (the opening character) to `stop` (past the closing one), times `factor`.
 
     `closer` is the user's closing text, "" for a bracket that nothing closes.

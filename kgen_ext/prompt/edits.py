@@ -43,7 +43,7 @@ class Edit:
 class _Open:
     char: str
     start: int
-    marks: list[int]
+    marks: list[int] | None = None
     bar: bool = False
     sound: bool = True  # everything inside so far is text and nodes
 
@@ -60,9 +60,11 @@ def read_edits(source: str) -> tuple[list[Edit], bool]:
             if len(match.group()) == 1:
                 stack.clear()
         elif char in "([":
-            stack.append(_Open(char, at, []))
+            stack.append(_Open(char, at))
         elif char in ":|":
             if stack:
+                if stack[-1].marks is None:
+                    stack[-1].marks = []
                 stack[-1].marks.append(at)
                 stack[-1].bar |= char == "|"
                 stack[-1].sound &= not (char == "|" and stack[-1].char == "(")
@@ -87,7 +89,7 @@ def read_edits(source: str) -> tuple[list[Edit], bool]:
 
 def _close(source: str, group: _Open, at: int) -> tuple[Edit | None, bool]:
     """Return the edit that the group is, if it is one, and whether it is a node at all."""
-    start, marks = group.start, group.marks
+    start, marks = group.start, group.marks or []
     if not group.sound:
         return None, False
     if group.char == "(":

@@ -55,6 +55,11 @@ def tokenize(source: str) -> list[Token]:
     tokens: list[Token] = []
     i, close, hash_ = 0, -1, -1
     while i < len(source):
+        char = source[i]
+        if char in _CHARS and _stands_alone(source, i, char):
+            tokens.append(Token(_CHARS[char], char, i))
+            i += 1
+            continue
         found = scan(source, i)
         assert found is not None  # the last alternative takes any character
         group, text = found.lastgroup, found.group()
@@ -98,6 +103,13 @@ def blank(tokens: Iterable[Token], kinds: Container[Kind]) -> str:
 
 def _spaces(text: str) -> str:
     return "\n".join([" " * len(line) for line in text.split("\n")])
+
+
+def _stands_alone(source: str, i: int, char: str) -> bool:
+    """Say whether a syntax character begins no longer token: most do not, and long runs of them must be cheap."""
+    if char == "(":
+        return source[i + 2 : i + 3] != ")"
+    return source[i + 1 : i + 2] not in "SP" if char == "[" else char != ":"
 
 
 def _find(source: str, char: str, start: int) -> int:

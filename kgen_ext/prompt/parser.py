@@ -39,7 +39,7 @@ def parse(prompt: str) -> Prompt:
     faces = {place for token in tokens if token.kind is Kind.EMOTICON for place in range(token.start, token.end)}
     hidden = Ranges(
         [
-            *_syntax(brackets, faces),
+            *_syntax(plain, brackets, faces),
             *_other_branches(edits),
             *((place, place + 1) for one in set(whole) - set(several) for place in (one[0], one[1] - 1)),
             *((tail, end) for _, _, _, end, tail in bounds),
@@ -127,10 +127,14 @@ def _and_weight(plain: str, segment: Segment) -> float:
     return float(plain[segment.tail : segment.end].strip().lstrip(":"))
 
 
-def _syntax(brackets: Iterable[Bracket], faces: set[int]) -> Iterable[tuple[int, int]]:
+def _syntax(plain: str, brackets: Iterable[Bracket], faces: set[int]) -> Iterable[tuple[int, int]]:
     for one in brackets:
+        if one.closer == ")" and plain[max(0, one.start - 1)] == "_":
+            continue  # hatsune_miku_(cosplay), not escaped: a weight to the host, but still that tag
         if one.start not in faces:
             yield one.start, one.start + 1
+        elif plain[one.stop - 2] in ":;=":
+            continue  # >:( and later :) are two faces, though the host takes them for a pair of brackets
         if one.closer and one.stop - 1 not in faces:
             yield one.stop - len(one.closer), one.stop
 

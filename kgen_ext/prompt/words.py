@@ -5,8 +5,8 @@ Refuses to know the tag lists (that is tags/) and the syntax around the words (t
 An item, the text between two separators, is prose if
     it starts with a, an or a pronoun and has four words or more (`the`: six, and no colon: series are called so),
     or it has is, are, was or were between other words, four in all,
-    or it ends a sentence (. ! ?), has three words and among them a function word,
-    or it has eight words and two function words among them, or twelve words.
+    or it ends a sentence, has three words (before ! and ? five: `bocchi the rock!`) and among them a function word,
+    or it has eight words, two function words among them and no colon, or twelve words.
 `looking at viewer`, `hand on own hip`, `the legend of zelda` and `5.30 p.m.` stay tags.
 
 A trigger word is one word with an underscore and a part that carries a version or a number glued to a name:
@@ -29,15 +29,15 @@ _CLOSERS = "\"'”’)]"
 def is_prose(shown: str) -> bool:
     """Say whether an item reads as a sentence or part of one, rather than as a tag."""
     words = shown.lower().split()
-    if len(words) < 3:
-        return False
+    if len(words) < 3 or (shown.endswith(")") and " (" in shown):
+        return False  # the latter are names: formidable (the lady of the beach) (azur lane)
     functions = sum(word.strip(",.;:!?\"'") in _FUNCTION for word in words)
     return (
         (words[0] in _STARTERS and len(words) >= 4)
         or (words[0] == "the" and len(words) >= 6 and ":" not in shown)
         or (len(words) >= 4 and any(word in _BE for word in words[1:-1]))
-        or (ends_sentence(shown) and functions >= 1)
-        or (len(words) >= 8 and functions >= 2)
+        or (ends_sentence(shown) and functions >= 1 and (shown[-1] not in "!?！？" or len(words) >= 5))
+        or (len(words) >= 8 and functions >= 2 and ":" not in shown)
         or len(words) >= 12
     )
 

@@ -1,0 +1,116 @@
+"""The model sees what the user meant, once, without syntax; what it must not see stays hidden."""
+from __future__ import annotations
+
+import pytest
+
+from kgen_ext.prompt import Subject, parse, subjects
+
+
+def tags(source: str) -> tuple[str, ...]:
+    (only,) = subjects(parse(source))
+    return only.tags
+
+
+def text(source: str) -> str:
+    (only,) = subjects(parse(source))
+    return only.text
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("(smile:1.3), 1girl, (smile:0.8)", ("smile", "1girl", "smile")),
+        ("(looking_at_viewer:1.2)", ("looking_at_viewer",)),
+        ("very (long:1.3) hair", ("very long hair",)),
+        ("((masterpiece, best quality:1.2)), [blurry]", ("masterpiece", "best quality", "blurry")),
+        ("name \\(series\\), a\\\\b", ("name (series)", "a\\b")),
+        ("1girl,\nsolo\nhat", ("1girl", "solo", "hat")),
+        ("猫、犬，1girl", ("猫", "犬", "1girl")),
+        (":d, ^_^, >:(, (o)_(o), :), ;), :3, =3, @_@", (":d", "^_^", ">:(", "(o)_(o)", ":)", ";)", ":3", "=3", "@_@")),
+        ("  , , ", ()),
+        ("{{masterpiece}}, {cat}", ("masterpiece", "cat")),
+    ],
+)
+def test_tags_are_seen_without_syntax(source: str, seen: tuple[str, ...]) -> None:
+    assert tags(source) == seen
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("[red hair:blue hair:0.5]", ("red hair",)),
+        ("[red hair:blue hair:0.3]", ("blue hair",)),
+        ("[red hair:blue hair:15]", ("red hair",)),
+        ("[hat:0.9], [scarf::0.1]", ("hat", "scarf")),
+        ("[cat|dog], [|fox]", ("cat", "fox")),
+        ("very [long:short:0.2] hair", ("very short hair",)),
+        ("[[a:b:0.9]:c:0.8]", ("a",)),
+        ("[(red:1.2), x|y] hair", ("red", "x hair")),
+    ],
+)
+def test_one_branch_of_an_edit_is_seen_mistake_9(source: str, seen: tuple[str, ...]) -> None:
+    assert tags(source) == seen
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    ["<lora:style:0.8>", "<hypernet:x:1>", "# red hair", "my_char_v2", "ohwx_person01", "char_v1.5", "__hat__",
+     "{red|blue} dress", "{2$$red|blue}", "[PROMPT]", "a __color__ hat"],
+)
+def test_what_the_model_cannot_read_is_hidden(hidden: str) -> None:
+    assert tags(f"1girl, {hidden}\n, fox") == ("1girl", "fox")
+
+
+@pytest.mark.parametrize(
+    "ordinary",
+    ["long_hair", "6+girls", "score_9", "score_8_up", "1girl", "persona_5",
+     "hatsune_miku_(cosplay)", "0_0", "comiket_102"],
+)
+def test_ordinary_tags_are_no_trigger_words(ordinary: str) -> None:
+    assert tags(ordinary) == (ordinary,)
+
+
+def test_a_network_inside_a_tag_leaves_it_whole() -> None:
+    assert tags("long <lora:a:1>hair") == ("long hair",)
+
+
+def test_protected_tags_are_hidden() -> None:
+    (subject,) = subjects(parse("1girl, (secret word:1.2), fox"), [lambda tag: tag == "secret word"])
+    assert subject.tags == ("1girl", "fox")
+
+
+def test_each_segment_is_a_subject_mistake_9() -> None:
+    seen = subjects(parse("BREAK cat (x:1.1) AND a dog is in the park. :1.2 [SEP] fox ADDCOL hat"))
+    assert seen == (
+        Subject(), Subject(("cat x",)), Subject((), "a dog is in the park."), Subject(("fox",)), Subject(("hat",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("1girl, a photo of a dog on a beach, sunset", "a photo of a dog on a beach"),
+        ("1girl, A girl in a red hat, on a hill, looks up there.", "A girl in a red hat, on a hill, looks up there."),
+        ("The girl is sitting near the window.", "The girl is sitting near the window."),
+        ("a photo of my_char_v2 in the rain", "a photo of in the rain"),
+        ("shot on an old camera with an f1.8 lens at dusk", "shot on an old camera with an f1.8 lens at dusk"),
+        ("A cat sits on the mat. It sleeps.\n1girl", "A cat sits on the mat. It sleeps."),
+    ],
+)
+def test_sentences_are_text(source: str, seen: str) -> None:
+    assert text(source) == seen
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["looking at viewer", "hand on own hip", "holding a sword", "f1.8 lens", "5.30 p.m.", "the legend of zelda",
+     "arms behind back", "short hair with long locks", "who is this?", "happy birthday to you!", "bocchi the rock!",
+     "the legend of zelda: breath of the wild", "hello, world"],
+)
+def test_tags_of_several_words_are_no_sentences(tag: str) -> None:
+    assert text(tag) == ""
+
+
+def test_numbers_in_text_stay_whole_mistake_7() -> None:
+    source = "A portrait of a woman with an f1.8 lens at 5.30 p.m. near Mr. Smith, <lora:x:0.8> taken in Rome."
+    assert text(source) == "A portrait of a woman with an f1.8 lens at 5.30 p.m. near Mr. Smith, taken in Rome."
