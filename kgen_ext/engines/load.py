@@ -44,7 +44,7 @@ def _llama_cpp(source: Source) -> Engine:
     from kgen_ext.engines.llama_cpp_engine import LlamaCppEngine
 
     if source.gguf is None:
-        raise ModelFileError(f"{source.folder}: the llama_cpp engine needs a GGUF file", hint="or choose another engine")
+        raise ModelFileError(f"{source.folder}: holds no GGUF, which llama_cpp needs", hint="choose another engine")
     return LlamaCppEngine(source.gguf, device=source.device, threads=source.threads, n_ctx=source.n_ctx)
 
 
@@ -106,9 +106,7 @@ def load_engine(
 
 def _folder(source: Source, name: str) -> Path:
     if source.folder is None:
-        raise ModelFileError(
-            f"{source.gguf}: the {name} engine needs a folder with safetensors", hint="use the llama_cpp engine for GGUF"
-        )
+        raise ModelFileError(f"{source.gguf}: the {name} engine reads safetensors, not GGUF", hint="use llama_cpp")
     if source.folder.is_file():
         refuse_pickles(source.folder)
         raise ModelFileError(f"{source.folder}: is a file", hint=f"the {name} engine needs the folder it lies in")

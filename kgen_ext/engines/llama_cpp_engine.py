@@ -1,0 +1,213 @@
+"""llama.cpp through llama-cpp-python's low-level functions: GGUF models, one batched decode a step.
+
+Refuses to know the library's samplers, chat formats and high-level classes. Log lines are kept for error messages only.
+
+A row's logits are the same to the bit in any company, given the same chunks, because
+    * each row has a KV stream of its own (`kv_unified` off; measured faster, too), so its cells lie in its own order;
+    * flash attention is off: its sums depend on the number of tokens in the call;
+    * no call asks for fewer than two outputs (a spare row fills up): products of one column take another path;
+    * one token for each of many rows is one call; a longer chunk is a call of its own, or its tokens would be split
+      among calls by the lengths of the others.
+With F16 and F32 weights a token fed alone and fed within a chunk differ in the last bits; with Q8_0 not even that.
+"""
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kgen_ext.engines.base import Vocab
+from kgen_ext.engines.gguf_file import check_gguf
+from kgen_ext.engines.llama_cpp_names import Library, open_library
+from kgen_ext.engines.rows import RowLengths
+from kgen_ext.engines.tokens import whole
+from kgen_ext.errors import EngineError, EngineUnavailable, ModelFileError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_BATCH = 256  # tokens a call: longer chunks are fed in pieces; twice as many cost memory and gain nothing
+UNKNOWN, CONTROL = 1 << 0, 1 << 3  # token attributes of llama.h
+
+
+class LlamaCppEngine:
+    """A loaded GGUF."""
+
+    def __init__(
+        self, path: Path, *, device: str = "auto", threads: int | None = None, n_ctx: int | None = None
+    ) -> None:
+        self.name = "llama_cpp"
+        check_gguf(path)
+        self.lib: Library = open_library()
+        self.threads = threads
+        if device not in ("auto", "cpu") and not self.lib.api.llama_supports_gpu_offload():
+            raise EngineUnavailable(f"this llama-cpp-python is built without {device}", hint="use device cpu")
+        params = self.lib.api.llama_model_default_params()
+        params.n_gpu_layers = 0 if device == "cpu" else 999
+        self.lib.log.clear()
+        self.model: Any = self.lib.load_model(str(path).encode(), params)
+        if not self.model:
+            raise ModelFileError(
+                f"{path}: llama.cpp cannot load it{self.lib.log.reason()}",
+                hint="download it again, or pip install -U llama-cpp-python if it is newer than the library",
+            )
+        self._vocab = self.lib.get_vocab(self.model)
+        trained = int(self.lib.n_ctx_train(self.model))
+        self.n_ctx = min(n_ctx or trained, trained)
+        self.vocab = self._read_vocab()
+
+    def tokenize(self, text: str) -> list[int]:
+        """Return the ids of text."""
+        data = whole(text).encode()
+        room = len(data) + 8
+        out = (ctypes.c_int32 * room)()
+        # The library stops at no NUL: it is given the length.
+        count = self.lib.api.llama_tokenize(self._vocab, data, len(data), out, room, False, True) if data else 0
+        if count < 0:
+            raise EngineError(f"llama.cpp cannot tokenise a text of {len(data)} bytes")
+        return out[:count]
+
+    def open_cache(self, rows: int, n_ctx: int) -> LlamaCppCache:
+        """Return an empty cache."""
+        return LlamaCppCache(self, rows, n_ctx)
+
+    def close(self) -> None:
+        """Free the model; close its caches first."""
+        if self.model:
+            self.lib.free_model(self.model)
+            self.model = None
+
+    def _read_vocab(self) -> Vocab:
+        api = self.lib.api
+        size = int(self.lib.n_tokens(self._vocab))
+        buffer = ctypes.create_string_buffer(1024)
+        pieces, special = [], {}
+        for token in range(size):
+            attributes = int(self.lib.attributes(self._vocab, token))
+            named = bool(attributes & (CONTROL | UNKNOWN))
+            count = api.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, named)
+            text = buffer.raw[: max(count, 0)]
+            if named:
+                special[text.decode("utf-8", "replace")] = token
+            pieces.append(b"" if named else text)
+        bos, eos = int(self.lib.bos(self._vocab)), int(self.lib.eos(self._vocab))
+        if eos < 0:
+            raise ModelFileError("the GGUF names no token that ends a text (tokenizer.ggml.eos_token_id)")
+        return Vocab(tuple(pieces), special, bos if bos >= 0 else None, eos)
+
+
+class LlamaCppCache:
+    """A llama.cpp context; row r is sequence r, the spare row comes after the last."""
+
+    def __init__(self, engine: LlamaCppEngine, rows: int, n_ctx: int) -> None:
+        self.rows = rows
+        self.n_ctx = n_ctx
+        self._lengths = RowLengths(rows=rows, n_ctx=n_ctx, limit=engine.n_ctx)
+        self._engine, self._lib = engine, engine.lib
+        if not engine.model:
+            raise EngineError("the engine is closed", hint="load it again")
+        self._size = max(MAX_BATCH, rows + 1)
+        self._context = self._lib.open_context(
+            engine.model, rows=rows + 1, n_ctx=n_ctx, size=self._size, threads=engine.threads
+        )
+        self._memory = self._lib.memory(self._context)
+        self._batch = self._lib.api.llama_batch_init(self._size, 0, 1)
+        view = lambda pointer: np.ctypeslib.as_array(pointer, (self._size,))  # noqa: E731
+        self._token, self._pos = view(self._batch.token), view(self._batch.pos)
+        self._wanted = view(self._batch.logits)
+        view(self._batch.n_seq_id)[:] = 1
+        # seq_id points to a small array for each token; made to point into one array, it is filled in one write.
+        self._seq = np.zeros(self._size, np.int32)
+        self._pointers = view(ctypes.cast(self._batch.seq_id, ctypes.POINTER(ctypes.c_size_t)))
+        self._own_pointers = self._pointers.copy()
+        self._pointers[:] = self._seq.ctypes.data + np.arange(self._size) * self._seq.itemsize
+
+    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
+        """Append the chunks and return the logits behind each."""
+        self._lengths.check_chunks(chunks, n_vocab=len(self._engine.vocab))
+        single = [(at, row, tokens) for at, (row, tokens) in enumerate(chunks) if len(tokens) == 1]
+        if len(single) == len(chunks):
+            logits = self._step(single)
+            for row, _ in chunks:
+                self._lengths.held[row] += 1
+            return logits
+        out = np.empty((len(chunks), len(self._engine.vocab)), np.float32)
+        if single:
+            out[[at for at, _, _ in single]] = self._step(single)
+            for _, row, _ in single:
+                self._lengths.held[row] += 1
+        for at, (row, tokens) in enumerate(chunks):
+            if len(tokens) > 1:
+                out[at] = self._feed(row, tokens)
+        return out
+
+    def length(self, row: int) -> int:
+        """Return how many tokens the row holds."""
+        self._lengths.check_row(row)
+        return self._lengths.held[row]
+
+    def truncate(self, row: int, length: int) -> None:
+        """Forget the row's tokens from `length` on."""
+        self._lengths.truncate(row, length)
+        self._lib.seq_rm(self._memory, row, length, -1)
+
+    def fork(self, source: int, target: int, length: int) -> None:
+        """Copy the source's stream, then cut it: streams are copied whole."""
+        self._lengths.fork(source, target, length)
+        if source != target:
+            self._lib.seq_rm(self._memory, target, -1, -1)
+            self._lib.seq_cp(self._memory, source, target, -1, -1)
+        self._lib.seq_rm(self._memory, target, length, -1)
+
+    def close(self) -> None:
+        """Free the context."""
+        if self._lengths.closed:
+            return
+        self._lengths.closed = True
+        self._pointers[:] = self._own_pointers  # each is freed with the batch
+        self._lib.api.llama_batch_free(self._batch)
+        self._lib.api.llama_free(self._context)
+
+    def _step(self, single: Sequence[tuple[int, int, Sequence[int]]]) -> NDArray[np.float32]:
+        count = len(single)
+        rows = [row for _, row, _ in single]
+        self._seq[:count] = rows
+        self._token[:count] = [tokens[0] for _, _, tokens in single]
+        self._pos[:count] = [self._lengths.held[row] for row in rows]
+        self._wanted[:count] = 1
+        return self._decode(count, count)
+
+    def _feed(self, row: int, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Feed one row a chunk, in calls of at most MAX_BATCH - 2 tokens, and return its last logits."""
+        held = self._lengths.held
+        for begin in range(0, len(tokens), MAX_BATCH - 2):
+            part = tokens[begin : begin + MAX_BATCH - 2]
+            count = len(part)
+            self._seq[:count] = row
+            self._token[:count] = part
+            self._pos[:count] = np.arange(held[row], held[row] + count)
+            self._wanted[:count] = 0
+            self._wanted[count - 1] = 1
+            logits = self._decode(count, 1)
+            held[row] += count
+        return logits[0]
+
+    def _decode(self, count: int, outputs: int) -> NDArray[np.float32]:
+        """Run the batch, filled up to two outputs, and return a view of the logits that were asked for."""
+        spare = max(0, 2 - outputs)
+        for at in range(count, count + spare):
+            self._seq[at], self._token[at], self._pos[at], self._wanted[at] = self.rows, 0, 0, 1
+        self._batch.n_tokens = count + spare
+        self._lib.log.clear()
+        status = self._lib.api.llama_decode(self._context, self._batch)
+        if spare:
+            self._lib.seq_rm(self._memory, self.rows, -1, -1)
+        if status != 0:
+            for row in set(self._seq[:count].tolist()):
+                self._lib.seq_rm(self._memory, row, self._lengths.held[row], -1)
+            raise EngineError(f"llama_decode returned {status}{self._lib.log.reason()}")
+        pointer = self._lib.api.llama_get_logits(self._context)
+        return np.ctypeslib.as_array(pointer, (outputs + spare, len(self._engine.vocab)))[:outputs]

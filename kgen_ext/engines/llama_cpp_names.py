@@ -1,0 +1,108 @@
+"""llama-cpp-python's low-level functions under one set of names, whatever its version calls them, and its log.
+
+Refuses to know what they are used for. Newest name first; the pairs are llama.cpp's renames from early 2025 on:
+functions of a model became functions of its vocabulary, and kv_cache became kv_self became memory.
+"""
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+from kgen_ext.errors import EngineError, EngineUnavailable
+
+UPDATE = "pip install -U llama-cpp-python"
+WARN, ERROR, GO_ON = 2, 3, 5  # ggml_log_level
+
+
+class Log:
+    """The last warnings and errors the library wrote, instead of the terminal."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._level = 0
+
+    def write(self, level: int, text: bytes | None, _user: object) -> None:
+        """Keep a line worth telling; a continued one has the level of the line before it."""
+        self._level = level if level != GO_ON else self._level
+        if self._level in (WARN, ERROR) and text and text.strip(b" .\n"):
+            self.lines = [*self.lines[-19:], text.decode("utf-8", "replace").strip()]
+
+    def clear(self) -> None:
+        """Forget what was written."""
+        self.lines.clear()
+
+    def reason(self) -> str:
+        """Return the first line since `clear`, as the end of a message."""
+        return f": {self.lines[0]}" if self.lines else ""
+
+
+class Library:
+    """The functions an engine calls."""
+
+    def __init__(self, api: Any) -> None:
+        self.api = api
+        self.log = Log()
+        self._callback = api.llama_log_callback(self.log.write)  # kept: the library holds a bare pointer to it
+        api.llama_log_set(self._callback, ctypes.c_void_p(0))
+        api.llama_backend_init()
+        self.load_model = self._first("llama_model_load_from_file", "llama_load_model_from_file")
+        self.free_model = self._first("llama_model_free", "llama_free_model")
+        self.n_ctx_train = self._first("llama_model_n_ctx_train", "llama_n_ctx_train")
+        self.n_tokens = self._first("llama_vocab_n_tokens", "llama_n_vocab")
+        self.attributes = self._first("llama_vocab_get_attr", "llama_token_get_attr")
+        self.bos = self._first("llama_vocab_bos", "llama_token_bos")
+        self.eos = self._first("llama_vocab_eos", "llama_token_eos")
+        self.seq_rm = self._first("llama_memory_seq_rm", "llama_kv_self_seq_rm", "llama_kv_cache_seq_rm")
+        self.seq_cp = self._first("llama_memory_seq_cp", "llama_kv_self_seq_cp", "llama_kv_cache_seq_cp")
+        self._new_context = self._first("llama_init_from_model", "llama_new_context_with_model")
+
+    def get_vocab(self, model: object) -> Any:
+        """Return what vocabulary functions take: the vocabulary, or the model before the two were split."""
+        return self.api.llama_model_get_vocab(model) if hasattr(self.api, "llama_model_get_vocab") else model
+
+    def memory(self, context: object) -> Any:
+        """Return what cache functions take: the memory, or the context before the two were split."""
+        return self.api.llama_get_memory(context) if hasattr(self.api, "llama_memory_seq_rm") else context
+
+    def open_context(self, model: object, *, rows: int, n_ctx: int, size: int, threads: int | None) -> Any:
+        """Return a context with a stream of n_ctx tokens for each of `rows`, fed at most `size` tokens a call."""
+        params = self.api.llama_context_default_params()
+        params.n_ctx, params.n_seq_max = rows * n_ctx, rows
+        params.n_batch = params.n_ubatch = size
+        params.n_threads = params.n_threads_batch = threads or own_threads()
+        params.kv_unified = False
+        params.flash_attn = False  # the field's name until it became a choice of three
+        params.flash_attn_type = 0
+        params.no_perf = True
+        self.log.clear()
+        context = self._new_context(model, params)
+        if not context:
+            raise EngineError(f"llama.cpp cannot open a context of {rows} x {n_ctx} tokens{self.log.reason()}")
+        return context
+
+    def _first(self, *names: str) -> Callable[..., Any]:
+        found = next((getattr(self.api, name) for name in names if hasattr(self.api, name)), None)
+        if found is None:
+            raise EngineUnavailable(f"this llama-cpp-python has no {names[0]}", hint=UPDATE)
+        return partial(found)
+
+
+@cache
+def open_library() -> Library:
+    """Import llama_cpp and take over its log; there is one library in a process, so there is one of these."""
+    try:
+        import llama_cpp
+    except ImportError as error:
+        raise EngineUnavailable("the package llama-cpp-python is missing", hint=UPDATE) from error
+    except (OSError, RuntimeError) as error:
+        raise EngineUnavailable(f"llama-cpp-python is damaged: {error}", hint=UPDATE) from error
+    return Library(llama_cpp)
+
+
+def own_threads() -> int:
+    """Return how many threads decode fastest: every core of a small machine, else one for two logical ones."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return count if count <= 4 else count // 2
