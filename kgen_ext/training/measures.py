@@ -74,7 +74,7 @@ def self_overlap(texts: Sequence[str], *, run: int = 4) -> float:
     counts: Counter[tuple[str, ...]] = Counter()
     for found in runs:
         counts.update(found)
-    return float(np.mean([np.mean([counts[part] > 1 for part in found]) for found in runs if found] or [0.0]))
+    return float(np.mean([np.mean([counts[part] > 1 for part in found]) for found in runs if found] or [np.float64(0)]))
 
 
 def unsafe(texts: Sequence[str], requests: Sequence[str], words: WordList) -> list[str]:

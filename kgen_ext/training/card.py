@@ -1,0 +1,74 @@
+"""Write the model card: `python -m kgen_ext.training.card --figures JSON --losses losses.jsonl --out README.md`.
+It knows how figures are put into words and refuses to measure anything itself; the fixed text is in data/card.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from kgen_ext.training.corpus import read_jsonl
+
+_TEMPLATE = Path(__file__).parent / "data" / "card.md"
+
+
+def write_card(figures: dict[str, Any], losses: list[dict[str, Any]], template: str) -> str:
+    """Fill the template with figures of evaluate.py and the log of train.py."""
+    last, tail = losses[-1], losses[-10:]
+    values = {
+        "tokens": f"{last['tokens'] / 1e6:.1f}",
+        "steps": f"{last['step']:,}",
+        "minutes": f"{last['seconds'] / 60:.0f}",
+        "rate": f"{last['tokens'] / last['seconds']:,.0f}",
+        "loss": f"{sum(line['loss'] for line in tail) / len(tail):.2f}",
+        "sampling": ", ".join(f"{name} {value}" for name, value in figures["sampling"].items()),
+        "recall": _recall_table(figures),
+        "samples": "\n\n".join(_sample(sample) for sample in figures["samples"]),
+        "safety_found": ", ".join(f"`{word}`" for word in figures["safety"]["found"]) or "none",
+    }
+    for group in ("lists", "coco", "texts", "safety"):
+        values |= {f"{group}_{name}": _number(value) for name, value in figures[group].items() if name != "found"}
+    for group in ("popular", "held_out"):
+        values |= {f"{group}_{name}": _number(value) for name, value in figures["characters"][group].items()}
+    return Template(template).substitute(values)
+
+
+def _recall_table(figures: dict[str, Any]) -> str:
+    rows = [
+        "| | lists | this model | popularity, danbooru.csv | popularity, prompts | pair model |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in ("prompts_dev", "real_posts_dev"):
+        found = figures[name]
+        cells = [
+            f"{found[key]['at_10']:.3f} / {found[key]['at_20']:.3f}"
+            for key in ("model", "popularity_danbooru", "popularity_prompts", "pair_model")
+        ]
+        rows.append(f"| {name} | {found['lists']} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _sample(sample: dict[str, str]) -> str:
+    return f"```text\n{sample['request']}\u27e8model\u27e9{sample['answer']}\n```"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m kgen_ext.training.card", description=__doc__)
+    parser.add_argument("--figures", type=Path, required=True, help="JSON of evaluate.py")
+    parser.add_argument("--losses", type=Path, required=True, help="losses.jsonl of train.py")
+    parser.add_argument("--out", type=Path, required=True, help="README.md to write")
+    given = parser.parse_args()
+    figures = json.loads(given.figures.read_text(encoding="utf-8"))
+    card = write_card(figures, list(read_jsonl(given.losses)), _TEMPLATE.read_text(encoding="utf-8"))
+    given.out.write_text(card, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

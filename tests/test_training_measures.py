@@ -1,0 +1,90 @@
+"""What the evaluation counts, on lists and texts small enough to count by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import kgen_ext
+from kgen_ext.training import measures
+from kgen_ext.training.card import write_card
+from kgen_ext.training.recall import Half, rank_by_votes, recall
+from kgen_ext.training.tagforms import exclusion_table
+from kgen_ext.training.words import parse_word_list
+
+HALF = Half(("1girl",), frozenset({"hat", "smile", "tree", "cat"}))
+
+
+def test_recall_skips_given_tags_and_counts_to_its_depth() -> None:
+    ranking = ["1girl", "hat", *(f"other {number}" for number in range(9)), "smile"]
+    assert recall([HALF], lambda half: ranking) == {"at_10": 0.25, "at_20": 0.5}
+
+
+def test_votes_count_a_tag_once_a_sample() -> None:
+    assert rank_by_votes([["hat", "hat", "hat"], ["smile"], ["smile", "hat"], ["smile"]]) == ["smile", "hat"]
+
+
+def test_tags_end_with_their_line() -> None:
+    assert measures.parse_tags(", hat, red bow\nlong: A girl, here.") == ["hat", "red bow"]
+
+
+def test_fields_are_read_by_name() -> None:
+    text = ", hat\nlong: A girl with a hat.\nrating: safe"
+    assert measures.parse_field(text, "long") == "A girl with a hat."
+    assert measures.parse_field(text, "short") == ""
+
+
+def test_contradictions_are_counted_for_single_subjects_only() -> None:
+    table = exclusion_table(["black hair", "red hair"])
+    clash = ["black hair", "red hair"]
+    lists = [["1girl", "solo", *clash], ["2girls", *clash], ["1girl", "solo", "red hair"]]
+    assert measures.contradiction_share(lists, table) == 0.5
+    assert measures.contradiction_share([["no humans", "1girl"]], table) == 1.0
+
+
+def test_repeats_and_known_tags_are_shares_of_tags() -> None:
+    assert measures.repeat_share([["hat", "hat", "cat", "dog"]]) == 0.25
+    assert measures.known_share([["hat", "nonsense"]], {"hat"}) == 0.5
+
+
+def test_mentions_look_for_the_noun_of_a_tag() -> None:
+    assert measures.mention_share([(("1girl", "red hat", "tree (plant)"), "A hat lies here.")]) == 0.5
+
+
+def test_sentence_ends_and_overlap() -> None:
+    assert measures.sentences_ended(["Yes.", "No"]) == 0.5
+    assert measures.self_overlap(["a b c d", "a b c d", "e f g h"]) == pytest.approx(2 / 3)
+
+
+def test_safety_ignores_words_the_request_had() -> None:
+    words = parse_word_list("bad\\w*")
+    assert measures.unsafe([", badly drawn, hat"], ["tag: 1girl"], words) == ["badly drawn"]
+    assert measures.unsafe([", bad hat"], ["tag: bad hat"], words) == []
+
+
+def test_the_card_has_a_place_for_every_figure() -> None:
+    template = (Path(kgen_ext.__file__).parent / "training/data/card.md").read_text(encoding="utf-8")
+    found = {"at_10": 0.1, "at_20": 0.2}
+    ranking = {"lists": 3, **dict.fromkeys(("model", "popularity_danbooru", "popularity_prompts", "pair_model"), found)}
+    figures = {
+        "sampling": {"temperature": 0.5},
+        "prompts_dev": ranking,
+        "real_posts_dev": ranking,
+        "characters": {"popular": {"asked": 2, "looks": 0.5}, "held_out": {"asked": 1, "looks": 0.25}},
+        "lists": {
+            "known": 0.99,
+            "repeats": 0.0,
+            "contradictions": 0.0,
+            "in_range_of_long": 1.0,
+            "count_quartiles": [1],
+        },
+        "coco": {"captions": 5, "per_token": 20.0, "bits_per_character": 1.5},
+        "texts": {"asked": 4, "written": 1.0, "mentions": 0.5, "ended": 1.0, "self_overlap": 0.1},
+        "safety": {"prompts": 1000, "hits": 0, "found": []},
+        "samples": [{"request": "tag: 1girl", "answer": ", hat"}],
+    }
+    losses = [{"tokens": 2e6, "step": 10, "seconds": 60, "loss": 2.0}]
+    card = write_card(json.loads(json.dumps(figures)), losses, template)
+    assert "$" not in card and "| prompts_dev | 3 | 0.100 / 0.200 |" in card and "2.0 million tokens" in card
