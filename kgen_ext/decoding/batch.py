@@ -6,6 +6,7 @@ request, within a call and between calls. Knows engines by their contract only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +42,8 @@ class BatchDecoder:
         active: dict[int, Row] = {}
         while waiting.first is not None or active:
             if cancelled():
-                for row in (*active.values(), *(Row(job, self._table) for job in waiting.rest())):
+                # One at a time: a row that never began costs no more than its job.
+                for row in chain(active.values(), (Row(job, self._table) for job in waiting.rest())):
                     row.cancel()
                     yield from row.events()
                     yield row.job, row.written()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kgen_ext.decoding.judges import TagJudge, ValueJudge
 from kgen_ext.decoding.row import Job
 from kgen_ext.decoding.sampler import Sampling
+from kgen_ext.decoding.tag_writer import Judge
 from kgen_ext.decoding.text_writer import Censor
 from kgen_ext.decoding.tokens import in_context
 from kgen_ext.protocol import MetaField, Plan, Subject, TagField
@@ -93,6 +94,7 @@ def make_job(
         if isinstance(field, MetaField)
         for key, category in field.keys
     }
+    judges: dict[Category | None, Judge] = {None: judge, **dict[Category | None, Judge](values.items())}
     return Job(
         row=row,
         subject=subject,
@@ -100,7 +102,7 @@ def make_job(
         fields=fields,
         headers=tuple(() if isinstance(field, MetaField) else in_context(engine, field.header) for field in fields),
         keys=keys,
-        judges={None: judge, **values},
+        judges=judges,
         censor=censor,
         sampling=sampling,
         seed=seed,

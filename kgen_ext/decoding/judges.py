@@ -14,7 +14,7 @@ from kgen_ext.request import Category
 from kgen_ext.tags.categories import category_of
 from kgen_ext.tags.contradictions import Scene
 from kgen_ext.tags.normalise import normalise
-from kgen_ext.tags.patterns import PatternSet
+from kgen_ext.tags.patterns import Kind, PatternSet
 from kgen_ext.tags.rules import Rule
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # What a tag list is made of; everything else needs to be allowed.
 _ALWAYS = frozenset({Category.GENERAL, Category.SPECIAL})
+# What the tag files that users have list besides general tags.
+_LISTED = frozenset({Category.ARTIST, Category.CHARACTERS, Category.COPYRIGHTS, Category.META})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class TagJudge:
     def __init__(self, rules: TagRules, *, given: Iterable[str]) -> None:
         self._rules = rules
         self._all = [normalise(tag) for tag in given]
-        self._seen = set(self._all)
+        self._seen = _names(rules, self._all)
         self._scene = Scene(user=self._all)
 
     def judge(self, tag: str) -> str | Rejection:
@@ -56,7 +58,7 @@ class TagJudge:
                 return Rejection("unknown")
             tag = found
         name = normalise(tag)
-        if not any(char.isalnum() for char in name) and len(name) < 2:
+        if _is_garbled(name):
             return Rejection("garbled")
         if name in self._seen:
             return Rejection("repeat", name)
@@ -70,10 +72,8 @@ class TagJudge:
             other = self._scene.conflict(name)
             if other is not None:
                 return Rejection("contradiction", other)
-        for rule in rules.rules:
-            if self._breaks(rule, name):
-                return Rejection("rule", rule.source)
-        return tag
+        broken = _broken(rules.rules, name, self._all)
+        return tag if broken is None else Rejection("rule", broken)
 
     def accept(self, tag: str) -> None:
         """Remember a tag that stands."""
@@ -82,36 +82,64 @@ class TagJudge:
         self._all.append(name)
         self._scene.add(name)
 
-    def _breaks(self, rule: Rule, name: str) -> bool:
-        """Tell whether a tag is banned by a rule, or would make it hold against a tag that stands already."""
-        if rule.holds(self._all):
-            return rule.ban.match(name) is not None
-        return rule.holds((*self._all, name)) and any(rule.ban.match(one) for one in (*self._all, name))
-
 
 class ValueJudge:
-    """Judges metadata values of one category: not banned, not there already, not known to be of another kind."""
+    """Judges metadata values of one category as tags are, except that what no list knows is taken for its category."""
 
     def __init__(self, rules: TagRules, category: Category, *, given: Iterable[str]) -> None:
         self._rules = rules
         self._category = category
-        self._seen = {normalise(tag) for tag in given}
+        self._all = [normalise(tag) for tag in given]
+        self._seen = _names(rules, self._all)
+        kinds = (one for one in rules.bans.patterns if one.kind is Kind.CATEGORY and one.key == category.value)
+        self._banned_kind = next((one.source for one in kinds), None)  # whatever the value, here it is of that kind
 
     def judge(self, tag: str) -> str | Rejection:
         """Return the value as it may stand, or why it may not."""
+        rules = self._rules
+        if rules.known is not None and self._category in _LISTED:
+            found = rules.known.resolve(tag)
+            if found is None:
+                return Rejection("unknown")
+            tag = found
         name = normalise(tag)
-        if not name:
+        if _is_garbled(name):
             return Rejection("garbled")
         if name in self._seen:
             return Rejection("repeat", name)
-        banned = self._rules.bans.match(tag)
+        banned = rules.bans.match(tag) or self._banned_kind
         if banned is not None:
             return Rejection("banned", banned)
         category = category_of(tag)
         if category not in (self._category, Category.GENERAL):
             return Rejection("category", category.value)
-        return tag
+        broken = _broken(rules.rules, name, self._all)
+        return tag if broken is None else Rejection("rule", broken)
 
     def accept(self, tag: str) -> None:
-        """Remember a value that stands."""
-        self._seen.add(normalise(tag))
+        """Remember a value, or a tag of another list, that stands."""
+        name = normalise(tag)
+        self._seen.add(name)
+        self._all.append(name)
+
+
+def _names(rules: TagRules, given: Iterable[str]) -> set[str]:
+    """Return the names under which given tags must not come again: their own and, by the tag file, the true one."""
+    known = rules.known
+    return {name for tag in given for name in (tag, known.resolve(tag) if known is not None else None) if name}
+
+
+def _is_garbled(name: str) -> bool:
+    """Tell whether a normalised name is no tag: a lone sign, or several tags between wide commas."""
+    return "," in name or "\u3001" in name or (len(name) < 2 and not name.isalnum())
+
+
+def _broken(rules: Iterable[Rule], name: str, present: list[str]) -> str | None:
+    """Return the rule that bans a tag, or that it would make hold against a tag that stands already."""
+    for rule in rules:
+        if rule.holds(present):
+            if rule.ban.match(name) is not None:
+                return rule.source
+        elif rule.holds((*present, name)) and any(rule.ban.match(one) for one in (*present, name)):
+            return rule.source
+    return None

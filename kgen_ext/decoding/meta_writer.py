@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from kgen_ext.decoding.tag_writer import Judge, TagWriter
 from kgen_ext.decoding.tokens import Allow, Kind, TokenTable
-from kgen_ext.decoding.verdict import Close, Feed, Verdict
+from kgen_ext.decoding.verdict import Back, Close, Feed, Verdict
 from kgen_ext.protocol import Band
 from kgen_ext.request import Category
 
@@ -18,9 +18,9 @@ _VALUES = Band(1, 3)
 
 
 class MetaWriter:
-    """Metadata lines in the making; `values` are the accepted ones."""
+    """Metadata lines in the making; `values` are the accepted ones, `tags` the same in the order they came."""
 
-    __slots__ = ("_depth", "_judges", "_key", "_keys", "_list", "_table", "short", "values")
+    __slots__ = ("_depth", "_judges", "_key", "_keys", "_list", "_table", "short", "tags", "values")
 
     def __init__(
         self, table: TokenTable, keys: Mapping[Category, tuple[int, ...]], judges: Mapping[Category, Judge]
@@ -32,6 +32,7 @@ class MetaWriter:
         self._key: tuple[int, ...] = ()
         self._list: tuple[Category, TagWriter] | None = None
         self.values: dict[Category, tuple[str, ...]] = {}
+        self.tags = list[str]()
         self.short = False
 
     @property
@@ -54,7 +55,12 @@ class MetaWriter:
         kind = self._table.kinds[token]
         if self._list is not None:
             category, values = self._list
+            before = len(values.tags)
             verdict = values.take(token, length)
+            for tag in values.tags[before:]:
+                self.tags.append(tag)
+                for other in self._judges.keys() - {category}:
+                    self._judges[other].accept(tag)
             if not isinstance(verdict, Close):
                 return verdict
             self.values[category] = tuple(values.tags)
@@ -78,6 +84,11 @@ class MetaWriter:
                 self._list = (category, TagWriter(self._table, _VALUES, judge, given=0, fresh=True, start=length + 1))
                 break
         return None
+
+    def stuck(self) -> Back | Close:
+        """Go on where nothing may be drawn."""
+        verdict = self._list[1].stuck() if self._list is not None else None
+        return verdict if isinstance(verdict, Back) else self.give_up()
 
     def give_up(self) -> Close:
         """End before the value in hand; half a key is dropped by ending the row."""

@@ -37,6 +37,12 @@ def gumbel(keys: NDArray[np.uint64], tokens: NDArray[np.int64]) -> NDArray[np.fl
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     x ^= x >> np.uint64(31)
-    # 53 bits, centred in their cells so that neither logarithm meets 0.
-    uniform = ((x >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    return -np.log(-np.log(uniform))
+    return -np.log(-np.log(to_uniform(x)))
+
+
+def to_uniform(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return numbers between 0 and 1, both excluded, from 64 bits each.
+
+    52 bits, centred in their cells: with 53 the highest cell's centre would round to 1, and a logarithm meet 0.
+    """
+    return ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52

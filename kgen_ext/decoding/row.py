@@ -13,8 +13,8 @@ from kgen_ext.decoding.noise import draw_key
 from kgen_ext.decoding.sampler import Sampling
 from kgen_ext.decoding.tag_writer import Judge, TagWriter
 from kgen_ext.decoding.text_writer import Censor, TextWriter
-from kgen_ext.decoding.tokens import Kind, TokenTable
-from kgen_ext.decoding.verdict import Back, Close, Feed, Verdict
+from kgen_ext.decoding.tokens import TokenTable, utf8_rest
+from kgen_ext.decoding.verdict import Back, Feed, Verdict
 from kgen_ext.events import Delta, Event, Finish, TagAccepted, TagRejected
 from kgen_ext.protocol import FieldPlan, MetaField, TagField
 from kgen_ext.request import Category
@@ -29,8 +29,9 @@ Writer = TagWriter | TextWriter | MetaWriter
 class Job:
     """All a row needs to know before it starts; two jobs are equal only if they are one.
 
-    row, subject: as events name them. request: token ids, BOS included. headers: ids forced before each field. keys: ids of each metadata header.
-    judges: one for the tag lists (None key) and one for each metadata category. censor: for texts, if any.
+    row, subject: as events name them. request: token ids, BOS included. headers: ids forced before each field.
+    keys: ids of each metadata header. judges: one for the tag lists (None key) and one for each metadata category;
+    they remember, so a job is run once. censor: for texts, if any.
     """
 
     row: int
@@ -67,7 +68,7 @@ class Row:
     """
 
     __slots__ = (
-        "_closed", "_decoded", "_events", "_field", "_forced", "_masked", "_rejections", "_rewound", "_table",
+        "_closed", "_decoded", "_events", "_field", "_forced", "_half", "_masked", "_rejections", "_rewound", "_table",
         "_writer", "finish", "ids", "job", "kept",
     )  # fmt: skip
 
@@ -78,6 +79,7 @@ class Row:
         self.finish: Finish | None = None
         self._table = table
         self._masked: dict[int, list[int]] = {}
+        self._half = b""  # bytes of a character that is not yet told
         self._events = list[Event]()
         self._closed = list[tuple[FieldPlan, Writer]]()
         self._decoded = self._forced = self._rewound = self._rejections = 0
@@ -112,11 +114,11 @@ class Row:
         """
         writer, length = self._writer, len(self.ids)
         assert writer is not None
-        before = len(writer.tags) if isinstance(writer, TagWriter) else 0
-        verdict: Verdict = writer.give_up() if token < 0 else writer.take(token, length)
-        if isinstance(verdict, Back) and self._rejections >= _PATIENCE:
+        before = 0 if isinstance(writer, TextWriter) else len(writer.tags)
+        verdict: Verdict = writer.stuck() if token < 0 else writer.take(token, length)
+        if isinstance(verdict, Back) and verdict.index < length and self._rejections >= _PATIENCE:
             verdict = writer.give_up()
-        if isinstance(writer, TagWriter) and len(writer.tags) > before:
+        if not isinstance(writer, TextWriter) and len(writer.tags) > before:
             self._events.append(TagAccepted(self.job.row, writer.tags[-1], self.job.subject))
         if verdict is None:
             self._decoded += 1
@@ -124,19 +126,30 @@ class Row:
             self._tell(token)
         elif isinstance(verdict, Feed):
             self._decoded += 1
-            self._forced += len(verdict.ids) - 1
-            self.ids.extend(verdict.ids)
-            for one in verdict.ids:
-                self._tell(one)
+            if verdict.cut is not None:
+                self._cut(verdict.cut)
+            self._feed(verdict.ids)
         elif isinstance(verdict, Back):
             if verdict.index == length:
                 self._masked.setdefault(length, []).append(token)
                 return True
             self._go_back(verdict)
         else:
-            self._close(verdict)
+            self._decoded += token >= 0
+            if verdict.cut is not None:
+                self._cut(verdict.cut)
+            self._masked.clear()
+            self._half = b""
+            self._feed(verdict.ids)
+            self._end_field()
+            self._open_next()
         if self.finish is None and len(self.ids) >= self.job.n_ctx:
             self._stop(Finish.LENGTH)
+        if self.finish is None and self.kept == len(self.ids):
+            # A field without a header opened: where nothing was taken back, the logits at hand are its first.
+            if len(self.ids) == length:
+                return True
+            self.kept -= 1
         return False
 
     def cancel(self) -> None:
@@ -168,10 +181,20 @@ class Row:
 
     def _tell(self, token: int) -> None:
         plan = self.job.fields[self._field]
-        if self._table.kinds[token] != Kind.FORBIDDEN:
-            text = self._table.pieces[token].decode("utf-8", "replace")
+        data = self._half + self._table.pieces[token]
+        # Characters are told whole.
+        self._half = utf8_rest(b"", data) or b""
+        text = data[: len(data) - len(self._half)].decode("utf-8", "replace")
+        if text:
             name = "meta" if isinstance(plan, MetaField) else plan.name
             self._events.append(Delta(self.job.row, name, text, self.job.subject))
+
+    def _feed(self, ids: tuple[int, ...]) -> None:
+        """Write ids in place of the drawn one; what is more than one was forced."""
+        self._forced += max(0, len(ids) - 1)
+        self.ids.extend(ids)
+        for one in ids:
+            self._tell(one)
 
     def _go_back(self, verdict: Back) -> None:
         """Forget tokens and feed the one before them again, for the logits behind it."""
@@ -179,9 +202,9 @@ class Row:
         self._events.append(
             TagRejected(self.job.row, verdict.what, verdict.rule, verdict.detail, self.job.subject)
         )
-        self._masked = {at: ids for at, ids in self._masked.items() if at <= verdict.index}
-        self._masked.setdefault(verdict.index, []).append(self.ids[verdict.index])
+        first = self.ids[verdict.index]
         self._cut(verdict.index)
+        self._masked.setdefault(verdict.index, []).append(first)
         self.kept = len(self.ids) - 1
         self._decoded += 1
         self._rewound += 1
@@ -190,14 +213,9 @@ class Row:
         self._rewound += len(self.ids) - length
         del self.ids[length:]
         self.kept = min(self.kept, length)
-
-    def _close(self, verdict: Close) -> None:
-        if verdict.cut is not None:
-            self._cut(verdict.cut)
-        self.ids.extend(verdict.ids)
-        self._forced += len(verdict.ids)
-        self._end_field()
-        self._open_next()
+        self._half = b""
+        # What was tried at a later place was tried behind other tokens.
+        self._masked = {at: ids for at, ids in self._masked.items() if at <= length}
 
     def _end_field(self) -> None:
         if self._writer is not None:
@@ -225,6 +243,8 @@ class Row:
             forced = self._writer.forced(len(self.ids))
             self.ids.extend(forced)
             self._forced += len(forced)
+            for one in forced:
+                self._tell(one)
 
     def _make(self, plan: FieldPlan) -> Writer:
         start = len(self.ids)
@@ -235,7 +255,11 @@ class Row:
             )
         if isinstance(plan, MetaField):
             wanted = {category: self.job.keys[category] for _, category in plan.keys}
-            return MetaWriter(self._table, wanted, {category: self.job.judges[category] for category in wanted})
+            judges = {category: self.job.judges[category] for category in wanted}
+            for tag in (tag for _, closed in self._closed if isinstance(closed, TagWriter) for tag in closed.tags):
+                for one in judges.values():
+                    one.accept(tag)
+            return MetaWriter(self._table, wanted, judges)
         following = (header[1:2] for header in self.job.headers[self._field + 1 :])
         ahead = frozenset(one for header in following for one in header)
         return TextWriter(self._table, plan.band, self.job.censor, start=start, headers=ahead)

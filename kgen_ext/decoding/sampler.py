@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from kgen_ext.decoding.noise import gumbel
 
+# Below this a temperature is as good as 0, and dividing by it would overflow.
+_COLD = 1e-6
 # First guess at how many tokens a nucleus holds; doubled until their mass suffices.
 _NUCLEUS = 256
 
@@ -37,7 +39,7 @@ def draw(logits: NDArray[np.float32], settings: Sequence[Sampling], keys: Sequen
     cuts = [_cut(row, high, one) for row, high, one in zip(logits, top.tolist(), settings, strict=True)]
     rows, tokens = np.nonzero(logits >= np.array([cut for cut, _ in cuts], np.float32)[:, None])
     bounds = np.searchsorted(rows, np.arange(len(settings) + 1))
-    heat = np.array([max(one.temperature, 1e-6) for one in settings])
+    heat = np.array([max(one.temperature, _COLD) for one in settings])
     scores = logits[rows, tokens].astype(np.float64) / heat[rows]
     noisy = scores + gumbel(np.array(keys, np.uint64)[rows], tokens)
     drawn = []
@@ -45,7 +47,7 @@ def draw(logits: NDArray[np.float32], settings: Sequence[Sampling], keys: Sequen
         low, high = int(bounds[index]), int(bounds[index + 1])
         if low == high or top[index] == -np.inf:
             drawn.append(-1)
-        elif one.temperature == 0:
+        elif one.temperature <= _COLD:
             drawn.append(int(tokens[low + int(np.argmax(scores[low:high]))]))
         elif (one.top_k or one.top_p < 1) and high - low > 1:
             kept = low + _kept(scores[low:high], one, cuts[index][1])
@@ -63,7 +65,7 @@ def _cut(row: NDArray[np.float32], top: float, one: Sampling) -> tuple[float, fl
     lowest = float(np.finfo(np.float32).min)
     if top == -np.inf:
         return np.inf, 0.0
-    if one.temperature == 0:
+    if one.temperature <= _COLD:
         return top, 0.0
     if one.min_p > 0:
         return max(top + one.temperature * float(np.log(one.min_p)), lowest), 0.0

@@ -60,7 +60,11 @@ class TagWriter:
         """Return what the next draw may give."""
         if self.between:
             return Allow.SEPARATOR
-        return Allow.TAG if self._buffer.strip() else Allow.TAG_START
+        if self._pending:
+            return Allow.BYTES
+        if self._buffer.strip():
+            return Allow.TAG
+        return Allow.TAG_WORD if self._buffer else Allow.TAG_START
 
     def forced(self, length: int) -> tuple[int, ...]:
         """Return ids that must come next whatever the model wants: the comma behind the user's last tag."""
@@ -90,8 +94,8 @@ class TagWriter:
 
     def _finish(self, whole: bytes, last: tuple[int, ...], length: int, *, more: bool) -> Feed | Back | Close:
         """Have a whole tag judged; `last` are its tokens that the row does not hold yet."""
-        tag = whole.decode("utf-8", "replace").strip()
-        judged = self._judge.judge(tag) if tag.isprintable() and not self._pending else Rejection("garbled")
+        tag = " ".join(whole.decode("utf-8", "replace").split())
+        judged = self._judge.judge(tag) if utf8_rest(b"", whole) == b"" else Rejection("garbled")
         if isinstance(judged, Rejection):
             return self._reject(tag, judged)
         self._judge.accept(judged)
@@ -118,6 +122,10 @@ class TagWriter:
         if self._tries > (TRIES_INSIDE if inside else TRIES_BELOW):
             return self.give_up()
         return Back(self._start, tag, why.rule, why.detail)
+
+    def stuck(self) -> Back | Close:
+        """Go on where nothing may be drawn: behind half a character there is another tag to try."""
+        return self._reject("", Rejection("garbled")) if self._pending else self.give_up()
 
     def give_up(self) -> Close:
         """End the list before the tag in hand, its separator taken back with it."""

@@ -1,7 +1,9 @@
 """Writes sentences: counts them as they end, takes back banned phrases, and never leaves half a sentence.
 
 A sentence is over when its stop is followed by a space, a new line or the end; the token that shows it belongs to
-the next sentence and is not fed when no next one may come. Knows the tokens' kinds, not the engine.
+the next sentence and is not fed when no next one may come. A token of one space shows nothing yet: the one behind it
+decides. However the field ends, what stands then is whole and free of banned phrases. Knows the tokens' kinds, not
+the engine.
 """
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from kgen_ext.protocol import TextBand
 
 # A sentence that has no stop by then is cut off (inside the band) or given one (below it).
 MAX_SENTENCE_TOKENS = 96
+# Phrases taken back in one sentence before the text ends in front of it.
 MAX_TRIES = 48
 
 # Finds a forbidden phrase in a text: its span and why.
@@ -24,8 +27,8 @@ class TextWriter:
     """One text in the making; `text` is what stands of it."""
 
     __slots__ = (
-        "_band", "_begin", "_censor", "_count", "_ends", "_headers", "_lines", "_over", "_paragraph", "_pending",
-        "_raw", "_sentence", "_table", "_tries", "short",
+        "_band", "_begin", "_censor", "_ends", "_headers", "_lines", "_over", "_paragraph", "_pending",
+        "_raw", "_sentence", "_starts", "_table", "_tries", "short",
     )  # fmt: skip
 
     def __init__(
@@ -38,8 +41,8 @@ class TextWriter:
         self._begin = start  # index of the field's first token in the row
         self._ends = list[int]()  # bytes written up to each of its tokens
         self._raw = b""
-        self._sentence = 0  # index (in _ends) of the current sentence's first token
-        self._count = 0  # whole sentences
+        self._starts = list[int]()  # index (in _ends) of the first token of each whole sentence
+        self._sentence = 0  # the same of the current one
         self._lines = 1
         self._paragraph = 0  # whole sentences in this paragraph
         self._over = False  # the sentence was given its stop: it is over whatever comes
@@ -50,27 +53,29 @@ class TextWriter:
     @property
     def text(self) -> str:
         """Return the whole sentences and what follows them, without outer white space."""
-        return self._raw.decode("utf-8", "ignore").strip()
+        return "\n".join(line.strip() for line in self._raw.decode("utf-8", "ignore").strip().split("\n"))
 
     @property
     def full(self) -> bool:
         """Nothing more may be written."""
-        return self._count >= self._band.sentences.maximum
+        return len(self._starts) >= self._band.sentences.maximum
 
     @property
     def _enough(self) -> bool:
-        return self._count >= self._band.sentences.minimum
+        return len(self._starts) >= self._band.sentences.minimum
 
     def allow(self) -> Allow:
         """Return what the next draw may give."""
+        if self._pending:
+            return Allow.BYTES
         if self._over:
             return Allow.SPACE
         tail = self._current()
         if not tail.strip():
-            return Allow.TEXT_START
-        if self._pending or not _whole(tail):
+            return Allow.TEXT_WORD if tail[-1:] == " " else Allow.TEXT_START
+        if not _whole(tail):
             return Allow.TEXT
-        if self._count + 1 >= self._band.sentences.minimum:
+        if len(self._starts) + 1 >= self._band.sentences.minimum:
             return Allow.TEXT_END
         return Allow.TEXT_LINE if self._lines < self._band.paragraphs else Allow.TEXT_PAUSE
 
@@ -78,84 +83,147 @@ class TextWriter:
         """Judge a drawn token; `length` is the number of tokens the row holds."""
         kind = self._table.kinds[token]
         piece = self._table.pieces[token] if kind != Kind.END else b""
-        if self._pending or not piece.isascii():
-            pending = utf8_rest(self._pending, piece)
-            if pending is None:
-                return Back(length, "", "garbled", "")
-            self._pending = pending
         if token in self._headers and self._raw[-1:] == b"\n" and self._enough:
             return self.give_up()
-        if kind in (Kind.LINE, Kind.END) or piece[:1] in (b" ", b"\n"):
-            banned = self._banned()
+        pending = b""
+        if self._pending or not piece.isascii():
+            rest = utf8_rest(self._pending, piece)
+            if rest is None:
+                return Back(length, "", "garbled", "")
+            pending = rest
+        last = self._raw[-1:]
+        if last == b" " and piece[:1] == b" ":
+            return Back(length, "", "garbled", "")
+        spaced = kind in (Kind.LINE, Kind.END) or b" " in (piece[:1], last)
+        # A stop of the wide kind, whose last byte is no ASCII, needs no space behind it.
+        if spaced or (last >= b"\x80" and not self._pending):
+            sentence = self._current()
+            following = (" " if last == b" " else "") + piece.decode("utf-8", "ignore")
+            # What only half a character follows is judged as if a word followed.
+            undecided = not piece.strip(b" ") and kind != Kind.END
+            over = self._over or (not undecided and _whole(sentence, following or ("x" if piece else "")))
+            banned = self._banned(sentence, self._sentence) if spaced or over else None
             if banned is not None:
                 return banned
-            following = piece.decode("utf-8", "ignore")
-            if self._over or _whole(self._current(), following):
-                return self._next_sentence(token, kind)
+            if over:
+                return self._next_sentence(token, kind, length)
+        if len(self._ends) - self._sentence + 1 >= MAX_SENTENCE_TOKENS:
+            return self._cut_off()
         self._put(piece)
-        if len(self._ends) - self._sentence >= MAX_SENTENCE_TOKENS:
-            return self._cut_off(token)
+        self._pending = pending
         return None
 
-    def _next_sentence(self, token: int, kind: int) -> Verdict:
-        self._count += 1
+    def _next_sentence(self, token: int, kind: int, length: int) -> Verdict:
+        """End the current sentence in front of the drawn token."""
+        banned = self._banned(self._raw.decode("utf-8", "ignore"), 0)  # a phrase may span sentences
+        if banned is not None:
+            return banned
+        self._starts.append(self._sentence)
         self._paragraph += 1
         self._over = False
+        self._tries = 0
+        ends_line = kind == Kind.LINE or self._paragraph >= self._band.per_paragraph
+        closes = self.full or kind == Kind.END or (ends_line and self._lines >= self._band.paragraphs)
+        cut: int | None = None
+        last = self._raw[self._written(len(self._ends) - 1) :] if self._ends else b""
+        if (closes or ends_line) and last == b" ":
+            # A space of its own was the next sentence's, which does not come here.
+            self._forget(len(self._ends) - 1)
+            cut = length - 1
         self._sentence = len(self._ends)
-        if self.full or kind == Kind.END:
+        if closes:
             self.short = not self._enough
-            return Close()
-        if kind == Kind.LINE or self._paragraph >= self._band.per_paragraph:
-            if self._lines >= self._band.paragraphs:
-                self.short = not self._enough
-                return Close()
+            return Close(cut=cut)
+        if ends_line:
             self._lines += 1
             self._paragraph = 0
             self._put(b"\n")
-            return Feed((self._table.line,))
-        self._put(self._table.pieces[token])
+            return Feed((self._table.line,), cut=cut)
+        piece = self._table.pieces[token]
+        self._put(piece)
+        if not piece.isascii():
+            self._pending = utf8_rest(b"", piece) or b""
         return None
 
-    def _banned(self) -> Back | Close | None:
-        """Look for a forbidden phrase in the current sentence, whose last word is whole now."""
+    def _banned(self, text: str, start: int) -> Back | Close | None:
+        """Look for a forbidden phrase in what was written from token `start` on; take it back to its first token.
+
+        Sentences before the current one are free of them by themselves: of a phrase that began there, only what the
+        current sentence adds is taken back.
+        """
         if self._censor is None:
             return None
-        sentence = self._current()
-        found = self._censor(sentence)
+        found = _search(self._censor, text)
         if found is None:
             return None
         first, last, why = found
         self._tries += 1
         if self._tries > MAX_TRIES:
             return self.give_up()
-        at = self._written(self._sentence) + len(sentence[:first].encode())
-        index = next(one for one in range(self._sentence, len(self._ends)) if self._ends[one] > at)
-        self._forget(index)
-        return Back(self._begin + index, sentence[first:last], why.rule, why.detail)
+        at = self._written(start) + len(text[:first].encode())
+        index = next(one for one in range(len(self._ends)) if self._ends[one] > at)
+        index = self._forget(max(index, self._sentence))
+        return Back(self._begin + index, text[first:last], why.rule, why.detail)
 
-    def _cut_off(self, token: int) -> Verdict:
-        """End a sentence that does not end: before it, or below the band with a stop of our own."""
+    def _cut_off(self) -> Verdict:
+        """End a sentence that does not end: before it, or below the band behind its last whole word, with a stop."""
         if self._enough:
             return self.give_up()
-        if self._pending:
-            self._forget(len(self._ends) - 1)
-            return Back(self._begin + len(self._ends), "", "garbled", "")
+        index = self._last_word()
+        if index is None:
+            return self.give_up()
+        self._forget(index)
         self._put(b".")
-        self._over = True
-        if self._count + 1 < self._band.sentences.minimum:
-            return Feed((token, self._table.period))
-        self._count += 1
-        return Close((token, self._table.period))
+        feed, cut = (self._table.period,), self._begin + index
+        if len(self._starts) + 1 < self._band.sentences.minimum:
+            self._over = True
+            return Feed(feed, cut=cut)
+        self._starts.append(self._sentence)
+        self._sentence = len(self._ends)
+        closed = self._settle()
+        return closed if closed.cut is not None and closed.cut <= cut else Close(feed, cut=cut)
+
+    def _last_word(self) -> int | None:
+        """Return the index behind the current sentence's last word that a stop would end, None if there is none."""
+        start = self._written(self._sentence)
+        for index in range(len(self._ends), self._sentence, -1):
+            try:
+                body = self._raw[start : self._written(index)].decode()
+            except UnicodeDecodeError:
+                continue
+            between = index == len(self._ends) or self._raw[self._written(index) :][:1] == b" "
+            # Whatever comes behind the stop: a small word or a number must not make it part of the sentence.
+            if between and body[-1:].isalnum() and _whole(body + ".", " a") and _whole(body + ".", " 0"):
+                return index
+        return None
+
+    def stuck(self) -> Back | Close:
+        """Go on where nothing may be drawn: half a character that none completes is taken back."""
+        self._tries += 1
+        if not self._pending or self._tries > MAX_TRIES:
+            return self.give_up()
+        return Back(self._begin + self._forget(len(self._ends)), "", "garbled", "")
 
     def give_up(self) -> Close:
         """End the text behind its last whole sentence."""
-        if self._over or _whole(self._current()):
-            self._count += 1
+        over = self._over
+        self._forget(len(self._ends))
+        if over or _whole(self._current()):
+            self._starts.append(self._sentence)
             self._sentence = len(self._ends)
+        return self._settle()
+
+    def _settle(self) -> Close:
+        """Leave whole sentences only, and of these none in which a banned phrase ends."""
         self._over = False
         self._forget(self._sentence)
+        while self._starts and self._censor is not None:
+            if _search(self._censor, self._raw.decode("utf-8", "ignore")) is None:
+                break
+            self._sentence = self._starts.pop()
+            self._forget(self._sentence)
         self.short = not self._enough
-        return Close(cut=self._begin + self._sentence)
+        return Close(cut=self._begin + len(self._ends))
 
     def _current(self) -> str:
         return self._raw[self._written(self._sentence) :].decode("utf-8", "ignore")
@@ -167,10 +235,29 @@ class TextWriter:
         self._raw += piece
         self._ends.append(len(self._raw))
 
-    def _forget(self, index: int) -> None:
+    def _forget(self, index: int) -> int:
+        """Forget the tokens from `index` on, and those before it that would be left with half a character."""
+        while index > self._sentence and utf8_rest(b"", self._raw[: self._written(index)][-4:].lstrip(_INSIDE)):
+            index -= 1
         self._raw = self._raw[: self._written(index)]
         del self._ends[index:]
         self._pending = b""
+        self._over = False
+        return index
+
+
+_INSIDE = bytes(range(0x80, 0xC0))  # bytes that continue a character
+
+
+def _search(censor: Censor, text: str) -> tuple[int, int, Rejection] | None:
+    """Search a text as it will stand, on one line with single spaces; the span is that of `text`."""
+    line = " ".join(text.split())
+    found = censor(line)
+    if found is None:
+        return None
+    solid = [index for index, char in enumerate(text) if not char.isspace()]
+    before, upto = (sum(not char.isspace() for char in line[:end]) for end in found[:2])
+    return solid[min(before, len(solid) - 1)], solid[max(upto - 1, 0)] + 1, found[2]
 
 
 def _whole(sentence: str, following: str = "") -> bool:

@@ -5,6 +5,7 @@ and headers come from the engine's own tokenizer, in the context of running text
 """
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -14,6 +15,12 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from kgen_ext.engines.base import Engine
+
+
+_SPLICE = (
+    r"""[.!?\u2026]["')\]\u201d\u2019\u300d]*\s+\S|"""
+    r"""[\u3002\uff01\uff1f][^\s\u2026\u3002\uff01\uff1f"')\]\u201d\u2019\u300d]"""
+)
 
 
 class Kind(IntEnum):
@@ -27,18 +34,21 @@ class Kind(IntEnum):
 
 
 class Allow(IntEnum):
-    """Which kinds the next draw may give."""
+    """Which kinds the next draw may give; none but BYTES lets a character begin in its middle."""
 
-    TAG_START = 0  # something of a tag must come
+    TAG_START = 0  # something of a tag must come, a space of its own before it at the most
     TAG = 1
     SEPARATOR = 2  # a bare comma, a newline or the end
-    TEXT_START = 3  # something of a sentence must come
+    TEXT_START = 3  # something of a sentence must come, a space of its own before it at the most
     TEXT = 4  # inside a sentence: no newline, no end
     TEXT_PAUSE = 5  # a sentence may be over, the field may not: no end, no newline
     TEXT_LINE = 6  # a sentence may be over: newline yes, end no
     TEXT_END = 7  # a sentence may be over: anything
     SPACE = 8  # a sentence is over and another must come: a token that starts with a space
     LINE_OR_END = 9
+    TAG_WORD = 10  # behind that space
+    TEXT_WORD = 11
+    BYTES = 12  # inside a character
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +69,8 @@ class TokenTable:
 
     def before_comma(self, token: int) -> tuple[int, ...]:
         """Return the token for what a COMMA token writes before its comma: () for a bare comma."""
-        rest = self.pieces[token].rstrip()[:-1]
-        return (self.ids[rest],) if rest in self.ids else ()
+        rest = _left_of_comma(self.pieces[token])
+        return (self.ids[rest],) if rest else ()
 
 
 def token_table(engine: Engine) -> TokenTable:
@@ -73,23 +83,34 @@ def token_table(engine: Engine) -> TokenTable:
         if index not in special and piece:
             # Byte-fallback pieces repeat those of ordinary tokens; the higher id is the ordinary one.
             ids[piece] = index
+    for index, piece in enumerate(vocab.pieces):
+        # A tag that ends inside a token is written out as the token for that part, so there must be one.
+        if kinds[index] == Kind.COMMA and (rest := _left_of_comma(piece)) and rest not in ids:
+            kinds[index] = Kind.FORBIDDEN
     kind = np.frombuffer(bytes(kinds), np.uint8)
     solid = np.array([bool(piece.strip()) for piece in vocab.pieces])
     word = np.array([piece.strip() not in (b"", b".", b"!", b"?") for piece in vocab.pieces])
     spaced = np.array([piece[:1] == b" " for piece in vocab.pieces])
     bare = np.array([piece.strip() == b"," for piece in vocab.pieces])
+    gap = np.array([piece == b" " for piece in vocab.pieces])
+    inside = np.array([0x80 <= piece[0] < 0xC0 if piece else False for piece in vocab.pieces])
     plain, comma, line, end = (kind == one for one in (Kind.PLAIN, Kind.COMMA, Kind.LINE, Kind.END))
+    middle = plain & inside
+    plain, comma = plain & ~inside, comma & ~inside
     allowed = {
-        Allow.TAG_START: plain & solid,
+        Allow.TAG_START: plain & (solid | gap),
         Allow.TAG: plain | comma | line | end,
         Allow.SEPARATOR: bare | line | end,
-        Allow.TEXT_START: plain & word,
+        Allow.TEXT_START: plain & (word | gap),
         Allow.TEXT: plain | comma,
         Allow.TEXT_PAUSE: plain | comma,
         Allow.TEXT_LINE: plain | comma | line,
         Allow.TEXT_END: plain | comma | line | end,
         Allow.SPACE: plain & word & spaced,
         Allow.LINE_OR_END: line | end,
+        Allow.TAG_WORD: plain & solid & ~spaced,
+        Allow.TEXT_WORD: plain & word & ~spaced,
+        Allow.BYTES: middle,
     }
     bias = np.full((len(Allow), len(vocab)), -np.inf, np.float32)
     for state, may in allowed.items():
@@ -115,20 +136,32 @@ def _kind(piece: bytes, index: int, eos: int, special: set[int]) -> Kind:
         return Kind.LINE if piece.strip(b" ") == b"\n" else Kind.FORBIDDEN
     if any(byte < 0x20 or byte == 0x7F for byte in piece):
         return Kind.FORBIDDEN
+    # Two spaces, or a sentence and the beginning of the next.
+    if b"  " in piece or re.search(_SPLICE, piece.decode("utf-8", "ignore")):
+        return Kind.FORBIDDEN
     if b"," in piece:
         return Kind.COMMA if piece.index(b",") == len(piece.rstrip(b" ")) - 1 else Kind.FORBIDDEN
     return Kind.PLAIN
 
 
+def _left_of_comma(piece: bytes) -> bytes:
+    return piece.rstrip(b" ")[:-1].rstrip(b" ")
+
+
 def utf8_rest(pending: bytes, piece: bytes) -> bytes | None:
-    """Return the bytes of an unfinished character after `piece`, or None where they can no longer become one."""
-    data = pending + piece
+    """Return the bytes of an unfinished character after `piece`.
+
+    None where they can no longer become one, or where a character is none to print (a plain space is).
+    """
+    data, rest = pending + piece, b""
     try:
-        data.decode()
+        text = data.decode()
     except UnicodeDecodeError as error:
-        unfinished = error.end == len(data) and error.reason == "unexpected end of data"
-        return data[error.start :] if unfinished else None
-    return b""
+        if error.end != len(data) or error.reason != "unexpected end of data":
+            return None
+        text, rest = data[: error.start].decode(), data[error.start :]
+    # What a decoder puts in the place of rubbish is rubbish.
+    return rest if text.isprintable() and "\ufffd" not in text else None
 
 
 def in_context(engine: Engine, text: str, *, left: str = "a") -> tuple[int, ...]:

@@ -10,9 +10,10 @@ from typing import Union
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Feed these ids in place of the drawn one."""
+    """Feed these ids in place of the drawn one, having forgotten the row's tokens from `cut` on (when given)."""
 
     ids: tuple[int, ...]
+    cut: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

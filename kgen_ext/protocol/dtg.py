@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from kgen_ext.protocol.lengths import DTG_TAGS
 from kgen_ext.protocol.plan import Plan, Subject, TagField
-from kgen_ext.protocol.spelling import aspect_ratio, join_tags, one_line
+from kgen_ext.protocol.spelling import aspect_ratio, join_tags, plain
 from kgen_ext.request import Category, TagLength
 
 EMPTY = "<|empty|>"
@@ -29,8 +29,9 @@ def plan(subject: Subject, *, tag_length: TagLength, quality_line: bool) -> Plan
     """Return the request for a subject and its one field of general tags; text is not this format's business."""
     given = dict(subject.meta)
     keys = (Category.QUALITY, *_META) if quality_line else _META
-    lines = [f"{key.value}: {one_line(join_tags(given.get(key, ()))) or EMPTY}\n" for key in keys]
+    lines = [f"{key.value}: {plain(join_tags(given.get(key, ()))) or EMPTY}\n" for key in keys]
     lines.append(f"aspect ratio: {aspect_ratio(subject.width, subject.height)}\n")
     lines.append(f"target: <|{tag_length.value}|>\n")
-    lines.append(f"general: {join_tags(subject.tags[: subject.shown])}{INPUT_END}")
+    shown = join_tags(tag for tag in map(plain, subject.tags[: subject.shown]) if tag)
+    lines.append(f"general: {shown}{INPUT_END}")
     return Plan("".join(lines), (TagField("general", "", len(subject.tags), DTG_TAGS[tag_length], fresh=True),))

@@ -4,6 +4,7 @@ One rule for TIPO and DanTagGen; comparing and categorising tags is not known he
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -19,6 +20,18 @@ def trained_tag(tag: str) -> str:
 def one_line(text: str) -> str:
     """Fold white space and control characters, so that a value cannot start a line or a field of its own."""
     return " ".join("".join(ch if ch.isprintable() else " " for ch in text).split())
+
+
+def plain(text: str) -> str:
+    """Return text on one line that no tokenizer can take for a special token.
+
+    >>> plain("a </s> b <|long|>")
+    'a b long'
+    """
+    before = None
+    while before != text:  # what is left may be one again: `<<s>s>`
+        before, text = text, re.sub(r"<\||\|>|</?s>|<(?:unk|pad|mask)>", "", text)
+    return one_line(text)
 
 
 def join_tags(tags: Iterable[str]) -> str:

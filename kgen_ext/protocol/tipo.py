@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from kgen_ext.errors import BadValue
 from kgen_ext.protocol.lengths import TIPO_LONG_TEXT, TIPO_TAGS, short_text_band
 from kgen_ext.protocol.plan import FieldPlan, MetaField, Plan, Subject, TagField, TextField
-from kgen_ext.protocol.spelling import aspect_ratio, join_tags, one_line, trained_tag
+from kgen_ext.protocol.spelling import aspect_ratio, join_tags, plain, trained_tag
 from kgen_ext.request import Category, TagLength, Task, TextLength
 
 SPECIAL_TOKENS: tuple[str, ...] = (
@@ -60,7 +60,8 @@ def request_text(
     """Render a request as the models' author does, metadata in the order given.
 
     `tags` is a comma-separated string or a list; absent metadata values are None or "". An empty `tag:` field ends in
-    a space here, as the author's helper has it; `Plan.request` never does. Raises BadValue for an unknown task or length.
+    a space here, as the author's helper has it; `Plan.request` never does. Raises BadValue for an unknown task or
+    length.
     """
     try:
         kind = Task(task or "tag")
@@ -100,9 +101,9 @@ def plan(
 ) -> Plan:
     """Return the request for a subject and the fields to be written.
 
-    `gen_meta` names the metadata categories the model may add; those the subject has are not asked for again. A task
-    that begins with text falls back to one that begins with tags when the subject has no text: what is not given is
-    written. Text fields take `short` bands when `text_length` is NONE, since a chosen task may still write them.
+    `gen_meta` names the metadata categories the model may add; those the subject has are not asked for again. When a
+    task begins with text and the subject has none, the model writes that text too. Text fields take `short` bands when
+    `text_length` is NONE, since a chosen task may still write them.
     """
     if task is Task.AUTO:
         task = choose_task(subject, wants_text=text_length is not TextLength.NONE)
@@ -112,11 +113,12 @@ def plan(
     head = _meta_lines(subject) + target_line(task, tag_length, gen_meta=bool(missing)) + "\n"
 
     request, fields = head, list[FieldPlan]()
-    shown = subject.tags[: subject.shown]
+    shown = [tag for tag in map(plain, subject.tags[: subject.shown]) if tag]
+    text = plain(subject.text)
     for index, name in enumerate(task_fields(task)):
         header = f"{name}:"
-        if index == 0 and name != "tag" and subject.text:
-            request += f"{header} {one_line(subject.text)}\n"
+        if index == 0 and name != "tag" and text:
+            request += f"{header} {text}\n"
             continue
         if name == "tag" and shown:
             header += " " + join_tags(shown)
@@ -142,8 +144,8 @@ def _meta_lines(subject: Subject) -> str:
         values = given.get(category, ())
         if category is Category.QUALITY:
             values = values[:1]  # training used the first quality tag only
-        if values:
-            lines.append(f"{key}: {one_line(join_tags(values))}\n")
+        if value := plain(join_tags(values)):
+            lines.append(f"{key}: {value}\n")
     return "".join(lines)
 
 

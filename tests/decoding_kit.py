@@ -1,0 +1,200 @@
+"""What the tests of decoding share: running requests on a scripted engine, and an oracle of the guarantees.
+
+The oracle reads a result and the request only; it has never seen how the decoder enforces anything.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from kgen_ext.decoding.batch import BatchDecoder
+from kgen_ext.decoding.row import Job, Written
+from kgen_ext.decoding.sentences import ends_sentence, split_sentences
+from kgen_ext.decoding.tokens import token_table
+from kgen_ext.engines.scripted import Script, ScriptedEngine
+from kgen_ext.events import Event, Finish, TagRejected
+from kgen_ext.protocol import Protocol, TagField, TextField
+from kgen_ext.request import Category, ExpandRequest
+from kgen_ext.service.prepare import Prepared, Speaker, make_jobs, prepare
+from kgen_ext.tags.categories import category_of
+from kgen_ext.tags.contradictions import Scene
+from kgen_ext.tags.normalise import normalise
+
+
+@dataclass
+class Ran:
+    """One job that was run: what it was asked, what it wrote, and the events about it."""
+
+    prepared: Prepared
+    job: Job
+    given: tuple[str, ...]
+    written: Written
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self.written.tags
+
+    @property
+    def rejected(self) -> list[tuple[str, str]]:
+        return [(one.rule, one.tag) for one in self.events if isinstance(one, TagRejected)]
+
+
+def speaker(engine: ScriptedEngine, *, protocol: Protocol = Protocol.TIPO, n_ctx: int | None = None) -> Speaker:
+    return Speaker(engine, protocol, quality_line=True, n_ctx=n_ctx or engine.n_ctx)
+
+
+def make(
+    engine: ScriptedEngine, request: ExpandRequest, *, row: int = 0, protocol: Protocol = Protocol.TIPO,
+    n_ctx: int | None = None,
+) -> list[tuple[Prepared, Job, tuple[str, ...]]]:
+    """Return the jobs of a request with count 1: one a subject."""
+    prepared = prepare(request)
+    jobs, _ = make_jobs(prepared, speaker(engine, protocol=protocol, n_ctx=n_ctx), row=row, seed=request.seed)
+    made, required = list[tuple[Prepared, Job, tuple[str, ...]]](), prepared.required
+    for job, given in zip(jobs, prepared.given, strict=True):
+        if job is not None:
+            made.append((prepared, job, (*given, *required)))
+            required = ()
+    return made
+
+
+def run_all(
+    engine: ScriptedEngine, requests: Sequence[ExpandRequest], *, rows: int = 4, protocol: Protocol = Protocol.TIPO,
+    n_ctx: int | None = None, decoder: BatchDecoder | None = None, cancelled: Callable[[], bool] = lambda: False,
+) -> list[Ran]:
+    """Run requests as one batch; one Ran a subject, in order."""
+    made = [one for row, request in enumerate(requests)
+            for one in make(engine, request, row=row, protocol=protocol, n_ctx=n_ctx)]  # fmt: skip
+    decoder = decoder or open_decoder(engine, rows=rows, n_ctx=n_ctx)
+    events = dict[tuple[int, int], list[Event]]()
+    done = dict[tuple[int, int], Written]()
+    for item in decoder.run([job for _, job, _ in made], cancelled=cancelled):
+        if isinstance(item, tuple):
+            done[item[0].row, item[0].subject] = item[1]
+        else:
+            events.setdefault((item.row, getattr(item, "subject", 0)), []).append(item)
+    assert len(done) == len(made)
+    return [
+        Ran(prepared, job, given, done[job.row, job.subject], events.get((job.row, job.subject), []))
+        for prepared, job, given in made
+    ]
+
+
+def open_decoder(engine: ScriptedEngine, *, rows: int = 4, n_ctx: int | None = None) -> BatchDecoder:
+    return BatchDecoder(engine.open_cache(rows, n_ctx or engine.n_ctx), token_table(engine))
+
+
+def spell(engine: ScriptedEngine, ids: Iterable[int]) -> str:
+    """Return ids as text, special tokens spelled out."""
+    names = {index: name for name, index in engine.vocab.special.items()}
+    return b"".join(names[one].encode() if one in names else engine.vocab.pieces[one] for one in ids).decode(
+        "utf-8", "replace"
+    )
+
+
+def force(
+    script: Script, request: ExpandRequest, *, pieces: Iterable[str] = (), protocol: Protocol = Protocol.TIPO,
+    n_ctx: int = 1024, special: tuple[str, ...] = (),
+) -> Ran:
+    """Run one request greedily on an engine that wants to write `script` behind its request."""
+    from kgen_ext.engines.scripted import COMMON_PIECES
+
+    trial = ScriptedEngine.forcing([], n_ctx=n_ctx)
+    prompt = spell(trial, make(trial, request, protocol=protocol)[0][1].request[1:])
+    engine = ScriptedEngine.forcing({prompt: script}, pieces=(*COMMON_PIECES, *pieces), n_ctx=n_ctx)
+    return run_all(engine, [request], protocol=protocol)[0]
+
+
+def ask(prompt: str = "", **options: object) -> ExpandRequest:
+    """Return a greedy request; tags only, very short, unless told otherwise."""
+    return ExpandRequest(prompt, **{"temperature": 0.0, "min_p": 0.0, "tag_length": "very_short", **options})  # type: ignore[arg-type]
+
+
+def violations(ran: Ran) -> list[str]:
+    """Return every guarantee that a result breaks, as text."""
+    return [*_broken_by_tags(ran), *_broken_by_counts(ran), *_broken_by_texts(ran)]
+
+
+def _broken_by_tags(ran: Ran) -> Iterable[str]:
+    rules, written = ran.prepared.rules, ran.written
+    seen = {normalise(one) for one in ran.given}
+    values = [(category, value) for category, some in written.meta.items() for value in some]
+    every = [*((None, tag) for tag in written.tags), *values]
+    for kind, tag in every:
+        name = normalise(tag)
+        if not tag or not tag.isprintable() or tag != " ".join(tag.split()) or set(tag) & set(",，、\ufffd"):
+            yield f"not a clean tag: {tag!r}"
+        if name in seen:
+            yield f"repeat: {tag!r}"
+        seen.add(name)
+        if (ban := rules.bans.match(tag)) is not None:
+            yield f"banned: {tag!r} by {ban}"
+        if rules.known is not None and kind is None and rules.known.resolve(tag) != name:
+            yield f"no such tag, or an alias: {tag!r}"
+        category = category_of(tag)
+        allowed = {Category.GENERAL, *((kind,) if kind else (Category.SPECIAL, *rules.allow))}
+        if category not in allowed:
+            yield f"category: {tag!r} is {category.value}"
+        if kind is not None and kind not in rules.allow:
+            yield f"metadata nobody allowed: {kind.value}"
+    if rules.contradictions:
+        scene = Scene(user=[normalise(one) for one in ran.given])
+        for tag in written.tags:
+            if (other := scene.conflict(normalise(tag))) is not None:
+                yield f"contradiction: {tag!r} and {other!r}"
+            scene.add(normalise(tag))
+    own = [normalise(one) for one in ran.given]
+    added = [normalise(tag) for _, tag in every]
+    for rule in rules.rules:
+        if rule.holds([*own, *added]):
+            judged = added if rule.holds(own) else [*own, *added]
+            yield from (f"rule {rule.source!r}: {one!r}" for one in judged if rule.ban.match(one))
+
+
+def _broken_by_counts(ran: Ran) -> Iterable[str]:
+    written = ran.written
+    whole = written.finish is Finish.COMPLETE
+    for plan in ran.job.fields:
+        if not isinstance(plan, TagField):
+            continue
+        count = plan.given + len(written.tags)
+        if count > max(plan.given, plan.band.maximum):
+            yield f"{plan.name}: {count} tags, more than {plan.band.maximum}"
+        if count < plan.band.minimum and whole and plan.name not in written.short:
+            yield f"{plan.name}: {count} tags, fewer than {plan.band.minimum}, and nothing says so"
+        if plan.name in written.short and count >= plan.band.minimum:
+            yield f"{plan.name}: said to be short at {count} tags"
+    if written.finish is Finish.CANCELLED:
+        yield "nobody cancelled"
+
+
+def _broken_by_texts(ran: Ran) -> Iterable[str]:
+    written, bans = ran.written, ran.prepared.rules.bans
+    plans = {plan.name: plan for plan in ran.job.fields if isinstance(plan, TextField)}
+    if not written.texts.keys() <= plans.keys():
+        yield f"texts nobody planned: {written.texts.keys()}"
+    if written.finish is Finish.COMPLETE and written.texts.keys() != plans.keys():
+        yield "a text is missing"
+    for name, text in written.texts.items():
+        band, lines = plans[name].band, text.split("\n") if text else []
+        counts = [len(sentences_of(line)) for line in lines]
+        if not all(line and line == line.strip() and line.isprintable() and "\ufffd" not in line for line in lines):
+            yield f"{name}: not clean text: {text!r}"
+        if not all(ends_sentence(line) and all(ends_sentence(one) for one in split_sentences(line)) for line in lines):
+            yield f"{name}: half a sentence: {text!r}"
+        if len(lines) > band.paragraphs or any(count > band.per_paragraph for count in counts):
+            yield f"{name}: paragraphs of {counts} sentences"
+        if sum(counts) > band.sentences.maximum:
+            yield f"{name}: {sum(counts)} sentences, more than {band.sentences.maximum}"
+        whole = written.finish is Finish.COMPLETE and name not in written.short
+        if whole and sum(counts) < band.sentences.minimum:
+            yield f"{name}: {sum(counts)} sentences, fewer than {band.sentences.minimum}, and nothing says so"
+        for shown in (text, " ".join(text.split())):
+            if (hit := bans.search_text(shown)) is not None:
+                yield f"{name}: banned phrase {shown[hit[0]:hit[1]]!r}"
+
+
+def sentences_of(text: str) -> list[str]:
+    """Return the sentences that say something."""
+    return [one for one in split_sentences(text) if any(char.isalnum() for char in one)]
