@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 _NUMBER = r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*"
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(NamedTuple):
     """An edit or an alternation: the brackets at `start` and `stop - 1`, the branches as ranges of the source.
 
     `when` is the number as written for an edit (two branches, the first may be absent: an empty range), None for an
@@ -39,13 +38,17 @@ class Edit:
         return int(max(-1.0, min(float(steps), value)))
 
 
-@dataclass(slots=True)
 class _Open:
-    char: str
-    start: int
-    marks: list[int] | None = None
-    bar: bool = False
-    sound: bool = True  # everything inside so far is text and nodes
+    """A bracket not yet closed, and what stands directly inside it so far."""
+
+    __slots__ = ("char", "start", "marks", "bar", "sound")
+
+    def __init__(self, char: str, start: int) -> None:
+        self.char = char
+        self.start = start
+        self.marks: list[int] | None = None
+        self.bar = False
+        self.sound = True  # everything inside is text and nodes
 
 
 def read_edits(source: str) -> tuple[list[Edit], bool]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kgen_ext.prompt.brackets import Bracket, read_brackets
 from kgen_ext.prompt.edits import read_edits
@@ -20,8 +20,7 @@ _SEAL = "[(])"
 _MOST_REOPENED = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an addition goes: `opening` comes before it and its separator, `closing` after it."""
 
     at: int

@@ -5,6 +5,7 @@ Refuses to know how a prompt is read or what is made of it; nothing here can cha
 A token is a leaf; every character of the source belongs to exactly one. A span is a range of the source with a
 meaning. Spans may overlap (`very (long:1.3) hair` is one TAG with an EMPHASIS inside, `(a, b)` an EMPHASIS with two
 TAGs inside), so they are ranges in reading order and not a tree; no depth of nesting can exhaust the stack.
+Both are named tuples, not dataclasses, because a prompt can have a million of them.
 """
 from __future__ import annotations
 
@@ -63,8 +64,7 @@ class Token(NamedTuple):
         return self.start + len(self.text)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A range of the source with a meaning.
 
     `weight` is what A1111 multiplies the text by, enclosing brackets included; for EMPHASIS and DEEMPHASIS it is the
@@ -78,8 +78,7 @@ class Span:
     shown: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One subject: the source between two dividers (AND, BREAK, a region keyword, [SEP]), with its items in order.
 
     `end` excludes the divider that follows; `tail` is where an AND weight begins (`end` where there is none).
