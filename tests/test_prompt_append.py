@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -79,7 +81,7 @@ def expand(source: str, *additions: str) -> str:
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=range(len(GOLDEN)))
-def test_weigh_is_the_hosts_rule(case: dict) -> None:
+def test_weigh_is_the_hosts_rule(case: dict[str, Any]) -> None:
     weights = weigh(case["prompt"])
     mine = [(char, weight) for at, weight in sorted(weights.items()) if (char := case["prompt"][at]).isdigit()]
     assert mine == [(char, weight) for text, weight in case["attention"] for char in text if char.isdigit()]
@@ -103,7 +105,7 @@ def test_the_users_bytes_and_dividers_stay(source: str, additions: list[str]) ->
 @pytest.mark.parametrize("reading", [as_is, stripped])
 @settings(max_examples=600)
 @given(source=PROMPTS, addition=ADDITIONS.filter(bool))
-def test_additions_weigh_one_and_every_user_weight_stays(reading, source: str, addition: str) -> None:
+def test_additions_weigh_one_and_every_user_weight_stays(reading: Callable[[str], str], source: str, addition: str) -> None:
     prompt = parse(source)
     pieces = append(prompt, [addition] * len(prompt.segments)).pieces
     before, after = weigh(reading(source)), weigh(reading("".join(piece.text for piece in pieces)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ STEPS = 20
 ADDITION = "zzadded, zzhat \\(zzseries\\)"
 
 # The host's Earley grammar is ambiguous where an edit stands among unbalanced brackets or too many colons, and lark
-# 1.1.2, which A1111 pins, resolves that by the order of a set of objects: the same prompt gives either answer from one
+# 1.1.2, which A1111 pins, resolves that by the order of a set: the same prompt gives either answer from one
 # process to the next (seen by changing PYTHONHASHSEED: ours in 8 of 24 readings of these three, the recorded in the rest).
 # In the three recorded runs below the host took the edit for text; everywhere else it took it for an edit, as we do.
 TOSSED = {
@@ -35,12 +36,12 @@ def as_text(edit: str) -> str:
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=range(len(GOLDEN)))
-def test_weights_are_the_hosts(case: dict) -> None:
+def test_weights_are_the_hosts(case: dict[str, Any]) -> None:
     assert [list(pair) for pair in attention(case["prompt"])] == case["attention"]
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=range(len(GOLDEN)))
-def test_the_schedule_is_the_hosts(case: dict) -> None:
+def test_the_schedule_is_the_hosts(case: dict[str, Any]) -> None:
     prompt, edit = case["prompt"], tossed_edit(case["prompt"])
     if edit is None:
         found = schedule(prompt, STEPS)
@@ -59,7 +60,7 @@ def test_only_those_recorded_schedules_differ_from_ours() -> None:
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=range(len(GOLDEN)))
-def test_an_expansion_moves_no_step_and_is_there_in_every_one(case: dict) -> None:
+def test_an_expansion_moves_no_step_and_is_there_in_every_one(case: dict[str, Any]) -> None:
     prompt = parse(case["prompt"])
     appended = append(prompt, [ADDITION] * len(prompt.segments))
     added = [piece.text for piece in appended.pieces if piece.by is By.MODEL]
@@ -74,7 +75,7 @@ def test_an_expansion_moves_no_step_and_is_there_in_every_one(case: dict) -> Non
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=range(len(GOLDEN)))
-def test_an_expansion_has_weight_one_and_leaves_the_others_theirs(case: dict) -> None:
+def test_an_expansion_has_weight_one_and_leaves_the_others_theirs(case: dict[str, Any]) -> None:
     prompt = parse(case["prompt"])
     appended = append(prompt, ["\ue000"] * len(prompt.segments))
     after = attention("".join(piece.text for piece in appended.pieces))
@@ -83,7 +84,7 @@ def test_an_expansion_has_weight_one_and_leaves_the_others_theirs(case: dict) ->
     assert _weighed(case["attention"]) == _weighed(after)
 
 
-def _weighed(pairs: list) -> dict[str, list[float]]:
+def _weighed(pairs: list[Any]) -> dict[str, list[float]]:
     """Return the weights of each letter and digit in order; the additions have none of either."""
     found: dict[str, list[float]] = {}
     for text, weight in pairs:
