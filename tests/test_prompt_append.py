@@ -105,7 +105,7 @@ def test_the_users_bytes_and_dividers_stay(source: str, additions: list[str]) ->
 @pytest.mark.parametrize("reading", [as_is, stripped])
 @settings(max_examples=600)
 @given(source=PROMPTS, addition=ADDITIONS.filter(bool))
-def test_additions_weigh_one_and_every_user_weight_stays(reading: Callable[[str], str], source: str, addition: str) -> None:
+def test_additions_weigh_one_and_user_weights_stay(reading: Callable[[str], str], source: str, addition: str) -> None:
     prompt = parse(source)
     pieces = append(prompt, [addition] * len(prompt.segments)).pieces
     before, after = weigh(reading(source)), weigh(reading("".join(piece.text for piece in pieces)))

@@ -17,7 +17,7 @@ ADDITION = "zzadded, zzhat \\(zzseries\\)"
 
 # The host's Earley grammar is ambiguous where an edit stands among unbalanced brackets or too many colons, and lark
 # 1.1.2, which A1111 pins, resolves that by the order of a set: the same prompt gives either answer from one
-# process to the next (seen by changing PYTHONHASHSEED: ours in 8 of 24 readings of these three, the recorded in the rest).
+# process to the next (seen by changing PYTHONHASHSEED: ours in 8 of 24 readings of these three, else the recorded).
 # In the three recorded runs below the host took the edit for text; everywhere else it took it for an edit, as we do.
 TOSSED = {
     "[(beach, sunset):((f1.8 lens):0.8):0.5]": "__hat__,:d, , [my_char_v2], [[(beach",
