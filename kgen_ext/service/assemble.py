@@ -18,6 +18,8 @@ from kgen_ext.tags.templates import fill
 # Stands for the user's caption inside an addition until the pieces are cut; a private-use character that no model
 # vocabulary holds as a token of its own, removed from model text.
 _CAPTION = "\ue0f0"
+# Weights are read in a time that grows with the square of the bracket depth: no note for longer prompts.
+_WEIGHED = 4_000
 
 
 def assemble(
@@ -125,8 +127,10 @@ def _fill(
 def _weighed(prepared: Prepared) -> tuple[str, ...]:
     """Say so when what a template puts behind the user's prompt falls into a bracket that is never closed."""
     assert prepared.template is not None
-    behind = attention(render(prepared.prompt) + ", kgen")
-    if not prepared.template.keeps_prompt or not behind or behind[-1][1] == 1:
+    source = render(prepared.prompt)
+    if not prepared.template.keeps_prompt or len(source) > _WEIGHED:
+        return ()
+    if attention(source + ", kgen")[-1][1] == 1:
         return ()
     return ("your prompt leaves a bracket open: what this format adds behind it gets its weight (append does not)",)
 
