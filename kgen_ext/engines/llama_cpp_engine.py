@@ -5,15 +5,16 @@ Refuses to know the library's samplers, chat formats and high-level classes. Log
 A row's logits are the same to the bit in any company, given the same chunks, because
     * each row has a KV stream of its own (`kv_unified` off; measured faster, too), so its cells lie in its own order;
     * flash attention is off: its sums depend on the number of tokens in the call;
-    * no call asks for fewer than two outputs (a spare row fills up): products of one column take another path;
-    * one token for each of many rows is one call; a longer chunk is a call of its own, or its tokens would be split
-      among calls by the lengths of the others.
+    * one token for each of many rows is one call, never for fewer than two rows: products of one column take another
+      path in the library, so a row without company gets some that is forgotten;
+    * a longer chunk is a call of its own, or its tokens would be split by the lengths of the others.
 With F16 and F32 weights a token fed alone and fed within a chunk differ in the last bits; with Q8_0 not even that.
 """
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_BATCH = 256  # tokens a call: longer chunks are fed in pieces; twice as many cost memory and gain nothing
+GAP = 4  # so many idle rows are computed along rather than a run of rows broken in two
 UNKNOWN, CONTROL = 1 << 0, 1 << 3  # token attributes of llama.h
 
 
@@ -100,7 +102,7 @@ class LlamaCppEngine:
 
 
 class LlamaCppCache:
-    """A llama.cpp context; row r is sequence r, the spare row comes after the last."""
+    """A llama.cpp context; row r is sequence r, and a spare one comes after the last."""
 
     def __init__(self, engine: LlamaCppEngine, rows: int, n_ctx: int) -> None:
         self.rows = rows
@@ -128,19 +130,20 @@ class LlamaCppCache:
     def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
         """Append the chunks and return the logits behind each."""
         self._lengths.check_chunks(chunks, n_vocab=len(self._engine.vocab))
-        single = [(at, row, tokens) for at, (row, tokens) in enumerate(chunks) if len(tokens) == 1]
+        single = {row: tokens[0] for row, tokens in chunks if len(tokens) == 1}
         if len(single) == len(chunks):
-            logits = self._step(single)
-            for row, _ in chunks:
-                self._lengths.held[row] += 1
-            return logits
+            logits, given = self._step(single)
+            if given == [row for row, _ in chunks]:
+                return logits
+            return logits[[given.index(row) for row, _ in chunks]]
         out = np.empty((len(chunks), len(self._engine.vocab)), np.float32)
         if single:
-            out[[at for at, _, _ in single]] = self._step(single)
-            for _, row, _ in single:
-                self._lengths.held[row] += 1
+            logits, given = self._step(single)
+            for at, (row, _) in enumerate(chunks):
+                if row in single:
+                    out[at] = logits[given.index(row)]
         for at, (row, tokens) in enumerate(chunks):
-            if len(tokens) > 1:
+            if row not in single:
                 out[at] = self._feed(row, tokens)
         return out
 
@@ -171,43 +174,69 @@ class LlamaCppCache:
         self._lib.api.llama_batch_free(self._batch)
         self._lib.api.llama_free(self._context)
 
-    def _step(self, single: Sequence[tuple[int, int, Sequence[int]]]) -> NDArray[np.float32]:
-        count = len(single)
-        rows = [row for _, row, _ in single]
+    def _step(self, tokens: dict[int, int]) -> tuple[NDArray[np.float32], list[int]]:
+        """Feed one token to each row of `tokens`; return logits, and the rows they belong to."""
+        held, rows, lone = self._lengths.held, sorted(tokens), False
+        if len(rows) < 2 or rows[-1] - rows[0] >= len(rows):
+            rows, lone = self._fill_up(rows)
+        count = len(rows)
+        at = [held[row] if row < self.rows else 0 for row in rows]
         self._seq[:count] = rows
-        self._token[:count] = [tokens[0] for _, _, tokens in single]
-        self._pos[:count] = [self._lengths.held[row] for row in rows]
-        self._wanted[:count] = 1
-        return self._decode(count, count)
+        self._token[:count] = [tokens.get(row, 0) for row in rows]
+        self._pos[:count] = at
+        given = rows if lone or count == len(tokens) else [row for row in rows if row in tokens]
+        self._wanted[:count] = 1 if given is rows else [row in tokens for row in rows]
+        self._decode(count)
+        for row, place in zip(rows, at, strict=True):
+            if row in tokens:
+                held[row] += 1
+            else:
+                self._lib.seq_rm(self._memory, row, place, -1)
+        return self._logits(len(given)), given
+
+    def _fill_up(self, rows: list[int]) -> tuple[list[int], bool]:
+        """Add idle rows, in small gaps and beside a row without neighbour; tell whether there was one of those.
+
+        The library computes runs of consecutive sequences, and each run costs a pass over all weights.
+        """
+        room = [*(length < self.n_ctx for length in self._lengths.held), True]
+        filled = set(rows)
+        for left, right in pairwise(rows):
+            between = range(left + 1, right)
+            if len(between) <= GAP and all(room[one] for one in between):
+                filled.update(between)
+        lone = False
+        for row in rows:
+            if row - 1 not in filled and row + 1 not in filled:
+                lone = True
+                filled.update([one for one in (row + 1, row - 1) if one >= 0 and room[one]][:1])
+        return sorted(filled), lone
 
     def _feed(self, row: int, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Feed one row a chunk, in calls of at most MAX_BATCH - 2 tokens, and return its last logits."""
+        """Feed one row a chunk, in calls of at most MAX_BATCH tokens, and return its last logits."""
         held = self._lengths.held
-        for begin in range(0, len(tokens), MAX_BATCH - 2):
-            part = tokens[begin : begin + MAX_BATCH - 2]
+        for begin in range(0, len(tokens), MAX_BATCH):
+            part = tokens[begin : begin + MAX_BATCH]
             count = len(part)
             self._seq[:count] = row
             self._token[:count] = part
             self._pos[:count] = np.arange(held[row], held[row] + count)
             self._wanted[:count] = 0
             self._wanted[count - 1] = 1
-            logits = self._decode(count, 1)
+            self._decode(count)
             held[row] += count
-        return logits[0]
+        return self._logits(1)[0]
 
-    def _decode(self, count: int, outputs: int) -> NDArray[np.float32]:
-        """Run the batch, filled up to two outputs, and return a view of the logits that were asked for."""
-        spare = max(0, 2 - outputs)
-        for at in range(count, count + spare):
-            self._seq[at], self._token[at], self._pos[at], self._wanted[at] = self.rows, 0, 0, 1
-        self._batch.n_tokens = count + spare
+    def _decode(self, count: int) -> None:
+        self._batch.n_tokens = count
         self._lib.log.clear()
         status = self._lib.api.llama_decode(self._context, self._batch)
-        if spare:
-            self._lib.seq_rm(self._memory, self.rows, -1, -1)
         if status != 0:
             for row in set(self._seq[:count].tolist()):
                 self._lib.seq_rm(self._memory, row, self._lengths.held[row], -1)
             raise EngineError(f"llama_decode returned {status}{self._lib.log.reason()}")
+
+    def _logits(self, count: int) -> NDArray[np.float32]:
+        """Return a view of the library's own memory."""
         pointer = self._lib.api.llama_get_logits(self._context)
-        return np.ctypeslib.as_array(pointer, (outputs + spare, len(self._engine.vocab)))[:outputs]
+        return np.ctypeslib.as_array(pointer, (count, len(self._engine.vocab)))
