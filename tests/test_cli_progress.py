@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from cli_fakes import FakeExpander, Terminal
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgen_ext.cli.preview import Preview
@@ -112,6 +112,7 @@ def test_what_is_erased_is_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> No
     assert terminal.getvalue() == f"{'狐' * 5}\n{'狐' * 5}\n{'狐' * 2}\r\x1b[2A\x1b[J"
 
 
+@settings(max_examples=50)
 @given(st.text(max_size=60), st.integers(2, 12))
 def test_no_line_is_wider_than_the_terminal_and_nothing_is_lost(text: str, columns: int) -> None:
     lines = wrap(text, columns)

@@ -1,6 +1,6 @@
 """The README agrees with the code: its table of options, its keys, its commands and its Python example.
 
-`python tests/test_readme.py` writes the table of options anew.
+`python tests/test_readme.py` writes the table of options and the first example anew.
 """
 from __future__ import annotations
 
@@ -95,6 +95,13 @@ def test_the_two_lines_to_copy_are_where_ci_finds_them(mark: str) -> None:
     assert found is not None and found[1].startswith("python3 -m venv .venv && ")
 
 
+def test_the_first_example_shows_a_prompt_that_was_added_to() -> None:
+    """Its words are the starter's of the day; that they begin with the user's is what must hold."""
+    (example,) = [block for block in blocks("console") if block.startswith("$ kgen expand")]
+    command, answer = example.splitlines()
+    assert answer.startswith(shlex.split(command)[3] + ", ")
+
+
 def test_every_file_the_readme_links_to_exists() -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", TEXT) if "://" not in link]
     assert links and [link for link in links if not (ROOT / link).exists()] == []
@@ -107,4 +114,9 @@ def test_every_storey_is_in_the_picture() -> None:
 
 
 if __name__ == "__main__":
-    README.write_text(TEXT.replace(table("expand"), option_table()), encoding="utf-8")
+    (example,) = [block for block in blocks("console") if block.startswith("$ kgen expand")]
+    command = example.splitlines()[0]
+    argv = [sys.executable, "-m", "kgen_ext", *shlex.split(command)[2:]]
+    answer = subprocess.run(argv, capture_output=True, check=True, encoding="utf-8").stdout
+    changed = TEXT.replace(table("expand"), option_table()).replace(example, f"{command}\n{answer}")
+    README.write_text(changed, encoding="utf-8")
