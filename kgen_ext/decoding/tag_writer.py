@@ -15,6 +15,8 @@ from kgen_ext.protocol import Band
 MAX_TAG_TOKENS = 24
 # Draws at one place: inside the band the list may simply end, below it there is reason to insist.
 TRIES_INSIDE, TRIES_BELOW = 12, 96
+# Tokens taken back at one place: a model that only writes long tags nobody wants is not listened to for minutes.
+MAX_WASTE = 384
 
 
 class Judge(Protocol):
@@ -33,8 +35,8 @@ class TagWriter:
     """One tag list in the making; `tags` are the accepted ones, the given ones not included."""
 
     __slots__ = (
-        "_band", "_buffer", "_comma", "_count", "_judge", "_pending", "_start", "_table", "_tries",
-        "between", "short", "tags",
+        "_band", "_buffer", "_comma", "_count", "_fresh", "_judge", "_pending", "_start", "_table", "_tries", "_waste",
+        "short", "tags",
     )  # fmt: skip
 
     def __init__(self, table: TokenTable, band: Band, judge: Judge, *, given: int, fresh: bool, start: int) -> None:
@@ -46,8 +48,8 @@ class TagWriter:
         self._buffer = b""
         self._pending = b""  # bytes of an unfinished character at the buffer's end
         self._comma = False  # a separator of ours stands before the current tag
-        self._tries = 0
-        self.between = not fresh  # a separator must come before the next tag
+        self._tries = self._waste = 0
+        self._fresh = fresh  # no tag of the user's stands right before
         self.tags = list[str]()
         self.short = False  # ended below the band
 
@@ -58,8 +60,6 @@ class TagWriter:
 
     def allow(self) -> Allow:
         """Return what the next draw may give."""
-        if self.between:
-            return Allow.SEPARATOR
         if self._pending:
             return Allow.BYTES
         if self._buffer.strip():
@@ -67,14 +67,16 @@ class TagWriter:
         return Allow.TAG_WORD if self._buffer else Allow.TAG_START
 
     def forced(self, length: int) -> tuple[int, ...]:
-        """Return ids that must come next whatever the model wants: the comma behind the user's last tag."""
-        return self._separate((), length) if self.between and self._count < self._band.minimum else ()
+        """Return ids that come first whatever the model wants: the comma behind the user's last tag.
+
+        In training a given part of the list was always followed by more of it; and an expansion that adds nothing
+        where there is room would be none.
+        """
+        return () if self._fresh else self._separate((), length)
 
     def take(self, token: int, length: int) -> Verdict:
         """Judge a drawn token; `length` is the number of tokens the row holds."""
         kind = self._table.kinds[token]
-        if self.between:
-            return Feed(self._separate((), length)) if kind == Kind.COMMA else Close()
         if kind == Kind.PLAIN:
             piece = self._table.pieces[token]
             if self._pending or not piece.isascii():
@@ -97,40 +99,36 @@ class TagWriter:
         tag = " ".join(whole.decode("utf-8", "replace").split())
         judged = self._judge.judge(tag) if utf8_rest(b"", whole) == b"" else Rejection("garbled")
         if isinstance(judged, Rejection):
-            return self._reject(tag, judged)
+            return self._reject(tag, judged, length)
         self._judge.accept(judged)
         self.tags.append(judged)
         self._count += 1
-        self._tries = 0
+        self._tries = self._waste = 0
         if self.full or (not more and self._count >= self._band.minimum):
-            self.between = True
             return Close(last)
         return Feed(self._separate(last, length))
 
     def _separate(self, last: tuple[int, ...], length: int) -> tuple[int, ...]:
         """Begin a new tag behind `last` and a comma."""
         self._buffer = self._pending = b""
-        self.between = False
         self._comma = True
         self._start = length + len(last) + 1
         return (*last, self._table.comma)
 
-    def _reject(self, tag: str, why: Rejection) -> Back | Close:
+    def _reject(self, tag: str, why: Rejection, length: int) -> Back | Close:
         self._buffer = self._pending = b""
         self._tries += 1
+        self._waste += length - self._start
         inside = self._count >= self._band.minimum
-        if self._tries > (TRIES_INSIDE if inside else TRIES_BELOW):
+        if self._tries > (TRIES_INSIDE if inside else TRIES_BELOW) or self._waste > MAX_WASTE:
             return self.give_up()
         return Back(self._start, tag, why.rule, why.detail)
 
-    def stuck(self) -> Back | Close:
+    def stuck(self, length: int) -> Back | Close:
         """Go on where nothing may be drawn: behind half a character there is another tag to try."""
-        return self._reject("", Rejection("garbled")) if self._pending else self.give_up()
+        return self._reject("", Rejection("garbled"), length) if self._pending else self.give_up()
 
     def give_up(self) -> Close:
         """End the list before the tag in hand, its separator taken back with it."""
         self.short = self._count < self._band.minimum
-        if self.between:
-            return Close()
-        self.between = True
         return Close(cut=self._start - 1 if self._comma else self._start)

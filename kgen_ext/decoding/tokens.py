@@ -38,17 +38,16 @@ class Allow(IntEnum):
 
     TAG_START = 0  # something of a tag must come, a space of its own before it at the most
     TAG = 1
-    SEPARATOR = 2  # a bare comma, a newline or the end
-    TEXT_START = 3  # something of a sentence must come, a space of its own before it at the most
-    TEXT = 4  # inside a sentence: no newline, no end
-    TEXT_PAUSE = 5  # a sentence may be over, the field may not: no end, no newline
-    TEXT_LINE = 6  # a sentence may be over: newline yes, end no
-    TEXT_END = 7  # a sentence may be over: anything
-    SPACE = 8  # a sentence is over and another must come: a token that starts with a space
-    LINE_OR_END = 9
-    TAG_WORD = 10  # behind that space
-    TEXT_WORD = 11
-    BYTES = 12  # inside a character
+    TEXT_START = 2  # something of a sentence must come, a space of its own before it at the most
+    TEXT = 3  # inside a sentence: no newline, no end
+    TEXT_PAUSE = 4  # a sentence may be over, the field may not: no end, no newline
+    TEXT_LINE = 5  # a sentence may be over: newline yes, end no
+    TEXT_END = 6  # a sentence may be over: anything
+    SPACE = 7  # a sentence is over and another must come: a token that starts with a space
+    LINE_OR_END = 8
+    TAG_WORD = 9  # behind that space
+    TEXT_WORD = 10
+    BYTES = 11  # inside a character
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,6 @@ def token_table(engine: Engine) -> TokenTable:
     solid = np.array([bool(piece.strip()) for piece in vocab.pieces])
     word = np.array([piece.strip() not in (b"", b".", b"!", b"?") for piece in vocab.pieces])
     spaced = np.array([piece[:1] == b" " for piece in vocab.pieces])
-    bare = np.array([piece.strip() == b"," for piece in vocab.pieces])
     gap = np.array([piece == b" " for piece in vocab.pieces])
     inside = np.array([0x80 <= piece[0] < 0xC0 if piece else False for piece in vocab.pieces])
     plain, comma, line, end = (kind == one for one in (Kind.PLAIN, Kind.COMMA, Kind.LINE, Kind.END))
@@ -100,7 +98,6 @@ def token_table(engine: Engine) -> TokenTable:
     allowed = {
         Allow.TAG_START: plain & (solid | gap),
         Allow.TAG: plain | comma | line | end,
-        Allow.SEPARATOR: bare | line | end,
         Allow.TEXT_START: plain & (word | gap),
         Allow.TEXT: plain | comma,
         Allow.TEXT_PAUSE: plain | comma,
