@@ -14,20 +14,20 @@ from typing import Any
 from kgen_ext.errors import EngineError, EngineUnavailable
 
 UPDATE = "pip install -U llama-cpp-python"
-WARN, ERROR, GO_ON = 2, 3, 5  # ggml_log_level
+ERROR, GO_ON = 4, 5  # ggml_log_level
 
 
 class Log:
-    """The last warnings and errors the library wrote, instead of the terminal."""
+    """The last errors the library wrote, instead of the terminal."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self._level = 0
 
     def write(self, level: int, text: bytes | None, _user: object) -> None:
-        """Keep a line worth telling; a continued one has the level of the line before it."""
+        """Keep an error; a continued line has the level of the line before it."""
         self._level = level if level != GO_ON else self._level
-        if self._level in (WARN, ERROR) and text and text.strip(b" .\n"):
+        if self._level == ERROR and text and text.strip(b" .\n"):
             self.lines = [*self.lines[-19:], text.decode("utf-8", "replace").strip()]
 
     def clear(self) -> None:
