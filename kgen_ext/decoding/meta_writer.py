@@ -85,9 +85,9 @@ class MetaWriter:
                 break
         return None
 
-    def stuck(self) -> Back | Close:
+    def stuck(self, length: int) -> Back | Close:
         """Go on where nothing may be drawn."""
-        verdict = self._list[1].stuck() if self._list is not None else None
+        verdict = self._list[1].stuck(length) if self._list is not None else None
         return verdict if isinstance(verdict, Back) else self.give_up()
 
     def give_up(self) -> Close:

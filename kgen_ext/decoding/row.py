@@ -115,7 +115,7 @@ class Row:
         writer, length = self._writer, len(self.ids)
         assert writer is not None
         before = 0 if isinstance(writer, TextWriter) else len(writer.tags)
-        verdict: Verdict = writer.stuck() if token < 0 else writer.take(token, length)
+        verdict: Verdict = writer.stuck(length) if token < 0 else writer.take(token, length)
         if isinstance(verdict, Back) and verdict.index < length and self._rejections >= _PATIENCE:
             verdict = writer.give_up()
         if not isinstance(writer, TextWriter) and len(writer.tags) > before:

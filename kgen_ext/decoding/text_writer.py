@@ -18,6 +18,8 @@ from kgen_ext.protocol import TextBand
 MAX_SENTENCE_TOKENS = 96
 # Phrases taken back in one sentence before the text ends in front of it.
 MAX_TRIES = 48
+# Tokens that may cost in one sentence.
+MAX_WASTE = 384
 
 # Finds a forbidden phrase in a text: its span and why.
 Censor = Callable[[str], "tuple[int, int, Rejection] | None"]
@@ -28,7 +30,7 @@ class TextWriter:
 
     __slots__ = (
         "_band", "_begin", "_censor", "_ends", "_headers", "_lines", "_over", "_paragraph", "_pending",
-        "_raw", "_sentence", "_starts", "_table", "_tries", "short",
+        "_raw", "_sentence", "_starts", "_table", "_tries", "_waste", "short",
     )  # fmt: skip
 
     def __init__(
@@ -47,7 +49,7 @@ class TextWriter:
         self._paragraph = 0  # whole sentences in this paragraph
         self._over = False  # the sentence was given its stop: it is over whatever comes
         self._pending = b""
-        self._tries = 0
+        self._tries = self._waste = 0
         self.short = False
 
     @property
@@ -121,7 +123,7 @@ class TextWriter:
         self._starts.append(self._sentence)
         self._paragraph += 1
         self._over = False
-        self._tries = 0
+        self._tries = self._waste = 0
         ends_line = kind == Kind.LINE or self._paragraph >= self._band.per_paragraph
         closes = self.full or kind == Kind.END or (ends_line and self._lines >= self._band.paragraphs)
         cut: int | None = None
@@ -157,11 +159,12 @@ class TextWriter:
         if found is None:
             return None
         first, last, why = found
-        self._tries += 1
-        if self._tries > MAX_TRIES:
-            return self.give_up()
         at = self._written(start) + len(text[:first].encode())
         index = next(one for one in range(len(self._ends)) if self._ends[one] > at)
+        self._tries += 1
+        self._waste += len(self._ends) - max(index, self._sentence)
+        if self._tries > MAX_TRIES or self._waste > MAX_WASTE:
+            return self.give_up()
         index = self._forget(max(index, self._sentence))
         return Back(self._begin + index, text[first:last], why.rule, why.detail)
 
@@ -197,12 +200,12 @@ class TextWriter:
                 return index
         return None
 
-    def stuck(self) -> Back | Close:
+    def stuck(self, length: int) -> Back | Close:
         """Go on where nothing may be drawn: half a character that none completes is taken back."""
         self._tries += 1
         if not self._pending or self._tries > MAX_TRIES:
             return self.give_up()
-        return Back(self._begin + self._forget(len(self._ends)), "", "garbled", "")
+        return Back(self._begin + self._forget(length - self._begin), "", "garbled", "")
 
     def give_up(self) -> Close:
         """End the text behind its last whole sentence."""
