@@ -20,6 +20,9 @@ from kgen_ext.tags.categories import category_of
 from kgen_ext.tags.contradictions import Scene
 from kgen_ext.tags.normalise import normalise
 
+# A hundred tags of no category, people or contradiction.
+NAMES = tuple(f"item {'abcdefghij'[n // 10]}{'abcdefghij'[n % 10]}" for n in range(100))
+
 
 @dataclass
 class Ran:

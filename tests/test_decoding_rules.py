@@ -5,7 +5,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from decoding_kit import Ran, ask, force, sentences_of, violations
+from decoding_kit import NAMES, Ran, ask, force, sentences_of, violations
 
 from kgen_ext.decoding.tag_writer import MAX_TAG_TOKENS
 from kgen_ext.decoding.text_writer import MAX_SENTENCE_TOKENS, MAX_WASTE
@@ -158,9 +158,6 @@ def test_mistake_4_a_tag_keeps_the_letters_of_the_end_token() -> None:
 
 
 # --- lists ---------------------------------------------------------------------------------------------------------
-
-NAMES = tuple(f"item {'abcdefghij'[n // 10]}{'abcdefghij'[n % 10]}" for n in range(100))
-
 
 def many(count: int, *, first: str = "") -> list[str]:
     return [part for name in NAMES[:count] for part in (",", name)][0 if first else 1 :]
