@@ -1,0 +1,98 @@
+"""A runtime in a process of its own: its memory is measured apart, its chatter goes nowhere, its globals touch nobody.
+
+Calls go through a pipe, one at a time. Knows nothing of what the calls mean.
+"""
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kgen_ext.errors import Failure
+
+PEAK = "peak"
+
+
+class Child:
+    """A long-lived child process around what `make` returns there; `make` must be importable by name."""
+
+    def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._receive()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method over there and wait for what it returns. Raises Failure with what went wrong there."""
+        self._pipe.send((method, arguments))
+        return self._receive()
+
+    def peak(self) -> int | None:
+        """Return the most memory the process ever held, in bytes; None where the system does not tell."""
+        found: int | None = self.call(PEAK)
+        return found
+
+    def close(self) -> None:
+        """End the process. May be called twice."""
+        if self._process.is_alive():
+            self._pipe.send(None)
+            self._process.join(20)
+            if self._process.is_alive():
+                self._process.terminate()
+        self._pipe.close()
+
+    def _receive(self) -> Any:
+        try:
+            fine, value = self._pipe.recv()
+        except EOFError:
+            raise Failure("a process of the benchmark ended early", hint="out of memory?") from None
+        if not fine:
+            raise Failure(f"a process of the benchmark failed: {value}")
+        return value
+
+
+def peak_memory() -> int | None:
+    """Return this process's peak resident memory in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: getrusage would count what the parent held before this process began
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="ascii", errors="replace").splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _serve(pipe: Connection, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    # The reference and llama.cpp write to both streams from C and Python; results travel by the pipe alone.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    try:
+        runtime = make(*arguments)
+    except Exception as error:
+        pipe.send((False, f"{type(error).__name__}: {error}"))
+        return
+    pipe.send((True, None))
+    while (order := pipe.recv()) is not None:
+        method, given = order
+        try:
+            value = peak_memory() if method == PEAK else getattr(runtime, method)(*given)
+            pipe.send((True, value))
+        except Exception as error:
+            pipe.send((False, f"{type(error).__name__}: {error}"))

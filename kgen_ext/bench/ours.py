@@ -1,0 +1,186 @@
+"""Our side: the service on the llama.cpp engine, with a cache that counts what goes through it.
+
+Every turn starts with nothing remembered: a fresh expander, warmed by a prompt that is not among the asked ones.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from kgen_ext.bench.asks import Ask
+from kgen_ext.bench.turn import Outcome, Turn, Work
+from kgen_ext.catalogue import resolve
+from kgen_ext.engines import load_engine
+from kgen_ext.events import Expansion, Finished, Started
+from kgen_ext.protocol import Protocol
+from kgen_ext.request import ExpandRequest
+from kgen_ext.service import ROWS
+from kgen_ext.service.expander import Expander
+from kgen_ext.service.prepare import Speaker
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from kgen_ext.engines.base import Cache, Engine
+
+# Defaults of the reference's WebUI extension (z-tipo-extension, scripts/tipo.py), taken over for equal work.
+TEMPERATURE, TOP_P, TOP_K = 0.5, 0.95, 80
+_TRAINED_CTX = 1024
+
+
+class CountedCache:
+    """A cache that counts; everything else is the engine's."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self.rows = cache.rows
+        self.n_ctx = cache.n_ctx
+        self.length = cache.length
+        self.truncate = cache.truncate
+        self.fork = cache.fork
+        self.close = cache.close
+        self.work = Work()
+
+    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
+        """Count, and pass on."""
+        began = perf_counter()
+        logits = self._cache.forward(chunks)
+        spent, done = perf_counter() - began, self.work
+        tokens = sum(len(ids) for _, ids in chunks)
+        self.work = Work(done.calls + 1, done.chunks + len(chunks), done.tokens + tokens, done.seconds + spent)
+        return logits
+
+
+class CountedEngine:
+    """An engine whose caches count; `work` is what its newest cache did. Closing it leaves the model loaded."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name = engine.name
+        self.vocab = engine.vocab
+        self.n_ctx = engine.n_ctx
+        self.tokenize = engine.tokenize
+        self._newest: CountedCache | None = None
+
+    @property
+    def work(self) -> Work:
+        """What the newest cache did so far."""
+        return Work() if self._newest is None else self._newest.work
+
+    def forget(self) -> None:
+        """Count from nothing."""
+        if self._newest is not None:
+            self._newest.work = Work()
+
+    def open_cache(self, rows: int, n_ctx: int) -> Cache:
+        """Open the engine's cache and count it."""
+        self._newest = CountedCache(self._engine.open_cache(rows, n_ctx))
+        return self._newest
+
+    def close(self) -> None:
+        """Do nothing: the next turn uses the same model."""
+
+
+class Ours:
+    """The service as `open_expander` builds it, on an engine that counts."""
+
+    def __init__(self, engine: Engine, *, model: str = "") -> None:
+        self._engine = CountedEngine(engine)
+        self._model = model
+
+    def run(self, asks: Sequence[Ask], at_once: int) -> Turn:
+        """Answer the asks in calls of `at_once`."""
+        return self._turn(asks, at_once, lambda: False)
+
+    def queue(self, asks: Sequence[Ask], rows: int) -> Turn:
+        """Answer all the asks in one call, `rows` of them in the batch at any time."""
+        with self._expander(rows) as expander:
+            return self._timed([(expander, asks)], lambda: False)
+
+    def steps(self, asks: Sequence[Ask], at_once: int, length: int) -> Turn:
+        """Stop every call after `length` steps of the batch."""
+        return self._turn(asks, at_once, lambda: self._engine.work.calls >= length)
+
+    def _turn(self, asks: Sequence[Ask], at_once: int, stop: Callable[[], bool]) -> Turn:
+        with self._expander(max(ROWS, at_once)) as expander:
+            parts = [asks[start : start + at_once] for start in range(0, len(asks), at_once)]
+            return self._timed([(expander, part) for part in parts], stop)
+
+    @contextmanager
+    def _expander(self, rows: int) -> Iterator[Expander]:
+        engine = self._engine
+        speaker = Speaker(
+            engine=engine, protocol=Protocol.TIPO, quality_line=False, n_ctx=min(engine.n_ctx, _TRAINED_CTX)
+        )
+        with Expander(speaker, model=self._model, checksum="", rows=rows) as expander:
+            steps = iter(range(8))
+            expander.expand([ExpandRequest("warm")], cancelled=lambda: next(steps, None) is None)
+            engine.forget()
+            yield expander
+
+    def _timed(self, calls: Sequence[tuple[Expander, Sequence[Ask]]], stop: Callable[[], bool]) -> Turn:
+        outcomes, seconds, work = list[Outcome](), 0.0, Work()
+        for expander, asks in calls:
+            self._engine.forget()
+            requests = [request_of(one) for one in asks]
+            started, done = dict[int, int](), dict[int, Expansion]()
+            began = perf_counter()
+            for event in expander.stream(requests, cancelled=stop):
+                if isinstance(event, Started):
+                    started[event.row] = started.get(event.row, 0) + 1
+                elif isinstance(event, Finished):
+                    done[event.row] = event.expansion
+            seconds += perf_counter() - began
+            work = _sum(work, self._engine.work)
+            owners = [ask for ask in asks for _ in range(ask.count)]
+            outcomes += [self._outcome(owners[row], done[row], started.get(row, 0)) for row in sorted(done)]
+        return Turn(seconds, tuple(outcomes), work)
+
+    def _outcome(self, ask: Ask, expansion: Expansion, calls: int) -> Outcome:
+        fields = expansion.fields
+        added = "".join(f", {tag}" for tag in expansion.added_tags)
+        return Outcome(
+            tags=(*fields.special, *fields.general),
+            added=expansion.added_tags,
+            text=expansion.added_text,
+            calls=calls,
+            drawn=expansion.decoded_tokens,
+            fed=expansion.decoded_tokens + expansion.forced_tokens,
+            kept=len(self._engine.tokenize(added)) + len(self._engine.tokenize(expansion.added_text)),
+        )
+
+
+def open_ours(model: str, threads: int) -> Ours:
+    """Load a GGUF file into the llama.cpp engine."""
+    files = resolve(model)
+    return Ours(load_engine("llama_cpp", folder=None, gguf=files.gguf or Path(model), threads=threads), model=files.id)
+
+
+def request_of(ask: Ask) -> ExpandRequest:
+    """Return the ask as a request of ours."""
+    return ExpandRequest(
+        ask.tags,
+        text=ask.text,
+        tag_length=ask.tag_length,
+        text_length=ask.text_length,
+        ban=ask.bans,
+        seed=ask.seed,
+        count=ask.count,
+        temperature=TEMPERATURE,
+        top_p=TOP_P,
+        top_k=TOP_K,
+        min_p=0.0,
+    )
+
+
+def _sum(left: Work, right: Work) -> Work:
+    return Work(
+        left.calls + right.calls,
+        left.chunks + right.chunks,
+        left.tokens + right.tokens,
+        left.seconds + right.seconds,
+    )
