@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kgen_ext.engines import load_engine
 from kgen_ext.engines.base import Engine
 from kgen_ext.engines.reference import ReferenceEngine
+from kgen_ext.errors import EngineUnavailable
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ SHAPES = {
     "one key head": {"num_key_value_heads": 1},
     "tied": {"tie_word_embeddings": True, "num_key_value_heads": 4},
     "heads wider than hidden": {"head_dim": 16},
-    "odd sizes": {"hidden_size": 36, "intermediate_size": 50, "vocab_size": 301},
+    "odd sizes": {"hidden_size": 40, "head_dim": 10, "intermediate_size": 50, "vocab_size": 301},
     "other theta and eps": {"rope_theta": 500000.0, "rms_norm_eps": 1e-3},
 }
 
@@ -98,9 +99,11 @@ def test_every_shape_of_model_equals_the_library(tmp_path: Path, changes: dict[s
     for package in ("torch", "transformers"):
         pytest.importorskip(package)
     write_tiny(tmp_path, **changes)
-    ours, theirs = (
-        load_engine(name, folder=tmp_path, gguf=None, device="cpu", threads=1) for name in ("reference", "transformers")
-    )
+    ours = load_engine("reference", folder=tmp_path, gguf=None)
+    try:
+        theirs = load_engine("transformers", folder=tmp_path, gguf=None, device="cpu", threads=1)
+    except EngineUnavailable as error:
+        pytest.skip(str(error))
     tokens = [3 + 11 * n % 290 for n in range(40)]
     found, wanted = alone(ours, tokens), alone(theirs, tokens)
     assert np.abs(found - wanted).max() < 1e-4 * wanted.std()

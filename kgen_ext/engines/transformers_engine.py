@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kgen_ext.engines.checkpoint import find_tensors, read_shape
+from kgen_ext.engines.checkpoint import LlamaShape, find_tensors, read_shape
 from kgen_ext.engines.rows import RowLengths
 from kgen_ext.engines.tokens import TextTokens
 from kgen_ext.errors import BadValue, EngineError, EngineUnavailable, ModelFileError
@@ -30,7 +30,13 @@ from kgen_ext.errors import BadValue, EngineError, EngineUnavailable, ModelFileE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-OLDEST, WITH_CACHE_CLASS = (4, 30), (4, 41)
+WITH_CACHE_CLASS = (4, 41)
+# Since when the library computes what a config asks for; before, it overlooked some of this without a word.
+SINCE: dict[tuple[int, int], Callable[[LlamaShape], bool]] = {
+    (4, 30): lambda shape: True,
+    (4, 33): lambda shape: shape.kv_heads != shape.heads or shape.theta != 10000.0,
+    (4, 46): lambda shape: shape.head_dim * shape.heads != shape.hidden,
+}
 
 
 class TransformersEngine:
@@ -47,19 +53,23 @@ class TransformersEngine:
         self.n_ctx = min(n_ctx or self.shape.context, self.shape.context)
         self.torch, transformers = _import()
         version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-        if version < OLDEST:
+        needed = max(since for since, needs in SINCE.items() if needs(self.shape))
+        if version < needed:
             raise EngineUnavailable(
-                f"transformers {transformers.__version__} is older than 4.30", hint="pip install -U transformers"
+                f"transformers {transformers.__version__} cannot run {folder}: {needed[0]}.{needed[1]} or later can",
+                hint="pip install -U transformers, or use the reference engine",
             )
         self.cache_class: Any = transformers.DynamicCache if version >= WITH_CACHE_CLASS else None
         if threads:
             self.torch.set_num_threads(threads)
         self.device = self.torch.device(_pick_device(self.torch, device))
         self.dtype = self.torch.float32 if self.device.type == "cpu" else self.torch.float16
+        # Until 4.41 the library's masks for its fused attention fail on a row that begins behind others.
+        plain = {"attn_implementation": "eager"} if (4, 36) <= version < WITH_CACHE_CLASS else {}
         try:
             with _quiet(transformers):
                 model = transformers.LlamaForCausalLM.from_pretrained(
-                    str(folder), local_files_only=True, use_safetensors=True
+                    str(folder), local_files_only=True, use_safetensors=True, **plain
                 )
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
             raise ModelFileError(f"{folder}: transformers cannot load it: {error}") from error
