@@ -22,8 +22,10 @@ from kgen_ext.training.scene import Scene
 from kgen_ext.training.tagforms import coloured_noun, exclusion_table, is_people_tag, spell_tag
 
 # Sources of a scene and their shares.
-SHARES = {"character": 0.36, "free": 0.16, "theme": 0.13, "hand_made": 0.05, "caption": 0.30}
-_LENGTH_SHARES = {"very_short": 0.22, "short": 0.33, "long": 0.36, "very_long": 0.09}
+SHARES = {"character": 0.42, "free": 0.16, "theme": 0.12, "hand_made": 0.04, "caption": 0.26}
+_LENGTH_SHARES = {"very_short": 0.30, "short": 0.36, "long": 0.30, "very_long": 0.04}
+# A model this small can only learn the looks of those it meets often.
+_CHARACTERS = 2000
 _RATIOS = (
     "0.5",
     "0.6",
@@ -94,9 +96,9 @@ class Composer:
     def character_scene(self, rng: np.random.Generator) -> Scene:
         """Draw a known character with most of the listed looks, one colour of each thing."""
         chosen = self.characters[_pick(self.character_steps, rng)]
-        size = _draw_size(rng)
+        size = _draw_size(rng) if rng.random() < 0.35 else len(chosen.looks) + int(rng.integers(3, 16))
         looks = consistent_looks(chosen.looks, self.rivals, rng)
-        kept = tuple(tag for tag in looks if rng.random() < 0.93)[: max(3, size - 3)]
+        kept = tuple(tag for tag in looks if rng.random() < 0.96)[: max(3, size - 3)]
         people: tuple[str, ...] = (chosen.person,) if is_people_tag(chosen.person) else ("1girl",)
         if people != ("no humans",) and rng.random() < 0.85:
             people = (*people, "solo")
@@ -127,13 +129,10 @@ class Composer:
         """Take a real caption with the tags found in it, sometimes extended by the pair model."""
         record = self.captions[int(rng.integers(len(self.captions)))]
         size = len(record.people) + len(record.tags) + int(rng.integers(0, 4))
-        if len(record.sentences) > 2:  # the length token limits sentences too, so long captions need long lists
-            size = max(size, int(rng.integers(18, 54)))
-        elif rng.random() < 0.5:
-            size = max(size, min(36, _draw_size(rng)))
-        size = min(size, TAG_RANGE["long"][1] - 1)
+        if rng.random() < (0.5 if len(record.sentences) > 2 else 0.25):
+            size = max(size, min(30, _draw_size(rng)))
         # A caption says what is there: what the pair model adds must follow from its tags, hence the heavy weight.
-        scene = self._grown(record.people, record.tags, size, rng, described=False, weights=(0.8, 1.1))
+        scene = self._grown(record.people, record.tags, size, rng, described=False, weights=(0.9, 1.2))
         told = [tag for tag in record.tags if tag not in record.sentences[0].lower()] or list(scene.tags[:4])
         more = describe(scene.people, told, (), 3, rng)[1:] if rng.random() < 0.5 else ()
         if len(record.sentences) > 1:
@@ -149,7 +148,7 @@ class Composer:
         *,
         described: bool = True,
         names: tuple[str, ...] = (),
-        weights: tuple[float, float] = (0.4, 0.6),
+        weights: tuple[float, float] = (0.5, 0.7),
     ) -> Scene:
         company = company_of(people)
         start = [tag for tag in dict.fromkeys(seed) if company != "nobody" or not is_human_tag(tag)]
@@ -209,13 +208,14 @@ def load_composer(corpus: Corpus) -> Composer:
     model = build_pair_model(corpus)
     posts = {tag: count for tag, category, count in corpus.danbooru() if category == GENERAL}
     characters = tuple(character for character in corpus.characters() if not is_held_out(character.name))
+    characters = characters[:_CHARACTERS]
     themes, theme_posts, partners = _themes(corpus, posts)
     return Composer(
         model=model,
         rivals=exclusion_table([*model.tags, *(tag for character in characters for tag in character.looks)]),
         allowed=allowed_tags(model),
         characters=characters,
-        character_steps=_steps([character.posts**0.85 for character in characters]),
+        character_steps=_steps([character.posts**0.5 for character in characters]),
         themes=themes,
         theme_steps=_steps([count**0.5 for count in theme_posts]),
         partners=partners,

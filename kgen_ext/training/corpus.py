@@ -2,6 +2,7 @@
 It knows the file formats of the folder (written out below) and refuses to know how scenes are made of them.
 
     blocklist.txt                      word list, see words.py
+    tags/tag_tree.json                 tags in nested groups; only the unsafe branches are used
     tags/danbooru.csv                  name,category,posts,"alias,alias"
     tags/prompt_tags.csv               `# lists,N`, then name,count
     tags/prompt_pairs.parquet          tag_a, tag_b, count
@@ -138,7 +139,8 @@ def is_held_out(name: str) -> bool:
 
 def load_corpus(root: Path) -> Corpus:
     """Open the corpus folder at `root`."""
-    return Corpus(root, load_word_list(root / "blocklist.txt"))
+    tree = root / "tags/tag_tree.json"
+    return Corpus(root, load_word_list(root / "blocklist.txt", tree if tree.exists() else None))
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

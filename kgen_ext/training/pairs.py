@@ -13,6 +13,7 @@ from kgen_ext.training.corpus import GENERAL, Corpus
 from kgen_ext.training.tagforms import is_people_tag
 
 _SMOOTHING = 2.0  # pseudo-count of pairs, so that a pair never seen is rare, not impossible
+_CAP = 4  # tags whose lift counts in full; more of them share that weight
 _DANBOORU_SHARE = 0.35  # of the base popularity; the rest is popularity in prompts
 
 
@@ -28,7 +29,7 @@ class PairModel:
     def scores(self, taken: Iterable[str], weight: float) -> NDArray[np.float32]:
         """Return unnormalised log scores [V] of every tag as the next one after `taken`."""
         rows = [self.index[tag] for tag in taken if tag in self.index]
-        return self.base + weight * self.lift[rows].sum(axis=0) if rows else self.base.copy()
+        return self.base + _share(weight, len(rows)) * self.lift[rows].sum(axis=0)
 
     def extend(
         self,
@@ -42,11 +43,14 @@ class PairModel:
     ) -> list[str]:
         """Draw tags until the list has `size`; rivals of a taken tag and tags not `allowed` [V] never come."""
         result = list(taken)
-        scores = self.scores(result, weight)
+        rows = [self.index[tag] for tag in result if tag in self.index]
+        lift = self.lift[rows].sum(axis=0)
+        known = len(rows)
         closed = ~allowed
         for tag in result:
             self._close(closed, tag, rivals)
         while len(result) < size and not closed.all():
+            scores = self.base + _share(weight, known) * lift
             chances = np.exp(np.where(closed, -np.inf, scores - scores[~closed].max()))
             steps = np.cumsum(chances)
             position = int(np.searchsorted(steps, rng.random() * steps[-1], side="right"))
@@ -55,7 +59,8 @@ class PairModel:
                 break
             tag = self.tags[position]
             result.append(tag)
-            scores += weight * self.lift[position]
+            lift += self.lift[position]
+            known += 1
             self._close(closed, tag, rivals)
         return result
 
@@ -63,6 +68,12 @@ class PairModel:
         for other in (tag, *rivals.get(tag, ())):
             if other in self.index:
                 closed[self.index[other]] = True
+
+
+def _share(weight: float, known: int) -> float:
+    # Without a cap on the whole weight a long list drifts to the strongest clique: `bow` stood in 56 % of the lists
+    # instead of 9 %. The ranking of withheld tags is as good with the cap.
+    return weight * min(1.0, _CAP / max(1, known))
 
 
 def build_pair_model(corpus: Corpus, *, min_count: float = 4.0) -> PairModel:
