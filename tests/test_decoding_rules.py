@@ -5,10 +5,13 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from decoding_kit import NAMES, Ran, ask, force, sentences_of, violations
+from decoding_kit import NAMES, Ran, ask, force, make, sentences_of, spell, violations
 
+from kgen_ext.decoding.batch import BatchDecoder
 from kgen_ext.decoding.tag_writer import MAX_TAG_TOKENS
 from kgen_ext.decoding.text_writer import MAX_SENTENCE_TOKENS, MAX_WASTE
+from kgen_ext.decoding.tokens import token_table
+from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine
 from kgen_ext.events import Finish
 from kgen_ext.protocol import Protocol
 from kgen_ext.tags.contradictions import GROUPS
@@ -71,7 +74,8 @@ def test_two_rules_hold_together(one: str, other: str) -> None:
 def test_a_repeat_of_an_own_tag_is_taken_back() -> None:
     ran = check(force(["smile", ",", ("smile", "hat"), ",", ("Smile", "sky"), "</s>"], ask(), pieces=["Smile"]))
     assert ran.tags == ("smile", "hat", "sky")
-    assert ran.rejected == [("repeat", "smile"), ("repeat", "Smile")]
+    # The tokens of `smile` are closed once it stands; another spelling is judged when it is whole.
+    assert ran.rejected == [("repeat", "Smile")]
 
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if len(group.answers) > 1], ids=lambda group: group.name)
@@ -228,6 +232,25 @@ def test_several_tags_between_wide_commas_are_not_one() -> None:
     assert ran.tags == ("smile",)
 
 
+def test_a_tag_that_is_given_up_leaves_no_half_of_it_before_the_next_header() -> None:
+    bad = tuple(f"{name} bad" for name in NAMES[:20])
+    engine = ScriptedEngine.forcing(["hat", ",", bad, "</s>"], pieces=[*COMMON_PIECES, *bad])
+    cache = engine.open_cache(1, 1024)
+    request = ask(tag_length="very_short", text_length="very_short", ban=("* bad", "/[^a-z].*/", "?", "??"))
+    for item in BatchDecoder(cache, token_table(engine)).run([make(engine, request)[0][1]]):
+        if isinstance(item, tuple):
+            assert item[1].tags[0] == "hat"
+            tags = spell(engine, cache.tokens[0]).split("tag:")[1].split("\nlong:")[0]
+            assert [one.strip() for one in tags.split(",")] == list(item[1].tags)
+
+
+def test_a_character_that_is_none_to_print_never_stands() -> None:
+    odd = ["a\u200bb", "a\u2028b", "a\ufffdb", "a\ue0f0b", "a\u00a0b"]
+    ran = check(force([(*odd, "smile"), "</s>"], ask(), pieces=odd))
+    assert ran.tags == ("smile",)
+    assert ran.rejected == []  # such tokens are drawn again at once
+
+
 def test_a_ban_of_everything_ends_soon_and_says_so() -> None:
     ran = check(force(many(60), ask(tag_length="long", text_length="short", ban=("*",)), pieces=NAMES))
     assert (ran.tags, ran.written.texts) == ((), {"long": ""})
@@ -357,6 +380,8 @@ def test_a_space_that_is_a_token_of_its_own_decides_nothing() -> None:
               " ", '"', "A", " girl", ".", '"', "</s>"]  # fmt: skip
     ran = write(script)  # type: ignore[arg-type]
     assert ran.written.texts["long"] == 'A girl at 5 p.m. and hat. "A girl."'
+    # Two sentences, so both fit where two are the most there may be.
+    assert write(script, text_length="very_short").written.texts == ran.written.texts  # type: ignore[arg-type]
 
 
 def test_wide_stops_end_sentences_without_a_space() -> None:
