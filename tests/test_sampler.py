@@ -1,18 +1,25 @@
 """The sampler chain on four-element distributions, and the noise behind its draws."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from kgen_ext.decoding import sampler
 from kgen_ext.decoding.noise import derive_seed, draw_key, gumbel, mix, to_uniform
-from kgen_ext.decoding.sampler import Sampling, draw
+from kgen_ext.decoding.sampler import Sampling
 from kgen_ext.request import MAX_SEED
 
 P = (0.5, 0.25, 0.15, 0.1)
 DRAWS = 4000
+
+
+def draw(logits: NDArray[np.float32], settings: Sequence[Sampling], keys: Sequence[int]) -> list[int]:
+    return [drawn.token for drawn in sampler.draw(logits, settings, keys)]
 
 
 def logits_of(shares: tuple[float, ...] | NDArray[np.float64]) -> NDArray[np.float32]:
@@ -192,3 +199,15 @@ def test_the_first_relative_of_a_seed_is_the_seed_and_the_others_differ(seed: in
     assert family[0] == seed
     assert len(set(family)) == 64
     assert all(0 <= one <= MAX_SEED for one in family)
+
+
+@pytest.mark.parametrize(
+    ("setting", "left"),
+    [(Sampling(), (0, 1, 2, 3)), (Sampling(top_k=2), (0, 1)), (Sampling(min_p=0.3), (0, 1, 2)), (Sampling(0.0), None)],
+)
+def test_a_draw_tells_its_share_of_what_the_filters_left(setting: Sampling, left: tuple[int, ...] | None) -> None:
+    shares = (0.5, 0.25, 0.2, 0.05)
+    for key in range(20):
+        (drawn,) = sampler.draw(logits_of(shares)[None], [setting], [key])
+        wanted = 1.0 if left is None else shares[drawn.token] / sum(shares[one] for one in left)
+        assert drawn.share == pytest.approx(wanted, rel=1e-5)

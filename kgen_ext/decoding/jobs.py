@@ -4,8 +4,9 @@ The only place where request text meets a tokenizer; knows no cache and no batch
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from kgen_ext.decoding.judges import TagJudge, ValueJudge
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _PER_TAG, _PER_SENTENCE = 5, 24
 # A tag or a word is rarely shorter in characters than this many to a token; bounds the work on a 1 MB prompt.
 _CHARS_PER_TOKEN = 16
+# Tokenising takes time: of a very long prompt, repeats of later tags are found when they are whole.
+_DEAD_ENDS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +83,14 @@ def make_job(
     row: int,
     subject: int,
     judge: TagJudge,
+    given: Iterable[str],
     values: Mapping[Category, ValueJudge],
     censor: Censor | None,
     sampling: Sampling,
     seed: int,
     n_ctx: int,
 ) -> Job:
-    """Return the job of a fitted plan."""
+    """Return the job of a fitted plan; `given` are the tags that stand already, as the model would spell them."""
     fields = fitted.plan.fields
     keys = {
         category: in_context(engine, f"{key}:", left="a\n")
@@ -103,6 +107,7 @@ def make_job(
         headers=tuple(() if isinstance(field, MetaField) else in_context(engine, field.header) for field in fields),
         keys=keys,
         judges=judges,
+        dead_ends=tuple(in_context(engine, f" {tag}", left="a,") for tag in islice(given, _DEAD_ENDS)),
         censor=censor,
         sampling=sampling,
         seed=seed,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.tag_writer import Judge, TagWriter
 from kgen_ext.decoding.tokens import Allow, Kind, TokenTable
 from kgen_ext.decoding.verdict import Back, Close, Feed, Verdict
@@ -50,13 +51,14 @@ class MetaWriter:
         """Return what the next draw may give."""
         return self._list[1].allow() if self._list is not None else Allow.LINE_OR_END
 
-    def take(self, token: int, length: int) -> Verdict:
+    def take(self, drawn: Draw, length: int) -> Verdict:
         """Judge a drawn token; `length` is the number of tokens the row holds."""
+        token = drawn.token
         kind = self._table.kinds[token]
         if self._list is not None:
             category, values = self._list
             before = len(values.tags)
-            verdict = values.take(token, length)
+            verdict = values.take(drawn, length)
             for tag in values.tags[before:]:
                 self.tags.append(tag)
                 for other in self._judges.keys() - {category}:

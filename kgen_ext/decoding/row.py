@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kgen_ext.decoding.meta_writer import MetaWriter
 from kgen_ext.decoding.noise import draw_key
-from kgen_ext.decoding.sampler import Sampling
+from kgen_ext.decoding.sampler import Draw, Sampling
 from kgen_ext.decoding.tag_writer import Judge, TagWriter
 from kgen_ext.decoding.text_writer import Censor, TextWriter
 from kgen_ext.decoding.tokens import TokenTable, utf8_rest
@@ -31,7 +31,7 @@ class Job:
 
     row, subject: as events name them. request: token ids, BOS included. headers: ids forced before each field.
     keys: ids of each metadata header. judges: one for the tag lists (None key) and one for each metadata category;
-    they remember, so a job is run once. censor: for texts, if any.
+    they remember, so a job is run once. dead_ends: token paths of tags that stand already. censor: for texts, if any.
     """
 
     row: int
@@ -41,6 +41,7 @@ class Job:
     headers: tuple[tuple[int, ...], ...]
     keys: Mapping[Category, tuple[int, ...]]
     judges: Mapping[Category | None, Judge]
+    dead_ends: tuple[tuple[int, ...], ...]
     censor: Censor | None
     sampling: Sampling
     seed: int
@@ -100,22 +101,23 @@ class Row:
         return self._writer.only() if isinstance(self._writer, MetaWriter) else None
 
     def masked(self) -> list[int]:
-        """Return the ids already tried at this position."""
-        return self._masked.get(len(self.ids), [])
+        """Return the ids already tried at this position, and those that lead nowhere new."""
+        masked = self._masked.get(len(self.ids), [])
+        return [*masked, *self._writer.forbidden()] if isinstance(self._writer, TagWriter) else masked
 
     def key(self) -> int:
         """Return the key of the next draw."""
         return draw_key(self.job.seed, len(self.ids) - len(self.job.request))
 
-    def take(self, token: int) -> bool:
-        """Act on a drawn token (-1: nothing is allowed); return True when the same logits must be drawn from again.
+    def take(self, drawn: Draw) -> bool:
+        """Act on a draw (token -1: nothing is allowed); return True when the same logits must be drawn from again.
 
         All of `ids` is in the cache when this is called.
         """
-        writer, length = self._writer, len(self.ids)
+        writer, length, token = self._writer, len(self.ids), drawn.token
         assert writer is not None
         before = 0 if isinstance(writer, TextWriter) else len(writer.tags)
-        verdict: Verdict = writer.stuck(length) if token < 0 else writer.take(token, length)
+        verdict: Verdict = writer.stuck(length) if token < 0 else writer.take(drawn, length)
         if isinstance(verdict, Back) and verdict.index < length and self._rejections >= _PATIENCE:
             verdict = writer.give_up()
         if not isinstance(writer, TextWriter) and len(writer.tags) > before:
@@ -251,7 +253,13 @@ class Row:
         if isinstance(plan, TagField):
             judge = self.job.judges[None]
             return TagWriter(
-                self._table, plan.band, judge, given=plan.given, fresh=plan.fresh, start=start
+                self._table,
+                plan.band,
+                judge,
+                given=plan.given,
+                fresh=plan.fresh,
+                start=start,
+                dead_ends=self.job.dead_ends,
             )
         if isinstance(plan, MetaField):
             wanted = {category: self.job.keys[category] for _, category in plan.keys}
@@ -260,9 +268,7 @@ class Row:
                 for one in judges.values():
                     one.accept(tag)
             return MetaWriter(self._table, wanted, judges)
-        following = (header[1:2] for header in self.job.headers[self._field + 1 :])
-        ahead = frozenset(one for header in following for one in header)
-        return TextWriter(self._table, plan.band, self.job.censor, start=start, headers=ahead)
+        return TextWriter(self._table, plan.band, self.job.censor, start=start)
 
     def _stop(self, why: Finish) -> None:
         if self._writer is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +30,17 @@ class Sampling:
     min_p: float = 0.0
 
 
-def draw(logits: NDArray[np.float32], settings: Sequence[Sampling], keys: Sequence[int]) -> list[int]:
+class Draw(NamedTuple):
+    """A drawn token, -1 where everything is forbidden, and its share of the mass that the filters left."""
+
+    token: int
+    share: float
+
+
+def draw(logits: NDArray[np.float32], settings: Sequence[Sampling], keys: Sequence[int]) -> list[Draw]:
     """Draw one token for each row.
 
     logits: float32 (rows, vocabulary), forbidden tokens -inf; not changed. keys: one 64-bit draw key a row.
-    Returns token ids; -1 for a row in which everything is forbidden.
     """
     top = logits.max(axis=1)
     cuts = [_cut(row, high, one) for row, high, one in zip(logits, top.tolist(), settings, strict=True)]
@@ -46,14 +53,19 @@ def draw(logits: NDArray[np.float32], settings: Sequence[Sampling], keys: Sequen
     for index, one in enumerate(settings):
         low, high = int(bounds[index]), int(bounds[index + 1])
         if low == high or top[index] == -np.inf:
-            drawn.append(-1)
-        elif one.temperature <= _COLD:
-            drawn.append(int(tokens[low + int(np.argmax(scores[low:high]))]))
+            drawn.append(Draw(-1, 0.0))
+            continue
+        mine = scores[low:high]
+        if one.temperature <= _COLD:
+            best = int(np.argmax(mine))
         elif (one.top_k or one.top_p < 1) and high - low > 1:
-            kept = low + _kept(scores[low:high], one, cuts[index][1])
-            drawn.append(int(tokens[kept[int(np.argmax(noisy[kept]))]]))
+            kept = _kept(mine, one, cuts[index][1])
+            best = int(kept[int(np.argmax(noisy[low + kept]))])
+            mine = mine[kept]
         else:
-            drawn.append(int(tokens[low + int(np.argmax(noisy[low:high]))]))
+            best = int(np.argmax(noisy[low:high]))
+        share = 1.0 / float(np.exp(mine - scores[low + best]).sum()) if mine.size > 1 else 1.0
+        drawn.append(Draw(int(tokens[low + best]), share))
     return drawn
 
 

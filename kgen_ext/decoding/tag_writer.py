@@ -5,8 +5,11 @@ that the chance of a tag being over stays the model's own. Knows the tokens' kin
 """
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from kgen_ext.decoding.dead_ends import DeadEnds
+from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.tokens import Allow, Kind, TokenTable, utf8_rest
 from kgen_ext.decoding.verdict import Back, Close, Feed, Rejection, Verdict
 from kgen_ext.protocol import Band
@@ -35,11 +38,21 @@ class TagWriter:
     """One tag list in the making; `tags` are the accepted ones, the given ones not included."""
 
     __slots__ = (
-        "_band", "_buffer", "_comma", "_count", "_fresh", "_judge", "_pending", "_start", "_table", "_tries", "_waste",
-        "short", "tags",
+        "_band", "_buffer", "_comma", "_count", "_dead", "_fresh", "_judge", "_pending", "_start", "_table", "_tries",
+        "_waste", "short", "tags",
     )  # fmt: skip
 
-    def __init__(self, table: TokenTable, band: Band, judge: Judge, *, given: int, fresh: bool, start: int) -> None:
+    def __init__(
+        self,
+        table: TokenTable,
+        band: Band,
+        judge: Judge,
+        *,
+        given: int,
+        fresh: bool,
+        start: int,
+        dead_ends: Iterable[Sequence[int]] = (),
+    ) -> None:
         self._table = table
         self._band = band
         self._judge = judge
@@ -49,6 +62,7 @@ class TagWriter:
         self._pending = b""  # bytes of an unfinished character at the buffer's end
         self._comma = False  # a separator of ours stands before the current tag
         self._tries = self._waste = 0
+        self._dead = DeadEnds(dead_ends)
         self._fresh = fresh  # no tag of the user's stands right before
         self.tags = list[str]()
         self.short = False  # ended below the band
@@ -66,6 +80,10 @@ class TagWriter:
             return Allow.TAG
         return Allow.TAG_WORD if self._buffer else Allow.TAG_START
 
+    def forbidden(self) -> set[int]:
+        """Return the ids that would only repeat a tag that stands or was refused."""
+        return self._dead.forbidden()
+
     def forced(self, length: int) -> tuple[int, ...]:
         """Return ids that come first whatever the model wants: the comma behind the user's last tag.
 
@@ -74,8 +92,9 @@ class TagWriter:
         """
         return () if self._fresh else self._separate((), length)
 
-    def take(self, token: int, length: int) -> Verdict:
+    def take(self, drawn: Draw, length: int) -> Verdict:
         """Judge a drawn token; `length` is the number of tokens the row holds."""
+        token = drawn.token
         kind = self._table.kinds[token]
         if kind == Kind.PLAIN:
             piece = self._table.pieces[token]
@@ -85,12 +104,15 @@ class TagWriter:
                     return Back(length, "", "garbled", "")
                 self._pending = pending
             self._buffer += piece
+            self._dead.push(token, drawn.share)
             if length + 1 - self._start < MAX_TAG_TOKENS:
                 return None
             return self._finish(self._buffer, (token,), length, more=True)
         if self._pending:
             return Back(length, "", "garbled", "")
         rest = self._table.before_comma(token) if kind == Kind.COMMA else ()
+        if rest:
+            self._dead.push(token, drawn.share)
         whole = self._buffer + b"".join(self._table.pieces[one] for one in rest)
         return self._finish(whole, rest, length, more=kind == Kind.COMMA)
 
@@ -104,6 +126,7 @@ class TagWriter:
         self.tags.append(judged)
         self._count += 1
         self._tries = self._waste = 0
+        self._dead.close()
         if self.full or (not more and self._count >= self._band.minimum):
             return Close(last)
         return Feed(self._separate(last, length))
@@ -111,22 +134,32 @@ class TagWriter:
     def _separate(self, last: tuple[int, ...], length: int) -> tuple[int, ...]:
         """Begin a new tag behind `last` and a comma."""
         self._buffer = self._pending = b""
+        self._dead.restart()
         self._comma = True
         self._start = length + len(last) + 1
         return (*last, self._table.comma)
 
     def _reject(self, tag: str, why: Rejection, length: int) -> Back | Close:
-        self._buffer = self._pending = b""
+        """Go back to the tag's last open choice, which is closed from now on."""
+        self._dead.close()
+        self._pending = b""
+        while utf8_rest(b"", self._spelled()):
+            self._dead.back()  # never to the middle of a character
+        self._buffer = self._spelled()
+        index = self._start + len(self._dead.path())
         self._tries += 1
-        self._waste += length - self._start
+        self._waste += length - index
         inside = self._count >= self._band.minimum
         if self._tries > (TRIES_INSIDE if inside else TRIES_BELOW) or self._waste > MAX_WASTE:
             return self.give_up()
-        return Back(self._start, tag, why.rule, why.detail)
+        return Back(index, tag, why.rule, why.detail)
+
+    def _spelled(self) -> bytes:
+        return b"".join(self._table.pieces[token] for token in self._dead.path())
 
     def stuck(self, length: int) -> Back | Close:
-        """Go on where nothing may be drawn: behind half a character there is another tag to try."""
-        return self._reject("", Rejection("garbled"), length) if self._pending else self.give_up()
+        """Go on where nothing may be drawn: what led here is closed, and an earlier choice drawn again."""
+        return self._reject("", Rejection("garbled"), length) if length > self._start else self.give_up()
 
     def give_up(self) -> Close:
         """End the list before the tag in hand, its separator taken back with it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.sentences import ends_sentence
 from kgen_ext.decoding.tokens import Allow, Kind, TokenTable, utf8_rest
 from kgen_ext.decoding.verdict import Back, Close, Feed, Rejection, Verdict
@@ -29,15 +30,12 @@ class TextWriter:
     """One text in the making; `text` is what stands of it."""
 
     __slots__ = (
-        "_band", "_begin", "_censor", "_ends", "_headers", "_lines", "_over", "_paragraph", "_pending",
+        "_band", "_begin", "_censor", "_ends", "_lines", "_over", "_paragraph", "_pending",
         "_raw", "_sentence", "_starts", "_table", "_tries", "_waste", "short",
     )  # fmt: skip
 
-    def __init__(
-        self, table: TokenTable, band: TextBand, censor: Censor | None, *, start: int, headers: frozenset[int]
-    ) -> None:
+    def __init__(self, table: TokenTable, band: TextBand, censor: Censor | None, *, start: int) -> None:
         self._table = table
-        self._headers = headers  # tokens with which, at the start of a line, the next field begins
         self._band = band
         self._censor = censor
         self._begin = start  # index of the field's first token in the row
@@ -75,18 +73,18 @@ class TextWriter:
         tail = self._current()
         if not tail.strip():
             return Allow.TEXT_WORD if tail[-1:] == " " else Allow.TEXT_START
-        if not _whole(tail):
+        # Below the minimum not even a new line: it would begin a paragraph, or, as the model sees it, the next field.
+        if len(self._starts) + 1 < self._band.sentences.minimum or not _whole(tail):
             return Allow.TEXT
-        if len(self._starts) + 1 >= self._band.sentences.minimum:
-            return Allow.TEXT_END
-        return Allow.TEXT_LINE if self._lines < self._band.paragraphs else Allow.TEXT_PAUSE
+        return Allow.TEXT_END
 
-    def take(self, token: int, length: int) -> Verdict:
+    def take(self, drawn: Draw, length: int) -> Verdict:
         """Judge a drawn token; `length` is the number of tokens the row holds."""
+        token = drawn.token
         kind = self._table.kinds[token]
         piece = self._table.pieces[token] if kind != Kind.END else b""
-        if token in self._headers and self._raw[-1:] == b"\n" and self._enough:
-            return self.give_up()
+        if token in self._table.headers and self._raw[-1:] == b"\n":
+            return self.give_up()  # the line that was begun is another field's
         pending = b""
         if self._pending or not piece.isascii():
             rest = utf8_rest(self._pending, piece)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from kgen_ext.protocol.tipo import HEADERS
+
 if TYPE_CHECKING:
     from kgen_ext.engines.base import Engine
 
@@ -39,22 +41,21 @@ class Allow(IntEnum):
     TAG_START = 0  # something of a tag must come, a space of its own before it at the most
     TAG = 1
     TEXT_START = 2  # something of a sentence must come, a space of its own before it at the most
-    TEXT = 3  # inside a sentence: no newline, no end
-    TEXT_PAUSE = 4  # a sentence may be over, the field may not: no end, no newline
-    TEXT_LINE = 5  # a sentence may be over: newline yes, end no
-    TEXT_END = 6  # a sentence may be over: anything
-    SPACE = 7  # a sentence is over and another must come: a token that starts with a space
-    LINE_OR_END = 8
-    TAG_WORD = 9  # behind that space
-    TEXT_WORD = 10
-    BYTES = 11  # inside a character
+    TEXT = 3  # the field may not be over: no newline, no end
+    TEXT_END = 4  # it may: anything
+    SPACE = 5  # a sentence is over and another must come: a token that starts with a space
+    LINE_OR_END = 6
+    TAG_WORD = 7  # behind that space
+    TEXT_WORD = 8
+    BYTES = 9  # inside a character
 
 
 @dataclass(frozen=True, slots=True)
 class TokenTable:
     """Kinds and masks of a vocabulary.
 
-    `kinds`: bytes, one Kind an id. `bias`: float32 (len(Allow), vocabulary), 0 or -inf, to be added to logits.
+    `kinds`: bytes, one Kind an id. `headers`: tokens with which, at the start of a line, a field begins.
+    `bias`: float32 (len(Allow), vocabulary), 0 or -inf, to be added to logits.
     """
 
     pieces: tuple[bytes, ...]
@@ -64,6 +65,7 @@ class TokenTable:
     comma: int
     line: int
     period: int
+    headers: frozenset[int]
     ids: dict[bytes, int]
 
     def before_comma(self, token: int) -> tuple[int, ...]:
@@ -100,8 +102,6 @@ def token_table(engine: Engine) -> TokenTable:
         Allow.TAG: plain | comma | line | end,
         Allow.TEXT_START: plain & (word | gap),
         Allow.TEXT: plain | comma,
-        Allow.TEXT_PAUSE: plain | comma,
-        Allow.TEXT_LINE: plain | comma | line,
         Allow.TEXT_END: plain | comma | line | end,
         Allow.SPACE: plain & word & spaced,
         Allow.LINE_OR_END: line | end,
@@ -120,6 +120,7 @@ def token_table(engine: Engine) -> TokenTable:
         comma=_single(engine, "a", ",", ids),
         line=_single(engine, "a", "\n", ids),
         period=_single(engine, "a", ".", ids),
+        headers=frozenset(in_context(engine, f"{name}:", left="a\n")[0] for name in HEADERS),
         ids=ids,
     )
 
@@ -129,6 +130,8 @@ def _kind(piece: bytes, index: int, eos: int, special: set[int]) -> Kind:
         return Kind.END
     if index in special or not piece:
         return Kind.FORBIDDEN
+    if piece.replace(b" ", b"").isalnum() and b"  " not in piece:
+        return Kind.PLAIN  # nearly all of a vocabulary
     if b"\n" in piece or b"\r" in piece:
         return Kind.LINE if piece.strip(b" ") == b"\n" else Kind.FORBIDDEN
     if any(byte < 0x20 or byte == 0x7F for byte in piece):

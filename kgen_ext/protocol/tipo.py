@@ -39,6 +39,10 @@ META_KEYS: dict[Category, str] = {
 }
 
 
+# Everything a line of a TIPO text can begin with.
+HEADERS: tuple[str, ...] = ("tag", "short", "long", "target", "aspect ratio", *META_KEYS.values())
+
+
 def task_fields(task: Task) -> tuple[str, ...]:
     """Return the fields of a task in order: `tag_to_long` -> ("tag", "long")."""
     return tuple(task.value.split("_to_"))

@@ -164,9 +164,11 @@ def _notes(prepared: Prepared, done: Sequence[Written], hidden: int) -> list[str
     if any(one.finish is Finish.LENGTH for one in done):
         notes.append("the model's context ended before the wanted length; what is whole was kept")
     elif any(one.short for one in done):
-        short = sorted({name for one in done for name in one.short})
-        notes.append(f"{', '.join(short)}: fewer than {prepared.request.tag_length.value} asks for, because the rules "
-                     "(bans, required tags, tag file) left the model nothing else to write")  # fmt: skip
+        names = sorted({name for one in done for name in one.short})
+        notes.append(
+            f"{', '.join(names)}: shorter than asked for, because the rules (bans, required tags, tag file) left the "
+            "model nothing else to write"
+        )
     if prepared.request.count > 1 and prepared.request.temperature == 0:
         notes.append("temperature 0 always writes the likeliest text: all variants are the same")
     if wants_text(prepared.request) and done and not any(one.texts for one in done):

@@ -17,7 +17,7 @@ from kgen_ext.decoding.noise import derive_seed
 from kgen_ext.decoding.row import Job, Written
 from kgen_ext.decoding.tokens import token_table
 from kgen_ext.errors import EngineError
-from kgen_ext.events import Event, Finished
+from kgen_ext.events import Event, Expansion, Finished
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.assemble import assemble
 from kgen_ext.service.cache import Key, ResultCache
@@ -125,7 +125,8 @@ class Expander:
                     todo.append((alone, prepared, row))
                 row += 1
         units: dict[int, _Unit] = {}
-        for item in self._ready().run(self._jobs(todo, units), cancelled=cancelled):
+        rows = sum(len(one.subjects) for _, one, _ in todo)
+        for item in self._ready(rows).run(self._jobs(todo, units), cancelled=cancelled):
             if not isinstance(item, tuple):
                 yield item
                 continue
@@ -166,10 +167,15 @@ class Expander:
             self._cache.close()
         self._cache = self._decoder = None
 
-    def _ready(self) -> BatchDecoder:
-        """Open the cache at the first use; it is kept, and with it what the next call can reuse."""
-        if self._decoder is None:
-            self._table = token_table(self._speaker.engine)
-            self._cache = self._speaker.engine.open_cache(self._rows, self._speaker.n_ctx)
+    def _ready(self, rows: int) -> BatchDecoder:
+        """Return a decoder with places for so many rows, `self._rows` at the most.
+
+        It is kept, and with it what the next call can reuse; a single prompt does not pay for a whole batch's cache.
+        """
+        wanted = min(self._rows, 1 << max(0, rows - 1).bit_length())
+        if self._decoder is None or self._cache is None or self._cache.rows < wanted:
+            self._drop_cache()
+            self._table = self._table or token_table(self._speaker.engine)
+            self._cache = self._speaker.engine.open_cache(wanted, self._speaker.n_ctx)
             self._decoder = BatchDecoder(self._cache, self._table)
         return self._decoder

@@ -19,7 +19,7 @@ from kgen_ext.decoding.verdict import Rejection
 from kgen_ext.prompt import Prompt, parse, subjects
 from kgen_ext.protocol import Plan, Protocol, Subject, dtg, tipo
 from kgen_ext.protocol.spelling import one_line, trained_tag
-from kgen_ext.request import MAX_SEED, Category, ExpandRequest, TextLength
+from kgen_ext.request import MAX_SEED, Category, ExpandRequest, TagLength, Task, TextLength
 from kgen_ext.tags.categories import split_by_category
 from kgen_ext.tags.known import load_tag_file
 from kgen_ext.tags.normalise import normalise
@@ -114,6 +114,7 @@ def make_jobs(prepared: Prepared, speaker: Speaker, *, row: int, seed: int) -> t
                 row=row,
                 subject=index,
                 judge=TagJudge(prepared.rules, given=given),
+                given=subject.tags,
                 values={one: ValueJudge(prepared.rules, one, given=given) for one in META},
                 censor=partial(_censor, prepared.rules) if len(prepared.rules.bans) else None,
                 sampling=sampling,
@@ -125,13 +126,14 @@ def make_jobs(prepared: Prepared, speaker: Speaker, *, row: int, seed: int) -> t
 
 
 def _plan(request: ExpandRequest, speaker: Speaker, subject: Subject) -> Plan:
+    tag_length = TagLength(request.tag_length)
     if speaker.protocol is Protocol.DTG:
-        return dtg.plan(subject, tag_length=request.tag_length, quality_line=speaker.quality_line)
+        return dtg.plan(subject, tag_length=tag_length, quality_line=speaker.quality_line)
     return tipo.plan(
         subject,
-        task=request.task,
-        tag_length=request.tag_length,
-        text_length=request.text_length,
+        task=Task(request.task),
+        tag_length=tag_length,
+        text_length=TextLength(request.text_length),
         gen_meta=tuple(Category(one) for one in request.allow if one in META),
     )
 
