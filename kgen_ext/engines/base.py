@@ -18,7 +18,8 @@ class Vocab:
     """The token ids of a model.
 
     `pieces[i]` are the bytes token i adds to running text (a leading space included; a byte-fallback token is one
-    byte; special tokens are empty). `special` maps each special token's text (`<|long|>`, `</s>`) to its id.
+    byte; special tokens, and ids that have no text, are empty). `special` maps each special token's text (`<|long|>`,
+    `</s>`) to its id.
     """
 
     pieces: tuple[bytes, ...]
@@ -42,7 +43,12 @@ class Cache(Protocol):
         chunks: (row, token ids) pairs, each row at most once, at least one token each, lengths may differ.
         Returns float32, shape (len(chunks), len(vocab)), in the order given; valid until the next call on this cache
         (copy what must live longer), and free for the caller to overwrite.
-        Raises EngineError when the library fails, ValueError when a row would exceed n_ctx.
+        Raises EngineError when the library fails, ValueError when a row would exceed n_ctx (before anything changes).
+
+        What a row's last bits depend on: nothing but its tokens (reference, scripted); its tokens and the chunks they
+        came in (llama_cpp on the CPU: whole prompts and forced runs in one chunk, or always token by token); also on
+        the other rows of the call (transformers, and any engine on a GPU).
+        A row that is done is best cut to 0, so that its place can be used without care.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 Refuses to know the library's samplers, chat formats and high-level classes. Log lines are kept for error messages only.
 
-A row's logits are the same to the bit in any company, given the same chunks, because
+On the CPU a row's logits are the same to the bit in any company, given the same chunks, because
     * each row has a KV stream of its own (`kv_unified` off; measured faster, too), so its cells lie in its own order;
     * flash attention is off: its sums depend on the number of tokens in the call;
     * one token for each of many rows is one call, never for fewer than two rows: products of one column take another

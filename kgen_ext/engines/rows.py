@@ -33,19 +33,19 @@ class RowLengths:
 
     def check_chunks(self, chunks: Sequence[tuple[int, Sequence[int]]], *, n_vocab: int) -> None:
         """Refuse chunks that name a row twice, are empty, overrun n_ctx or hold a foreign token id."""
-        seen = set()
+        held, n_ctx, seen = self.held, self.n_ctx, set()
         for row, tokens in chunks:
-            self.check_row(row)
+            if self.closed or not 0 <= row < len(held):
+                self.check_row(row)
             if row in seen:
                 raise ValueError(f"row {row} is named twice in one call")
             seen.add(row)
-            if not tokens:
+            count = len(tokens)
+            if not count:
                 raise ValueError(f"row {row} is given no token")
-            if self.held[row] + len(tokens) > self.n_ctx:
-                raise ValueError(
-                    f"row {row} holds {self.held[row]} tokens, {len(tokens)} more exceed n_ctx = {self.n_ctx}"
-                )
-            if not 0 <= min(tokens) <= max(tokens) < n_vocab:
+            if held[row] + count > n_ctx:
+                raise ValueError(f"row {row} holds {held[row]} tokens, {count} more exceed n_ctx = {n_ctx}")
+            if not (0 <= tokens[0] < n_vocab and (count == 1 or 0 <= min(tokens) <= max(tokens) < n_vocab)):
                 raise ValueError(f"row {row} is given a token id outside 0 to {n_vocab - 1}")
 
     def truncate(self, row: int, length: int) -> None:
