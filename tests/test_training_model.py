@@ -147,8 +147,18 @@ def test_our_sampler_step_agrees_with_the_whole_forward(exported: Path) -> None:
     cache = [(torch.zeros(size), torch.zeros(size)) for _ in range(sampler.shape.num_hidden_layers)]
     with torch.inference_mode():
         whole = sampler.model(ids)[0]
-        steps = [step(sampler.model, ids[:, place], place, cache)[0] for place in range(4)]
-    assert torch.allclose(whole, torch.stack(steps), atol=1e-5)
+        states = [step(sampler.model, ids[:, place], place, cache)[0] for place in range(4)]
+        logits = torch.stack(states) @ sampler.model.embed_tokens.weight.T
+    assert torch.allclose(whole, logits, atol=1e-5)
+
+
+def test_a_tag_of_the_line_is_masked_where_it_would_be_complete_again() -> None:
+    from kgen_ext.training.sampling import Marks
+
+    marks = Marks(comma=9, line=13, tag=20, colon=21)
+    assert marks.repeats([1, 20, 21, 5, 9, 6, 7, 9]) == [5]
+    assert marks.repeats([1, 20, 21, 5, 9, 6, 7, 9, 6]) == [7]
+    assert marks.repeats([1, 20, 21, 5, 9, 13, 30, 21, 5, 9]) == []
 
 
 def test_sampling_is_repeatable_and_keeps_the_order_of_requests(exported: Path) -> None:

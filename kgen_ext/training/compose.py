@@ -206,7 +206,7 @@ def drop_rivals(tags: Sequence[str], rivals: dict[str, frozenset[str]]) -> list[
 def load_composer(corpus: Corpus) -> Composer:
     """Read the corpus and build a composer (about ten seconds)."""
     model = build_pair_model(corpus)
-    posts = {tag: count for tag, category, count in corpus.danbooru() if category == GENERAL}
+    posts = {tag: count for tag, category, count in corpus.danbooru if category == GENERAL}
     characters = tuple(character for character in corpus.characters() if not is_held_out(character.name))
     characters = characters[:_CHARACTERS]
     themes, theme_posts, partners = _themes(corpus, posts)
@@ -221,7 +221,7 @@ def load_composer(corpus: Corpus) -> Composer:
         partners=partners,
         lists=tuple(tuple(tags) for tags in corpus.tag_lists()),
         captions=tuple(_caption_records(corpus, posts)),
-        artists=tuple([tag for tag, category, _ in corpus.danbooru() if category == ARTIST][:1500]),
+        artists=tuple([tag for tag, category, _ in corpus.danbooru if category == ARTIST][:1500]),
     )
 
 

@@ -54,18 +54,11 @@ class Character:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A corpus folder and its word list."""
+    """A corpus folder, its word list, and its safe tags as (spelt for the model, category, posts)."""
 
     root: Path
     words: WordList
-
-    def danbooru(self) -> Iterator[tuple[str, int, int]]:
-        """Yield (tag as the model spells it, category, posts) for every safe tag."""
-        with (self.root / "tags/danbooru.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.reader(file):
-                tag = spell_tag(row[0])
-                if self.is_usable(tag):
-                    yield tag, int(row[1]), int(row[2])
+    danbooru: tuple[tuple[str, int, int], ...]
 
     def prompt_tags(self) -> tuple[float, dict[str, float]]:
         """Return the number of lists counted and the count of each safe tag in them."""
@@ -88,7 +81,7 @@ class Corpus:
 
     def characters(self) -> list[Character]:
         """Return all safe characters, most popular first; looks are unique and in the file's order."""
-        posts = {tag: count for tag, category, count in self.danbooru() if category == CHARACTER}
+        posts = {tag: count for tag, category, count in self.danbooru if category == CHARACTER}
         found: dict[str, Character] = {}
         for record in read_jsonl(self.root / "tags/characters.jsonl"):
             tags = [spell_tag(tag) for tag in record["tags"]]
@@ -126,10 +119,8 @@ class Corpus:
         return frozenset(sorted(ids, key=lambda image: _digest(str(image)))[:HELD_OUT_IMAGES])
 
     def is_usable(self, tag: str) -> bool:
-        """Say whether a tag may be taught: safe, not dull, not a bare year, no comma or line break in it."""
-        return not (
-            self.words.is_flagged(tag) or tag in _DULL or (tag.isdigit() and len(tag) == 4) or "," in tag or "\n" in tag
-        )
+        """Say whether a tag may be taught."""
+        return _is_usable(tag, self.words)
 
 
 def is_held_out(name: str) -> bool:
@@ -140,7 +131,10 @@ def is_held_out(name: str) -> bool:
 def load_corpus(root: Path) -> Corpus:
     """Open the corpus folder at `root`."""
     tree = root / "tags/tag_tree.json"
-    return Corpus(root, load_word_list(root / "blocklist.txt", tree if tree.exists() else None))
+    words = load_word_list(root / "blocklist.txt", tree if tree.exists() else None)
+    with (root / "tags/danbooru.csv").open(encoding="utf-8", newline="") as file:
+        rows = [(spell_tag(row[0]), int(row[1]), int(row[2])) for row in csv.reader(file)]
+    return Corpus(root, words, tuple(row for row in rows if _is_usable(row[0], words)))
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -149,6 +143,12 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             if line.strip():
                 yield json.loads(line)
+
+
+def _is_usable(tag: str, words: WordList) -> bool:
+    # Safe, not dull, not a bare year, no comma or line break in it.
+    year = tag.isdigit() and len(tag) == 4
+    return not (year or tag in _DULL or "," in tag or "\n" in tag or words.is_flagged(tag))
 
 
 def _digest(text: str) -> str:

@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 
 from kgen_ext.training import measures
 from kgen_ext.training.corpus import Character, Corpus, is_held_out, load_corpus, read_jsonl
-from kgen_ext.training.pairs import build_pair_model
+from kgen_ext.training.pairs import PairModel, build_pair_model
 from kgen_ext.training.prose import clean_sentences
 from kgen_ext.training.recall import Half, load_halves, rank_by_votes, recall, yardsticks
 from kgen_ext.training.sampling import Sampler, Sampling, load_sampler
@@ -48,23 +48,21 @@ class Exam:
     seed: int
     most: int
 
-    def ask(self, requests: Sequence[str], *, salt: int, limit: int = 200) -> list[str]:
-        """Continue every request with a generator of its own question."""
+    def ask(self, requests: Sequence[str], *, salt: int, limit: int = 200, fresh: bool = True) -> list[str]:
+        """Continue every request with a generator of its own question; `fresh` masks repeated tags as KGen does."""
         rng = np.random.default_rng((self.seed, salt))
-        return self.sampler.continue_texts(requests, rng, sampling=self.sampling, limit=limit)
+        return self.sampler.continue_texts(requests, rng, sampling=self.sampling, limit=limit, fresh=fresh)
 
-    def withheld(self, name: str, *, samples: int = 8) -> tuple[dict[str, Any], list[list[str]]]:
+    def withheld(self, name: str, pairs: PairModel, *, samples: int = 8) -> dict[str, Any]:
         """Measure recall of withheld tags, beside the yardsticks on the same lists."""
         halves = load_halves(self.folder / f"{name}.jsonl", self.corpus, seed=0, most=self.most)
         requests = [f"target: <|long|>\ntag: {', '.join(half.given)}" for half in halves for _ in range(samples)]
-        lists = [measures.parse_tags(answer) for answer in self.ask(requests, salt=1, limit=160)]
+        lists = [measures.parse_tags(answer) for answer in self.ask(requests, salt=1, limit=150)]
         ranked: dict[Half, list[str]] = {}
         for place, half in enumerate(halves):
             ranked[half] = rank_by_votes(lists[place * samples : (place + 1) * samples])
         figures = {"lists": len(halves), "samples": samples, "model": recall(halves, lambda half: ranked[half])}
-        figures |= yardsticks(halves, self.corpus, build_pair_model(self.corpus))
-        whole = [[*half.given, *lists[place * samples]] for place, half in enumerate(halves)]
-        return figures, whole
+        return figures | yardsticks(halves, self.corpus, pairs)
 
     def characters(self) -> dict[str, Any]:
         """Measure how many of the listed looks come back when a character is named."""
@@ -88,9 +86,13 @@ class Exam:
         ]
         return float(np.mean(shares))
 
-    def lists(self, lists: list[list[str]]) -> dict[str, Any]:
-        """Measure whole lists: do tags exist, repeat, contradict; how many are there."""
-        known = {tag for tag, _, _ in self.corpus.danbooru()}
+    def lists(self) -> dict[str, Any]:
+        """Measure bare lists, repeats not masked: do tags exist, repeat, contradict; how many are there."""
+        halves = load_halves(self.folder / "prompts_dev.jsonl", self.corpus, seed=3, most=self.most)
+        requests = [f"target: <|long|>\ntag: {', '.join(half.given)}" for half in halves]
+        answers = self.ask(requests, salt=8, fresh=False)
+        lists = [[*half.given, *measures.parse_tags(answer)] for half, answer in zip(halves, answers, strict=True)]
+        known = {tag for tag, _, _ in self.corpus.danbooru}
         table = exclusion_table(known)
         counts = [len(tags) for tags in lists]
         return {
@@ -126,7 +128,7 @@ class Exam:
         return {
             "captions": len(rows),
             "per_token": round(float(np.exp(-total / tokens)), 2),
-            "bits_per_character": round(-total / letters / np.log(2), 3),
+            "bits_per_character": round(float(-total / letters / np.log(2)), 3),
         }
 
     def texts(self) -> dict[str, Any]:
@@ -175,15 +177,18 @@ class Exam:
 def evaluate(exam: Exam) -> dict[str, Any]:
     """Ask everything and return the figures."""
     figures: dict[str, Any] = {"sampling": asdict(exam.sampling), "seed": exam.seed}
-    lists: list[list[str]] = []
-    for name in ("prompts_dev", "real_posts_dev"):
-        figures[name], found = exam.withheld(name)
-        lists += found
-        _log.info("%s: %s", name, figures[name])
-    for name, question in (
-        ("characters", exam.characters), ("lists", lambda: exam.lists(lists)), ("coco", exam.perplexity),
-        ("texts", exam.texts), ("safety", exam.safety), ("samples", exam.samples),
-    ):  # fmt: skip
+    pairs = build_pair_model(exam.corpus)
+    questions: dict[str, Callable[[], Any]] = {
+        "samples": exam.samples,
+        "characters": exam.characters,
+        "lists": exam.lists,
+        "coco": exam.perplexity,
+        "texts": exam.texts,
+        "real_posts_dev": lambda: exam.withheld("real_posts_dev", pairs),
+        "prompts_dev": lambda: exam.withheld("prompts_dev", pairs),
+        "safety": exam.safety,
+    }
+    for name, question in questions.items():
         begun = time.monotonic()
         figures[name] = question()
         _log.info("%s (%.0f s): %s", name, time.monotonic() - begun, figures[name] if name != "samples" else "")

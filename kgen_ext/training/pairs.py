@@ -79,7 +79,7 @@ def _share(weight: float, known: int) -> float:
 def build_pair_model(corpus: Corpus, *, min_count: float = 4.0) -> PairModel:
     """Count up the pair model from the corpus: prompt tags seen `min_count` times that are general tags of Danbooru."""
     lists, counts = corpus.prompt_tags()
-    posts = {tag: count for tag, category, count in corpus.danbooru() if category == GENERAL}
+    posts = {tag: count for tag, category, count in corpus.danbooru if category == GENERAL}
     tags = tuple(tag for tag, count in counts.items() if count >= min_count and (tag in posts or is_people_tag(tag)))
     index = {tag: position for position, tag in enumerate(tags)}
     seen = np.array([counts[tag] for tag in tags])

@@ -27,7 +27,7 @@ class Half:
 
 def load_halves(path: Path, corpus: Corpus, *, seed: int, most: int | None = None) -> list[Half]:
     """Cut the lists of a file in half at random, the same way for every ranking; lists under six tags are left out."""
-    known = {tag for tag, category, _ in corpus.danbooru() if category == GENERAL}
+    known = {tag for tag, category, _ in corpus.danbooru if category == GENERAL}
     rng = np.random.default_rng(seed)
     halves = []
     for record in read_jsonl(path):
@@ -52,7 +52,7 @@ def recall(halves: Sequence[Half], rank: Callable[[Half], Sequence[str]]) -> dic
 
 def yardsticks(halves: Sequence[Half], corpus: Corpus, model: PairModel) -> dict[str, dict[str, float]]:
     """Measure popularity in danbooru.csv, popularity in prompts, and the pair model on the same lists."""
-    booru = [tag for tag, category, _ in corpus.danbooru() if category == GENERAL][:300]
+    booru = [tag for tag, category, _ in corpus.danbooru if category == GENERAL][:300]
     prompts = list(corpus.prompt_tags()[1])[:300]
 
     def pair_ranking(half: Half) -> list[str]:

@@ -62,18 +62,26 @@ class Sampler:
         sampling: Sampling,
         limit: int = 200,
         rows: int = 192,
+        fresh: bool = False,
     ) -> list[str]:
-        """Return what the model writes after each request, up to the end of text or `limit` tokens."""
+        """Return what the model writes after each request, up to the end of text or `limit` tokens.
+
+        With `fresh` no tag of a `tag:` line is written twice: the token that would complete it again is masked.
+        """
         ids = [[BOS, *self.engine.encode(text, add_special_tokens=False).ids] for text in requests]
         order = sorted(range(len(ids)), key=lambda position: len(ids[position]))
         answers = [""] * len(ids)
         for start in range(0, len(order), rows):
             chosen = order[start : start + rows]
-            for position, answer in zip(
-                chosen, self._decode([ids[p] for p in chosen], rng, sampling, limit), strict=True
-            ):
+            marks = self._marks() if fresh else None
+            decoded = self._decode([ids[place] for place in chosen], rng, sampling, limit, marks)
+            for position, answer in zip(chosen, decoded, strict=True):
                 answers[position] = self.engine.decode(answer, skip_special_tokens=True)
         return answers
+
+    def _marks(self) -> Marks:
+        comma, line, colon = (self.engine.token_to_id(name) for name in (",", "<0x0A>", ":"))
+        return Marks(comma, line, self.engine.token_to_id("tag"), colon)
 
     def log_likelihoods(self, rows: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
         """Return the log likelihood (nats) of each next token of each row."""
@@ -88,12 +96,13 @@ class Sampler:
         return found
 
     def _decode(
-        self, requests: list[list[int]], rng: np.random.Generator, sampling: Sampling, limit: int
+        self, requests: list[list[int]], rng: np.random.Generator, sampling: Sampling, limit: int, marks: Marks | None
     ) -> Iterator[list[int]]:
         # All rows stand at one position: a row still inside its request is fed from it, any other from its draws.
         import torch
 
         longest = min(max(map(len, requests)) + limit, self.shape.max_position_embeddings)
+        shortest = min(map(len, requests))
         size = (len(requests), self.shape.num_attention_heads, longest, self.shape.head_size)
         cache = [(torch.zeros(size), torch.zeros(size)) for _ in range(self.shape.num_hidden_layers)]
         texts = [list(request) for request in requests]
@@ -101,15 +110,20 @@ class Sampler:
         for position in range(longest - 1):
             current = torch.tensor([texts[row][position] for row in live])
             with torch.inference_mode():
-                logits = step(self.model, current, position, cache)
-            picked = sampling.pick(logits.numpy(), rng)
+                hidden = step(self.model, current, position, cache)
+                if position + 1 < shortest:
+                    continue
+                logits = torch.nn.functional.linear(hidden, self.model.embed_tokens.weight).numpy()
+            for place, row in enumerate(live):
+                if marks and len(texts[row]) == position + 1:
+                    logits[place, marks.repeats(texts[row])] = -np.inf
+            picked = sampling.pick(logits, rng)
             kept = []
             for place, row in enumerate(live):
                 if len(texts[row]) == position + 1:
                     texts[row].append(int(picked[place]))
-                if len(texts[row]) > position + 2 or (
-                    texts[row][-1] != EOS and len(texts[row]) - len(requests[row]) < limit
-                ):
+                ended = texts[row][-1] == EOS or len(texts[row]) - len(requests[row]) >= limit
+                if len(texts[row]) > position + 2 or not ended:
                     kept.append(place)
             if not kept:
                 break
@@ -125,8 +139,33 @@ class Sampler:
             yield answer[: answer.index(EOS)] if EOS in answer else answer[:limit]
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The ids that give a text its form: comma, line break, and the `tag` and `:` that open the tag line."""
+
+    comma: int
+    line: int
+    tag: int
+    colon: int
+
+    def repeats(self, text: Sequence[int]) -> list[int]:
+        """Return the tokens that would complete a tag the current `tag:` line already has; none elsewhere."""
+        starts = [place for place, token in enumerate(text) if token == self.line]
+        line = list(text[starts[-1] + 1 :]) if starts else list(text[1:])
+        if line[:2] != [self.tag, self.colon]:
+            return []
+        tags: list[list[int]] = [[]]
+        for token in line[2:]:
+            if token == self.comma:
+                tags.append([])
+            else:
+                tags[-1].append(token)
+        current = tags.pop()
+        return [tag[-1] for tag in tags if tag and tag[:-1] == current]
+
+
 def step(model: Any, ids: Any, position: int, cache: list[tuple[Any, Any]]) -> Any:
-    """Run one position for every row, ids [rows] -> logits [rows, V], writing keys and values into `cache`."""
+    """Run one position for every row, ids [rows] -> normed state [rows, width]; keys and values go into `cache`."""
     from torch.nn import functional
 
     x = model.embed_tokens(ids)
@@ -143,7 +182,7 @@ def step(model: Any, ids: Any, position: int, cache: list[tuple[Any, Any]]) -> A
         mixed = functional.scaled_dot_product_attention(q[:, :, None], keys[:, :, seen], values[:, :, seen])
         x = x + attention.o_proj(mixed.reshape(rows, heads * width))
         x = x + layer.mlp(layer.post_attention_layernorm(x))
-    return functional.linear(model.norm(x), model.embed_tokens.weight)
+    return model.norm(x)
 
 
 def _turn(x: Any, cos: Any, sin: Any) -> Any:
