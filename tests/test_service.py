@@ -239,3 +239,27 @@ def test_a_template_behind_an_open_bracket_is_told() -> None:
         expander().expand([short(prompt, format="tags")])[0].notes for prompt in ("(1girl, hat", "(1girl), hat")
     )
     assert any("bracket" in note for note in open_bracket) and not any("bracket" in note for note in closed)
+
+
+def test_a_rule_whose_condition_holds_is_obeyed_in_text_too() -> None:
+    request = short("1girl, twintails", text_length="short", rules=("if twintails ban river, stone",))
+    for seed in range(6):
+        done = expander().expand([replace(request, seed=seed)])[0]
+        assert not {"river", "stone"} & set(done.added_text.lower().replace(".", " ").split())
+    free = expander().expand([replace(request, prompt="1girl", seed=seed) for seed in range(6)])
+    assert any("river" in one.added_text or "stone" in one.added_text for one in free)
+
+
+def test_metadata_that_would_fill_the_context_is_kept_in_the_prompt_and_not_shown() -> None:
+    prompt = "1girl, " + ", ".join(f"artist:somebody{index}" for index in range(200))
+    done = expander(n_ctx=256).expand([short(prompt)])[0]
+    assert done.source == prompt and done.added_tags and any("context" in note for note in done.notes)
+
+
+def test_a_tag_that_is_spelled_twice_is_shown_once() -> None:
+    fed = []
+    for prompt in ("1girl, smile", "1girl, smile, Smile"):
+        engine = ScriptedEngine.random(7, pieces=PIECES)
+        expander(engine).expand([short(prompt)], cancelled=iter([False, True]).__next__)
+        fed.append(engine.fed)
+    assert fed[0] == fed[1]

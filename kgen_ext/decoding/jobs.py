@@ -39,8 +39,16 @@ class Fitted:
 
 
 def fit(engine: Engine, make: Callable[[Subject], Plan], subject: Subject, n_ctx: int) -> Fitted:
-    """Plan a subject, showing the model as many of its first tags and words as the context can hold."""
+    """Plan a subject, showing the model as many of its first tags and words as the context can hold.
+
+    Metadata is shown whole or, where it would fill the context by itself, not at all.
+    """
     words = subject.text[: n_ctx * _CHARS_PER_TOKEN].split(" ")
+    dropped = 0
+    if sum(len(one) for _, values in subject.meta for one in values) > n_ctx:
+        # A character is a quarter of a token or so: metadata this long would leave no room for anything else.
+        dropped = sum(len(values) for _, values in subject.meta)
+        subject = replace(subject, meta=())
     limit = n_ctx - _room(make(replace(subject, shown=0, text=" ".join(words[:1]))), n_ctx)
 
     def attempt(tags: int, text: int) -> tuple[Plan, tuple[int, ...]]:
@@ -62,7 +70,7 @@ def fit(engine: Engine, make: Callable[[Subject], Plan], subject: Subject, n_ctx
         text = longest(1, text, lambda count: len(attempt(0, count)[1]) <= limit // 2)
         tags = longest(0, tags, lambda count: len(attempt(count, text)[1]) <= limit)
         plan, ids = attempt(tags, text)
-    return Fitted(plan, ids, len(subject.tags) - tags + len(words) - text)
+    return Fitted(plan, ids, dropped + len(subject.tags) - tags + len(words) - text)
 
 
 def _room(plan: Plan, n_ctx: int) -> int:

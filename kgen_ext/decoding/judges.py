@@ -39,6 +39,11 @@ class TagRules:
     contradictions: bool = True
     known: KnownTags | None = None
 
+    @property
+    def censors(self) -> bool:
+        """Tell whether any of it holds for running text too."""
+        return bool(len(self.bans) or self.rules)
+
 
 class TagJudge:
     """Judges the tags of one row; `given` are those that stand before it writes."""
@@ -48,6 +53,11 @@ class TagJudge:
         self._all = [normalise(tag) for tag in given]
         self._seen = _names(rules, self._all)
         self._scene = Scene(user=self._all)
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags that stand by now, in normal form."""
+        return self._all
 
     def judge(self, tag: str) -> str | Rejection:
         """Return the tag as it may stand, or why it may not."""

@@ -105,6 +105,7 @@ def make_jobs(prepared: Prepared, speaker: Speaker, *, row: int, seed: int) -> t
             subject = replace(subject, tags=(*subject.tags, *(trained_tag(one) for one in prepared.required)))
             given = (*given, *prepared.required)
         first = False
+        judge = TagJudge(prepared.rules, given=given)
         fitted = jobs.fit(speaker.engine, partial(_plan, request, speaker), subject, speaker.n_ctx)
         hidden += fitted.hidden
         made.append(
@@ -113,10 +114,10 @@ def make_jobs(prepared: Prepared, speaker: Speaker, *, row: int, seed: int) -> t
                 fitted,
                 row=row,
                 subject=index,
-                judge=TagJudge(prepared.rules, given=given),
+                judge=judge,
                 given=subject.tags,
                 values={one: ValueJudge(prepared.rules, one, given=given) for one in META},
-                censor=partial(_censor, prepared.rules) if len(prepared.rules.bans) else None,
+                censor=partial(_censor, prepared.rules, judge) if prepared.rules.censors else None,
                 sampling=sampling,
                 seed=derive_seed(seed, 0) if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
                 n_ctx=speaker.n_ctx,
@@ -140,8 +141,11 @@ def _plan(request: ExpandRequest, speaker: Speaker, subject: Subject) -> Plan:
 
 def _subject(tags: Iterable[str], text: str, request: ExpandRequest) -> Subject:
     """Spell what is visible as the models were trained to see it; repeats are shown once."""
-    spelled = dict.fromkeys(one for tag in tags if (one := _spelled(tag)))
-    sorted_tags = split_by_category(spelled)
+    once: dict[str, str] = {}
+    for tag in tags:
+        if spelled := _spelled(tag):
+            once.setdefault(normalise(spelled), spelled)
+    sorted_tags = split_by_category(once.values())
     return Subject(
         tags=(*sorted_tags[Category.SPECIAL], *sorted_tags[Category.GENERAL]),
         meta=tuple((category, sorted_tags[category]) for category in META if sorted_tags[category]),
@@ -174,9 +178,14 @@ def _required(
     return tuple(wanted), tuple(notes)
 
 
-def _censor(rules: TagRules, text: str) -> tuple[int, int, Rejection] | None:
-    found = rules.bans.search_text(text)
-    return None if found is None else (found[0], found[1], Rejection("banned", found[2]))
+def _censor(rules: TagRules, judge: TagJudge, text: str) -> tuple[int, int, Rejection] | None:
+    """Find what may not stand in a text: bans, and those of the rules that hold among the row's tags by now."""
+    hits = [(*found[:2], Rejection("banned", found[2])) for found in (rules.bans.search_text(text),) if found]
+    for rule in rules.rules:
+        found = rule.ban.search_text(text)
+        if found and rule.holds(judge.tags):
+            hits.append((*found[:2], Rejection("rule", rule.source)))
+    return min(hits, key=lambda hit: hit[0], default=None)
 
 
 def wants_text(request: ExpandRequest) -> bool:
