@@ -57,6 +57,7 @@ class Written:
     texts: Mapping[str, str]
     finish: Finish
     short: tuple[str, ...]  # names of fields that ended below their band
+    refused: str  # the rule that took back most, "" when none did
     decoded: int
     forced: int
     rewound: int
@@ -69,7 +70,7 @@ class Row:
     """
 
     __slots__ = (
-        "_closed", "_decoded", "_events", "_field", "_forced", "_half", "_masked", "_rejections", "_rewound", "_table",
+        "_closed", "_decoded", "_events", "_field", "_forced", "_half", "_masked", "_refused", "_rejections", "_rewound", "_table",
         "_writer", "finish", "ids", "job", "kept",
     )  # fmt: skip
 
@@ -81,6 +82,7 @@ class Row:
         self._table = table
         self._masked: dict[int, list[int]] = {}
         self._half = b""  # bytes of a character that is not yet told
+        self._refused: dict[tuple[str, str], int] = {}
         self._events = list[Event]()
         self._closed = list[tuple[FieldPlan, Writer]]()
         self._decoded = self._forced = self._rewound = self._rejections = 0
@@ -177,9 +179,13 @@ class Row:
             if writer.short and not isinstance(plan, MetaField):
                 short.append(plan.name)
         return Written(
-            tuple(tags), meta, texts, self.finish or Finish.CANCELLED, tuple(short),
+            tuple(tags), meta, texts, self.finish or Finish.CANCELLED, tuple(short), self._most_refused(),
             self._decoded, self._forced, self._rewound,
         )  # fmt: skip
+
+    def _most_refused(self) -> str:
+        most = max(self._refused, key=lambda why: self._refused[why], default=None)
+        return "" if most is None else f"{most[0]} {most[1]!r}, {self._refused[most]} times"
 
     def _tell(self, token: int) -> None:
         plan = self.job.fields[self._field]
@@ -201,6 +207,8 @@ class Row:
     def _go_back(self, verdict: Back) -> None:
         """Forget tokens and feed the one before them again, for the logits behind it."""
         self._rejections += 1
+        why = (verdict.rule, verdict.detail)
+        self._refused[why] = self._refused.get(why, 0) + 1
         self._events.append(
             TagRejected(self.job.row, verdict.what, verdict.rule, verdict.detail, self.job.subject)
         )
