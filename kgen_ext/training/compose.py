@@ -22,10 +22,10 @@ from kgen_ext.training.scene import Scene
 from kgen_ext.training.tagforms import coloured_noun, exclusion_table, is_people_tag, spell_tag
 
 # Sources of a scene and their shares.
-SHARES = {"character": 0.42, "free": 0.16, "theme": 0.12, "hand_made": 0.04, "caption": 0.26}
+SHARES = {"character": 0.46, "free": 0.10, "theme": 0.08, "hand_made": 0.04, "caption": 0.32}
 _LENGTH_SHARES = {"very_short": 0.30, "short": 0.36, "long": 0.30, "very_long": 0.04}
 # A model this small can only learn the looks of those it meets often.
-_CHARACTERS = 2000
+_CHARACTERS = 1000
 _RATIOS = (
     "0.5",
     "0.6",
@@ -96,7 +96,7 @@ class Composer:
     def character_scene(self, rng: np.random.Generator) -> Scene:
         """Draw a known character with most of the listed looks, one colour of each thing."""
         chosen = self.characters[_pick(self.character_steps, rng)]
-        size = _draw_size(rng) if rng.random() < 0.35 else len(chosen.looks) + int(rng.integers(3, 16))
+        size = _draw_size(rng) if rng.random() < 0.25 else len(chosen.looks) + int(rng.integers(3, 12))
         looks = consistent_looks(chosen.looks, self.rivals, rng)
         kept = tuple(tag for tag in looks if rng.random() < 0.96)[: max(3, size - 3)]
         people: tuple[str, ...] = (chosen.person,) if is_people_tag(chosen.person) else ("1girl",)
@@ -129,7 +129,7 @@ class Composer:
         """Take a real caption with the tags found in it, sometimes extended by the pair model."""
         record = self.captions[int(rng.integers(len(self.captions)))]
         size = len(record.people) + len(record.tags) + int(rng.integers(0, 4))
-        if rng.random() < (0.5 if len(record.sentences) > 2 else 0.25):
+        if rng.random() < (0.4 if len(record.sentences) > 2 else 0.12):
             size = max(size, min(30, _draw_size(rng)))
         # A caption says what is there: what the pair model adds must follow from its tags, hence the heavy weight.
         scene = self._grown(record.people, record.tags, size, rng, described=False, weights=(0.9, 1.2))

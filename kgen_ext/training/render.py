@@ -56,7 +56,8 @@ def render_scene(scene: Scene, rng: np.random.Generator) -> str:
 
 def choose_task(scene: Scene, rng: np.random.Generator) -> str | None:
     """Draw a task that the scene has all fields for; None means tags only."""
-    weights: dict[str | None, float] = {None: 5.0 if not scene.long else 2.2}
+    # Tags alone where nothing is written; where there is a description, it is mostly part of the text.
+    weights: dict[str | None, float] = {None: 2.2 if scene.long else 0.8 if scene.short else 1.0}
     if scene.long:
         weights |= {"tag_to_long": 2.6, "long_to_tag": 1.2}
     if scene.short:
