@@ -245,8 +245,12 @@ def test_a_cache_may_be_closed_twice_and_not_used_after(engine: Engine) -> None:
 @pytest.mark.parametrize("name", PACKAGES)
 def test_an_engine_may_be_closed_twice_and_not_used_after(name: str) -> None:
     engine = open_starter(name)
+    cache = engine.open_cache(1, 32)
     engine.close()
     engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        cache.forward([(0, [7])])
+    cache.close()
     with pytest.raises(EngineError, match="closed"):
         engine.open_cache(1, 32).forward([(0, [7])])
 

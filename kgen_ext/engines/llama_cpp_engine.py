@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class LlamaCppEngine:
         trained = int(self.lib.n_ctx_train(self.model))
         self.n_ctx = min(n_ctx or trained, trained)
         self.vocab = self._read_vocab()
+        self._caches: WeakSet[LlamaCppCache] = WeakSet()
 
     def tokenize(self, text: str) -> list[int]:
         """Return the ids of text."""
@@ -74,10 +76,14 @@ class LlamaCppEngine:
 
     def open_cache(self, rows: int, n_ctx: int) -> LlamaCppCache:
         """Return an empty cache."""
-        return LlamaCppCache(self, rows, n_ctx)
+        cache = LlamaCppCache(self, rows, n_ctx)
+        self._caches.add(cache)
+        return cache
 
     def close(self) -> None:
-        """Free the model; close its caches first."""
+        """Free the model, and before it the caches still open, which would look into it."""
+        for cache in tuple(self._caches):
+            cache.close()
         if self.model:
             self.lib.free_model(self.model)
             self.model = None
@@ -126,6 +132,9 @@ class LlamaCppCache:
         self._pointers = view(ctypes.cast(self._batch.seq_id, ctypes.POINTER(ctypes.c_size_t)))
         self._own_pointers = self._pointers.copy()
         self._pointers[:] = self._seq.ctypes.data + np.arange(self._size) * self._seq.itemsize
+        self._laid_out: tuple[list[int], list[int]] = ([], [])
+        self._viewed = (0, 0)
+        self._view = np.empty((0, 0), np.float32)
 
     def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
         """Append the chunks and return the logits behind each."""
@@ -133,8 +142,8 @@ class LlamaCppCache:
         single = {row: tokens[0] for row, tokens in chunks if len(tokens) == 1}
         if len(single) == len(chunks):
             logits, given = self._step(single)
-            if given == [row for row, _ in chunks]:
-                return logits
+            if given[: len(chunks)] == [row for row, _ in chunks]:
+                return logits[: len(chunks)]
             return logits[[given.index(row) for row, _ in chunks]]
         out = np.empty((len(chunks), len(self._engine.vocab)), np.float32)
         if single:
@@ -171,6 +180,7 @@ class LlamaCppCache:
             return
         self._lengths.closed = True
         self._pointers[:] = self._own_pointers  # each is freed with the batch
+        self._view = np.empty((0, 0), np.float32)
         self._lib.api.llama_batch_free(self._batch)
         self._lib.api.llama_free(self._context)
 
@@ -181,11 +191,13 @@ class LlamaCppCache:
             rows, lone = self._fill_up(rows)
         count = len(rows)
         at = [held[row] if row < self.rows else 0 for row in rows]
-        self._seq[:count] = rows
         self._token[:count] = [tokens.get(row, 0) for row in rows]
         self._pos[:count] = at
         given = rows if lone or count == len(tokens) else [row for row in rows if row in tokens]
-        self._wanted[:count] = 1 if given is rows else [row in tokens for row in rows]
+        if self._laid_out != (rows, given):  # as a rule a step has the rows of the last one
+            self._seq[:count] = rows
+            self._wanted[:count] = 1 if given is rows else [row in tokens for row in rows]
+            self._laid_out = (rows, given)
         self._decode(count)
         for row, place in zip(rows, at, strict=True):
             if row in tokens:
@@ -214,7 +226,7 @@ class LlamaCppCache:
 
     def _feed(self, row: int, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Feed one row a chunk, in calls of at most MAX_BATCH tokens, and return its last logits."""
-        held = self._lengths.held
+        held, self._laid_out = self._lengths.held, ([], [])
         for begin in range(0, len(tokens), MAX_BATCH):
             part = tokens[begin : begin + MAX_BATCH]
             count = len(part)
@@ -237,6 +249,9 @@ class LlamaCppCache:
             raise EngineError(f"llama_decode returned {status}{self._lib.log.reason()}")
 
     def _logits(self, count: int) -> NDArray[np.float32]:
-        """Return a view of the library's own memory."""
+        """Return a view of the library's own memory, made anew only when that has moved or must reach further."""
         pointer = self._lib.api.llama_get_logits(self._context)
-        return np.ctypeslib.as_array(pointer, (count, len(self._engine.vocab)))
+        place = (ctypes.addressof(pointer.contents), count)
+        if place != self._viewed:
+            self._viewed, self._view = place, np.ctypeslib.as_array(pointer, (count, len(self._engine.vocab)))
+        return self._view
