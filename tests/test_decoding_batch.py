@@ -65,8 +65,8 @@ def test_a_row_is_the_same_when_it_runs_again_on_what_its_cache_still_holds() ->
     first = run_all(one, [asked(3)], decoder=decoder)[0].written
     fed = one.fed
     assert run_all(one, [asked(3)], decoder=decoder)[0].written == first
-    # Only the last token of the request is fed again, and what the row writes.
-    assert one.fed - fed == fed - len(make(one, asked(3))[0][1].request) + 1
+    # Only the last two tokens of the request are fed again, and what the row writes.
+    assert one.fed - fed == fed - len(make(one, asked(3))[0][1].request) + 2
 
 
 def test_variants_differ_and_each_seed_reproduces_its_own() -> None:
@@ -74,9 +74,9 @@ def test_variants_differ_and_each_seed_reproduces_its_own() -> None:
     assert len({row.tags for row in rows}) == 8
 
 
-@pytest.mark.parametrize(("number", "last"), [(2, 0), (3, 1)])
+@pytest.mark.parametrize(("number", "last"), [(2, 1), (3, 2)])
 def test_equal_requests_are_prefilled_once(number: int, last: int) -> None:
-    """The last token is fed by each row, for its logits, where no comma is forced behind the user's tags."""
+    """Each row feeds the last two tokens itself; where a comma is forced behind the user's tags it is one of them."""
     one, count = engine(), 8
     same = [asked(number, seed=seed) for seed in range(count)]
     length = len(make(one, same[0])[0][1].request)

@@ -1,7 +1,9 @@
 """The batched decode loop: many rows, one forward a step, each row's place taken by the next when it is done.
 
-What a slot of the cache still holds is reused: a row starts from the longest prefix any slot has in common with its
-request, within a call and between calls. Knows engines by their contract only.
+What a slot of the cache holds of a request is reused: a row starts from the longest prefix any slot has in common with
+its own, within a call and between calls. Only tokens that were fed as one chunk are shared, and at least two are left
+to feed: some libraries compute a lone token with other last bits than the same token within a chunk, and a row's text
+must not show what it was forked from. Knows engines by their contract only.
 """
 from __future__ import annotations
 
@@ -30,6 +32,7 @@ class BatchDecoder:
         self._cache = cache
         self._table = table
         self._held: list[list[int]] = [[] for _ in range(cache.rows)]
+        self._first = [0] * cache.rows  # how many of them stood in the row's first chunk
 
     def run(
         self, jobs: Iterable[Job], *, cancelled: Callable[[], bool] = lambda: False
@@ -54,35 +57,35 @@ class BatchDecoder:
                 yield from row.events()
                 if row.finish is not None:
                     del active[slot]
+                    # What it wrote is of no use to others, and an idle slot with room keeps its neighbours exact.
+                    self._cut(slot, min(len(self._held[slot]), self._first[slot]))
                     yield row.job, row.written()
 
     def _admit(self, waiting: _Queue, active: dict[int, Row]) -> Iterator[Event]:
         """Give waiting jobs the free slots, each with the longest prefix it can have for free."""
         fresh = list[Row]()
         while waiting.first is not None and len(active) < self._cache.rows:
-            job = waiting.first
-            request = job.request
-            soon = max((_common(request, row.job.request) for row in fresh), default=0)
+            row = Row(waiting.first, self._table)
+            soon = max((_common(row.ids, other.ids) for other in fresh), default=0)
             free = [slot for slot in range(self._cache.rows) if slot not in active]
-            shared, source = max((_common(request, held), -slot) for slot, held in enumerate(self._held))
+            shared, source = max((self._shared(row, slot), -slot) for slot in range(self._cache.rows))
             source = -source
             if soon >= _WORTH_SHARING and soon > shared:
                 return  # the row that computes this prefix is one step ahead
             waiting.advance()
-            row = Row(job, self._table)
             # The slot that holds the source is cut back in place; otherwise the one whose tokens are worth least.
             slot = source if source in free else min(free, key=lambda one: (len(self._held[one]), one))
-            shared = min(shared, len(row.ids) - 1)
             if slot != source and shared >= _WORTH_SHARING:
                 self._cache.fork(source, slot, shared)
             elif slot != source:
-                shared = _common(request[:-1], self._held[slot])
+                shared = self._shared(row, slot)
             row.kept = shared
-            self._held[slot] = list(request[:shared])
+            self._held[slot] = row.ids[:shared]
+            self._first[slot] = len(row.ids)
             self._cut(slot, shared)
             active[slot] = row
             fresh.append(row)
-            yield Started(job.row, job.subject)
+            yield Started(row.job.row, row.job.subject)
 
     def _step(self, active: dict[int, Row]) -> None:
         """Feed every row what it has to be fed, and let each act on its next draw."""
@@ -117,6 +120,10 @@ class BatchDecoder:
             )
             rows = [one for one, token in zip(rows, drawn, strict=True) if pairs[one][1].take(token)]
 
+    def _shared(self, row: Row, slot: int) -> int:
+        """Return how many of a new row's tokens a slot holds as the row's own first chunk would leave them."""
+        return max(0, min(_common(row.ids, self._held[slot]), self._first[slot], len(row.ids) - 2))
+
     def _cut(self, slot: int, length: int) -> None:
         if self._cache.length(slot) > length:
             self._cache.truncate(slot, length)
@@ -141,7 +148,7 @@ class _Queue:
             self.advance()
 
 
-def _common(left: list[int] | tuple[int, ...], right: list[int] | tuple[int, ...]) -> int:
+def _common(left: list[int], right: list[int]) -> int:
     """Return the length of the longest common prefix."""
     count = 0
     for one, other in zip(left, right, strict=False):

@@ -70,8 +70,8 @@ class Row:
     """
 
     __slots__ = (
-        "_closed", "_decoded", "_events", "_field", "_forced", "_half", "_masked", "_refused", "_rejections", "_rewound",
-        "_table", "_writer", "finish", "ids", "job", "kept",
+        "_closed", "_decoded", "_events", "_field", "_forced", "_half", "_masked", "_refused", "_rejections",
+        "_rewound", "_table", "_writer", "finish", "ids", "job", "kept",
     )  # fmt: skip
 
     def __init__(self, job: Job, table: TokenTable) -> None:

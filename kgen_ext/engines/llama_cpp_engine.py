@@ -227,8 +227,12 @@ class LlamaCppCache:
     def _feed(self, row: int, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Feed one row a chunk, in calls of at most MAX_BATCH tokens, and return its last logits."""
         held, self._laid_out = self._lengths.held, ([], [])
-        for begin in range(0, len(tokens), MAX_BATCH):
-            part = tokens[begin : begin + MAX_BATCH]
+        begin = 0
+        while begin < len(tokens):
+            # Never a call for one token: it would have other last bits than within a chunk.
+            count = MAX_BATCH - 1 if len(tokens) - begin == MAX_BATCH + 1 else MAX_BATCH
+            part = tokens[begin : begin + count]
+            begin += count
             count = len(part)
             self._seq[:count] = row
             self._token[:count] = part

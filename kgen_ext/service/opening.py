@@ -4,7 +4,6 @@ The only place that knows which engine suits which files; loading itself is the 
 """
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from kgen_ext.catalogue import STARTER, ModelFiles, resolve
@@ -99,16 +98,10 @@ def _load(files: ModelFiles, wanted: str, device: str, threads: int | None) -> E
     for last, name in ((name == names[-1], name) for name in names):
         try:
             return load_engine(
-                name, folder=files.folder, gguf=files.gguf, device=device, threads=threads or _cores()
+                name, folder=files.folder, gguf=files.gguf, device=device, threads=threads
             )
         except EngineUnavailable:
             if last:
                 raise
     raise AssertionError("names is never empty")
 
-
-def _cores() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
