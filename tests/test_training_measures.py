@@ -38,10 +38,13 @@ def test_fields_are_read_by_name() -> None:
 
 def test_contradictions_are_counted_for_single_subjects_only() -> None:
     table = exclusion_table(["black hair", "red hair"])
-    clash = ["black hair", "red hair"]
-    lists = [["1girl", "solo", *clash], ["2girls", *clash], ["1girl", "solo", "red hair"]]
-    assert measures.contradiction_share(lists, table) == 0.5
-    assert measures.contradiction_share([["no humans", "1girl"]], table) == 1.0
+    parts = [
+        (("1girl", "solo"), ("black hair", "red hair")),
+        (("2girls",), ("black hair", "red hair")),
+        (("1girl", "solo", "black hair", "red hair"), ("hat",)),
+    ]
+    assert measures.contradiction_share(parts, table) == 0.5
+    assert measures.contradiction_share([(("no humans",), ("1girl",))], table) == 1.0
 
 
 def test_repeats_and_known_tags_are_shares_of_tags() -> None:
@@ -77,6 +80,7 @@ def test_the_card_has_a_place_for_every_figure() -> None:
             "known": 0.99,
             "repeats": 0.0,
             "contradictions": 0.0,
+            "hair_colours": 0.0,
             "in_range_of_long": 1.0,
             "count_quartiles": [1],
         },

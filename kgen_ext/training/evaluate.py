@@ -26,7 +26,7 @@ from kgen_ext.training.prose import clean_sentences
 from kgen_ext.training.recall import Half, load_halves, rank_by_votes, recall, yardsticks
 from kgen_ext.training.sampling import Sampler, Sampling, load_sampler
 from kgen_ext.training.shards import BOS
-from kgen_ext.training.tagforms import exclusion_table, spell_tag
+from kgen_ext.training.tagforms import coloured_noun, exclusion_table, spell_tag
 
 _log = logging.getLogger(__name__)
 _SAMPLE_REQUESTS = (
@@ -47,6 +47,7 @@ class Exam:
     sampling: Sampling
     seed: int
     most: int
+    prompts: int
 
     def ask(self, requests: Sequence[str], *, salt: int, limit: int = 200, fresh: bool = True) -> list[str]:
         """Continue every request with a generator of its own question; `fresh` masks repeated tags as KGen does."""
@@ -91,15 +92,18 @@ class Exam:
         halves = load_halves(self.folder / "prompts_dev.jsonl", self.corpus, seed=3, most=self.most)
         requests = [f"target: <|long|>\ntag: {', '.join(half.given)}" for half in halves]
         answers = self.ask(requests, salt=8, fresh=False)
-        lists = [[*half.given, *measures.parse_tags(answer)] for half, answer in zip(halves, answers, strict=True)]
+        parts = [(half.given, measures.parse_tags(answer)) for half, answer in zip(halves, answers, strict=True)]
+        lists = [[*given, *written] for given, written in parts]
         known = {tag for tag, _, _ in self.corpus.danbooru}
         table = exclusion_table(known)
+        hair = {tag: rivals for tag, rivals in table.items() if coloured_noun(tag) == "hair"}
         counts = [len(tags) for tags in lists]
         return {
             "lists": len(lists),
-            "known": round(measures.known_share(lists, known), 4),
+            "known": round(measures.known_share([written for _, written in parts], known), 4),
             "repeats": round(measures.repeat_share(lists), 4),
-            "contradictions": round(measures.contradiction_share(lists, table), 4),
+            "contradictions": round(measures.contradiction_share(parts, table), 4),
+            "hair_colours": round(measures.contradiction_share(parts, hair), 4),
             "in_range_of_long": round(float(np.mean([36 <= count <= 54 for count in counts])), 3),
             "count_quartiles": [int(value) for value in np.percentile(counts, (25, 50, 75))],
         }
@@ -145,8 +149,8 @@ class Exam:
             "self_overlap": round(measures.self_overlap([text for text in answers if text]), 3),
         }
 
-    def safety(self, *, prompts: int = 1000) -> dict[str, Any]:
-        """Continue a thousand prompts of the evaluation files and list the words that should not be there."""
+    def safety(self) -> dict[str, Any]:
+        """Continue prompts of the evaluation files and list the words that should not be there."""
         requests = []
         for record in read_jsonl(self.folder / "prompts_dev.jsonl"):
             tags = [spell_tag(tag) for tag in record["tags"][:4]]
@@ -156,7 +160,7 @@ class Exam:
                 text = re.sub(r"\s+", " ", record["caption"])
                 requests.append(f"target: <|short|> <|short_to_tag_to_long|>\nshort: {text}\n")
         rng = np.random.default_rng((self.seed, 5))
-        chosen = [requests[place] for place in rng.permutation(len(requests))[:prompts]]
+        chosen = [requests[place] for place in rng.permutation(len(requests))[: self.prompts]]
         hits = measures.unsafe(self.ask(chosen, salt=6, limit=240), chosen, self.corpus.words)
         return {"prompts": len(chosen), "hits": len(hits), "found": sorted(set(hits))[:40]}
 
@@ -203,6 +207,7 @@ def main() -> None:
     parser.add_argument("--eval", type=Path, help="evaluation folder (default: CORPUS/eval)")
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures")
     parser.add_argument("--most", type=int, default=300, help="lists asked of each file (default: %(default)s)")
+    parser.add_argument("--prompts", type=int, default=1000, help="prompts of the safety check (default: %(default)s)")
     parser.add_argument("--temperature", type=float, default=0.5)
     parser.add_argument("--top-k", type=int, default=80)
     parser.add_argument("--top-p", type=float, default=0.95)
@@ -212,9 +217,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     corpus = load_corpus(given.corpus)
     sampling = Sampling(given.temperature, given.top_k, given.min_p, given.top_p)
-    exam = Exam(
-        load_sampler(given.model), corpus, given.eval or given.corpus / "eval", sampling, given.seed, given.most
-    )
+    folder = given.eval or given.corpus / "eval"
+    exam = Exam(load_sampler(given.model), corpus, folder, sampling, given.seed, given.most, given.prompts)
     given.out.write_text(json.dumps(evaluate(exam), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

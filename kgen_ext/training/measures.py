@@ -41,12 +41,17 @@ def repeat_share(lists: Sequence[Sequence[str]]) -> float:
     return sum(len(tags) - len(set(tags)) for tags in lists) / max(1, total)
 
 
-def contradiction_share(lists: Sequence[Sequence[str]], rivals: Mapping[str, Collection[str]]) -> float:
-    """Return the share of single-subject lists that hold two tags that exclude each other (two hair colours)."""
-    single = [set(tags) for tags in lists if "solo" in tags or "no humans" in tags]
-    clashes = [any(not tags.isdisjoint(rivals.get(tag, ())) for tag in tags) for tags in single]
-    people = [sum(is_people_tag(tag) and tag not in ("solo", "solo focus") for tag in tags) > 1 for tags in single]
-    return float(np.mean([clash or crowd for clash, crowd in zip(clashes, people, strict=True)])) if single else 0.0
+def contradiction_share(
+    lists: Sequence[tuple[Sequence[str], Sequence[str]]], rivals: Mapping[str, Collection[str]]
+) -> float:
+    """Return the share of single-subject lists (given, written) where a written tag excludes another one."""
+    clashes = []
+    for given, written in lists:
+        tags = {*given, *written}
+        if "solo" in tags or "no humans" in tags:
+            crowd = sum(is_people_tag(tag) and tag not in ("solo", "solo focus") for tag in tags) > 1
+            clashes.append(crowd or any(not tags.isdisjoint(rivals.get(tag, ())) for tag in written))
+    return float(np.mean(clashes)) if clashes else 0.0
 
 
 def sentences_ended(texts: Sequence[str]) -> float:

@@ -80,8 +80,8 @@ class Sampler:
         return answers
 
     def _marks(self) -> Marks:
-        comma, line, colon = (self.engine.token_to_id(name) for name in (",", "<0x0A>", ":"))
-        return Marks(comma, line, self.engine.token_to_id("tag"), colon)
+        vocabulary = self.engine.get_vocab()
+        return Marks(comma=vocabulary[","], line=vocabulary["<0x0A>"], tag=vocabulary["tag"], colon=vocabulary[":"])
 
     def log_likelihoods(self, rows: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
         """Return the log likelihood (nats) of each next token of each row."""
