@@ -17,6 +17,8 @@ _CALL = 2048
 _ANY_TOKEN = 300
 # One buffer for all rows or one each (kv_unified), flash attention off or on: which is quickest depends on the rows.
 _LAYOUTS = tuple(product((False, True), (0, 1)))
+# What our engine uses, so that a row's logits do not depend on its company (kgen_ext.engines.llama_cpp_engine).
+_ALIKE = (False, 0)
 
 
 class Bare:
@@ -34,6 +36,10 @@ class Bare:
             trial = {layout: self._decode(rows, chunk, max(1, steps // 4), layout).seconds for layout in _LAYOUTS}
             self._best[rows] = min(trial, key=lambda layout: trial[layout])
         return self._decode(rows, chunk, steps, self._best[rows])
+
+    def decode_alike(self, rows: int, chunk: int, steps: int) -> Turn:
+        """Do the same in the cache layout that our engine uses."""
+        return self._decode(rows, chunk, steps, _ALIKE)
 
     def _decode(self, rows: int, chunk: int, steps: int, layout: tuple[bool, int]) -> Turn:
         library = self._library

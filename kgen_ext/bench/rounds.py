@@ -50,7 +50,8 @@ class Sides:
 class SizeResult:
     """One batch size, an item a round in each list.
 
-    ours, theirs: seconds for a prompt. rate, bare: tokens a second. inside: share of our time spent in the engine.
+    ours, theirs: seconds for a prompt. rate, bare, alike: tokens a second of ours, and of llama.cpp alone at its quickest
+    and in our cache layout. inside: share of our time spent in the engine.
     """
 
     size: str
@@ -58,6 +59,7 @@ class SizeResult:
     theirs: list[float] = field(default_factory=list)
     rate: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
+    alike: list[float] = field(default_factory=list)
     inside: list[float] = field(default_factory=list)
 
     @property
@@ -69,6 +71,11 @@ class SizeResult:
     def share(self) -> float:
         """Ours as a share of llama.cpp alone, the median of the rounds."""
         return median(rate / bare for rate, bare in zip(self.rate, self.bare, strict=True))
+
+    @property
+    def share_alike(self) -> float:
+        """The same of llama.cpp in our cache layout."""
+        return median(rate / alike for rate, alike in zip(self.rate, self.alike, strict=True))
 
 
 @dataclass(slots=True)
@@ -141,6 +148,7 @@ def _note(one: SizeResult, ours: Turn, bare: Child, *, rows: int, answers: int) 
     chunk = max(1, round((ours.work.tokens - ours.work.chunks) / answers) + 1)
     steps = max(1, round(ours.work.chunks / answers) - 1)
     one.bare.append(bare.call("decode", rows, chunk, steps).rate)
+    one.alike.append(bare.call("decode_alike", rows, chunk, steps).rate)
 
 
 def _note_theirs(result: CaseResult, turns: Sequence[Turn], prompts: int) -> None:
