@@ -1,6 +1,7 @@
 """Our side: the service on the llama.cpp engine, with a cache that counts what goes through it.
 
-Every turn starts with nothing remembered: a fresh expander, warmed by a prompt that is not among the asked ones.
+Every turn starts with nothing remembered: a fresh expander, its cache opened for as many rows by prompts that are not
+among the asked ones.
 """
 from __future__ import annotations
 
@@ -118,7 +119,8 @@ class Ours:
         )
         with Expander(speaker, model=self._model, checksum="", rows=rows) as expander:
             steps = iter(range(8))
-            expander.expand([ExpandRequest("warm")], cancelled=lambda: next(steps, None) is None)
+            warm = [ExpandRequest("warm", seed=seed) for seed in range(rows)]
+            expander.expand(warm, cancelled=lambda: next(steps, None) is None)
             engine.forget()
             yield expander
 
