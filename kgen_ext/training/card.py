@@ -55,7 +55,7 @@ def _sample(sample: dict[str, str]) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 def main() -> None:
