@@ -50,8 +50,8 @@ class Sides:
 class SizeResult:
     """One batch size, an item a round in each list.
 
-    ours, theirs: seconds for a prompt. rate, bare, alike: tokens a second of ours, and of llama.cpp alone at its quickest
-    and in our cache layout. inside: share of our time spent in the engine.
+    ours, theirs: seconds for a prompt. rate, bare, alike: tokens a second of ours, and of llama.cpp alone at its
+    quickest and in our cache layout. inside: share of our time spent in the engine.
     """
 
     size: str
