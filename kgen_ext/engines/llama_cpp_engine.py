@@ -6,7 +6,8 @@ On the CPU a row's logits are the same to the bit in any company, given the same
     * each row has a KV stream of its own (`kv_unified` off; measured faster, too), so its cells lie in its own order;
     * flash attention is off: its sums depend on the number of tokens in the call;
     * one token for each of many rows is one call, never for fewer than two rows: products of one column take another
-      path in the library, so a row without company gets some that is forgotten;
+      path in the library, so a row without company gets some that is forgotten, unless a trial at the first cache shows
+      that it makes no difference (with Q8_0 it makes none, and costs a fifth);
     * a longer chunk is a call of its own, or its tokens would be split by the lengths of the others.
 With F16 and F32 weights a token fed alone and fed within a chunk differ in the last bits; with Q8_0 not even that.
 """
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_BATCH = 256  # tokens a call: longer chunks are fed in pieces; twice as many cost memory and gain nothing
+_TRIAL = tuple(range(3, 19))  # any tokens do
 GAP = 4  # so many idle rows are computed along rather than a run of rows broken in two
 UNKNOWN, CONTROL = 1 << 0, 1 << 3  # token attributes of llama.h
 
@@ -46,6 +48,7 @@ class LlamaCppEngine:
         check_gguf(path)
         self.lib: Library = open_library()
         self.threads = threads
+        self.lone_rows_differ: bool | None = None  # not tried yet
         if device not in ("auto", "cpu") and not self.lib.api.llama_supports_gpu_offload():
             raise EngineUnavailable(f"this llama-cpp-python is built without {device}", hint="use device cpu")
         params = self.lib.api.llama_model_default_params()
@@ -135,6 +138,8 @@ class LlamaCppCache:
         self._laid_out: tuple[list[int], list[int]] = ([], [])
         self._viewed = (0, 0)
         self._view = np.empty((0, 0), np.float32)
+        if engine.lone_rows_differ is None and n_ctx > len(_TRIAL):
+            engine.lone_rows_differ = self._lone_row_differs()
 
     def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
         """Append the chunks and return the logits behind each."""
@@ -184,6 +189,16 @@ class LlamaCppCache:
         self._lib.api.llama_batch_free(self._batch)
         self._lib.api.llama_free(self._context)
 
+    def _lone_row_differs(self) -> bool:
+        """Compute a token alone and again in company, behind the same chunk, and compare the bits."""
+        found = []
+        for company in (False, True):
+            self._engine.lone_rows_differ = company
+            self._feed(0, _TRIAL)
+            found.append(self._step({0: _TRIAL[0]})[0][0].copy())
+            self.truncate(0, 0)
+        return not np.array_equal(*found)
+
     def _step(self, tokens: dict[int, int]) -> tuple[NDArray[np.float32], list[int]]:
         """Feed one token to each row of `tokens`; return logits, and the rows they belong to."""
         held, rows, lone = self._lengths.held, sorted(tokens), False
@@ -218,7 +233,7 @@ class LlamaCppCache:
             if len(between) <= GAP and all(room[one] for one in between):
                 filled.update(between)
         lone = False
-        for row in rows:
+        for row in () if self._engine.lone_rows_differ is False else rows:
             if row - 1 not in filled and row + 1 not in filled:
                 lone = True
                 filled.update([one for one in (row + 1, row - 1) if one >= 0 and room[one]][:1])
