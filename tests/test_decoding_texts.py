@@ -1,0 +1,98 @@
+"""Texts by forced decoding: whole sentences, as many as asked for, and no banned phrase however they end."""
+from __future__ import annotations
+
+import pytest
+from decoding_kit import NAMES, Ran, ask, check, force, sentences_of
+
+from kgen_ext.events import Finish
+
+
+def write(script: str | list[object], **options: object) -> Ran:
+    """Write a text behind a full list, so that nothing else is drawn."""
+    asked = {"text_length": "short", **options}
+    return check(force(script, ask(", ".join(NAMES[:18]), **asked), pieces=[*NAMES, " "]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("length", "low", "high"), [("very_short", 1, 2), ("short", 2, 4), ("long", 4, 8),
+                                                     ("very_long", 6, 18)])  # fmt: skip
+def test_a_text_ends_at_its_maximum_and_not_before_its_minimum(length: str, low: int, high: int) -> None:
+    endless = write(" A girl smiles." * 30, text_length=length).written.texts["long"]
+    assert sum(len(sentences_of(line)) for line in endless.split("\n")) == high
+    eager = write(" A girl smiles.</s>" * 30, text_length=length).written.texts["long"]
+    assert sum(len(sentences_of(line)) for line in eager.split("\n")) == low
+
+
+def test_a_long_text_has_paragraphs() -> None:
+    text = write(" A girl smiles. A girl smiles.\n" * 3 + "</s>", text_length="long").written.texts["long"]
+    # Below the minimum of four sentences no line may end; from there on the model's own break is kept.
+    assert text == "A girl smiles. " * 3 + "A girl smiles.\nA girl smiles. A girl smiles."
+    full = write(" A girl smiles." * 20, text_length="long").written.texts["long"]
+    assert [len(sentences_of(line)) for line in full.split("\n")] == [4, 4]
+
+
+def test_a_banned_phrase_is_rewound_to_its_first_token() -> None:
+    ran = write([" A", " girl", " with", (" blue", " red"), " hair", " smiles", ".", " A", " girl", ".", "</s>"],
+                ban=("blue hair",))  # fmt: skip
+    assert ran.written.texts["long"] == "A girl with red hair smiles. A girl."
+    assert ran.rejected == [("banned", "blue hair")]
+    assert ran.written.rewound == 3  # both words, and the token that showed that the second was over
+
+
+@pytest.mark.parametrize(
+    ("ban", "script"),
+    [
+        ("hat", [" A", " girl", ".", " A", " hat", ".", "</s>"]),  # no space behind it
+        ("hat", [" A", " girl", ".", " A", (" hat", " girl"), '"', ".", "</s>"]),
+        ("yes! precure", [" A", " girl", " of", " Yes", "!", (" Precure", " Hat"), " smiles", ".", "</s>"]),
+        ("/girl\\. A/", [" A", " girl", ".", (" A", " The"), " hat", " smiles", ".", "</s>"]),
+        ("/.*smiles\\.$/", [" A", " girl", ".", " A", " hat", ".", " A", " girl", (" smiles", " stands"), ".", "</s>"]),
+        ("/^a .*/", [(" A", " The"), " girl", " smiles", ".", " The", " hat", " smiles", ".", "</s>"]),
+    ],
+)  # fmt: skip
+def test_a_banned_phrase_stands_nowhere(ban: str, script: list[object]) -> None:
+    write(script, ban=(ban,))
+
+
+def test_a_phrase_that_is_met_again_and_again_does_not_stay_when_the_text_gives_up() -> None:
+    ran = write([" A", " girl", ".", *[" hat"] * 200], ban=("hat", "/hat\\W/"), text_length="very_long")
+    assert "hat" not in ran.written.texts["long"]
+
+
+def test_a_sentence_that_never_stops_is_given_a_stop_behind_a_whole_word() -> None:
+    ran = write([" A", *[" girl"] * 500])
+    parts = sentences_of(ran.written.texts["long"])
+    assert len(parts) == 2
+    assert all(part.endswith("girl.") for part in parts)
+
+
+def test_a_stop_of_ours_never_completes_a_banned_phrase() -> None:
+    ran = write([" A", *[" girl"] * 500], ban=("/girl\\./",))
+    assert "girl." not in ran.written.texts["long"]
+
+
+def test_a_number_or_a_title_behind_a_stop_goes_on() -> None:
+    text = " Mr. Fox has an f1.8 lens at 5.30 p.m. and smiles. A girl stands.</s>"
+    assert write(text).written.texts["long"] == text[1:-4]
+
+
+def test_a_space_that_is_a_token_of_its_own_decides_nothing() -> None:
+    script = [" A", " girl", " at", " 5", " p.m", ".", " ", "and", " hat", ".",
+              " ", '"', "A", " girl", ".", '"', "</s>"]  # fmt: skip
+    ran = write(script)  # type: ignore[arg-type]
+    assert ran.written.texts["long"] == 'A girl at 5 p.m. and hat. "A girl."'
+    # Two sentences, so both fit where two are the most there may be.
+    assert write(script, text_length="very_short").written.texts == ran.written.texts  # type: ignore[arg-type]
+
+
+def test_wide_stops_end_sentences_without_a_space() -> None:
+    ran = write(["少女", "。", "空", "！", "</s>"])
+    assert ran.written.texts["long"] == "少女。空！"
+
+
+@pytest.mark.parametrize("room", range(20, 50, 3))
+def test_half_a_sentence_at_the_end_of_the_context_is_dropped(room: int) -> None:
+    options = ask(", ".join(NAMES[:18]), text_length="very_long")
+    ran = check(force(" A girl smiles." * 30, options, pieces=NAMES, n_ctx=50 + room))
+    assert ran.written.finish is Finish.LENGTH
+    sentences = sentences_of(ran.written.texts["long"].replace("\n", " "))
+    assert sentences and set(sentences) == {"A girl smiles."}
