@@ -124,6 +124,8 @@ class Expander:
                     sharing[alone] = [row]
                     todo.append((alone, prepared, row))
                 row += 1
+        if not todo:
+            return  # all of it was remembered: no cache is opened for that
         units: dict[int, _Unit] = {}
         rows = sum(len(one.subjects) for _, one, _ in todo)
         for item in self._ready(rows).run(self._jobs(todo, units), cancelled=cancelled):

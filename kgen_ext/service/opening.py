@@ -94,14 +94,13 @@ def protocol_of(engine: Engine, files: ModelFiles) -> Protocol:
 def _load(files: ModelFiles, wanted: str, device: str, threads: int | None) -> Engine:
     from kgen_ext.engines import load_engine
 
-    names = choose_engines(files, wanted)
-    for last, name in ((name == names[-1], name) for name in names):
-        try:
-            return load_engine(
-                name, folder=files.folder, gguf=files.gguf, device=device, threads=threads
-            )
-        except EngineUnavailable:
-            if last:
-                raise
-    raise AssertionError("names is never empty")
+    def load(name: str) -> Engine:
+        return load_engine(name, folder=files.folder, gguf=files.gguf, device=device, threads=threads)
 
+    *others, last = choose_engines(files, wanted)
+    for name in others:
+        try:
+            return load(name)
+        except EngineUnavailable:
+            continue  # the next can run the same weights
+    return load(last)

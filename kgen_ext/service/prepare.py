@@ -119,7 +119,7 @@ def make_jobs(prepared: Prepared, speaker: Speaker, *, row: int, seed: int) -> t
                 values={one: ValueJudge(prepared.rules, one, given=given) for one in META},
                 censor=partial(_censor, prepared.rules, judge) if prepared.rules.censors else None,
                 sampling=sampling,
-                seed=derive_seed(seed, 0) if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
+                seed=seed if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
                 n_ctx=speaker.n_ctx,
             )
         )
