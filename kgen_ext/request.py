@@ -87,6 +87,7 @@ class ExpandRequest:
     protect: str | tuple[str, ...] = ()
     allow: str | tuple[Category | str, ...] = ()
     allow_contradictions: bool = False
+    no_tags: bool = False
     tag_file: str = ""
     seed: int = 0
     count: int = 1
@@ -108,6 +109,8 @@ class ExpandRequest:
         for name in ("ban", "require", "rules", "protect"):
             put(name, split_list(name, getattr(self, name)))
         put("allow", tuple(_enum("allow", one, Category) for one in split_list("allow", self.allow)))
+        if self.no_tags and self.text_length is TextLength.NONE:
+            raise BadValue("text_length", "none", "another length: with no_tags there is nothing else to write")
         _whole("seed", self.seed, 0, MAX_SEED)
         _whole("count", self.count, 1, MAX_COUNT)
         _number("temperature", self.temperature, 0.0, 5.0)

@@ -127,6 +127,37 @@ def test_a_plan_writes_what_is_not_given_in_the_order_the_task_names(
 
 
 @pytest.mark.parametrize(
+    ("tags", "text", "task", "request_end", "header"),
+    [
+        (("1girl", "hat"), "", Task.AUTO, "target: <|very_short|> <|tag_to_long|>\ntag: 1girl, hat\nlong:", ""),
+        (("1girl", "hat"), "A girl.", Task.AUTO,
+         "target: <|very_short|> <|short_to_tag_to_long|>\nshort: A girl.\ntag: 1girl, hat\nlong:", ""),
+        ((), "A girl.", Task.AUTO, "target: <|short_to_long|>\nshort: A girl.\nlong:", ""),
+        (("1girl",), "", Task.SHORT_TO_TAG_TO_LONG, "<|short_to_tag_to_long|>\nshort:", "\ntag: 1girl\nlong:"),
+        (("1girl",), "", Task.LONG_TO_TAG, "<|long_to_tag|>\nlong:", ""),
+    ],
+)  # fmt: skip
+def test_without_tags_to_write_the_given_list_stands_finished_where_training_had_it(
+    tags: tuple[str, ...], text: str, task: Task, request_end: str, header: str
+) -> None:
+    plan = planned(Subject(tags=tags, text=text), task, write_tags=False, gen_meta=(Category.QUALITY,))
+    assert plan.request.endswith(request_end)
+    assert plan.fields[-1].header == header  # type: ignore[union-attr]
+    assert all(isinstance(field, TextField) for field in plan.fields)
+    assert is_training_prefix(everything(plan))
+
+
+def test_the_finished_list_has_the_trained_name_of_its_size() -> None:
+    many = Subject(tags=tuple(f"t{number}" for number in range(40)))
+    assert "<|long|> <|tag_to_long|>" in planned(many, Task.AUTO, write_tags=False).request
+
+
+def test_a_task_that_only_writes_tags_is_refused_when_none_may_be_written() -> None:
+    with pytest.raises(BadValue, match="a task that writes text"):
+        planned(Subject(tags=("1girl",)), Task.TAG, write_tags=False)
+
+
+@pytest.mark.parametrize(
     ("subject", "wants_text", "task"),
     [
         (Subject(), False, Task.TAG),

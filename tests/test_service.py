@@ -263,3 +263,21 @@ def test_a_tag_that_is_spelled_twice_is_shown_once() -> None:
         expander(engine).expand([short(prompt)], cancelled=iter([False, True]).__next__)
         fed.append(engine.fed)
     assert fed[0] == fed[1]
+
+
+def test_sentences_alone_leave_the_list_of_tags_as_it_is() -> None:
+    done = expander().expand([short(text_length="short", no_tags=True)])[0]
+    assert done.added_tags == ()
+    assert done.added_text
+    assert done.prompt == done.source + ", " + done.added_text
+
+
+def test_a_model_that_writes_tags_only_says_so_when_asked_for_sentences_alone() -> None:
+    speaker = Speaker(ScriptedEngine.random(7, pieces=PIECES), Protocol.DTG, False, 512)
+    with pytest.raises(BadValue, match="this model writes tags only"):
+        Expander(speaker, model="scripted", checksum="x", rows=1).expand([short(text_length="short", no_tags=True)])
+
+
+def test_neither_tags_nor_sentences_is_refused() -> None:
+    with pytest.raises(BadValue, match="text_length: 'none' is not allowed"):
+        ExpandRequest("cat", no_tags=True)

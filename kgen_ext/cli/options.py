@@ -45,6 +45,7 @@ REQUEST_OPTIONS = (
     Option("--protect", "protect", "WORDS", "hide these words of yours from the model (trigger words)", each=True),
     Option("--allow", "allow", _choices(Category), "kinds of tag the model may add although you named none", each=True),
     Option("--allow-contradictions", "allow_contradictions", "", "let tags contradict, such as two hair colours"),
+    Option("--no-tags", "no_tags", "", "write sentences only (needs --text-length)"),
     Option("--tag-file", "tag_file", "PATH", "write only tags of this file (the CSV of a1111-sd-webui-tagcomplete)"),
     Option("--seed", "seed", "N", "the same seed gives the same text; drawn and shown if left out"),
     Option("--count", "count", "N", "how many different expansions of each prompt"),

@@ -102,15 +102,22 @@ def plan(
     tag_length: TagLength,
     text_length: TextLength,
     gen_meta: Sequence[Category] = (),
+    write_tags: bool = True,
 ) -> Plan:
     """Return the request for a subject and the fields to be written.
 
     `gen_meta` names the metadata categories the model may add; those the subject has are not asked for again. When a
     task begins with text and the subject has none, the model writes that text too. Text fields take `short` bands when
-    `text_length` is NONE, since a chosen task may still write them.
+    `text_length` is NONE, since a chosen task may still write them. Without `write_tags` the subject's tags stand as a
+    list that is finished, and only text is written; `tag_length` then is the trained name for a list of that size.
+    Raises BadValue when such a task has no text to write.
     """
     if task is Task.AUTO:
         task = choose_task(subject, wants_text=text_length is not TextLength.NONE)
+        if not write_tags and not subject.tags:
+            task = Task.SHORT_TO_LONG  # an empty list was never followed by text in training
+    if not write_tags:
+        tag_length, gen_meta = _size(len(subject.tags)), ()
     words = TextLength.SHORT if text_length is TextLength.NONE else text_length
     present = {category for category, values in subject.meta if values}
     missing = tuple((META_KEYS[one], one) for one in META_KEYS if one in gen_meta and one not in present)
@@ -119,13 +126,23 @@ def plan(
     request, fields = head, list[FieldPlan]()
     shown = [tag for tag in map(plain, subject.tags[: subject.shown]) if tag]
     text = plain(subject.text)
-    for index, name in enumerate(task_fields(task)):
+    names = task_fields(task)
+    if not write_tags:
+        while names and names[-1] == "tag":
+            names = names[:-1]  # a list that is finished, with nothing to come behind it
+    closed = ""
+    for index, name in enumerate(names):
         header = f"{name}:"
         if index == 0 and name != "tag" and text:
             request += f"{header} {text}\n"
             continue
         if name == "tag" and shown:
             header += " " + join_tags(shown)
+        if name == "tag" and not write_tags:
+            closed += header + "\n"
+            continue
+        header = closed + header
+        closed = ""
         if fields:
             header = "\n" + header
         else:
@@ -137,7 +154,13 @@ def plan(
             fields.append(TextField(name, header, band))
     if missing:
         fields.append(MetaField(missing))
+    if not fields:
+        raise BadValue("task", task.value, "a task that writes text: no_tags leaves this one nothing to write")
     return Plan(request, tuple(fields))
+
+
+def _size(count: int) -> TagLength:
+    return next((size for size, band in TIPO_TAGS.items() if count <= band.maximum), TagLength.VERY_LONG)
 
 
 def _meta_lines(subject: Subject) -> str:

@@ -16,6 +16,7 @@ from kgen_ext.decoding.noise import derive_seed, mix
 from kgen_ext.decoding.row import Job
 from kgen_ext.decoding.sampler import Sampling
 from kgen_ext.decoding.verdict import Rejection
+from kgen_ext.errors import BadValue
 from kgen_ext.prompt import Prompt, parse, subjects
 from kgen_ext.protocol import Plan, Protocol, Subject, dtg, tipo
 from kgen_ext.protocol.spelling import one_line, trained_tag
@@ -129,6 +130,8 @@ def make_jobs(prepared: Prepared, speaker: Speaker, *, row: int, seed: int) -> t
 def _plan(request: ExpandRequest, speaker: Speaker, subject: Subject) -> Plan:
     tag_length = TagLength(request.tag_length)
     if speaker.protocol is Protocol.DTG:
+        if request.no_tags:
+            raise BadValue("no_tags", True, "false: this model writes tags only")
         return dtg.plan(subject, tag_length=tag_length, quality_line=speaker.quality_line)
     return tipo.plan(
         subject,
@@ -136,6 +139,7 @@ def _plan(request: ExpandRequest, speaker: Speaker, subject: Subject) -> Plan:
         tag_length=tag_length,
         text_length=TextLength(request.text_length),
         gen_meta=tuple(Category(one) for one in request.allow if one in META),
+        write_tags=not request.no_tags,
     )
 
 
