@@ -6,9 +6,11 @@ import json
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import kgen_ext
+from kgen_ext.engines import load_engine
 from kgen_ext.training.render import SPECIAL_TOKENS
 from kgen_ext.training.vocabulary import FIRST_PIECE, SPACE
 
@@ -64,8 +66,29 @@ def test_frequent_tags_are_one_token() -> None:
     ]  # fmt: skip
 
 
-def test_the_folder_is_at_most_25_megabytes() -> None:
-    assert sum(path.stat().st_size for path in STARTER.iterdir()) <= 25e6
+def test_the_weights_are_at_most_16_megabytes() -> None:
+    files = [path for path in STARTER.iterdir() if path.suffix in (".safetensors", ".gguf")]
+    assert len(files) == 2 and sum(path.stat().st_size for path in files) <= 16e6
+    assert sum(path.stat().st_size for path in STARTER.iterdir()) <= 16 * 2**20
+
+
+def test_the_shipped_gguf_says_what_the_safetensors_say() -> None:
+    for package in ("tokenizers", "llama_cpp"):
+        pytest.importorskip(package)
+    gguf = STARTER / "starter-Q8_0.gguf"
+    one, other = (load_engine(name, folder=STARTER, gguf=gguf, threads=1) for name in ("reference", "llama_cpp"))
+    text = "rating: safe\ntarget: <|short|> <|tag_to_long|>\ntag: 1girl, fox ears, shrine, tree"
+    ids = one.tokenize(text)
+    assert list(other.tokenize(text)) == list(ids)
+    exact, rounded = one.open_cache(1, 64), other.open_cache(1, 64)
+    for token in ids:
+        wanted, found = exact.forward([(0, [token])])[0], rounded.forward([(0, [token])])[0]
+        # Q8_0 rounds weights and activations to 127 steps: a tenth of the spread on a few of 6144 logits is usual.
+        assert np.abs(found - wanted).max() <= 0.25 * wanted.std()
+        assert np.corrcoef(found, wanted)[0, 1] > 0.999
+    for cache, engine in ((exact, one), (rounded, other)):
+        cache.close()
+        engine.close()
 
 
 @pytest.mark.parametrize("text", ["target: <|long|> <|tag_to_long|>\ntag: 1girl", "caf\u00e9 \U0001f98a,  two  spaces"])

@@ -105,7 +105,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("model")
     write_tokenizer(reachable(PIECES), folder / "tokenizer", context=512)
-    export(None, folder / "tokenizer", folder / "out", quantised=True)
+    export(None, folder / "tokenizer", folder / "out", forms=("F16", "Q8_0"))
     return folder / "out"
 
 
@@ -119,7 +119,7 @@ def test_exported_safetensors_are_read_back(exported: Path) -> None:
     assert all(np.array_equal(ours[name], theirs[name].astype(np.float32)) for name in ours)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("starter-f16.gguf", F16), ("starter-q8_0.gguf", Q8_0)])
+@pytest.mark.parametrize(("name", "kind"), [("starter-F16.gguf", F16), ("starter-Q8_0.gguf", Q8_0)])
 def test_exported_gguf_is_read_back_by_the_reference_reader(exported: Path, name: str, kind: int) -> None:
     gguf = pytest.importorskip("gguf")
     from kgen_ext.training.sampling import read_safetensors
@@ -173,4 +173,4 @@ def test_sampling_is_repeatable_and_keeps_the_order_of_requests(exported: Path) 
 
 
 def test_gguf_starts_with_its_magic_and_version(exported: Path) -> None:
-    assert struct.unpack("<4sI", (exported / "starter-f16.gguf").read_bytes()[:8]) == (b"GGUF", 3)
+    assert struct.unpack("<4sI", (exported / "starter-F16.gguf").read_bytes()[:8]) == (b"GGUF", 3)

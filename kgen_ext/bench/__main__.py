@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _starter() -> Path:
-    return Path(__file__).parent.parent / "starter" / "starter-f16.gguf"
+    return Path(__file__).parent.parent / "starter" / "starter-Q8_0.gguf"
 
 
 def _version(package: str) -> str:

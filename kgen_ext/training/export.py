@@ -11,6 +11,7 @@ import json
 import logging
 import shutil
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from kgen_ext.training.gguf import F16, Q8_0, write_gguf
 from kgen_ext.training.model import Shape, build_model
 
 NAME = "KGen starter"
+FORMS = {"F16": F16, "Q8_0": Q8_0}
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _log = logging.getLogger(__name__)
 
@@ -50,8 +52,8 @@ def write_safetensors(path: Path, weights: dict[str, NDArray[np.float32]]) -> No
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
 
 
-def export(checkpoint: Path | None, tokenizer: Path, out: Path, *, quantised: bool) -> None:
-    """Write the configuration, model.safetensors, the tokenizer's files and the GGUF files to `out`."""
+def export(checkpoint: Path | None, tokenizer: Path, out: Path, *, forms: Sequence[str]) -> None:
+    """Write the configuration, model.safetensors, the tokenizer's files and a GGUF of each of `forms` to `out`."""
     document = json.loads((tokenizer / "tokenizer.json").read_text(encoding="utf-8"))
     vocabulary = len({*document["model"]["vocab"].values(), *(entry["id"] for entry in document["added_tokens"])})
     weights, shape = load_weights(checkpoint, Shape(vocab_size=vocabulary))
@@ -66,9 +68,8 @@ def export(checkpoint: Path | None, tokenizer: Path, out: Path, *, quantised: bo
         if (tokenizer / name).resolve() != (out / name).resolve():
             shutil.copyfile(tokenizer / name, out / name)
     write_safetensors(out / "model.safetensors", weights)
-    write_gguf(out / "starter-f16.gguf", weights, shape.config(), document, name=NAME, kind=F16)
-    if quantised:
-        write_gguf(out / "starter-q8_0.gguf", weights, shape.config(), document, name=NAME, kind=Q8_0)
+    for kind in forms:
+        write_gguf(out / f"starter-{kind}.gguf", weights, shape.config(), document, name=NAME, kind=FORMS[kind])
     _log.info("%d parameters written to %s", sum(value.size for value in weights.values()), out)
 
 
@@ -82,10 +83,12 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="checkpoint of train.py (default: random weights)")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--q8", action="store_true", help="write a Q8_0 GGUF too")
+    parser.add_argument(
+        "--gguf", nargs="*", choices=list(FORMS), default=["Q8_0"], help="forms of GGUF to write (default: Q8_0)"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    export(arguments.checkpoint, arguments.tokenizer, arguments.out, quantised=arguments.q8)
+    export(arguments.checkpoint, arguments.tokenizer, arguments.out, forms=arguments.gguf)
 
 
 if __name__ == "__main__":
