@@ -18,6 +18,7 @@ from kgen_ext.request import Category, ExpandRequest
 from kgen_ext.service.prepare import Prepared, Speaker, make_jobs, prepare
 from kgen_ext.tags.categories import category_of
 from kgen_ext.tags.contradictions import Scene
+from kgen_ext.tags.known import TagFiles
 from kgen_ext.tags.normalise import normalise
 
 # A hundred tags of no category, people or contradiction.
@@ -52,7 +53,7 @@ def make(
     n_ctx: int | None = None,
 ) -> list[tuple[Prepared, Job, tuple[str, ...]]]:
     """Return the jobs of a request with count 1: one a subject."""
-    prepared = prepare(request)
+    prepared = prepare(request, TagFiles())
     jobs, _ = make_jobs(prepared, speaker(engine, protocol=protocol, n_ctx=n_ctx), row=row, seed=request.seed)
     made, required = list[tuple[Prepared, Job, tuple[str, ...]]](), prepared.required
     for job, given in zip(jobs, prepared.given, strict=True):
@@ -85,7 +86,7 @@ def run_all(
 
 
 def open_decoder(engine: ScriptedEngine, *, rows: int = 4, n_ctx: int | None = None) -> BatchDecoder:
-    return BatchDecoder(engine.open_cache(rows, n_ctx or engine.n_ctx), token_table(engine))
+    return BatchDecoder([engine.open_cache(rows, n_ctx or engine.n_ctx)], token_table(engine))
 
 
 def spell(engine: ScriptedEngine, ids: Iterable[int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from kgen_ext.protocol import Protocol
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.expander import Expander
 from kgen_ext.service.prepare import Speaker
+from kgen_ext.tags import known
 from kgen_ext.tags.normalise import normalise
 
 WORDS = [f" {word}" for word in "fox red blue sky tree stone river lamp cloud door hill rain snow leaf moss".split()]
@@ -281,3 +283,22 @@ def test_a_model_that_writes_tags_only_says_so_when_asked_for_sentences_alone() 
 def test_neither_tags_nor_sentences_is_refused() -> None:
     with pytest.raises(BadValue, match="text_length: 'none' is not allowed"):
         ExpandRequest("cat", no_tags=True)
+
+
+def test_a_tag_file_is_read_once_and_again_when_it_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = list[str]()
+    real = known.load_tag_file
+    monkeypatch.setattr(known, "load_tag_file", lambda path: (reads.append(path), real(path))[1])
+    path = tmp_path / "tags.csv"
+    path.write_text("fox,0,9\nred,0,8\nblue,0,7\n", "utf-8")
+    one = expander()
+    requests = [short(seed=seed, tag_file=str(path)) for seed in range(4)]
+    first = one.expand(requests)
+    assert {tag for done in first for tag in done.added_tags} <= {"fox", "red", "blue"}
+    assert one.expand(requests) == first
+    assert len(reads) == 1
+    path.write_text("stone,0,9\nriver,0,8\n", "utf-8")
+    assert {tag for done in one.expand(requests) for tag in done.added_tags} <= {"stone", "river"}
+    assert len(reads) == 2

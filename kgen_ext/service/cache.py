@@ -17,6 +17,7 @@ class Key:
     """A row by all it depends on; `request` asks for this row alone (count 1, its own seed)."""
 
     request: ExpandRequest
+    tag_file: str
     checksum: str
     engine: str
     version: str

@@ -22,6 +22,7 @@ from kgen_ext.request import ExpandRequest
 from kgen_ext.service.assemble import assemble
 from kgen_ext.service.cache import Key, ResultCache
 from kgen_ext.service.prepare import Prepared, Speaker, make_jobs, prepare
+from kgen_ext.tags.known import TagFiles
 
 if TYPE_CHECKING:
     from kgen_ext.decoding.tokens import TokenTable
@@ -54,8 +55,9 @@ class Expander:
         self._lock = threading.Lock()
         self._owner: int | None = None
         self._results = ResultCache(_REMEMBERED)
+        self._tag_files = TagFiles()
         self._table: TokenTable | None = None
-        self._cache: Cache | None = None
+        self._caches: list[Cache] = []
         self._decoder: BatchDecoder | None = None
 
     def __enter__(self) -> Expander:
@@ -79,7 +81,7 @@ class Expander:
         `cancelled` is asked before each token; what is whole by then is kept, with finish=cancelled. All requests are
         checked before the first token: raises UserError for the first that is wrong.
         """
-        plan = [(one, prepare(one)) for one in requests]
+        plan = [(one, prepare(one, self._tag_files)) for one in requests]
         return self._stream(plan, cancelled)
 
     def close(self) -> None:
@@ -115,7 +117,7 @@ class Expander:
             for variant in range(request.count):
                 seed = derive_seed(request.seed, variant)
                 alone = replace(request, seed=seed, count=1)
-                known = self._results.get(self._key(alone), row=row)
+                known = self._results.get(self._key(alone, prepared), row=row)
                 if known is not None:
                     yield Finished(row, known)
                 elif alone in sharing:
@@ -157,17 +159,20 @@ class Expander:
             seconds=perf_counter() - unit.began,
         )
         alone = replace(unit.prepared.request, seed=unit.seed, count=1)
-        self._results.put(self._key(alone), expansion)
+        self._results.put(self._key(alone, unit.prepared), expansion)
         for one in sharing[alone]:
             yield Finished(one, replace(expansion, row=one))
 
-    def _key(self, alone: ExpandRequest) -> Key:
-        return Key(alone, self._checksum, self.engine, __version__)
+    def _key(self, alone: ExpandRequest, prepared: Prepared) -> Key:
+        known = prepared.rules.known
+        return Key(alone, known.version if known is not None else "", self._checksum, self.engine, __version__)
 
     def _drop_cache(self) -> None:
-        if self._cache is not None:
-            self._cache.close()
-        self._cache = self._decoder = None
+        if self._decoder is not None:
+            self._decoder.close()
+        for cache in self._caches:
+            cache.close()
+        self._caches, self._decoder = [], None
 
     def _ready(self, rows: int) -> BatchDecoder:
         """Return a decoder with places for so many rows, `self._rows` at the most.
@@ -175,9 +180,12 @@ class Expander:
         It is kept, and with it what the next call can reuse; a single prompt does not pay for a whole batch's cache.
         """
         wanted = min(self._rows, 1 << max(0, rows - 1).bit_length())
-        if self._decoder is None or self._cache is None or self._cache.rows < wanted:
+        if self._decoder is None or sum(cache.rows for cache in self._caches) < wanted:
             self._drop_cache()
-            self._table = self._table or token_table(self._speaker.engine)
-            self._cache = self._speaker.engine.open_cache(wanted, self._speaker.n_ctx)
-            self._decoder = BatchDecoder(self._cache, self._table)
+            engine, n_ctx = self._speaker.engine, self._speaker.n_ctx
+            self._table = self._table or token_table(engine)
+            lanes = engine.lanes(wanted)
+            for lane in range(lanes):
+                self._caches.append(engine.open_cache((wanted + lane) // lanes, n_ctx))
+            self._decoder = BatchDecoder(self._caches, self._table)
         return self._decoder

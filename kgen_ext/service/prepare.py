@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kgen_ext.decoding import jobs
@@ -22,7 +21,7 @@ from kgen_ext.protocol import Plan, Protocol, Subject, dtg, tipo
 from kgen_ext.protocol.spelling import one_line, trained_tag
 from kgen_ext.request import MAX_SEED, Category, ExpandRequest, TagLength, Task, TextLength
 from kgen_ext.tags.categories import split_by_category
-from kgen_ext.tags.known import load_tag_file
+from kgen_ext.tags.known import TagFiles
 from kgen_ext.tags.normalise import normalise
 from kgen_ext.tags.patterns import compile_patterns
 from kgen_ext.tags.rules import parse_rules
@@ -63,7 +62,7 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(request: ExpandRequest) -> Prepared:
+def prepare(request: ExpandRequest, tag_files: TagFiles) -> Prepared:
     """Check everything in a request that can be checked without a model, and find its subjects."""
     template = resolve_format(request.format)
     rules = TagRules(
@@ -71,7 +70,7 @@ def prepare(request: ExpandRequest) -> Prepared:
         rules=parse_rules(request.rules),
         allow=frozenset(Category(one) for one in request.allow),
         contradictions=not request.allow_contradictions,
-        known=load_tag_file(Path(request.tag_file)) if request.tag_file else None,
+        known=tag_files.load(request.tag_file) if request.tag_file else None,
     )
     protected = compile_patterns(request.protect)
     prompt = parse(request.prompt)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -25,9 +26,13 @@ _PLAIN = re.compile(r"(?!score|source)[!-9;-@\[\]^`-~]+(?:_[!-9;-@\[\]^`-~]+)*")
 
 @dataclass(frozen=True, slots=True)
 class KnownTags:
-    """Every spelling that the file knows, with the tag it stands for; all in normal form."""
+    """Every spelling that the file knows, with the tag it stands for; all in normal form.
+
+    `version` differs when the file on disk was changed.
+    """
 
     path: str
+    version: str
     _canonical: dict[str, str] = field(repr=False)
 
     def __len__(self) -> int:
@@ -48,6 +53,7 @@ def load_tag_file(path: str | os.PathLike[str]) -> KnownTags:
 
     A name goes before an alias of the same spelling, and an alias of two tags is the more used one's.
     """
+    version = _version(os.fspath(path))  # before reading: a change in between is then seen the next time
     names: dict[str, str] = {}
     aliases: list[tuple[str, str]] = []
     for row in _rows(os.fspath(path)):
@@ -59,7 +65,30 @@ def load_tag_file(path: str | os.PathLike[str]) -> KnownTags:
         for alias in together.split(","):
             if alias and alias[0] != "/":
                 names.setdefault(_normal(alias), name)
-    return KnownTags(str(path), names)
+    return KnownTags(str(path), version, names)
+
+
+class TagFiles:
+    """Keeps the tag file read last for as long as it stays the same on disk. Safe for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: KnownTags | None = None
+
+    def load(self, path: str) -> KnownTags:
+        """Return the file's tags; raises as `load_tag_file` does."""
+        with self._lock:
+            if self._last is None or (self._last.path, self._last.version) != (path, _version(path)):
+                self._last = load_tag_file(path)
+            return self._last
+
+
+def _version(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return ""  # reading it says what is wrong
+    return f"{found.st_size}:{found.st_mtime_ns}"
 
 
 def _rows(path: str) -> Iterator[list[str]]:
