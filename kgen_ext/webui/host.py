@@ -131,7 +131,7 @@ class Host:
         if not isinstance(text, str) and image is not None and read is not None:
             try:
                 text = read(image)[0]
-            except Exception as error:  # a foreign reader of foreign bytes: PIL's and piexif's errors have no common root
+            except Exception as error:  # a foreign reader of foreign bytes: its errors have no common root
                 self.log.info("the image's infotext cannot be read: %s", error)
         return text if isinstance(text, str) else ""
 
