@@ -1,0 +1,186 @@
+"""What the catalogue says about a model, and the one reader of that JSON: ours in `data/`, the user's in their folder.
+
+Refuses to know what is on disk. Every value is checked; an error names the file, the entry and the field:
+
+    {"schema": 1, "models": [MODEL, ...]}
+    MODEL    id, protocol ("tipo" or "dtg"), files: [FILE, ...]                             required
+             title, parameters, context, quality_line, licence, licence_url, repo, revision, engines, needs,
+             recommended, notes                                                             optional
+    FILE     path, kind ("gguf" or "safetensors")                                           required
+             quant, size (exact bytes), about (rounded bytes), sha256, companions           optional
+
+A file's path is the one in the repository; without `repo` it is a file or folder in the user's own models folder.
+A model of the user's that has the id of one of ours replaces it.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from kgen_ext.catalogue.checks import (
+    BadCatalogue,
+    Reader,
+    flag,
+    listed,
+    number,
+    one_of,
+    record,
+    relative_path,
+    several,
+    shape,
+    text,
+    whole,
+)
+
+BUILT_IN = Path(__file__).parent / "data" / "models.json"
+USER_FILE = "kgen-models.json"
+HUB = "https://huggingface.co"
+SCHEMA = 1
+# Also what an API or an infotext may name: no separator, no dots alone, nothing a file system would read otherwise.
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?<!\.)")
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+ENGINES = ("llama_cpp", "transformers", "reference")
+LENGTHS = ("very_short", "short", "long", "very_long")
+# What a folder of safetensors may have beside its weights; all but the first may be absent from a repository.
+COMPANIONS = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file of a model: `path` in its repository. `size` is exact, `about` what the hub's page shows."""
+
+    path: str
+    kind: str
+    quant: str = ""
+    size: int | None = None
+    about: int | None = None
+    sha256: str = ""
+    companions: tuple[str, ...] = COMPANIONS
+
+    @property
+    def name(self) -> str:
+        """Return the file's name without the folders of the repository."""
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def variant(self) -> str:
+        """Return what stands behind the colon of `id:variant`."""
+        return "safetensors" if self.kind == "safetensors" else self.quant
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """Sampling and lengths that suit the model, from its author's own tools; None where nothing is published."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    tag_length: str | None = None
+    text_length: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that can be named; the first of `files` is the one to download unless another is asked for."""
+
+    id: str
+    protocol: str
+    files: tuple[ModelFile, ...]
+    title: str = ""
+    parameters: int | None = None
+    context: int | None = None
+    quality_line: bool = False
+    licence: str = ""
+    licence_url: str = ""
+    repo: str = ""
+    revision: str = "main"
+    engines: tuple[str, ...] = ENGINES
+    needs: Mapping[str, str] = field(default_factory=dict, hash=False)
+    recommended: Recommended = Recommended()
+    notes: str = ""
+
+    def file(self, variant: str) -> ModelFile | None:
+        """Return the file of that variant, or the first for ""."""
+        return next((one for one in self.files if variant in ("", one.variant)), None)
+
+
+def load_catalogue(user_file: Path | None = None) -> tuple[Model, ...]:
+    """Return our models and the user's, ours first; raises BadCatalogue. A user file that does not exist is none."""
+    models = {model.id: model for model in _read(BUILT_IN)}
+    if user_file is not None and user_file.exists():
+        models |= {model.id: model for model in _read(user_file)}
+    return tuple(models.values())
+
+
+def _read(path: Path) -> list[Model]:
+    try:
+        value = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadCatalogue(f"{path}: cannot be read: {error}", hint="a JSON file in UTF-8") from error
+    top = Reader(str(path), value, ("schema", "models"))
+    if top.take("schema", whole(1, SCHEMA)) != SCHEMA:
+        raise BadCatalogue(f"{path}: schema: not {SCHEMA}", hint=f'begin with "schema": {SCHEMA}')
+    models = [_model(entry, f"{path}: model {number}") for number, entry in enumerate(top.take("models", listed), 1)]
+    twice = {model.id for model in models if [one.id for one in models].count(model.id) > 1}
+    if twice:
+        raise BadCatalogue(f"{path}: the id {sorted(twice)[0]} comes twice", hint="give each model an id of its own")
+    return models
+
+
+def _model(value: Any, where: str) -> Model:
+    if isinstance(value, dict) and isinstance(value.get("id"), str):
+        where = f"{where} ({value['id']!r:.60})"
+    reader = Reader(where, value, [one.name for one in fields(Model)])
+    files = tuple(_file(one, f"{where}: file {number}") for number, one in enumerate(reader.take("files", listed), 1))
+    if not files:
+        raise BadCatalogue(f"{where}: files: none are given", hint="a model has at least one file")
+    found: dict[str, Any] = {
+        "id": reader.take("id", shape(ID, "letters, digits, . _ -")),
+        "protocol": reader.take("protocol", one_of("tipo", "dtg")),
+        "files": files,
+        "recommended": _recommended(reader.take("recommended", record, {}), where),
+    }
+    checks: dict[str, Callable[[Any], Any]] = {
+        "title": text, "parameters": whole(1), "context": whole(64, 1 << 20), "quality_line": flag,
+        "licence": text, "licence_url": shape(re.compile(r"https://\S+"), "an https address"),
+        "repo": shape(_REPO, "owner/name"), "revision": relative_path,
+        "engines": several(one_of(*ENGINES)), "needs": _versions, "notes": text,
+    }  # fmt: skip
+    return Model(**found, **{name: reader.take(name, check) for name, check in checks.items() if name in value})
+
+
+def _file(value: Any, where: str) -> ModelFile:
+    reader = Reader(where, value, [one.name for one in fields(ModelFile)])
+    path, kind = reader.take("path", relative_path), reader.take("kind", one_of("gguf", "safetensors"))
+    if kind == "gguf" and not path.lower().endswith(".gguf"):
+        raise BadCatalogue(f"{where}: path: {path!r:.80} is no .gguf file", hint="or is its kind safetensors?")
+    checks: dict[str, Callable[[Any], Any]] = {
+        "quant": shape(re.compile(r"[A-Za-z0-9_]{1,16}"), "a quantisation such as F16 or Q8_0"),
+        "size": whole(1), "about": whole(1),
+        "sha256": shape(re.compile(r"[0-9a-f]{64}"), "64 hexadecimal digits, small letters"),
+        "companions": several(relative_path),
+    }  # fmt: skip
+    given = {name: reader.take(name, check) for name, check in checks.items() if name in value}
+    return ModelFile(path, kind, **given)
+
+
+def _recommended(value: Any, where: str) -> Recommended:
+    reader = Reader(f"{where}: recommended", value, [one.name for one in fields(Recommended)])
+    checks: dict[str, Callable[[Any], Any]] = {
+        "temperature": number(0, 2), "top_k": whole(0, 1000), "top_p": number(0, 1), "min_p": number(0, 1),
+        "tag_length": one_of(*LENGTHS), "text_length": one_of("none", *LENGTHS),
+    }  # fmt: skip
+    return Recommended(**{name: reader.take(name, check) for name, check in checks.items() if name in value})
+
+
+def _versions(value: Any) -> dict[str, str]:
+    version = shape(re.compile(r"\d+(\.\d+){0,3}"), "a version such as 0.3.10")
+    return {one_of(*ENGINES)(name): version(least) for name, least in record(value).items()}

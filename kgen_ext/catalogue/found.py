@@ -1,0 +1,165 @@
+"""The models on this machine: every file in the places, named by the catalogue where it is known there.
+
+Refuses to open what it finds, beyond the head of a GGUF whose name does not say how it is quantised. A file is known as
+
+    <id>_<file>       as z-tipo-extension and our own downloads name it
+    <file>            a name of the catalogue that is nobody else's, or one that begins with an id
+    <id>/             a folder with model.safetensors
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kgen_ext.catalogue.entries import Model, load_catalogue
+from kgen_ext.catalogue.gguf_head import read_gguf_head
+from kgen_ext.catalogue.hub_cache import cached_file
+from kgen_ext.catalogue.places import Places
+from kgen_ext.errors import ModelFileError
+
+STARTER = "starter"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+# Best first: what is nearest to the weights as trained. A name without a variant means the first that is there.
+FULL = ("F16", "BF16", "F32", "safetensors")
+ORDER = (*FULL, "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0")
+_QUANT = re.compile(r"(?:^|[-_.])(BF16|F16|F32|I?Q\d(?:_[0-9A-Z]+)*)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model on disk: `path` is a .gguf file or a folder. `ours`: we may remove it. `problem`: why it is refused."""
+
+    id: str
+    variant: str
+    path: Path
+    size: int
+    model: Model | None = None
+    ours: bool = False
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the name that means exactly this file."""
+        return f"{self.id}:{self.variant}" if self.variant else self.id
+
+    @property
+    def is_folder(self) -> bool:
+        """Tell whether it is a folder of safetensors."""
+        return self.variant == "safetensors"
+
+    @property
+    def rank(self) -> int:
+        """Return its place in the order of preference."""
+        return ORDER.index(self.variant) if self.variant in ORDER else len(ORDER)
+
+
+def find_models(places: Places, *, models: Sequence[Model] | None = None) -> tuple[Found, ...]:
+    """Return what is installed: in the catalogue's order, then by name, best variant first, each name once.
+
+    Raises BadCatalogue if the user's own catalogue cannot be read.
+    """
+    known = load_catalogue(places.user_file) if models is None else models
+    everything = (*_listed(places, known), *_in_folders(places, known), *_in_cache(places, known))
+    kept: dict[str, Found] = {}
+    files: set[tuple[int, int]] = set()
+    for found in sorted(everything, key=lambda one: bool(one.problem)):  # what is refused hides nothing that works
+        status = found.path.stat()
+        # The first place wins; a file met again under another name is the same one.
+        if found.name not in kept and (found.problem or (status.st_dev, status.st_ino) not in files):
+            kept[found.name] = found
+            files.add((status.st_dev, status.st_ino))
+    at = {model.id: number for number, model in enumerate(known)}
+    return tuple(sorted(kept.values(), key=lambda one: (at.get(one.id, len(at)), one.id, one.rank, one.variant)))
+
+
+def choices(found: Iterable[Found]) -> tuple[str, ...]:
+    """Return the names to offer: a plain id for the full weights, `id:variant` for each quantised file."""
+    names = (one.id if one.variant in (*FULL, "") else one.name for one in found if not one.problem)
+    return tuple(dict.fromkeys(names))
+
+
+def known_as(stem: str, models: Iterable[Model]) -> tuple[Model | None, str, str]:
+    """Return the model, the id and the variant that a file's name without `.gguf` tells; "" where it does not."""
+    exact = [(model, file) for model in models for file in model.files if file.name.lower() == f"{stem}.gguf".lower()]
+    prefixed = [model for model in models if stem.lower().startswith(f"{model.id.lower()}_")]
+    quant = _QUANT.search(stem)
+    variant = quant[1].upper() if quant else ""
+    if len(exact) == 1:
+        return exact[0][0], exact[0][0].id, exact[0][1].variant
+    if prefixed:
+        model = max(prefixed, key=lambda one: len(one.id))
+        rest = stem[len(model.id) + 1 :]
+        file = next((one for one in model.files if one.name.lower() == f"{rest}.gguf".lower()), None)
+        return model, model.id, file.variant if file else variant
+    plain = _QUANT.sub("", stem)
+    same = next((model for model in models if model.id.lower() == plain.lower()), None)
+    return same, same.id if same else as_id(plain), variant
+
+
+def as_id(name: str) -> str:
+    """Return a name as an id that an API may carry.
+
+    >>> as_id("my tune (v2)")
+    'my-tune-v2'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "model"
+
+
+def weights_of(folder: Path) -> Path | None:
+    """Return the file of a folder that makes it a model, or None."""
+    return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+
+
+def _listed(places: Places, models: Iterable[Model]) -> Iterator[Found]:
+    """What the user's own catalogue names: files in the models folder, without a repository."""
+    for model in models:
+        for file in model.files if not model.repo and model.id != STARTER else ():
+            path = places.own / file.path
+            path = path.parent if file.kind == "safetensors" and path.is_file() else path
+            if path.exists():
+                yield _found(path, places, model.id, file.variant, model, ours=True)
+
+
+def _in_folders(places: Places, models: Sequence[Model]) -> Iterator[Found]:
+    for place in places.folders:
+        if not place.is_dir():
+            continue
+        ours = place == places.own
+        inner = [one for one in sorted(place.iterdir()) if one.is_dir() and not one.name.startswith(".")]
+        for folder in (place, *inner):
+            for path in sorted(folder.glob("*.gguf")):
+                if path.is_file():
+                    model, name, variant = known_as(path.stem, models)
+                    yield _found(path, places, name, variant, model, ours=ours)
+            if folder != place and weights_of(folder):
+                same = next((one for one in models if one.id.lower() == folder.name.lower()), None)
+                name = same.id if same else as_id(folder.name)
+                yield _found(folder, places, name, "safetensors", same, ours=ours)
+
+
+def _in_cache(places: Places, models: Iterable[Model]) -> Iterator[Found]:
+    if places.hub_cache is None or not places.hub_cache.is_dir():
+        return
+    for model in models:
+        for file in model.files if model.repo else ():
+            path = cached_file(places.hub_cache, repo=model.repo, revision=model.revision, path=file.path)
+            if path is not None and (file.kind == "gguf" or (path.parent / "config.json").is_file()):
+                path = path.parent if file.kind == "safetensors" else path
+                yield _found(path, places, model.id, file.variant, model, ours=False)
+
+
+def _found(path: Path, places: Places, name: str, variant: str, model: Model | None, *, ours: bool) -> Found:
+    folder = path.is_dir()
+    weights = sorted(path.glob("*.safetensors")) if folder else [path]
+    roots = [one.resolve() for one in (*places.folders, places.hub_cache) if one is not None]
+    outside = next((one for one in (path, *weights) if not any(one.resolve().is_relative_to(r) for r in roots)), None)
+    problem = f"{outside}: a link that leads out of the models folders, refused" if outside else ""
+    if not folder and not variant and not problem:
+        try:
+            variant = read_gguf_head(path).quant
+        except ModelFileError as error:
+            problem = error.message
+    size = sum(one.stat().st_size for one in weights)
+    return Found(name, "safetensors" if folder else variant, path, size, model, ours=ours, problem=problem)
