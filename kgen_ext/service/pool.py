@@ -1,0 +1,201 @@
+"""Keeps models loaded for those who ask again: one resident model, or more by setting, each opened once.
+
+Refuses to know what an expander does; it only opens, lends and closes them. The same weights under two names are one
+model, and one that is in use is never closed under its user.
+"""
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from kgen_ext.catalogue import ModelFiles, resolve
+from kgen_ext.errors import BadValue
+from kgen_ext.service.opening import open_expander
+
+if TYPE_CHECKING:
+    from kgen_ext.service.expander import Expander
+
+
+class Opener(Protocol):
+    """What opens an expander; `open_expander`, but for tests."""
+
+    def __call__(self, *, model: str, engine: str, device: str, threads: int | None) -> Expander: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A loaded model: its name, what runs it and where, the checksum of its weights, and how many use it just now."""
+
+    model: str
+    engine: str
+    device: str
+    checksum: str
+    in_use: int
+
+
+_Key = tuple[str, str, str, "int | None"]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A model that is loaded or being loaded (`expander` None); `doomed` ones are closed when given back."""
+
+    key: _Key
+    expander: Expander | None = None
+    users: int = 0
+    used_at: float = 0.0
+    doomed: bool = False
+    timer: threading.Timer | None = field(default=None, repr=False)
+
+
+class Pool:
+    """Lends expanders. Safe for several threads; no model is opened or closed while the pool's lock is held."""
+
+    def __init__(
+        self,
+        *,
+        size: int = 1,
+        idle_seconds: float | None = None,
+        open: Opener = open_expander,
+        find: Callable[[str], ModelFiles] = resolve,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """size: models kept loaded. idle_seconds: close one not used for so long; None keeps it until asked."""
+        if size < 1:
+            raise BadValue("size", size, "a whole number from 1")
+        self._size = size
+        self._idle = idle_seconds
+        self._open = open
+        self._find = find
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
+
+    def configure(self, *, size: int, idle_seconds: float | None) -> None:
+        """Take new settings; what is loaded beyond them goes when it is given back, or at once where it is idle."""
+        with self._changed:
+            self._size, self._idle = max(1, size), idle_seconds
+            gone = self._surplus()
+        _close(gone)
+
+    @contextmanager
+    def lease(
+        self, *, model: str, engine: str = "auto", device: str = "auto", threads: int | None = None
+    ) -> Iterator[Expander]:
+        """Yield an expander, opened if it is not loaded; others may use it at the same time and take turns.
+
+        An idle model that is over the pool's size is closed first, so that two need not fit in memory; one in use stays
+        until it is given back. Raises what opening raises; a failure leaves nothing behind.
+        """
+        key = (self._find(model).checksum(), engine, device, threads)
+        entry = self._take(key, model)
+        try:
+            assert entry.expander is not None
+            yield entry.expander
+        finally:
+            self._give_back(entry)
+
+    def unload(self) -> int:
+        """Close every model; return how many were closed at once (one in use is closed when it is given back)."""
+        with self._changed:
+            for entry in self._entries.values():
+                entry.doomed = True
+            gone = self._surplus()
+        _close(gone)
+        return len(gone)
+
+    def resident(self) -> tuple[Resident, ...]:
+        """Return what is loaded, the one used last at the end."""
+        with self._changed:
+            return tuple(
+                Resident(one.expander.model, one.expander.engine, one.key[2], one.key[0], one.users)
+                for one in self._entries.values()
+                if one.expander is not None
+            )
+
+    def sweep(self) -> int:
+        """Close what was idle for longer than `idle_seconds`; return how many models that were."""
+        with self._changed:
+            late = self._clock() - (self._idle if self._idle is not None else float("inf"))
+            for entry in self._entries.values():
+                if entry.expander is not None and not entry.users and entry.used_at <= late:
+                    entry.doomed = True
+            gone = self._surplus()
+        _close(gone)
+        return len(gone)
+
+    def close(self) -> None:
+        """Give all memory back; the pool can be used on after it."""
+        self.unload()
+
+    def _take(self, key: _Key, model: str) -> _Entry:
+        with self._changed:
+            while (entry := self._entries.get(key)) is not None and (entry.expander is None or entry.doomed):
+                if entry.doomed and entry.expander is not None:
+                    entry.doomed = False  # asked for again before it was given back
+                    break
+                self._changed.wait()  # another thread is loading it
+            if entry is not None:
+                _lend(entry)
+                self._entries.move_to_end(key)
+                return entry
+            entry = self._entries[key] = _Entry(key, users=1)
+            gone = self._surplus()
+        _close(gone)
+        _, engine, device, threads = key
+        try:
+            expander = self._open(model=model, engine=engine, device=device, threads=threads)
+        except BaseException:
+            with self._changed:
+                del self._entries[key]
+                self._changed.notify_all()  # who waits tries for itself
+            raise
+        with self._changed:
+            entry.expander = expander
+            self._changed.notify_all()
+        return entry
+
+    def _give_back(self, entry: _Entry) -> None:
+        with self._changed:
+            entry.users -= 1
+            entry.used_at = self._clock()
+            gone = self._surplus()
+            if self._idle is not None and not entry.users and entry not in gone:
+                entry.timer = threading.Timer(self._idle + 0.01, self.sweep)
+                entry.timer.daemon = True
+                entry.timer.start()
+        _close(gone)
+
+    def _surplus(self) -> list[_Entry]:
+        """Take out what is idle and doomed, or idle and more than the size allows: the longest unused first, the last
+        one asked for never."""
+        gone = [one for one in self._entries.values() if one.doomed and not one.users and one.expander is not None]
+        for one in gone:
+            del self._entries[one.key]
+        for one in list(self._entries.values())[:-1]:
+            if len(self._entries) <= self._size:
+                break
+            if not one.users and one.expander is not None:
+                del self._entries[one.key]
+                gone.append(one)
+        return gone
+
+
+def _lend(entry: _Entry) -> None:
+    entry.users += 1
+    if entry.timer is not None:
+        entry.timer.cancel()
+        entry.timer = None
+
+
+def _close(entries: list[_Entry]) -> None:
+    for entry in entries:
+        if entry.timer is not None:
+            entry.timer.cancel()
+        if entry.expander is not None:
+            entry.expander.close()
