@@ -1,0 +1,28 @@
+"""Adds KGen's command line options to the WebUI's; the host runs this before it reads its options.
+
+Refuses to import the package: an option must exist even where KGen itself cannot be loaded.
+"""
+from __future__ import annotations
+
+import argparse
+
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+
+
+def preload(parser: argparse.ArgumentParser) -> None:
+    """Add the options; a host that has them already (two copies of the extension) keeps its own."""
+    known = set(parser._option_string_actions)
+    if "--kgen-models-dir" not in known:
+        parser.add_argument(
+            "--kgen-models-dir", type=str, default=None, metavar="FOLDER",
+            help="KGen: where prompt expansion models are kept (default: models/kgen)",
+        )  # fmt: skip
+    if "--kgen-offline" not in known:
+        parser.add_argument(
+            "--kgen-offline", action="store_true", default=False, help="KGen: never download anything"
+        )
+    if "--kgen-device" not in known:
+        parser.add_argument(
+            "--kgen-device", type=str.lower, default=None, choices=DEVICES,
+            help="KGen: where models run, whatever Settings say",
+        )  # fmt: skip
