@@ -1,9 +1,9 @@
-"""A host small enough to read: `modules.*` as AUTOMATIC1111 1.10.1 and Forge have them, as far as an extension can see.
+"""A host small enough to read: `modules.*` as AUTOMATIC1111 1.10.1 and Forge show them to an extension.
 
-`install(monkeypatch, kind=...)` puts the modules into sys.modules and returns a `FakeHost` to drive: it makes jobs, runs
-the hooks in the host's order, writes infotexts and reads them back. No images are made and no library is needed.
-Written from the facts: the order of hooks, what is None when, which index an infotext is asked for, how values are quoted
-and parsed.
+`install(monkeypatch, kind=...)` puts the modules into sys.modules and returns a `FakeHost` to drive: it makes jobs,
+runs the hooks in the host's order, writes infotexts and reads them back. No images are made and no library is needed.
+Written from the facts: the order of hooks, what is None when, which index an infotext is asked for, how values are
+quoted and parsed.
 """
 from __future__ import annotations
 

@@ -1,0 +1,203 @@
+"""What an image says about its expansion: keys and values for the host's infotext, and back from them, exactly.
+
+Knows the table and the host's way of writing; refuses to know jobs, pages and what pasting does with it.
+
+    KGen: 0.5.0                  the version; there if the prompt was to be expanded
+    KGen prompt: 1girl           the user's own prompt          KGen hires prompt: ...   where it was another
+    KGen model: starter, KGen seed: 7, KGen ban: hat, ...       the table's keys; what is at its default is left out
+    KGen note: ...               KGen error: ...                what could not be done
+    KGen result: ...             the expanded prompt, only where the infotext's own prompt line cannot hold it
+
+The host quotes a value as JSON only if it holds a comma, a colon or a newline, splits `512x768` in two, drops the colon
+of a value equal to its key, trips over an empty one and trims blanks. Text that would not come back from that is written
+as `json: "..."`, which always does.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kgen_ext.errors import BadValue
+from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, PARAMS, Param, Widget, check_value
+from kgen_ext.webui.values import Values
+
+VERSION, PROMPT, HIRES, RESULT = BY_FIELD["enabled"].key, "KGen prompt", "KGen hires prompt", "KGen result"
+NOTE, ERROR, SEED = "KGen note", "KGen error", BY_FIELD["seed"].key
+PREFIX = "KGen"
+_MARK = "json: "
+_SLIDERS = ("temperature", "top_k", "top_p", "min_p")
+
+
+def encode(key: str, text: str) -> str:
+    """Return a text as the host is to be given it: `decode` of what the host reads back is the text."""
+    control = any(ord(char) < 32 and char != "\n" or ord(char) == 127 or 0xD800 <= ord(char) < 0xE000 for char in text)
+    safe = (
+        text
+        and text == text.strip()
+        and not control
+        and text != key
+        and not text.startswith(('"', _MARK))
+        and re.fullmatch(r"\d+x\d+", text) is None
+        and "Civitai" not in text  # with FLUX beside it, Forge rewrites the line as an image of that site
+    )
+    if safe:
+        return text
+    # Plain letters stay readable; a lone surrogate must not reach a file as itself.
+    ascii_only = any(0xD800 <= ord(char) < 0xE000 for char in text)
+    return _MARK + json.dumps(text, ensure_ascii=ascii_only).replace("Civitai", "\\u0043ivitai")
+
+
+def decode(text: str) -> str:
+    """Return what `encode` was given."""
+    if not text.startswith(_MARK):
+        return text
+    try:
+        decoded = json.loads(text[len(_MARK) :])
+    except ValueError:
+        return text  # written by hand
+    return decoded if isinstance(decoded, str) else text
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is said of one image; `seed` is the seed of its words where that is not the image's own, else None."""
+
+    prompt: str
+    result: str
+    hires: str | None = None
+    seed: int | None = None
+    note: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PerImage:
+    """A value of each image, in the form the host calls: right for saved images, grids and params.txt alike.
+
+    The host counts a saved image within its batch, and one asked for through the job's whole list from its start.
+    """
+
+    values: tuple[str | int | None, ...]
+
+    def __call__(
+        self, p: Any = None, index: int = 0, all_prompts: Sequence[str] = (), use_main_prompt: bool = False, **_: Any
+    ) -> str | int | None:
+        if not use_main_prompt and len(all_prompts) < len(getattr(p, "all_prompts", None) or ()):
+            index += getattr(p, "iteration", 0) * getattr(p, "batch_size", 1)
+        return self.values[index] if 0 <= index < len(self.values) else None
+
+
+def write_infotext(values: Values, records: Sequence[Record], *, version: str, model: str) -> dict[str, Any]:
+    """Return the entries of a job for `extra_generation_params`; per image where images differ.
+
+    values: with the timing resolved. model: the id of the model that wrote.
+    """
+    entries: dict[str, Any] = {
+        VERSION: version,
+        PROMPT: _each(encode(PROMPT, one.prompt) for one in records),
+        HIRES: _each(None if one.hires is None else encode(HIRES, one.hires) for one in records),
+        RESULT: _each(None if carried(one.result) else encode(RESULT, one.result) for one in records),
+    }
+    for param in PARAMS[1:]:
+        value = model if param.field == "model" else getattr(values, param.field)
+        if param.field == "seed":
+            entries[SEED] = _each(one.seed for one in records)
+        elif value != param.default and not (param.field in _SLIDERS and values.creativity != CUSTOM):
+            entries[param.key] = _shown(param, value)
+    entries[NOTE] = _each(encode(NOTE, one.note) if one.note else None for one in records)
+    entries[ERROR] = _each(encode(ERROR, one.error) if one.error else None for one in records)
+    return {key: value for key, value in entries.items() if value is not None}
+
+
+def _each(values: Any) -> Any:
+    """Return one value where all images share it, else the callable."""
+    listed = tuple(values)
+    return listed[0] if len(set(listed)) == 1 else PerImage(listed) if listed else None
+
+
+def _shown(param: Param, value: Any) -> str | int | float:
+    if param.widget is Widget.CHOICES:
+        return ", ".join(value)
+    if param.widget in (Widget.TEXT, Widget.LIVE):
+        return encode(param.key, value)
+    return str(value) if isinstance(value, bool) else value
+
+
+def read_values(params: Mapping[str, Any], *, timing: str = DEFAULT) -> dict[str, Any] | None:
+    """Return the controls' values by field from a pasted infotext, None where it has no expansion.
+
+    What is absent, or written by hand and not allowed, is at its default. timing: what the settings page says, so that
+    an image made the other way is not taken for one of today's.
+    """
+    if VERSION not in params:
+        return None
+    found = {param.field: _read(param, params.get(param.key)) for param in PARAMS}
+    found["enabled"] = True
+    if found["timing"] == DEFAULT and timing == "before":
+        found["timing"] = "after"
+    return found
+
+
+def _read(param: Param, text: Any) -> Any:
+    if text is None or param.field == "enabled":
+        return param.default
+    value: Any = decode(str(text))
+    try:
+        if param.widget is Widget.CHECKBOX:
+            value = {"True": True, "False": False}.get(value, value)
+        elif param.widget in (Widget.SLIDER, Widget.NUMBER):
+            value = float(value) if param.step != 1 else int(value)
+        return check_value(param, value)
+    except (BadValue, ValueError, OverflowError):
+        return param.default
+
+
+def carried(prompt: str) -> bool:
+    """Say whether the prompt line of an infotext brings this prompt back: blanks at line ends are lost, and more."""
+    lines = prompt.split("\n")
+    if any(line != line.strip() or line.startswith("Negative prompt:") for line in lines):
+        return False
+    return not prompt or bool(lines[0] and lines[-1])
+
+
+# The host's grammar of the last line: a key, a colon, a JSON string or all up to the next comma.
+_ENTRY = r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'
+
+
+def parse_infotext(infotext: str) -> dict[str, str]:
+    """Read an image's infotext without the host: its own entries as text, the prompt as `Prompt`."""
+    *lines, last = infotext.strip().split("\n")
+    entries = re.findall(_ENTRY, last)
+    if len(entries) < 3:
+        lines, entries = [*lines, last], []
+    end = next((i for i, line in enumerate(lines) if line.strip().startswith("Negative prompt:")), len(lines))
+    found = {key: _unquoted(value) for key, value in entries}
+    found["Prompt"] = "\n".join(line.strip() for line in lines[:end])
+    return found
+
+
+def _unquoted(value: str) -> str:
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        try:
+            return str(json.loads(value))
+        except ValueError:
+            return value
+    return value
+
+
+def result_of(params: Mapping[str, Any]) -> str:
+    """Return the prompt an image was drawn from."""
+    return decode(str(params[RESULT])) if RESULT in params else str(params.get("Prompt", ""))
+
+
+def seed_of(params: Mapping[str, Any]) -> int | None:
+    """Return the seed that wrote an image's words: the recorded one, else the image's own."""
+    for key in (SEED, "Seed"):
+        try:
+            return int(str(params[key]))
+        except (KeyError, ValueError):
+            continue
+    return None

@@ -1,0 +1,110 @@
+"""What lives as long as the WebUI's process: the pool of loaded models, and what was expanded lately.
+
+Survives a UI reload, as `kgen_ext` stays in sys.modules. Safe for several threads. Refuses to know hooks and pages.
+"""
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections import OrderedDict
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kgen_ext.service.expander import Expander
+    from kgen_ext.service.pool import Pool
+
+# Results kept in mind so that none is expanded again: 32 bytes each, a long day's work.
+_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the last job has to say to the page: a line, and whether it failed."""
+
+    line: str
+    failed: bool = False
+
+
+class Session:
+    """The state all jobs share. `close` gives the models' memory back; the session can be used on after it."""
+
+    def __init__(self, *, pool: Pool | None = None, remembered: int = _REMEMBERED) -> None:
+        self._lock = threading.Lock()
+        self._pool = pool
+        self._size = remembered
+        self._results: OrderedDict[bytes, None] = OrderedDict()
+        self._report = Report("")
+
+    @property
+    def pool(self) -> Pool:
+        """Return the pool of loaded models, made on first use."""
+        with self._lock:
+            if self._pool is None:
+                from kgen_ext.service.pool import Pool
+
+                self._pool = Pool()
+            return self._pool
+
+    def lease(
+        self, *, model: str, engine: str = "auto", device: str = "auto", threads: int | None = None
+    ) -> AbstractContextManager[Expander]:
+        """Return a context manager that yields an expander, loading the model where it is not resident."""
+        return self.pool.lease(model=model, engine=engine, device=device, threads=threads)
+
+    def remember(self, prompt: str, *, source: str) -> None:
+        """Keep in mind that this prompt is a result; one that is its own source is not (nothing was added)."""
+        if prompt == source:
+            return
+        key = _hash(prompt)
+        with self._lock:
+            self._results[key] = None
+            self._results.move_to_end(key)
+            while len(self._results) > self._size:
+                self._results.popitem(last=False)
+
+    def wrote(self, prompt: str) -> bool:
+        """Say whether a prompt is one of the results lately given."""
+        key = _hash(prompt)
+        with self._lock:
+            return key in self._results
+
+    @property
+    def report(self) -> Report:
+        """Return what the last job had to say."""
+        with self._lock:
+            return self._report
+
+    def say(self, line: str, *, failed: bool = False) -> None:
+        """Keep the last job's line for the page; "" when all went well."""
+        with self._lock:
+            self._report = Report(line, failed)
+
+    def unload(self) -> int:
+        """Give the memory of all models back; return how many went at once (those in use go when given back)."""
+        with self._lock:
+            pool = self._pool
+        return 0 if pool is None else pool.unload()
+
+    def close(self) -> None:
+        """Give everything back and forget."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+            self._results.clear()
+            self._report = Report("")
+        if pool is not None:
+            pool.close()
+
+
+def _hash(prompt: str) -> bytes:
+    # White space at the ends and line ends differ after a copy and paste; they are no other prompt.
+    text = "\n".join(line.strip() for line in prompt.strip().splitlines())
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+@functools.cache
+def current() -> Session:
+    """Return this process's session."""
+    return Session()
