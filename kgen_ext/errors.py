@@ -7,11 +7,13 @@ Knows nothing of hosts, engines or the command line; those map foreign exception
     |   |-- BadValue         a field has a value outside its range or set
     |   |-- BadPattern       a ban, rule or protect pattern cannot be used
     |   |-- BadTemplate      an output template names an unknown slot
-    |   `-- UnknownModel     no model of that name or at that path
+    |   |-- UnknownModel     no model of that name or at that path
+    |   `-- BadCatalogue     a catalogue of models says something that cannot be
     `-- Failure              the request is fine, something else is not: exit code 1
         |-- ModelFileError   a model file is damaged, foreign or missing a part
         |-- EngineUnavailable  an optional library is missing or too old
         |-- EngineError      a library failed while running
+        |-- DownloadError    a file did not come whole and unchanged
         `-- Cancelled        the caller asked to stop
 """
 from __future__ import annotations
@@ -61,6 +63,10 @@ class UnknownModel(UserError):
     """No model has that name, and nothing usable lies at that path."""
 
 
+class BadCatalogue(UserError):
+    """A catalogue of models says something that cannot be: the message names file, entry and field."""
+
+
 class Failure(KGenError):
     """The request is fine; a file, a library or the machine is not."""
 
@@ -75,6 +81,10 @@ class EngineUnavailable(Failure):
 
 class EngineError(Failure):
     """A library failed while running; the original exception is the cause."""
+
+
+class DownloadError(Failure):
+    """A file did not come whole and unchanged; nothing stands under its final name."""
 
 
 class Cancelled(Failure):

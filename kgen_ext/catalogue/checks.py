@@ -8,11 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kgen_ext.errors import UserError
-
-
-class BadCatalogue(UserError):
-    """A catalogue file says something that cannot be: the message names file, entry and field."""
+from kgen_ext.errors import BadCatalogue
 
 
 class Reader:

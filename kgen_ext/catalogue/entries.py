@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from kgen_ext.catalogue.checks import (
-    BadCatalogue,
     Reader,
     flag,
     listed,
@@ -35,6 +34,7 @@ from kgen_ext.catalogue.checks import (
     text,
     whole,
 )
+from kgen_ext.errors import BadCatalogue
 
 BUILT_IN = Path(__file__).parent / "data" / "models.json"
 USER_FILE = "kgen-models.json"

@@ -1,0 +1,107 @@
+"""Downloads by processes of their own: two at once, and one that is killed in the middle."""
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_server import FakeHub, running_hub
+
+from kgen_ext.catalogue.lock import FileLock
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME = "Tiny_Tiny-F16.gguf"
+WEIGHTS = b"GGUF" + random.Random(6).randbytes(600_000)
+CHILD = """
+import sys
+from pathlib import Path
+from kgen_ext.catalogue import hub
+hub.CHUNK = 1 << 14
+from kgen_ext.catalogue.download import download
+from kgen_ext.catalogue.entries import Model, ModelFile
+
+def show(step):
+    print(step.stage, step.done, step.note, flush=True)
+
+model = Model("Tiny", "tipo", (ModelFile("Tiny-F16.gguf", "gguf", "F16"),), repo="Owner/Tiny")
+print("path", download(model, to=Path(sys.argv[1]), on_progress=show), flush=True)
+"""
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with running_hub() as one:
+        one.add("Owner/Tiny", "Tiny-F16.gguf", WEIGHTS)
+        yield one
+
+
+def start(hub: FakeHub, to: Path) -> subprocess.Popen[str]:
+    """Start a download in a process that finds the hub as a user's would: by HF_ENDPOINT."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.endpoint, "NO_PROXY": "127.0.0.1"}
+    for name in ("HF_HUB_OFFLINE", "KGEN_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN"):
+        env.pop(name, None)
+    argv = [sys.executable, "-c", CHILD, str(to)]
+    return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(child: subprocess.Popen[str]) -> str:
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 0, err
+    return out
+
+
+def wait_until_it_has(to: Path, size: int) -> int:
+    for _ in range(600):
+        sizes = [path.stat().st_size for path in (to / ".downloads").glob("*.part")]
+        if sizes and sizes[0] >= size:
+            return sizes[0]
+        time.sleep(0.05)
+    raise AssertionError("the download never got so far")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal there")
+def test_a_killed_download_leaves_no_final_name_and_no_lock_and_is_resumed(hub: FakeHub, tmp_path: Path) -> None:
+    hub.faults.slow = 0.03
+    child = start(hub, tmp_path)
+    reached = wait_until_it_has(tmp_path, len(WEIGHTS) // 3)
+    child.send_signal(signal.SIGKILL)
+    child.communicate(timeout=30)
+    assert not (tmp_path / NAME).exists()
+    with FileLock(tmp_path / ".downloads" / f"{NAME}.lock") as lock:
+        assert lock.take()
+    hub.faults.slow = 0.0
+    finish(start(hub, tmp_path))
+    assert (tmp_path / NAME).read_bytes() == WEIGHTS
+    assert int(hub.ranges()[-1].removeprefix("bytes=").rstrip("-")) >= reached
+
+
+def test_two_processes_fetch_a_file_once_and_the_second_says_who_does(hub: FakeHub, tmp_path: Path) -> None:
+    hub.faults.slow = 0.2
+    first = start(hub, tmp_path)
+    wait_until_it_has(tmp_path, 1)
+    second = start(hub, tmp_path)
+    assert second.stdout is not None
+    told = second.stdout.readline()
+    hub.faults.slow = 0.0
+    assert f"process {first.pid} is fetching it" in told
+    assert f"path {tmp_path / NAME}" in finish(first)
+    assert "already here" in finish(second)
+    assert hub.ranges() == [""]
+    assert (tmp_path / NAME).read_bytes() == WEIGHTS
+
+
+def test_a_lock_is_one_at_a_time_and_free_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    with FileLock(path) as mine, FileLock(path) as yours:
+        assert mine.take()
+        assert not yours.take()
+        assert yours.holder() == str(os.getpid())
+        mine.release()
+        assert yours.take()
+    assert not path.exists()
