@@ -1,0 +1,211 @@
+"""The extension's settings: one table of the options, and what is set, read from the host with every value checked.
+
+Refuses to know widgets (`settings_page` declares the options). A value that cannot be used, left behind by another
+version or written by hand, falls to its default with one line in the log. A flag of the command line goes before it.
+"""
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgen_ext.errors import BadValue, KGenError
+from kgen_ext.webui.host import LOGGER, Host
+from kgen_ext.webui.params import DEFAULT
+from kgen_ext.webui.presets import Preset, parse_presets
+
+if TYPE_CHECKING:
+    from kgen_ext.catalogue import Places
+
+STARTER = "starter"
+# The extension whose tag file is found by itself: part of its folder's name, and the file.
+_TAGCOMPLETE, _TAG_FILE = "tagcomplete", Path("tags", "danbooru.csv")
+_TRUE = ("1", "true", "yes", "on")
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A setting. `choices`: (value, label) of a closed set, stored as the label. `path`: names a file or folder."""
+
+    key: str
+    default: Any
+    label: str
+    info: str
+    choices: Pairs = ()
+    low: float = 0
+    high: float = 0
+    lines: int = 0
+    path: bool = False
+
+    @property
+    def stored_default(self) -> Any:
+        """Return the default as the host stores it."""
+        return dict(self.choices).get(self.default, self.default) if self.choices else self.default
+
+
+ENGINES: Pairs = (("auto", "auto"), ("llama_cpp", "llama_cpp"), ("transformers", "transformers"),
+                  ("reference", "reference"))  # fmt: skip
+DEVICES: Pairs = tuple((one, one) for one in ("auto", "cpu", "cuda", "mps", "xpu"))
+
+OPTIONS: tuple[Option, ...] = (
+    Option("kgen_model", STARTER, "Default model", "what “default” means in the model list of the page"),
+    Option("kgen_engine", "auto", "Default engine", "auto takes the best one installed", ENGINES),
+    Option("kgen_device", "auto", "Device", "auto takes the graphics card if the engine can use it", DEVICES),
+    Option("kgen_keep", "keep", "Keep the model in memory",
+           "with --lowvram or --medvram a graphics card is always freed",
+           (("keep", "until the WebUI ends"), ("idle", "until it was idle for some time"), ("never", "no"))),
+    Option("kgen_idle_minutes", 10, "Idle time in minutes", "for the choice above", low=1, high=1440),
+    Option("kgen_timing", "after", "When to expand", "after wildcards and styles every image gets words of its own",
+           (("after", "after wildcards and styles"), ("before", "before them, once for all images"))),
+    Option("kgen_paste", "original", "Pasting the parameters of an image", "both make the same image again",
+           (("original", "my own prompt, expansion on"), ("expanded", "the expanded prompt, expansion off"))),
+    Option("kgen_tag_file", "", "Tag file for “Only tags that exist”",
+           "a CSV; empty: danbooru.csv of the tag autocomplete extension, if that is installed", path=True),
+    Option("kgen_presets", "", "Creativity presets of your own", "one a line: soft: temperature=0.7, min_p=0.15",
+           lines=4),
+    Option("kgen_models_dir", "", "Models folder", "empty: models/kgen; --kgen-models-dir goes before this", path=True),
+    Option("kgen_offline", False, "Offline", "never download anything"),
+    Option("kgen_log_level", "info", "Log level", "what is told in the console",
+           (("error", "errors"), ("warning", "warnings too"), ("info", "what is done"), ("debug", "everything"))),
+)  # fmt: skip
+BY_KEY = {option.key: option for option in OPTIONS}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is set. `idle_seconds` is None where a model is kept; `keep` False gives it back after each use."""
+
+    model: str
+    engine: str
+    device: str
+    keep: bool
+    idle_seconds: float | None
+    timing: str
+    paste: str
+    tag_file: str
+    presets: tuple[Preset, ...]
+    models_dir: str
+    offline: bool
+    log_level: str
+
+
+def read_settings(host: Host) -> Settings:
+    """Return what is set now; never raises for a value."""
+    read = functools.partial(_read, host)
+    keep = read("kgen_keep", _choice)
+    flag = host.flag("kgen_device")
+    return Settings(
+        model=read("kgen_model", _model),
+        engine=read("kgen_engine", _choice),
+        device=flag if flag in dict(DEVICES) else read("kgen_device", _choice),
+        keep=keep != "never",
+        idle_seconds=60.0 * read("kgen_idle_minutes", _number) if keep == "idle" else None,
+        timing=read("kgen_timing", _choice),
+        paste=read("kgen_paste", _choice),
+        tag_file=read("kgen_tag_file", _text),
+        presets=read("kgen_presets", lambda option, value: parse_presets(_text(option, value))),
+        models_dir=host.flag("kgen_models_dir") or read("kgen_models_dir", _text),
+        offline=bool(host.flag("kgen_offline")) or _offline_by_environment() or read("kgen_offline", _flag),
+        log_level=read("kgen_log_level", _choice),
+    )
+
+
+def webui_places(host: Host, settings: Settings) -> Places:
+    """Return where this WebUI's models may lie."""
+    from kgen_ext.catalogue import Places
+
+    models = host.path("models_path")
+    if models is None:
+        return Places.default()
+    own = _absolute(host, settings.models_dir) if settings.models_dir else None
+    return Places.for_webui(models=models, extensions=_extension_folders(host), own=own)
+
+
+def installed_models(host: Host) -> tuple[str, ...]:
+    """Return the names to offer: the starter, then what is installed. Never raises: a broken catalogue is logged."""
+    from kgen_ext.catalogue import choices, find_models
+
+    try:
+        found = choices(find_models(webui_places(host, read_settings(host))))
+    except (KGenError, OSError) as error:
+        warn_once(f"models: {error}")
+        found = ()
+    return tuple(dict.fromkeys((STARTER, *found)))
+
+
+def tag_file(host: Host, settings: Settings) -> str:
+    """Return the path of the tag file: the one set, else the tag autocomplete extension's, else ""."""
+    if settings.tag_file:
+        return str(_absolute(host, settings.tag_file))
+    for folder in _extension_folders(host):
+        for extension in sorted(folder.glob(f"*{_TAGCOMPLETE}*")):
+            if (extension / _TAG_FILE).is_file():
+                return str(extension / _TAG_FILE)
+    return ""
+
+
+@functools.lru_cache(maxsize=64)
+def warn_once(line: str) -> None:
+    """Log a warning the first time it is met: settings are read for every job."""
+    logging.getLogger(LOGGER).warning("%s", line)
+
+
+def _read(host: Host, key: str, check: Callable[[Option, Any], Any]) -> Any:
+    option = BY_KEY[key]
+    value = host.option(key, option.stored_default)
+    try:
+        return check(option, option.stored_default if value is None else value)
+    except KGenError as error:
+        warn_once(f"Settings, KGen, {option.label}: {error}; the default is used")
+        return check(option, option.default)
+
+
+def _choice(option: Option, value: Any) -> str:
+    for known, label in option.choices:
+        if value in (known, label):
+            return known
+    raise BadValue(option.key, value, [label for _, label in option.choices])
+
+
+def _number(option: Option, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not option.low <= value <= option.high:
+        raise BadValue(option.key, value, f"a number from {option.low:g} to {option.high:g}")
+    return float(value)
+
+
+def _text(option: Option, value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise BadValue(option.key, value, "a text")
+    return value.strip().strip('"') if option.path else value
+
+
+def _flag(option: Option, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadValue(option.key, value, "true or false")
+    return value
+
+
+def _model(option: Option, value: Any) -> str:
+    name = _text(option, value).strip()
+    return STARTER if name in ("", DEFAULT) else name
+
+
+def _offline_by_environment() -> bool:
+    # The word that all tools of the hub understand.
+    return os.environ.get("HF_HUB_OFFLINE", "").strip().lower() in _TRUE
+
+
+def _absolute(host: Host, path: str) -> Path:
+    given = Path(os.path.expandvars(path)).expanduser()
+    return given if given.is_absolute() else (host.path("data_path") or Path.cwd()) / given
+
+
+def _extension_folders(host: Host) -> tuple[Path, ...]:
+    folders = (host.path("extensions_dir"), host.extension_dir.parent)
+    return tuple(dict.fromkeys(one for one in folders if one is not None and one.is_dir()))

@@ -1,0 +1,73 @@
+"""Puts the options onto the host's settings page, and sets up the log; refuses to know what the options are for."""
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from kgen_ext.webui.host import LOGGER, Host
+from kgen_ext.webui.settings import OPTIONS, Option, installed_models, read_settings
+
+SECTION = ("kgen", "KGen")
+_HANDLER = "kgen-console"
+
+
+def register_settings(host: Host) -> None:
+    """Declare the options when the host asks for them, and set up the log; to be called at each load of the scripts."""
+    host.on("on_ui_settings", lambda: declare_options(host))
+    set_up_log(read_settings(host).log_level)
+
+
+def declare_options(host: Host) -> None:
+    """Add every option to the settings page."""
+    options = host.part("modules.shared.opts")
+    info_class = host.part("modules.shared.OptionInfo") or host.part("modules.options.OptionInfo")
+    for option in OPTIONS:
+        info = _info(host, option, info_class)
+        # Set afterwards, as not every host's constructor knows it: no client of the API may point us at a file.
+        info.restrict_api = option.path
+        options.add_option(option.key, info)
+    set_up_log(read_settings(host).log_level)
+
+
+def set_up_log(level: str) -> None:
+    """Take a level, and write to the console where the host has not set up logging itself."""
+    log = logging.getLogger(LOGGER)
+    log.setLevel(level.upper())
+    if not logging.getLogger().handlers and not any(one.name == _HANDLER for one in log.handlers):
+        handler = logging.StreamHandler()
+        handler.set_name(_HANDLER)
+        handler.setFormatter(logging.Formatter("[KGen] %(message)s"))
+        log.addHandler(handler)
+
+
+def _info(host: Host, option: Option, info_class: Any) -> Any:
+    gradio: Any = host.module("gradio")
+    labels = [label for _, label in option.choices]
+    component: Any = None
+    arguments: Any = None
+    refresh: Any = None
+    onchange: Any = None
+    if option.key == "kgen_model":
+        component, refresh = gradio.Dropdown, lambda: None
+        # Called when the page is built and at each press of the refresh button.
+        arguments = lambda: {"choices": _model_choices(host)}  # noqa: E731
+    elif option.choices:
+        component, arguments = (gradio.Dropdown if len(labels) > 3 else gradio.Radio), {"choices": labels}
+    elif option.high:
+        component = gradio.Slider
+        arguments = {"minimum": option.low, "maximum": option.high, "step": 1}
+    elif option.lines:
+        component, arguments = gradio.Textbox, {"lines": option.lines}
+    elif option.path:
+        component, arguments = gradio.Textbox, {"visible": not host.flag("hide_ui_dir_config", False)}
+    if option.key == "kgen_log_level":
+        onchange = lambda: set_up_log(read_settings(host).log_level)  # noqa: E731
+    info = info_class(
+        option.stored_default, option.label, component, arguments, section=SECTION, refresh=refresh, onchange=onchange
+    )
+    return info.info(option.info)
+
+
+def _model_choices(host: Host) -> list[str]:
+    # A model that is not there any more stays shown: the page must not silently choose another.
+    return list(dict.fromkeys((*installed_models(host), read_settings(host).model)))

@@ -1,0 +1,263 @@
+"""What is set: read with every value checked, shown on the host's page, found without a setting where it can be."""
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from fake_host import FakeHost, install
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kgen_ext.webui import settings as module
+from kgen_ext.webui.host import LOGGER, Host
+from kgen_ext.webui.settings import (
+    BY_KEY,
+    OPTIONS,
+    installed_models,
+    read_settings,
+    tag_file,
+    webui_places,
+)
+from kgen_ext.webui.settings_page import SECTION, declare_options, register_settings, set_up_log
+
+KINDS = ("a1111", "forge", "reforge")
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Warnings count anew, no variable of the tester's counts, and the logger is left as it was."""
+    module.warn_once.cache_clear()
+    for name in ("HF_HUB_OFFLINE", "KGEN_MODELS_DIR", "HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    log = logging.getLogger(LOGGER)
+    level, handlers = log.level, list(log.handlers)
+    yield
+    log.setLevel(level)
+    log.handlers[:] = handlers
+
+
+@pytest.fixture
+def gradio(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    fake = ModuleType("gradio")
+    for name in ("Dropdown", "Radio", "Slider", "Textbox", "Checkbox", "Number"):
+        setattr(fake, name, type(name, (), {}))
+    monkeypatch.setitem(sys.modules, "gradio", fake)
+    return fake
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str = "a1111") -> FakeHost:
+    made = install(monkeypatch, tmp_path, kind=kind)
+    for folder in ("models", "extensions"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    return made
+
+
+def test_a_host_without_our_options_has_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake(monkeypatch, tmp_path)
+    read = read_settings(Host())
+    assert (read.model, read.engine, read.device, read.timing, read.paste) == (
+        "starter", "auto", "auto", "after", "original",
+    )  # fmt: skip
+    assert (read.keep, read.idle_seconds, read.offline, read.presets) == (True, None, False, ())
+
+
+def test_without_any_host_there_are_defaults_too() -> None:
+    assert read_settings(Host()).model == "starter"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_shows_every_option_in_our_section(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
+) -> None:
+    host = fake(monkeypatch, tmp_path, kind)
+    register_settings(Host())
+    for call in host.callbacks["on_ui_settings"]:
+        call()
+    labels = host.opts.__dict__["data_labels"]
+    assert [*labels] == [option.key for option in OPTIONS]
+    assert all(info.section == SECTION and info.label and info.notes for info in labels.values())
+
+
+def test_a_page_as_declared_reads_as_the_defaults(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
+) -> None:
+    fake(monkeypatch, tmp_path)
+    before = read_settings(Host())
+    declare_options(Host())
+    assert read_settings(Host()) == before
+
+
+def test_a_setting_is_shown_by_a_widget_that_can_hold_its_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
+) -> None:
+    host = fake(monkeypatch, tmp_path)
+    declare_options(Host())
+    for key, info in host.opts.__dict__["data_labels"].items():
+        arguments = info.component_args() if callable(info.component_args) else info.component_args or {}
+        if "choices" in arguments:
+            assert info.default in arguments["choices"], key
+        if "minimum" in arguments:
+            assert arguments["minimum"] <= info.default <= arguments["maximum"], key
+
+
+def test_no_client_of_the_api_may_set_a_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
+) -> None:
+    host = fake(monkeypatch, tmp_path)
+    declare_options(Host())
+    labels = host.opts.__dict__["data_labels"]
+    assert {key for key, info in labels.items() if info.restrict_api} == {"kgen_tag_file", "kgen_models_dir"}
+
+
+def test_paths_are_hidden_where_the_host_hides_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
+) -> None:
+    host = fake(monkeypatch, tmp_path)
+    host.cmd_opts.hide_ui_dir_config = True
+    declare_options(Host())
+    assert host.opts.__dict__["data_labels"]["kgen_tag_file"].component_args == {"visible": False}
+
+
+def test_the_list_of_models_keeps_one_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
+) -> None:
+    host = fake(monkeypatch, tmp_path)
+    declare_options(Host())
+    host.opts.kgen_model = "TIPO-500M:Q4_0"
+    assert host.opts.__dict__["data_labels"]["kgen_model"].component_args()["choices"] == ["starter", "TIPO-500M:Q4_0"]
+
+
+@pytest.mark.parametrize("option", [one for one in OPTIONS if one.choices], ids=lambda one: one.key)
+def test_a_choice_is_understood_by_its_label_and_by_its_value(
+    option: module.Option, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    host = fake(monkeypatch, tmp_path)
+    for value, label in option.choices:
+        host.opts.__dict__["data"][option.key] = value
+        by_value = read_settings(Host())
+        host.opts.__dict__["data"][option.key] = label
+        assert read_settings(Host()) == by_value
+
+
+def test_keeping_comes_down_to_seconds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    host = fake(monkeypatch, tmp_path)
+    seen = []
+    for keep in ("keep", "idle", "never"):
+        host.opts.kgen_keep, host.opts.kgen_idle_minutes = keep, 3
+        seen.append((read_settings(Host()).keep, read_settings(Host()).idle_seconds))
+    assert seen == [(True, None), (True, 180.0), (False, None)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("kgen_engine", "onnx"), ("kgen_device", 7), ("kgen_keep", ""), ("kgen_idle_minutes", "soon"),
+     ("kgen_idle_minutes", 0), ("kgen_timing", ["after"]), ("kgen_paste", {}), ("kgen_tag_file", 3),
+     ("kgen_presets", "x: heat=1"), ("kgen_offline", "maybe"), ("kgen_log_level", "loud"), ("kgen_model", 1.5)],
+)  # fmt: skip
+def test_a_value_that_cannot_be_used_is_the_default_and_one_line(
+    key: str, value: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = fake(monkeypatch, tmp_path)
+    host.opts.kgen_keep = "idle"
+    expected = read_settings(Host())
+    setattr(host.opts, key, value)
+    for _ in range(3):
+        read = read_settings(Host())
+    if key == "kgen_keep":
+        expected = replace(expected, idle_seconds=None)
+    assert read == expected
+    assert len(caplog.records) == 1
+    assert BY_KEY[key].label in caplog.text
+    assert "the default is used" in caplog.text
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.sampled_from(OPTIONS), st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(
+    st.text(), max_size=2)))  # fmt: skip
+def test_no_stored_value_whatever_raises(tmp_path: Path, option: module.Option, value: Any) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        host = fake(monkeypatch, tmp_path)
+        setattr(host.opts, option.key, value)
+        read_settings(Host())
+
+
+def test_flags_go_before_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    host = fake(monkeypatch, tmp_path)
+    host.opts.kgen_device, host.opts.kgen_models_dir = "cuda", "elsewhere"
+    host.cmd_opts.kgen_device, host.cmd_opts.kgen_offline = "cpu", True
+    host.cmd_opts.kgen_models_dir = str(tmp_path / "mine")
+    read = read_settings(Host())
+    assert (read.device, read.offline, read.models_dir) == ("cpu", True, str(tmp_path / "mine"))
+
+
+def test_the_hubs_own_word_for_offline_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake(monkeypatch, tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert read_settings(Host()).offline
+
+
+def test_models_lie_below_the_hosts_models_folder_or_where_one_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    host = fake(monkeypatch, tmp_path)
+    assert webui_places(Host(), read_settings(Host())).own == tmp_path / "models" / "kgen"
+    host.opts.kgen_models_dir = "my models"
+    places = webui_places(Host(), read_settings(Host()))
+    assert (places.own, places.more) == (tmp_path / "my models", (tmp_path / "models" / "kgen",))
+
+
+def test_the_starter_is_always_on_offer_even_beside_a_broken_catalogue(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake(monkeypatch, tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "none"))
+    assert installed_models(Host()) == ("starter",)
+    own = tmp_path / "models" / "kgen"
+    own.mkdir()
+    (own / "kgen-models.json").write_text("{", encoding="utf-8")
+    assert installed_models(Host()) == ("starter",)
+    assert "kgen-models.json" in caplog.text
+
+
+def test_an_installed_model_is_on_offer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake(monkeypatch, tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "none"))
+    folder = tmp_path / "models" / "kgen"
+    folder.mkdir()
+    (folder / "mine-Q8_0.gguf").write_bytes(b"GGUF")
+    assert installed_models(Host()) == ("starter", "mine:Q8_0")
+
+
+def test_the_tag_file_of_the_autocomplete_extension_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    host = fake(monkeypatch, tmp_path)
+    assert tag_file(Host(), read_settings(Host())) == ""
+    tags = tmp_path / "extensions" / "a1111-sd-webui-tagcomplete" / "tags"
+    tags.mkdir(parents=True)
+    (tags / "danbooru.csv").write_text("1girl,0\n", encoding="utf-8")
+    assert tag_file(Host(), read_settings(Host())) == str(tags / "danbooru.csv")
+    host.opts.kgen_tag_file = ' "mine.csv" '
+    assert tag_file(Host(), read_settings(Host())) == str(tmp_path / "mine.csv")
+
+
+def test_the_log_speaks_at_the_level_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType) -> None:
+    host = fake(monkeypatch, tmp_path)
+    declare_options(Host())
+    host.opts.kgen_log_level = "errors"
+    host.opts.__dict__["data_labels"]["kgen_log_level"].onchange()
+    assert logging.getLogger(LOGGER).level == logging.ERROR
+
+
+def test_the_console_is_ours_only_where_the_host_set_up_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = logging.getLogger(LOGGER)
+    log.handlers.clear()
+    set_up_log("info")
+    assert log.handlers == []  # the tests' own handlers are on the root: what is logged arrives there
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    set_up_log("info")
+    set_up_log("debug")
+    assert [one.name for one in log.handlers] == ["kgen-console"]
