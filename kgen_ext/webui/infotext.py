@@ -8,9 +8,9 @@ Knows the table and the host's way of writing; refuses to know jobs, pages and w
     KGen note: ...               KGen error: ...                what could not be done
     KGen result: ...             the expanded prompt, only where the infotext's own prompt line cannot hold it
 
-The host quotes a value as JSON only if it holds a comma, a colon or a newline, splits `512x768` in two, drops the colon
-of a value equal to its key, trips over an empty one and trims blanks. Text that would not come back from that is written
-as `json: "..."`, which always does.
+The host quotes a value as JSON only if it holds a comma, a colon or a newline, splits `512x768` in two, drops the
+colon of a value equal to its key, trips over an empty one and trims blanks. Text that would not come back from that is
+written as `json: "..."`, which always does.
 """
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ VERSION, PROMPT, HIRES, RESULT = BY_FIELD["enabled"].key, "KGen prompt", "KGen h
 NOTE, ERROR, SEED = "KGen note", "KGen error", BY_FIELD["seed"].key
 PREFIX = "KGen"
 _MARK = "json: "
+_TIMING = "after"  # what an image is made with whose infotext names no timing
 _SLIDERS = ("temperature", "top_k", "top_p", "min_p")
 
 
 def encode(key: str, text: str) -> str:
     """Return a text as the host is to be given it: `decode` of what the host reads back is the text."""
-    control = any(ord(char) < 32 and char != "\n" or ord(char) == 127 or 0xD800 <= ord(char) < 0xE000 for char in text)
     safe = (
         text
         and text == text.strip()
-        and not control
+        and re.search("[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]", text) is None
         and text != key
         and not text.startswith(('"', _MARK))
         and re.fullmatch(r"\d+x\d+", text) is None
@@ -63,7 +63,11 @@ def decode(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is said of one image; `seed` is the seed of its words where that is not the image's own, else None."""
+    """What is said of one image.
+
+    `seed` is the seed of its words where that is not the image's own, else None. An image that was not to be expanded
+    has a note at the most.
+    """
 
     prompt: str
     result: str
@@ -71,6 +75,7 @@ class Record:
     seed: int | None = None
     note: str = ""
     error: str = ""
+    expanded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +100,36 @@ def write_infotext(values: Values, records: Sequence[Record], *, version: str, m
 
     values: with the timing resolved. model: the id of the model that wrote.
     """
-    entries: dict[str, Any] = {
-        VERSION: version,
-        PROMPT: _each(encode(PROMPT, one.prompt) for one in records),
-        HIRES: _each(None if one.hires is None else encode(HIRES, one.hires) for one in records),
-        RESULT: _each(None if carried(one.result) else encode(RESULT, one.result) for one in records),
-    }
+    settings: dict[str, Any] = {}
     for param in PARAMS[1:]:
         value = model if param.field == "model" else getattr(values, param.field)
-        if param.field == "seed":
-            entries[SEED] = _each(one.seed for one in records)
-        elif value != param.default and not (param.field in _SLIDERS and values.creativity != CUSTOM):
-            entries[param.key] = _shown(param, value)
-    entries[NOTE] = _each(encode(NOTE, one.note) if one.note else None for one in records)
-    entries[ERROR] = _each(encode(ERROR, one.error) if one.error else None for one in records)
-    return {key: value for key, value in entries.items() if value is not None}
+        counts = param.field not in _SLIDERS or values.creativity == CUSTOM
+        if counts and value != (_TIMING if param.field == "timing" else param.default):
+            settings[param.key] = _shown(param, value)
+    each = [_entries(one, settings, version) for one in records]
+    keys = dict.fromkeys(key for one in each for key in one)
+    return {key: _shared([one.get(key) for one in each]) for key in keys}
 
 
-def _each(values: Any) -> Any:
+def _entries(record: Record, settings: Mapping[str, Any], version: str) -> dict[str, Any]:
+    entries: dict[str, Any] = {}
+    if record.expanded:
+        entries |= {VERSION: version, PROMPT: encode(PROMPT, record.prompt)}
+        if record.hires is not None:
+            entries[HIRES] = encode(HIRES, record.hires)
+        entries |= settings
+        entries.pop(SEED, None)
+        if record.seed is not None:
+            entries[SEED] = record.seed
+        if not carried(record.result):
+            entries[RESULT] = encode(RESULT, record.result)
+    notes = ((NOTE, record.note), (ERROR, record.error))
+    return entries | {key: encode(key, text) for key, text in notes if text}
+
+
+def _shared(values: Sequence[Any]) -> Any:
     """Return one value where all images share it, else the callable."""
-    listed = tuple(values)
-    return listed[0] if len(set(listed)) == 1 else PerImage(listed) if listed else None
+    return values[0] if all(value == values[0] for value in values) else PerImage(tuple(values))
 
 
 def _shown(param: Param, value: Any) -> str | int | float:
@@ -126,7 +140,7 @@ def _shown(param: Param, value: Any) -> str | int | float:
     return str(value) if isinstance(value, bool) else value
 
 
-def read_values(params: Mapping[str, Any], *, timing: str = DEFAULT) -> dict[str, Any] | None:
+def read_values(params: Mapping[str, Any], *, timing: str = _TIMING) -> dict[str, Any] | None:
     """Return the controls' values by field from a pasted infotext, None where it has no expansion.
 
     What is absent, or written by hand and not allowed, is at its default. timing: what the settings page says, so that
@@ -136,8 +150,8 @@ def read_values(params: Mapping[str, Any], *, timing: str = DEFAULT) -> dict[str
         return None
     found = {param.field: _read(param, params.get(param.key)) for param in PARAMS}
     found["enabled"] = True
-    if found["timing"] == DEFAULT and timing == "before":
-        found["timing"] = "after"
+    if found["timing"] == DEFAULT and timing != _TIMING:
+        found["timing"] = _TIMING
     return found
 
 

@@ -6,8 +6,7 @@ was cancelled keeps the user's own prompt.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +25,7 @@ class Streams(Protocol):
 
     def stream(
         self, requests: Sequence[ExpandRequest], *, cancelled: Callable[[], bool] = ...
-    ) -> Generator[Event, None, None]: ...
+    ) -> Iterator[Event]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +77,15 @@ def run_job(
     requests = [make(prompt, seed) for prompt, seed in rows]
     done: dict[int, Expansion] = {}
     if requests and not cancelled():
-        # Closed whatever happens: an open stream keeps its expander from all others.
-        with closing(open_expander().stream(requests, cancelled=cancelled)) as events:
+        events = open_expander().stream(requests, cancelled=cancelled)
+        try:
             for event in events:
                 on_event(event)
                 if isinstance(event, Finished):
                     done[event.row] = event.expansion
+        finally:
+            if isinstance(events, Generator):
+                events.close()  # an open stream keeps its expander from all others
     found = {key: (requests[row], done[row]) for key, row in rows.items() if row in done}
     return [_answer(ask, hires, rows, found) for ask in asks]
 

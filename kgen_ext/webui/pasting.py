@@ -12,7 +12,7 @@ from typing import Any
 
 from kgen_ext.webui import infotext
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.params import BY_FIELD, DEFAULT, PARAMS
+from kgen_ext.webui.params import BY_FIELD, PARAMS
 
 # The host hands the same dict to the callback and to the fields; what the callback decided is kept in it under this.
 _DECIDED = "KGen paste"
@@ -39,15 +39,18 @@ def on_pasted(params: dict[str, Any], *, host: Host, road: Road, timing: str) ->
     if infotext.PROMPT not in params:
         return
     prompt = infotext.decode(str(params[infotext.PROMPT]))
+    hires = infotext.decode(str(params.get(infotext.HIRES, "")))
     # A style that the expansion's words stood behind is found only now, in the prompt without them.
-    styles, prompt, negative = host.extract_styles(prompt, str(params.get("Negative prompt", "")))
+    given = str(params.get("Negative prompt", ""))
+    styles, prompt, negative = host.extract_styles(prompt, given)
     if styles:
         before = params.get("Styles array")
         params["Styles array"] = [*(before if isinstance(before, list) else []), *styles]
         params["Negative prompt"] = negative
+        hires = host.extract_styles(hires, given)[1]
     params["Prompt"] = prompt
     if "Hires prompt" in params:
-        params["Hires prompt"] = infotext.decode(str(params.get(infotext.HIRES, "")))
+        params["Hires prompt"] = hires
 
 
 def pasted(field: str) -> Callable[[Mapping[str, Any]], Any]:
@@ -58,7 +61,7 @@ def pasted(field: str) -> Callable[[Mapping[str, Any]], Any]:
         values = params.get(_DECIDED)
         if values is None:
             # No callback came first (a host that has none), or no expansion in this image.
-            values = infotext.read_values(params, timing=DEFAULT) or {"enabled": False}
+            values = infotext.read_values(params) or {"enabled": False}
         return param.show(values[field]) if field in values else None
 
     value.__name__ = f"pasted_{field}"

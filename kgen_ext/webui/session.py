@@ -1,6 +1,7 @@
 """What lives as long as the WebUI's process: the pool of loaded models, and what was expanded lately.
 
-Survives a UI reload, as `kgen_ext` stays in sys.modules. Safe for several threads. Refuses to know hooks and pages.
+Survives a UI reload, as `kgen_ext` stays in sys.modules. Safe for several threads. Refuses to know jobs and pages; of
+the host it knows only where models lie.
 """
 from __future__ import annotations
 
@@ -8,11 +9,16 @@ import functools
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kgen_ext.webui.host import current_host
+from kgen_ext.webui.settings import read_settings, webui_places
+
 if TYPE_CHECKING:
+    from kgen_ext.catalogue import ModelFiles, Places
     from kgen_ext.service.expander import Expander
     from kgen_ext.service.pool import Pool
 
@@ -31,8 +37,12 @@ class Report:
 class Session:
     """The state all jobs share. `close` gives the models' memory back; the session can be used on after it."""
 
-    def __init__(self, *, pool: Pool | None = None, remembered: int = _REMEMBERED) -> None:
+    def __init__(
+        self, *, places: Callable[[], Places], pool: Pool | None = None, remembered: int = _REMEMBERED
+    ) -> None:
+        """places: says where models lie, asked each time, as a download may have added one."""
         self._lock = threading.Lock()
+        self._places = places
         self._pool = pool
         self._size = remembered
         self._results: OrderedDict[bytes, None] = OrderedDict()
@@ -45,8 +55,19 @@ class Session:
             if self._pool is None:
                 from kgen_ext.service.pool import Pool
 
-                self._pool = Pool()
+                self._pool = Pool(open=self._open, find=self.find)
             return self._pool
+
+    def find(self, model: str) -> ModelFiles:
+        """Return a model's files by its name. A path is no name: names come from pages, APIs and infotexts."""
+        from kgen_ext.catalogue import resolve
+
+        return resolve(model, places=self._places(), paths=False)
+
+    def _open(self, *, model: str, engine: str, device: str, threads: int | None) -> Expander:
+        from kgen_ext.service import open_expander
+
+        return open_expander(model=model, engine=engine, device=device, threads=threads, places=self._places())
 
     def lease(
         self, *, model: str, engine: str = "auto", device: str = "auto", threads: int | None = None
@@ -107,4 +128,5 @@ def _hash(prompt: str) -> bytes:
 @functools.cache
 def current() -> Session:
     """Return this process's session."""
-    return Session()
+    host = current_host()
+    return Session(places=lambda: webui_places(host, read_settings(host)))

@@ -1,0 +1,109 @@
+"""Expands the prompts of a job here and now: settings, numbers, model, memory and progress around one `run_job`.
+
+Never raises: whatever goes wrong becomes one line, and the answers are the user's own prompts. Refuses to know what a
+job looks like to the host, and infotexts.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from kgen_ext.request import ExpandRequest
+from kgen_ext.webui.host import Host
+from kgen_ext.webui.job import Answer, Ask, Streams, explain, run_job, untouched
+from kgen_ext.webui.params import DEFAULT
+from kgen_ext.webui.presets import Sampling, resolve_sampling
+from kgen_ext.webui.requests import make_request
+from kgen_ext.webui.session import Session
+from kgen_ext.webui.settings import Settings, read_settings, tag_file, webui_places
+from kgen_ext.webui.values import Values
+
+if TYPE_CHECKING:
+    from kgen_ext.service.expander import Expander
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job's prompts; `error` is one line, "" when all went well. `model` is the id of who wrote."""
+
+    answers: tuple[Answer, ...]
+    model: str
+    error: str = ""
+
+
+class Expands(Protocol):
+    """What the hooks need: `expand_job` with its surroundings filled in."""
+
+    def __call__(self, values: Values, asks: Sequence[Ask], *, width: int, height: int) -> Outcome: ...
+
+
+def expand_job(
+    values: Values, asks: Sequence[Ask], *, width: int, height: int, host: Host, session: Session
+) -> Outcome:
+    """Expand every ask in one stream, or return them untouched with the reason."""
+    model, opened = values.model, list[str]()
+    try:
+        settings = read_settings(host)
+        model = settings.model if model == DEFAULT else model
+        make = request_maker(values, model=model, width=width, height=height, host=host, session=session)
+        with ExitStack() as stack:
+
+            def open_expander() -> Streams:
+                expander = stack.enter_context(lease(values, model=model, settings=settings, session=session))
+                opened.append(expander.model)
+                return expander
+
+            answers = run_job(
+                asks,
+                make=make,
+                open_expander=open_expander,
+                hires=values.hires,
+                written_before=session.wrote,
+                on_event=lambda event: None,
+                cancelled=host.interrupted,
+            )
+    except Exception as error:  # the edge: an image is made whatever happens, and a hook that raises stops nothing
+        line = explain(error)
+        host.log.warning("the prompt is used as it is: %s", line)
+        host.log.debug("how it came to that:", exc_info=error)
+        session.say(line, failed=True)
+        return Outcome(tuple(untouched(ask) for ask in asks), model, line)
+    for answer in answers:
+        session.remember(answer.prompt, source=answer.ask.prompt)
+        if answer.hires is not None and answer.ask.hires is not None:
+            session.remember(answer.hires, source=answer.ask.hires)
+    session.say(next((one.note for one in answers if one.note), ""))
+    return Outcome(tuple(answers), opened[0] if opened else model)
+
+
+def request_maker(
+    values: Values, *, model: str, width: int, height: int, host: Host, session: Session
+) -> Callable[[str, int], ExpandRequest]:
+    """Return what makes a prompt and a seed a request for this model. Raises UserError for values that cannot be."""
+    from kgen_ext.catalogue import find_entry, load_catalogue
+
+    settings = read_settings(host)
+    known = find_entry(session.find(model).id, load_catalogue(webui_places(host, settings).user_file))
+    numbers = Sampling(values.temperature, values.top_k, values.top_p, values.min_p)
+    sampling = resolve_sampling(
+        values.creativity, numbers, None if known is None else known.recommended, settings.presets
+    )
+    file = tag_file(host, settings) if values.known_only else ""
+    return lambda prompt, seed: make_request(
+        values, prompt, seed=seed, width=width, height=height, sampling=sampling, tag_file=file
+    )
+
+
+@contextmanager
+def lease(values: Values, *, model: str, settings: Settings, session: Session) -> Iterator[Expander]:
+    """Lend the model as the settings say: how long it stays, on which device and engine it runs."""
+    session.pool.configure(size=1, idle_seconds=settings.idle_seconds)
+    engine = settings.engine if values.engine == "auto" else values.engine
+    try:
+        with session.lease(model=model, engine=engine, device=settings.device) as expander:
+            yield expander
+    finally:
+        if not settings.keep:
+            session.unload()

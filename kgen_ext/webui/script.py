@@ -1,0 +1,76 @@
+"""The script as the host sees it: a title, a page, and hooks that never raise; and everything that is registered.
+
+`scripts/kgen.py` mixes `KGenScript` into the host's base class and calls `register`, anew at every UI reload. What a
+hook does is told in `hooks`, what stands on the page in `ui`.
+"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from kgen_ext.webui.expanding import expand_job
+from kgen_ext.webui.hooks import Hooks
+from kgen_ext.webui.host import Host, current_host
+from kgen_ext.webui.pasting import Road, on_pasted
+from kgen_ext.webui.session import current
+from kgen_ext.webui.settings import read_settings
+from kgen_ext.webui.settings_page import register_settings
+
+# What the API's `alwayson_scripts` calls it, in any case of letters.
+TITLE = "KGen"
+
+
+class KGenScript:
+    """The script, to be mixed into the host's `Script`."""
+
+    def title(self) -> str:
+        return TITLE
+
+    def show(self, is_img2img: bool) -> Any:
+        return current_host().part("modules.scripts.AlwaysVisible")
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        """Build the controls; the hooks are given their values in this order."""
+        from kgen_ext.webui.ui import build
+
+        return build(self, is_img2img)
+
+    def before_process(self, p: Any, *arguments: Any) -> None:
+        _guarded(p, lambda hooks: hooks.before_process(p, arguments))
+
+    def process(self, p: Any, *arguments: Any) -> None:
+        _guarded(p, lambda hooks: hooks.process(p, arguments))
+
+    def before_process_batch(self, p: Any, *arguments: Any, **kwargs: Any) -> None:
+        _guarded(p, lambda hooks: hooks.before_process_batch(p))
+
+
+def register() -> None:
+    """Register everything but the script itself, which the host finds in `scripts/kgen.py`."""
+    host = current_host()
+    register_settings(host)
+    host.on("on_infotext_pasted", lambda infotext, params: _pasted(host, params))
+
+
+def _guarded(p: Any, hook: Callable[[Hooks], None]) -> None:
+    hooks = _hooks()
+    try:
+        hook(hooks)
+    except Exception as error:  # the edge: nothing of ours may keep an image from being made as the user wrote it
+        hooks.failed(p, error)
+
+
+@functools.cache
+def _hooks() -> Hooks:
+    host = current_host()
+    return Hooks(
+        host=host,
+        expand=functools.partial(expand_job, host=host, session=current()),
+        timing=lambda: read_settings(host).timing,
+    )
+
+
+def _pasted(host: Host, params: dict[str, Any]) -> None:
+    settings = read_settings(host)
+    on_pasted(params, host=host, road=Road(settings.paste), timing=settings.timing)

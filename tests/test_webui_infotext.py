@@ -1,0 +1,211 @@
+"""What an image says of its expansion comes back exactly, through faithful replicas of the hosts' writer and reader."""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fake_host import install, parse_infotext, write_parameters
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from kgen_ext.webui import infotext
+from kgen_ext.webui.host import Host
+from kgen_ext.webui.infotext import PerImage, Record, carried, decode, encode, write_infotext
+from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, PARAMS, Widget
+from kgen_ext.webui.pasting import Road, on_pasted, paste_fields
+from kgen_ext.webui.values import Values, read_named, read_values
+
+PLAIN = read_named({"enabled": True, "timing": "after"})
+HOST_LINE = {"Steps": 20, "Sampler": "Euler a", "CFG scale": 7, "Seed": 5, "Size": "512x768"}
+NASTY = ("", " ", "512x768", "KGen prompt", '"', '"a"', 'a "b", c', "a\nNegative prompt: b", "Steps: 20, Sampler: x",
+         " lead", "trail ", "a\\", "\\", "\x00", "\ud800", "json: x", 'json: "x"', "ａ，ｂ：ｃ", "a\r\nb", "\u2028", "٣x٤",
+         "Civitai, FLUX", "True", "a,", ":", "\n", "</s>", "Size: 1x1", "a: \"", "x" * 3000)  # fmt: skip
+
+texts = st.one_of(
+    st.sampled_from(NASTY),
+    st.text(st.characters(), max_size=30),
+    st.text(st.sampled_from('ab1x ,:"\\\n\t()[]{}<>|#\ud800é漢'), max_size=20),
+)
+
+
+def choose(param: Any) -> st.SearchStrategy[Any]:
+    names = [one for one, _ in param.choices]
+    match param.widget:
+        case Widget.CHECKBOX:
+            return st.booleans()
+        case Widget.CHOICE:
+            return st.sampled_from(names)
+        case Widget.CHOICES:
+            return st.lists(st.sampled_from(names), unique=True)
+        case Widget.LIVE:
+            return st.sampled_from((param.default, "TIPO-200M:Q8_0", "my own, one", CUSTOM))
+        case Widget.TEXT:
+            return texts
+    if param.step == 1:
+        return st.integers(int(param.low), int(param.high))
+    return st.floats(param.low, param.high)
+
+
+all_values = st.fixed_dictionaries({param.field: choose(param) for param in PARAMS}).map(read_named)
+
+
+def carry(entries: dict[str, Any], *, prompt: str = "a cat", civitai_fix: bool = False) -> dict[str, Any]:
+    """Let a host write one image's entries and read them back."""
+    line = write_parameters({**HOST_LINE, **entries, "Version": "v1.10.1"})
+    line.encode("utf-8")  # what goes into a file has no lone surrogates
+    assert "\n" not in line
+    return parse_infotext(f"{prompt}\nNegative prompt: bad\n{line}", civitai_fix=civitai_fix)
+
+
+def write(values: Values, *records: Record) -> dict[str, Any]:
+    return write_infotext(values, records, version="1.2.3", model="starter")
+
+
+def paste(params: dict[str, Any], *, road: Road = Road.ORIGINAL, timing: str = "after") -> dict[str, Any]:
+    on_pasted(params, host=Host(), road=road, timing=timing)
+    return {field: function(params) for field, function in paste_fields({p.field: p.field for p in PARAMS})}
+
+
+@given(texts, st.booleans())
+@example("512x768\n", False)
+def test_any_text_survives_the_host(text: str, forge: bool) -> None:
+    found = carry({"KGen prompt": encode("KGen prompt", text)}, civitai_fix=forge)
+    assert decode(found["KGen prompt"]) == text
+    assert found["Steps"] == "20" and found["CFG scale"] == "7" and found["Size-1"] == "512"  # the host's are whole
+
+
+@given(all_values, texts, texts)
+def test_pasting_gives_back_the_controls_and_the_prompts(values: Values, prompt: str, hires: str) -> None:
+    values = replace(values, enabled=True, timing="after" if values.timing == DEFAULT else values.timing)
+    seed = values.seed if values.seed >= 0 else None
+    params = carry(write(values, Record(prompt, "x", hires=hires, seed=seed)))
+    shown = paste(params)
+    # The model is written by its real name; the sliders count, and are written, for "custom" only.
+    expected = replace(values, model="starter")
+    if values.creativity != CUSTOM:
+        plain = {name: BY_FIELD[name].default for name in ("temperature", "top_k", "top_p", "min_p")}
+        expected = replace(expected, **plain)
+    got = read_values([shown[param.field] for param in PARAMS])
+    assert replace(got, timing="after" if got.timing == DEFAULT else got.timing) == expected
+    assert params["Prompt"] == prompt
+    assert params["Hires prompt"] == hires
+
+
+@given(texts)
+def test_the_expanded_road_gives_the_very_text_of_the_image(text: str) -> None:
+    if any(0xD800 <= ord(char) < 0xE000 for char in text):
+        return  # no host can write such a prompt into its own line
+    params = carry(write(PLAIN, Record("cat", text)), prompt=text)
+    shown = paste(params, road=Road.EXPANDED)
+    assert params["Prompt"] == text
+    assert shown.pop("enabled") is False
+    assert set(shown.values()) == {None}  # all else is left as the page has it
+
+
+@given(texts)
+def test_only_a_prompt_that_its_own_line_cannot_hold_is_written_twice(text: str) -> None:
+    found = parse_infotext(f"{text}\nNegative prompt: bad\n{write_parameters(HOST_LINE)}")
+    if carried(text):
+        assert found["Prompt"] == text
+    assert ("KGen result" in write(PLAIN, Record("cat", text))) is not carried(text)
+
+
+@pytest.mark.parametrize("prompt", ["a cat, hat", "line\nline", "", "Negative prompt", "a: b", "(x:1.2)"])
+def test_an_ordinary_prompt_is_not_written_twice(prompt: str) -> None:
+    assert carried(prompt)
+
+
+def test_an_ordinary_image_says_little_and_reads_plainly() -> None:
+    values = replace(PLAIN, ban="hat, *_hair", tag_length="short", allow=("artist", "rating"))
+    line = write_parameters(write(values, Record("1girl, shrine", "1girl, shrine, sky")))
+    assert line == (
+        'KGen: 1.2.3, KGen prompt: "1girl, shrine", KGen model: starter, KGen tag length: short, '
+        'KGen ban: "hat, *_hair", KGen allow: "artist, rating"'
+    )
+
+
+def test_pasting_an_image_without_expansion_switches_it_off_and_leaves_the_rest() -> None:
+    shown = paste(carry({}))
+    assert shown.pop("enabled") is False
+    assert set(shown.values()) == {None}
+
+
+def test_an_image_that_was_not_expanded_again_says_so_and_pastes_as_it_is() -> None:
+    entries = write(PLAIN, Record("x", "x", note="already expanded", expanded=False))
+    assert entries == {"KGen note": "already expanded"}
+    assert paste(carry(entries))["enabled"] is False
+
+
+def test_an_image_made_after_styles_is_not_pasted_as_one_made_before_them() -> None:
+    assert paste(carry(write(PLAIN, Record("a", "b"))), timing="before")["timing"] == "after wildcards and styles"
+    assert paste(carry(write(PLAIN, Record("a", "b"))), timing="after")["timing"] == "as in Settings"
+
+
+@pytest.mark.parametrize("key, value", [("KGen tag length", "gigantic"), ("KGen seed", "x"), ("KGen top-k", "-4"),
+                                        ("KGen temperature", "nan"), ("KGen seed", "9" * 400)])  # fmt: skip
+def test_what_was_written_by_hand_and_is_not_allowed_is_at_its_default(key: str, value: str) -> None:
+    params = carry({"KGen": "9", key: value})
+    param = next(one for one in PARAMS if one.key == key)
+    assert paste(params)[param.field] == param.shown_default
+
+
+def test_a_style_behind_which_the_words_stood_is_found_in_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = install(monkeypatch)
+    host.styles.styles["film"] = ("film grain", "")
+    text = "cat, film grain, hat"
+    line = write_parameters({**HOST_LINE, **write(PLAIN, Record("cat, film grain", text, hires="dog, film grain"))})
+    params = host.parse(f"{text}\nNegative prompt: bad\n{line}")
+    paste(params)
+    assert params["Prompt"] == "cat" and params["Styles array"] == ["film"] and params["Hires prompt"] == "dog"
+
+
+def test_pasted_values_keep_the_type_of_the_widget() -> None:
+    shown = paste(carry(write(replace(PLAIN, creativity=CUSTOM, top_k=7), Record("a", "b", seed=2**53))))
+    for param in PARAMS:
+        assert isinstance(shown[param.field], type(param.shown_default)), param.field
+
+
+class Job:
+    batch_size = 2
+    iteration = 0
+    all_prompts = ("a", "b", "c", "d")
+
+
+def test_a_value_of_each_image_is_right_however_the_host_asks() -> None:
+    each = PerImage((10, 11, 12, 13))
+    job = Job()
+    for index in range(4):
+        assert each(p=job, index=index, all_prompts=list(job.all_prompts), key="x") == 10 + index
+        job.iteration = index // 2
+        batch = job.all_prompts[job.iteration * 2 : job.iteration * 2 + 2]
+        assert each(p=job, index=index % 2, all_prompts=batch) == 10 + index
+    assert each(p=job, index=0, all_prompts=("c", "d"), use_main_prompt=True) == 10
+    assert each(p=job, index=7, all_prompts=("c", "d")) is None
+
+
+def test_images_that_differ_say_so_each_and_shared_values_are_plain() -> None:
+    entries = write(PLAIN, Record("a", "a1"), Record("b", "b1", seed=4))
+    assert callable(entries["KGen prompt"]) and entries["KGen"] == "1.2.3"
+    assert entries["KGen seed"].values == (None, 4)
+
+
+@given(texts)
+def test_our_own_reader_agrees_with_the_host(text: str) -> None:
+    line = write_parameters({**HOST_LINE, "KGen prompt": encode("KGen prompt", text)})
+    whole = f"a cat\n in a hat\nNegative prompt: bad\n{line}"
+    ours, host = infotext.parse_infotext(whole), parse_infotext(whole)
+    assert (ours["Prompt"], ours["KGen prompt"]) == (host["Prompt"], host["KGen prompt"])
+
+
+@pytest.mark.parametrize("params, seed", [({"Seed": "5"}, 5), ({"Seed": "5", "KGen seed": "7"}, 7), ({}, None),
+                                          ({"Seed": "x"}, None)])  # fmt: skip
+def test_the_seed_of_the_words_is_the_recorded_one_or_the_images(params: dict[str, str], seed: int | None) -> None:
+    assert infotext.seed_of(params) == seed
+
+
+def test_keys_are_the_tables_and_none_is_written_twice() -> None:
+    keys = [param.key for param in PARAMS] + [infotext.PROMPT, infotext.HIRES, infotext.RESULT, infotext.NOTE]
+    keys.append(infotext.ERROR)
+    assert len(keys) == len(set(keys))
+    assert all(key.startswith("KGen") for key in keys)
