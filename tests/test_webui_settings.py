@@ -24,6 +24,7 @@ from kgen_ext.webui.settings import (
     webui_places,
 )
 from kgen_ext.webui.settings_page import SECTION, declare_options, register_settings, set_up_log
+from kgen_ext.webui.values import read_named
 
 KINDS = ("a1111", "forge", "reforge")
 
@@ -184,6 +185,15 @@ def test_no_stored_value_whatever_raises(tmp_path: Path, option: module.Option, 
         host = fake(monkeypatch, tmp_path)
         setattr(host.opts, option.key, value)
         read_settings(Host())
+
+
+def test_default_and_auto_on_the_page_mean_what_is_set_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    host = fake(monkeypatch, tmp_path)
+    host.opts.kgen_model, host.opts.kgen_engine, host.opts.kgen_threads = "TIPO-500M", "llama_cpp", 4
+    read = read_settings(Host())
+    plain, chosen = read_named({}), read_named({"model": "starter", "engine": "reference"})
+    assert (read.model_of(plain), read.engine_of(plain), read.threads) == ("TIPO-500M", "llama_cpp", 4)
+    assert (read.model_of(chosen), read.engine_of(chosen)) == ("starter", "reference")
 
 
 def test_flags_go_before_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from kgen_ext.webui.presets import Preset, parse_presets
 
 if TYPE_CHECKING:
     from kgen_ext.catalogue import Places
+    from kgen_ext.webui.values import Values
 
 STARTER = "starter"
 # The extension whose tag file is found by itself: part of its folder's name, and the file.
@@ -57,6 +58,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("kgen_model", STARTER, "Default model", "what “default” means in the model list of the page"),
     Option("kgen_engine", "auto", "Default engine", "auto takes the best one installed", ENGINES),
     Option("kgen_device", "auto", "Device", "auto takes the graphics card if the engine can use it", DEVICES),
+    Option("kgen_threads", 0, "Processor threads", "0: the engine's own choice", high=64),
     Option("kgen_keep", "keep", "Keep the model in memory",
            "with --lowvram or --medvram a graphics card is always freed",
            (("keep", "until the WebUI ends"), ("idle", "until it was idle for some time"), ("never", "no"))),
@@ -84,6 +86,7 @@ class Settings:
     model: str
     engine: str
     device: str
+    threads: int | None
     keep: bool
     idle_seconds: float | None
     timing: str
@@ -93,6 +96,14 @@ class Settings:
     models_dir: str
     offline: bool
     log_level: str
+
+    def model_of(self, values: Values) -> str:
+        """Return the name of the model that the controls mean."""
+        return self.model if values.model == DEFAULT else values.model
+
+    def engine_of(self, values: Values) -> str:
+        """Return the engine that the controls mean: “auto” leaves it to the one set here."""
+        return self.engine if values.engine == "auto" else values.engine
 
 
 def read_settings(host: Host) -> Settings:
@@ -104,6 +115,7 @@ def read_settings(host: Host) -> Settings:
         model=read("kgen_model", _model),
         engine=read("kgen_engine", _choice),
         device=flag if flag in dict(DEVICES) else read("kgen_device", _choice),
+        threads=int(read("kgen_threads", _number)) or None,
         keep=keep != "never",
         idle_seconds=60.0 * read("kgen_idle_minutes", _number) if keep == "idle" else None,
         timing=read("kgen_timing", _choice),
