@@ -6,7 +6,7 @@ Files are named as z-tipo-extension names its own, `<id>_<file>`; a folder of sa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def place_order(
 def fetch_order(
     order: Order, *, to: Path, hub: Hub | None = None, cancelled: Callable[[], bool] = lambda: False,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[Progress]:  # fmt: skip
+) -> Generator[Progress, None, None]:  # fmt: skip
     """Fetch what was ordered, as steps; the last one has the path. Raises DownloadError, Cancelled."""
     hub = hub or Hub()
     fetches = [

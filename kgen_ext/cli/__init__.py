@@ -16,6 +16,7 @@ from kgen_ext.errors import KGenError, UserError
 
 COMMANDS = {
     "expand": "kgen_ext.cli.expand",
+    "models": "kgen_ext.cli.models",
     "parse": "kgen_ext.cli.parse",
     "request": "kgen_ext.cli.request",
 }
