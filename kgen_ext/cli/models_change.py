@@ -42,8 +42,7 @@ def download(arguments: argparse.Namespace) -> int:
     _say(f"into {order.target}")
     if not arguments.yes and not _agrees("download it?"):
         return 1
-    steps = fetch_order(order, to=places.own)
-    _show(yield_none(steps))
+    _show(fetch_order(order, to=places.own))
     _say(f"done; use it with --model {model.id}" + ("" if file is model.files[0] else f":{file.variant}"))
     return 0
 
