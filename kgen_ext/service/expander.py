@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kgen_ext import __version__
 from kgen_ext.decoding.batch import BatchDecoder
@@ -46,9 +46,10 @@ class _Unit:
 class Expander:
     """Expands prompts with one model. Safe for several threads: they take turns, and equal requests run once."""
 
-    def __init__(self, speaker: Speaker, *, model: str, checksum: str, rows: int) -> None:
+    def __init__(self, speaker: Speaker, *, model: str, checksum: str, rows: int, reason: str = "") -> None:
         self.model = model
         self.engine = speaker.engine.name
+        self.reason = reason  # why this engine runs it
         self._speaker = speaker
         self._checksum = checksum
         self._rows = rows
@@ -83,6 +84,21 @@ class Expander:
         """
         plan = [(one, prepare(one, self._tag_files)) for one in requests]
         return self._stream(plan, cancelled)
+
+    @property
+    def module(self) -> Any:
+        """Return the torch module that runs the model, for hosts that move modules about; None where torch does not."""
+        return getattr(self._speaker.engine, "model", None) if self.engine == "transformers" else None
+
+    @property
+    def module_device(self) -> Any:
+        """Return the device where `module` has to be while it runs."""
+        return getattr(self._speaker.engine, "device", None)
+
+    def release(self) -> None:
+        """Give back what is kept between calls beside the weights: keys and values."""
+        with self._lock:
+            self._drop_cache()
 
     def close(self) -> None:
         """Give the model's memory back. May be called twice."""
