@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cli_fakes import FakeExpander
 from hypothesis import settings
+from webui_kit import stage  # noqa: F401 - a fixture for every test of the extension
 
 # The same examples on every run and machine; an example may take as long as a slow machine needs.
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)

@@ -19,8 +19,8 @@ from kgen_ext.webui.values import Values, read_named, read_values
 PLAIN = read_named({"enabled": True, "timing": "after"})
 HOST_LINE = {"Steps": 20, "Sampler": "Euler a", "CFG scale": 7, "Seed": 5, "Size": "512x768"}
 NASTY = ("", " ", "512x768", "KGen prompt", '"', '"a"', 'a "b", c', "a\nNegative prompt: b", "Steps: 20, Sampler: x",
-         " lead", "trail ", "a\\", "\\", "\x00", "\ud800", "json: x", 'json: "x"', "ａ，ｂ：ｃ", "a\r\nb", "\u2028", "٣x٤",
-         "Civitai, FLUX", "True", "a,", ":", "\n", "</s>", "Size: 1x1", "a: \"", "x" * 3000)  # fmt: skip
+         " lead", "trail ", "a\\", "\\", "\x00", "\ud800", "json: x", 'json: "x"', "ａ，ｂ：ｃ", "a\r\nb", "\u2028",
+         "٣x٤", "Civitai, FLUX", "True", "a,", ":", "\n", "</s>", "Size: 1x1", "a: \"", "x" * 3000)  # fmt: skip
 
 texts = st.one_of(
     st.sampled_from(NASTY),

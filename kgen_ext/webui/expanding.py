@@ -6,15 +6,17 @@ job looks like to the host, and infotexts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from kgen_ext.events import Event
 from kgen_ext.request import ExpandRequest
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.job import Answer, Ask, Streams, explain, run_job, untouched
+from kgen_ext.webui.job import Answer, Ask, explain, run_job, untouched
 from kgen_ext.webui.params import DEFAULT
 from kgen_ext.webui.presets import Sampling, resolve_sampling
+from kgen_ext.webui.progress import shown_progress
 from kgen_ext.webui.requests import make_request
 from kgen_ext.webui.session import Session
 from kgen_ext.webui.settings import Settings, read_settings, tag_file, webui_places
@@ -48,22 +50,18 @@ def expand_job(
         settings = read_settings(host)
         model = settings.model if model == DEFAULT else model
         make = request_maker(values, model=model, width=width, height=height, host=host, session=session)
-        with ExitStack() as stack:
 
-            def open_expander() -> Streams:
-                expander = stack.enter_context(lease(values, model=model, settings=settings, session=session))
-                opened.append(expander.model)
-                return expander
+        def stream(requests: Sequence[ExpandRequest]) -> Iterator[Event]:
+            with shown_progress(host, rows=len(requests)) as progress:
+                if progress.cancelled():
+                    return
+                with lease(values, model=model, settings=settings, session=session) as expander:
+                    opened.append(expander.model)
+                    for event in expander.stream(requests, cancelled=progress.cancelled):
+                        progress.on_event(event)
+                        yield event
 
-            answers = run_job(
-                asks,
-                make=make,
-                open_expander=open_expander,
-                hires=values.hires,
-                written_before=session.wrote,
-                on_event=lambda event: None,
-                cancelled=host.interrupted,
-            )
+        answers = run_job(asks, make=make, stream=stream, hires=values.hires, written_before=session.wrote)
     except Exception as error:  # the edge: an image is made whatever happens, and a hook that raises stops nothing
         line = explain(error)
         host.log.warning("the prompt is used as it is: %s", line)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from kgen_ext.errors import KGenError
 from kgen_ext.events import By, Event, Expansion, Finish, Finished
@@ -18,14 +17,6 @@ TWICE = "already expanded: the prompt is left as it is"
 CANCELLED = "cancelled: the prompt is your own"
 NOTHING = "the model added nothing: write more in the prompt, choose a longer tag length, or loosen the rules"
 _LONGEST = 300
-
-
-class Streams(Protocol):
-    """What is needed of an Expander."""
-
-    def stream(
-        self, requests: Sequence[ExpandRequest], *, cancelled: Callable[[], bool] = ...
-    ) -> Iterator[Event]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +48,15 @@ def run_job(
     asks: Sequence[Ask],
     *,
     make: Callable[[str, int], ExpandRequest],
-    open_expander: Callable[[], Streams],
+    stream: Callable[[Sequence[ExpandRequest]], Iterator[Event]],
     hires: str,
     written_before: Callable[[str], bool],
-    on_event: Callable[[Event], None],
-    cancelled: Callable[[], bool],
 ) -> list[Answer]:
     """Expand every image's prompt in one stream and return the answers in order.
 
-    make: the request of a prompt and a seed; all are made before a model is opened. hires: follow, separate or leave.
-    open_expander: called once, and only if there is something to expand. written_before: says whether a prompt is one
-    of this session's results.
+    make: the request of a prompt and a seed; all are made before anything is loaded. stream: `Expander.stream`, or what
+    loads a model first; called once, and only if there is something to expand. hires: follow, separate or leave.
+    written_before: says whether a prompt is one of this session's results.
     """
     rows: dict[tuple[str, int], int] = {}
     for ask in asks:
@@ -76,11 +65,10 @@ def run_job(
                 rows.setdefault((prompt, ask.seed), len(rows))
     requests = [make(prompt, seed) for prompt, seed in rows]
     done: dict[int, Expansion] = {}
-    if requests and not cancelled():
-        events = open_expander().stream(requests, cancelled=cancelled)
+    if requests:
+        events = stream(requests)
         try:
             for event in events:
-                on_event(event)
                 if isinstance(event, Finished):
                     done[event.row] = event.expansion
         finally:
