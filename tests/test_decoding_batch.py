@@ -224,4 +224,4 @@ def test_memory_stays_flat_over_many_prompts_of_one_decoder() -> None:
     for _ in range(3):
         short = [asked(number, tag_length="very_short", text_length="none") for number in range(12)]
         run_all(one, short, decoder=decoder)
-    assert sum(map(len, decoder._held)) <= 2 * one.n_ctx
+    assert sum(map(len, decoder._lanes[0]._held)) <= 2 * one.n_ctx

@@ -88,7 +88,7 @@ def test_a_tag_that_is_given_up_leaves_no_half_of_it_before_the_next_header() ->
     cache = engine.open_cache(1, 1024)
     request = ask(tag_length="very_short", text_length="very_short", ban=("* bad", "/[^a-z].*/", "?", "??"))
     held = list[int]()  # what stood in the slot before it was given back
-    for item in BatchDecoder(cache, token_table(engine)).run([make(engine, request)[0][1]]):
+    for item in BatchDecoder([cache], token_table(engine)).run([make(engine, request)[0][1]]):
         if not isinstance(item, tuple):
             held = cache.tokens[0].copy()
         else:

@@ -52,3 +52,18 @@ def test_a_cache_too_small_for_the_trial_leaves_it_to_the_next(gguf: Path) -> No
         engine.open_cache(1, n_ctx).close()
         assert (engine.lone_rows_differ is not None) is tried  # type: ignore[attr-defined]
     engine.close()
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads(gguf: Path) -> None:
+    engine = load_engine("llama_cpp", folder=None, gguf=gguf, threads=2, device="cpu")
+    assert (engine.lanes(2), engine.lanes(16)) == (1, 2)
+    ids, found = engine.tokenize(REQUEST), []
+    for sharing in (1, 2):
+        cache = engine.open_cache(4, 256)
+        cache.share(sharing)
+        found.append([cache.forward([(row, ids) for row in range(4)]).copy()])
+        for token in range(100, 108):
+            found[-1].append(cache.forward([(row, [token]) for row in range(4)]).copy())
+        cache.close()
+    engine.close()
+    assert all(np.array_equal(left, right) for left, right in zip(*found, strict=True))

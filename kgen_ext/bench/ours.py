@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -33,31 +34,53 @@ TEMPERATURE, TOP_P, TOP_K = 0.5, 0.95, 80
 _TRAINED_CTX = 1024
 
 
+class Counter:
+    """What went through all caches of an engine. Seconds during which several were at work count once."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._busy, self._since = 0, 0.0
+        self.work = Work()
+
+    def begin(self) -> None:
+        """A cache goes to work."""
+        with self._lock:
+            if not self._busy:
+                self._since = perf_counter()
+            self._busy += 1
+
+    def end(self, chunks: int, tokens: int) -> None:
+        """It has done so much."""
+        with self._lock:
+            self._busy -= 1
+            spent = 0.0 if self._busy else perf_counter() - self._since
+            self.work = _sum(self.work, Work(1, chunks, tokens, spent))
+
+
 class CountedCache:
     """A cache that counts; everything else is the engine's."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, counter: Counter) -> None:
         self._cache = cache
+        self._counter = counter
         self.rows = cache.rows
         self.n_ctx = cache.n_ctx
         self.length = cache.length
         self.truncate = cache.truncate
         self.fork = cache.fork
+        self.share = cache.share
         self.close = cache.close
-        self.work = Work()
 
     def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
         """Count, and pass on."""
-        began = perf_counter()
+        self._counter.begin()
         logits = self._cache.forward(chunks)
-        spent, done = perf_counter() - began, self.work
-        tokens = sum(len(ids) for _, ids in chunks)
-        self.work = Work(done.calls + 1, done.chunks + len(chunks), done.tokens + tokens, done.seconds + spent)
+        self._counter.end(len(chunks), sum(len(ids) for _, ids in chunks))
         return logits
 
 
 class CountedEngine:
-    """An engine whose caches count; `work` is what its newest cache did. Closing it leaves the model loaded."""
+    """An engine whose caches count; `work` is what they did. Closing it leaves the model loaded."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -65,22 +88,21 @@ class CountedEngine:
         self.vocab = engine.vocab
         self.n_ctx = engine.n_ctx
         self.tokenize = engine.tokenize
-        self._newest: CountedCache | None = None
+        self.lanes = engine.lanes
+        self._counter = Counter()
 
     @property
     def work(self) -> Work:
-        """What the newest cache did so far."""
-        return Work() if self._newest is None else self._newest.work
+        """What its caches did so far."""
+        return self._counter.work
 
     def forget(self) -> None:
         """Count from nothing."""
-        if self._newest is not None:
-            self._newest.work = Work()
+        self._counter.work = Work()
 
     def open_cache(self, rows: int, n_ctx: int) -> Cache:
         """Open the engine's cache and count it."""
-        self._newest = CountedCache(self._engine.open_cache(rows, n_ctx))
-        return self._newest
+        return CountedCache(self._engine.open_cache(rows, n_ctx), self._counter)
 
     def close(self) -> None:
         """Do nothing: the next turn uses the same model."""
@@ -104,7 +126,8 @@ class Ours:
 
     def steps(self, asks: Sequence[Ask], at_once: int, length: int) -> Turn:
         """Stop every call after `length` steps of the batch."""
-        return self._turn(asks, at_once, lambda: self._engine.work.calls >= length)
+        calls = length * self._engine.lanes(at_once)
+        return self._turn(asks, at_once, lambda: self._engine.work.calls >= calls)
 
     def _turn(self, asks: Sequence[Ask], at_once: int, stop: Callable[[], bool]) -> Turn:
         with self._expander(max(ROWS, at_once)) as expander:

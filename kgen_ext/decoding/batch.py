@@ -1,38 +1,33 @@
 """The batched decode loop: many rows, one forward a step, each row's place taken by the next when it is done.
 
-What a slot of the cache holds of a request is reused: a row starts from the longest prefix any slot has in common with
-its own, within a call and between calls. Only tokens that were fed as one chunk are shared, and at least two are left
-to feed: some libraries compute a lone token with other last bits than the same token within a chunk, and a row's text
-must not show what it was forked from. Knows engines by their contract only.
+With several caches the rows are dealt to as many lanes, which take turns: while the draws of one are acted on, the
+engine computes the others in threads of their own. All else happens in the caller's thread, and the turns do not depend
+on which lane is quicker, so neither do the events. Knows engines by their contract only.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from kgen_ext.decoding.lane import Lane
 from kgen_ext.decoding.row import Job, Row, Written
-from kgen_ext.decoding.sampler import draw
 from kgen_ext.decoding.tokens import TokenTable
-from kgen_ext.events import Event, Started
+from kgen_ext.events import Event
 
 if TYPE_CHECKING:
     from kgen_ext.engines.base import Cache
 
-# Fewer shared tokens than this are computed again rather than copied or waited for.
-_WORTH_SHARING = 8
-
 
 class BatchDecoder:
-    """Decodes jobs on one cache. Not thread-safe; one run at a time."""
+    """Decodes jobs on one cache or several. Not thread-safe; one run at a time."""
 
-    def __init__(self, cache: Cache, table: TokenTable) -> None:
-        self._cache = cache
+    def __init__(self, caches: Sequence[Cache], table: TokenTable) -> None:
         self._table = table
-        self._held: list[list[int]] = [[] for _ in range(cache.rows)]
-        self._first = [0] * cache.rows  # how many of them stood in the row's first chunk
+        self._lanes = [Lane(cache, table) for cache in caches]
+        self._pool = ThreadPoolExecutor(len(caches), "kgen-lane") if len(caches) > 1 else None
 
     def run(
         self, jobs: Iterable[Job], *, cancelled: Callable[[], bool] = lambda: False
@@ -42,92 +37,59 @@ class BatchDecoder:
         `cancelled` is asked before every step; rows end there with what is whole.
         """
         waiting = _Queue(jobs)
-        active: dict[int, Row] = {}
-        while waiting.first is not None or active:
-            if cancelled():
-                # One at a time: a row that never began costs no more than its job.
-                for row in chain(active.values(), (Row(job, self._table) for job in waiting.rest())):
-                    row.cancel()
-                    yield from row.events()
-                    yield row.job, row.written()
-                return
-            yield from self._admit(waiting, active)
-            self._step(active)
-            for slot, row in list(active.items()):
-                yield from row.events()
-                if row.finish is not None:
-                    del active[slot]
-                    # What it wrote is of no use to others, and an idle slot with room keeps its neighbours exact.
-                    self._cut(slot, min(len(self._held[slot]), self._first[slot]))
-                    yield row.job, row.written()
+        turns = deque[Lane]()
+        sharing = 1
+        try:
+            while waiting.first is not None or any(lane.active for lane in self._lanes):
+                if cancelled():
+                    yield from self._cancel(waiting, turns)
+                    return
+                yield from self._admit(waiting)
+                busy = [lane for lane in self._lanes if lane.active]
+                # Those left at the end keep their part of the threads: what
+                # several threads gain on a few rows they lose many times over on a machine that has other work.
+                sharing = max(sharing, len(busy))
+                for lane in busy:
+                    if not lane.under_way:
+                        lane.share(sharing)
+                        lane.begin(self._pool if len(busy) > 1 else None)
+                        turns.append(lane)
+                yield from turns.popleft().end()
+        finally:
+            # Where the reader left, or a lane failed: nobody else may meet a cache that is being fed.
+            for lane in turns:
+                lane.settle()
+            for lane in self._lanes:
+                lane.clear()
 
-    def _admit(self, waiting: _Queue, active: dict[int, Row]) -> Iterator[Event]:
-        """Give waiting jobs the free slots, each with the longest prefix it can have for free."""
-        fresh = list[Row]()
-        while waiting.first is not None and len(active) < self._cache.rows:
-            row = Row(waiting.first, self._table)
-            soon = max((_common(row.ids, other.ids) for other in fresh), default=0)
-            free = [slot for slot in range(self._cache.rows) if slot not in active]
-            shared, source = max((self._shared(row, slot), -slot) for slot in range(self._cache.rows))
-            source = -source
-            if soon >= _WORTH_SHARING and soon > shared:
-                return  # the row that computes this prefix is one step ahead
-            waiting.advance()
-            # The slot that holds the source is cut back in place; otherwise the one whose tokens are worth least.
-            slot = source if source in free else min(free, key=lambda one: (len(self._held[one]), one))
-            if slot != source and shared >= _WORTH_SHARING:
-                self._cache.fork(source, slot, shared)
-            elif slot != source:
-                shared = self._shared(row, slot)
-            row.kept = shared
-            self._held[slot] = row.ids[:shared]
-            self._first[slot] = len(row.ids)
-            self._cut(slot, shared)
-            active[slot] = row
-            fresh.append(row)
-            yield Started(row.job.row, row.job.subject)
+    def close(self) -> None:
+        """Let the threads go. May be called twice."""
+        if self._pool is not None:
+            self._pool.shutdown()
 
-    def _step(self, active: dict[int, Row]) -> None:
-        """Feed every row what it has to be fed, and let each act on its next draw."""
-        pairs = [(slot, row) for slot, row in active.items() if row.finish is None]
-        chunks = list[tuple[int, list[int]]]()
-        for slot, row in pairs:
-            self._cut(slot, row.kept)
-            chunks.append((slot, row.ids[row.kept :]))
-        if not chunks:
-            return
-        logits = self._cache.forward(chunks)
-        for (slot, chunk), (_, row) in zip(chunks, pairs, strict=True):
-            self._held[slot].extend(chunk)
-            row.kept = len(row.ids)
-        rows = list(range(len(pairs)))
-        while rows:
-            block = logits if len(rows) == len(pairs) else logits[rows]
-            block = block + self._table.bias[[pairs[one][1].bias_index() for one in rows]]
-            for place, one in enumerate(rows):
-                row = pairs[one][1]
-                only = row.only()
-                if only is not None:
-                    chosen = sorted(only)
-                    saved = logits[one, chosen]
-                    block[place] = -np.inf
-                    block[place, chosen] = saved
-                masked = row.masked()
-                if masked:
-                    block[place, masked] = -np.inf
-            drawn = draw(
-                block, [pairs[one][1].job.sampling for one in rows], [pairs[one][1].key() for one in rows]
-            )
-            rows = [one for one, token in zip(rows, drawn, strict=True) if pairs[one][1].take(token)]
+    def _cancel(self, waiting: _Queue, turns: deque[Lane]) -> Iterator[Event | tuple[Job, Written]]:
+        while turns:
+            turns.popleft().settle()
+        active = (row for lane in self._lanes for row in lane.active.values())
+        # One at a time: a row that never began costs no more than its job.
+        for row in chain(active, (Row(job, self._table) for job in waiting.rest())):
+            row.cancel()
+            yield from row.events()
+            yield row.job, row.written()
 
-    def _shared(self, row: Row, slot: int) -> int:
-        """Return how many of a new row's tokens a slot holds as the row's own first chunk would leave them."""
-        return max(0, min(_common(row.ids, self._held[slot]), self._first[slot], len(row.ids) - 2))
-
-    def _cut(self, slot: int, length: int) -> None:
-        if self._cache.length(slot) > length:
-            self._cache.truncate(slot, length)
-        del self._held[slot][length:]
+    def _admit(self, waiting: _Queue) -> Iterator[Event]:
+        """Give waiting jobs the free slots of the lanes at rest, the emptiest first."""
+        able = [lane for lane in self._lanes if not lane.full]
+        while waiting.first is not None and able:
+            lane = min(able, key=lambda one: len(one.active))
+            if lane.under_way:
+                return  # it takes the job in its turn
+            started = lane.admit(waiting.first)
+            if started is not None:
+                waiting.advance()
+                yield started
+            if started is None or lane.full:
+                able.remove(lane)
 
 
 class _Queue:
@@ -146,13 +108,3 @@ class _Queue:
         while self.first is not None:
             yield self.first
             self.advance()
-
-
-def _common(left: list[int], right: list[int]) -> int:
-    """Return the length of the longest common prefix."""
-    count = 0
-    for one, other in zip(left, right, strict=False):
-        if one != other:
-            break
-        count += 1
-    return count

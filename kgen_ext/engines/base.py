@@ -64,6 +64,10 @@ class Cache(Protocol):
         """Make `target` hold the first `length` tokens of `source` (what it held is forgotten)."""
         ...
 
+    def share(self, count: int) -> None:
+        """Take an equal part of the engine's threads: from now on `count` caches are fed at the same time."""
+        ...
+
     def close(self) -> None:
         """Give the memory back. May be called twice."""
         ...
@@ -78,6 +82,13 @@ class Engine(Protocol):
 
     def tokenize(self, text: str) -> list[int]:
         """Return the ids of text, special tokens recognised, no BOS added; "" gives []."""
+        ...
+
+    def lanes(self, rows: int) -> int:
+        """Return in how many caches that many rows are decoded fastest, each fed from a thread of its own.
+
+        1 where the engine's library cannot do that, or does not gain by it.
+        """
         ...
 
     def open_cache(self, rows: int, n_ctx: int) -> Cache:

@@ -24,7 +24,7 @@ import numpy as np
 
 from kgen_ext.engines.base import Vocab
 from kgen_ext.engines.gguf_file import check_gguf
-from kgen_ext.engines.llama_cpp_names import Library, open_library
+from kgen_ext.engines.llama_cpp_names import Library, open_library, own_threads
 from kgen_ext.engines.rows import RowLengths
 from kgen_ext.engines.tokens import whole
 from kgen_ext.errors import EngineError, EngineUnavailable, ModelFileError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MAX_BATCH = 256  # tokens a call: longer chunks are fed in pieces; twice as many cost memory and gain nothing
 _TRIAL = tuple(range(3, 19))  # any tokens do
+WORTH_TWO_LANES = 4  # rows: with fewer, each half would compute little more than a lone row
 GAP = 4  # so many idle rows are computed along rather than a run of rows broken in two
 UNKNOWN, CONTROL = 1 << 0, 1 << 3  # token attributes of llama.h
 
@@ -47,12 +48,13 @@ class LlamaCppEngine:
         self.name = "llama_cpp"
         check_gguf(path)
         self.lib: Library = open_library()
-        self.threads = threads
+        self.threads = threads or own_threads()
         self.lone_rows_differ: bool | None = None  # not tried yet
         if device not in ("auto", "cpu") and not self.lib.api.llama_supports_gpu_offload():
             raise EngineUnavailable(f"this llama-cpp-python is built without {device}", hint="use device cpu")
         params = self.lib.api.llama_model_default_params()
         params.n_gpu_layers = 0 if device == "cpu" else 999
+        self._on_cpu = device == "cpu" or not self.lib.api.llama_supports_gpu_offload()
         self.lib.log.clear()
         self.model: Any = self.lib.load_model(str(path).encode(), params)
         if not self.model:
@@ -76,6 +78,13 @@ class LlamaCppEngine:
         if count < 0:
             raise EngineError(f"llama.cpp cannot tokenise a text of {len(data)} bytes")
         return out[:count]
+
+    def lanes(self, rows: int) -> int:
+        """Return 2 for a batch on the CPU: one half is computed while our own work is done for the other.
+
+        A small model's threads spend much of their time waiting for each other, too.
+        """
+        return 2 if self._on_cpu and self.threads > 1 and rows >= WORTH_TWO_LANES else 1
 
     def open_cache(self, rows: int, n_ctx: int) -> LlamaCppCache:
         """Return an empty cache."""
@@ -178,6 +187,11 @@ class LlamaCppCache:
             self._lib.seq_rm(self._memory, target, -1, -1)
             self._lib.seq_cp(self._memory, source, target, -1, -1)
         self._lib.seq_rm(self._memory, target, length, -1)
+
+    def share(self, count: int) -> None:
+        """Use as many threads as `count` caches leave each other; the bits do not depend on it."""
+        threads = max(1, self._engine.threads // count)
+        self._lib.api.llama_set_n_threads(self._context, threads, threads)
 
     def close(self) -> None:
         """Free the context."""

@@ -67,12 +67,12 @@ class Library:
         """Return what cache functions take: the memory, or the context before the two were split."""
         return self.api.llama_get_memory(context) if hasattr(self.api, "llama_memory_seq_rm") else context
 
-    def open_context(self, model: object, *, rows: int, n_ctx: int, size: int, threads: int | None) -> Any:
+    def open_context(self, model: object, *, rows: int, n_ctx: int, size: int, threads: int) -> Any:
         """Return a context with a stream of n_ctx tokens for each of `rows`, fed at most `size` tokens a call."""
         params = self.api.llama_context_default_params()
         params.n_ctx, params.n_seq_max = rows * n_ctx, rows
         params.n_batch = params.n_ubatch = size
-        params.n_threads = params.n_threads_batch = threads or own_threads()
+        params.n_threads = params.n_threads_batch = threads
         params.kv_unified = False
         params.flash_attn = False  # the field's name until it became a choice of three
         params.flash_attn_type = 0

@@ -57,6 +57,10 @@ class ReferenceEngine:
         """Return the ids of text."""
         return self._tokens.tokenize(text)
 
+    def lanes(self, rows: int) -> int:
+        """Return 1."""
+        return 1
+
     def open_cache(self, rows: int, n_ctx: int) -> ReferenceCache:
         """Return an empty cache."""
         return ReferenceCache(self, rows, n_ctx)
@@ -149,6 +153,9 @@ class ReferenceCache:
         self._lengths.fork(source, target, length)
         for stored in (self.keys, self.values):
             stored[:, target, :, :length] = stored[:, source, :, :length]
+
+    def share(self, count: int) -> None:
+        """Do nothing: NumPy's threads are its own."""
 
     def close(self) -> None:
         """Give the memory back."""

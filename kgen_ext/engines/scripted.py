@@ -140,6 +140,10 @@ class ScriptedEngine:
                 at += len(data[at : at + size])
         return ids
 
+    def lanes(self, rows: int) -> int:
+        """Return 1."""
+        return 1
+
     def open_cache(self, rows: int, n_ctx: int) -> ScriptedCache:
         """Return an empty cache."""
         return ScriptedCache(self, rows, n_ctx)
@@ -190,6 +194,9 @@ class ScriptedCache:
         """Copy the first `length` tokens."""
         self._lengths.fork(source, target, length)
         self.tokens[target] = self.tokens[source][:length]
+
+    def share(self, count: int) -> None:
+        """Do nothing: there is nothing to share."""
 
     def close(self) -> None:
         """Forget everything."""

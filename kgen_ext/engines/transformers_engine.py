@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kgen_ext.engines.checkpoint import LlamaShape, find_tensors, read_shape
+from kgen_ext.engines.devices import free_memory, pick_torch
 from kgen_ext.engines.rows import RowLengths
 from kgen_ext.engines.tokens import TextTokens
-from kgen_ext.errors import BadValue, EngineError, EngineUnavailable, ModelFileError
+from kgen_ext.errors import EngineError, EngineUnavailable, ModelFileError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,8 +63,11 @@ class TransformersEngine:
         self.cache_class: Any = transformers.DynamicCache if version >= WITH_CACHE_CLASS else None
         if threads:
             self.torch.set_num_threads(threads)
-        self.device = self.torch.device(_pick_device(self.torch, device))
-        self.dtype = self.torch.float32 if self.device.type == "cpu" else self.torch.float16
+        self.place = pick_torch(self.torch, device)
+        self.device = self.place.device
+        self.dtype = self.torch.float16 if self.place.half else self.torch.float32
+        # DirectML cannot work on the tensors of inference mode.
+        self.without_gradients = self.torch.no_grad if self.place.kind == "directml" else self.torch.inference_mode
         # Until 4.41 the library's masks for its fused attention fail on a row that begins behind others.
         plain = {"attn_implementation": "eager"} if (4, 36) <= version < WITH_CACHE_CLASS else {}
         try:
@@ -79,6 +83,10 @@ class TransformersEngine:
         """Return the ids of text."""
         return self._tokens.tokenize(text)
 
+    def lanes(self, rows: int) -> int:
+        """Return 1."""
+        return 1
+
     def open_cache(self, rows: int, n_ctx: int) -> TransformersCache:
         """Return an empty cache."""
         return TransformersCache(self, rows, n_ctx)
@@ -87,8 +95,7 @@ class TransformersEngine:
         """Forget the model, and give what torch kept of a GPU's memory back."""
         if self.model is not None:
             self.model = None
-            if self.device.type == "cuda":
-                self.torch.cuda.empty_cache()
+            free_memory(self.torch, self.place)
 
 
 class TransformersCache:
@@ -122,7 +129,7 @@ class TransformersCache:
         places = np.minimum(begins[:, None] + np.arange(width), (begins + counts - 1)[:, None])
         call = _Call(self, rows, begins, counts, places, torch.from_numpy(ids).to(engine.device))
         try:
-            with torch.inference_mode():
+            with engine.without_gradients():
                 hidden = call.with_cache_class() if engine.cache_class else call.with_tuples()
                 last = hidden[torch.arange(len(chunks)), torch.from_numpy(counts - 1)]
                 logits = engine.model.lm_head(last).float().cpu().numpy()
@@ -146,6 +153,9 @@ class TransformersCache:
         self._lengths.fork(source, target, length)
         for stored in (self._keys, self._values):
             stored[:, target, :, :length] = stored[:, source, :, :length].clone()
+
+    def share(self, count: int) -> None:
+        """Do nothing: torch's threads are its own."""
 
     def close(self) -> None:
         """Give the memory back."""
@@ -232,20 +242,6 @@ def _import() -> tuple[Any, Any]:
     except ImportError as error:
         raise EngineUnavailable(f"{error}", hint="pip install torch transformers") from error
     return torch, transformers
-
-
-def _pick_device(torch: Any, asked: str) -> str:
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "xpu": hasattr(torch, "xpu") and torch.xpu.is_available(),
-        "cpu": True,
-    }
-    if asked == "auto":
-        return next(name for name, there in present.items() if there)
-    if not present.get(asked, False):
-        raise BadValue("device", asked, ("auto", *(name for name, there in present.items() if there)))
-    return asked
 
 
 @contextmanager

@@ -1,0 +1,165 @@
+"""One cache and the rows that are being decoded in it: whose slot is whose, and what a new row need not compute.
+
+What a slot of the cache holds of a request is reused: a row starts from the longest prefix any slot has in common with
+its own, within a call and between calls. Only tokens that were fed as one chunk are shared, and at least two are left
+to feed: some libraries compute a lone token with other last bits than the same token within a chunk, and a row's text
+must not show what it was forked from. Knows no other lane, and engines by their contract only.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from itertools import compress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kgen_ext.decoding.row import Job, Row, Written
+from kgen_ext.decoding.sampler import draw
+from kgen_ext.decoding.tokens import TokenTable
+from kgen_ext.events import Event, Started
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kgen_ext.engines.base import Cache
+
+# Fewer shared tokens than this are computed again rather than copied or waited for.
+_WORTH_SHARING = 8
+
+
+class Lane:
+    """Decodes rows on one cache, a step at a time: `begin`, then `end` when the engine has answered."""
+
+    def __init__(self, cache: Cache, table: TokenTable) -> None:
+        self._cache = cache
+        self._table = table
+        self._held: list[list[int]] = [[] for _ in range(cache.rows)]
+        self._first = [0] * cache.rows  # how many of them stood in the row's first chunk
+        self._fresh = list[Row]()  # rows that have not been fed anything yet
+        self._fed = list[tuple[int, Row, list[int]]]()  # slot, row and chunk of the step under way
+        self._answer: Future[NDArray[np.float32]] | None = None
+        self._sharing = 1
+        self.active: dict[int, Row] = {}
+
+    @property
+    def full(self) -> bool:
+        """No slot is free."""
+        return len(self.active) >= self._cache.rows
+
+    @property
+    def under_way(self) -> bool:
+        """A step has begun and not ended."""
+        return self._answer is not None
+
+    def share(self, count: int) -> None:
+        """Leave the processor to `count` lanes in equal parts."""
+        if count != self._sharing:
+            self._cache.share(count)
+            self._sharing = count
+
+    def admit(self, job: Job) -> Event | None:
+        """Give a job a free slot, with the longest prefix it can have for free.
+
+        None where it had better wait: a row that computes its prefix is one step ahead.
+        """
+        row = Row(job, self._table)
+        soon = max((_common(row.ids, other.ids) for other in self._fresh), default=0)
+        free = [slot for slot in range(self._cache.rows) if slot not in self.active]
+        shared, source = max((self._shared(row, slot), -slot) for slot in range(self._cache.rows))
+        source = -source
+        if soon >= _WORTH_SHARING and soon > shared:
+            return None
+        # The slot that holds the source is cut back in place; otherwise the one whose tokens are worth least.
+        slot = source if source in free else min(free, key=lambda one: (len(self._held[one]), one))
+        if slot != source and shared >= _WORTH_SHARING:
+            self._cache.fork(source, slot, shared)
+        elif slot != source:
+            shared = self._shared(row, slot)
+        row.kept = shared
+        self._held[slot] = row.ids[:shared]
+        self._first[slot] = len(row.ids)
+        self._cut(slot, shared)
+        self.active[slot] = row
+        self._fresh.append(row)
+        return Started(job.row, job.subject)
+
+    def begin(self, pool: Executor | None) -> None:
+        """Have the engine fed what every row has to be fed, in a thread of the pool, or here when there is none."""
+        self._fresh.clear()
+        for slot, row in self.active.items():
+            if row.finish is None:
+                self._cut(slot, row.kept)
+                self._fed.append((slot, row, row.ids[row.kept :]))
+        chunks = [(slot, chunk) for slot, _, chunk in self._fed]
+        if pool is not None and chunks:
+            self._answer = pool.submit(self._cache.forward, chunks)
+        else:
+            self._answer = Future()
+            self._answer.set_result(self._cache.forward(chunks) if chunks else np.empty((0, 0), np.float32))
+
+    def settle(self) -> NDArray[np.float32]:
+        """Wait for the engine, and note what the cache holds by now; nothing is drawn."""
+        assert self._answer is not None
+        answer, self._answer = self._answer, None
+        fed, self._fed = self._fed, []
+        logits = answer.result()
+        for slot, row, chunk in fed:
+            self._held[slot].extend(chunk)
+            row.kept = len(row.ids)
+        return logits
+
+    def end(self) -> Iterator[Event | tuple[Job, Written]]:
+        """Wait for the engine, let each row act on its draw, and yield what happened; done rows leave their slots."""
+        rows = [row for _, row, _ in self._fed]
+        self._act(rows, self.settle())
+        for slot, row in list(self.active.items()):
+            yield from row.events()
+            if row.finish is not None:
+                del self.active[slot]
+                # What it wrote is of no use to others, and an idle slot with room keeps its neighbours exact.
+                self._cut(slot, min(len(self._held[slot]), self._first[slot]))
+                yield row.job, row.written()
+
+    def clear(self) -> None:
+        """Forget the rows; what the cache holds of them is still there to be shared."""
+        self.active.clear()
+        self._fresh.clear()
+
+    def _act(self, rows: list[Row], logits: NDArray[np.float32]) -> None:
+        """Draw for every row, and again for those whose draw was refused on the spot."""
+        while rows:
+            block = logits + self._table.bias[[row.bias_index() for row in rows]]
+            for place, row in enumerate(rows):
+                only = row.only()
+                if only is not None:
+                    chosen = sorted(only)
+                    block[place] = -np.inf
+                    block[place, chosen] = logits[place, chosen]
+                masked = row.masked()
+                if masked:
+                    block[place, masked] = -np.inf
+            drawn = draw(block, [row.job.sampling for row in rows], [row.key() for row in rows])
+            again = [row.take(token) for row, token in zip(rows, drawn, strict=True)]
+            if not any(again):
+                return
+            rows, logits = list(compress(rows, again)), logits[again]
+
+    def _shared(self, row: Row, slot: int) -> int:
+        """Return how many of a new row's tokens a slot holds as the row's own first chunk would leave them."""
+        return max(0, min(_common(row.ids, self._held[slot]), self._first[slot], len(row.ids) - 2))
+
+    def _cut(self, slot: int, length: int) -> None:
+        if self._cache.length(slot) > length:
+            self._cache.truncate(slot, length)
+        del self._held[slot][length:]
+
+
+def _common(left: list[int], right: list[int]) -> int:
+    """Return the length of the longest common prefix."""
+    count = 0
+    for one, other in zip(left, right, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count

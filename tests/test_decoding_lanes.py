@@ -1,0 +1,91 @@
+"""Several caches: the same answers in the same order, threads shared, and nobody left feeding a cache."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count, islice
+
+import numpy as np
+import pytest
+from decoding_kit import make, run_all
+from numpy.typing import NDArray
+from test_decoding_batch import alone, asked, engine
+
+from kgen_ext.decoding.batch import BatchDecoder
+from kgen_ext.decoding.tokens import token_table
+from kgen_ext.engines.scripted import ScriptedEngine
+from kgen_ext.errors import EngineError
+from kgen_ext.events import Finish, Started
+
+
+@contextmanager
+def lanes(one: ScriptedEngine, *rows: int) -> Iterator[BatchDecoder]:
+    decoder = BatchDecoder([one.open_cache(each, one.n_ctx) for each in rows], token_table(one))
+    yield decoder
+    decoder.close()
+
+
+@pytest.mark.parametrize("rows", [(1, 1), (2, 3), (1, 2, 3)])
+def test_a_row_is_the_same_in_any_lane(rows: tuple[int, ...]) -> None:
+    one = engine()
+    with lanes(one, *rows) as decoder:
+        for _ in range(2):
+            for number, ran in enumerate(run_all(one, [asked(number) for number in range(9)], decoder=decoder)):
+                assert ran.written == alone(number).written
+
+
+def test_events_come_in_the_same_order_whichever_lane_is_quicker() -> None:
+    found = []
+    for _ in range(3):
+        one = engine()
+        with lanes(one, 2, 2) as decoder:
+            found.append([
+                (item[0].row, "done") if isinstance(item, tuple) else (item.row, type(item).__name__)
+                for item in decoder.run([make(one, asked(number), row=number)[0][1] for number in range(6)])
+            ])  # fmt: skip
+    assert found[0] == found[1] == found[2]
+
+
+def test_jobs_are_dealt_evenly() -> None:
+    one = engine()
+    with lanes(one, 4, 4) as decoder:
+        # Prompts so short and unlike that none waits for another's prefix.
+        stream = decoder.run([make(one, asked(number), row=number)[0][1] for number in range(5)])
+        started = [item for item in islice(stream, 12) if isinstance(item, Started)]
+        loads = sorted(len(lane.active) for lane in decoder._lanes)
+        stream.close()
+    assert started and loads[1] - loads[0] <= 1
+
+
+def test_a_cancel_ends_the_rows_of_every_lane() -> None:
+    one, asks = engine(), count()
+    with lanes(one, 2, 2) as decoder:
+        ran = run_all(one, [asked(number) for number in range(6)], decoder=decoder, cancelled=lambda: next(asks) > 8)
+        assert {each.written.finish for each in ran} == {Finish.CANCELLED}
+        assert run_all(one, [asked(8)], decoder=decoder)[0].written == alone(8).written
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 3, 4, 7, 30])
+def test_a_consumer_that_goes_away_leaves_every_lane_usable(taken: int) -> None:
+    one = engine()
+    with lanes(one, 2, 2) as decoder:
+        stream = decoder.run([make(one, asked(number), row=number)[0][1] for number in range(6)])
+        list(islice(stream, taken))
+        stream.close()
+        assert not any(lane.under_way for lane in decoder._lanes)
+        for number in (8, 0, 3):
+            assert run_all(one, [asked(number)], decoder=decoder)[0].written == alone(number).written
+
+
+def test_an_exception_in_a_lane_reaches_the_consumer() -> None:
+    one = engine()
+    healthy = one.logits
+
+    def broken(tokens: tuple[int, ...]) -> NDArray[np.float32]:
+        if len(tokens) > 30:
+            raise EngineError("out of memory")
+        return healthy(tokens)
+
+    one.logits = broken
+    with lanes(one, 1, 1) as decoder, pytest.raises(EngineError, match="out of memory"):
+        run_all(one, [asked(1), asked(3), asked(5)], decoder=decoder)
