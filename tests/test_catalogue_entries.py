@@ -126,8 +126,11 @@ def test_a_mistake_is_told_with_file_entry_and_field(name: str, tmp_path: Path) 
     assert caught.value.hint
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(
-    st.sampled_from(["schema", "models", "id", "protocol", "files", "path", "kind", "recommended", "x"]), inner)))  # fmt: skip
+KEYS = st.sampled_from(["schema", "models", "id", "protocol", "files", "path", "kind", "recommended", "x"])
+LEAVES = st.none() | st.booleans() | st.floats() | st.text()
+
+
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner)))
 def test_any_json_is_read_or_refused_and_never_a_crash(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     path = write(tmp_path_factory.mktemp("any"), json.dumps(value))
     with pytest.raises(BadCatalogue):
