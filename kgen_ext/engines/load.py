@@ -11,9 +11,8 @@ from pathlib import Path
 
 from kgen_ext.engines.base import Engine
 from kgen_ext.engines.checkpoint import refuse_pickles
+from kgen_ext.engines.devices import parse_device
 from kgen_ext.errors import BadValue, EngineUnavailable, ModelFileError
-
-DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +88,7 @@ def load_engine(
     kind = next((one for one in KINDS if one.name == name), None)
     if kind is None:
         raise BadValue("engine", name, ENGINES)
-    if device not in DEVICES:
-        raise BadValue("device", device, DEVICES)
+    parse_device(device)
     for field, value in (("threads", threads), ("n_ctx", n_ctx)):
         if value is not None and value < 1:
             raise BadValue(field, value, "a whole number from 1 on")
