@@ -23,6 +23,7 @@ from weakref import WeakSet
 import numpy as np
 
 from kgen_ext.engines.base import Vocab
+from kgen_ext.engines.devices import llama_placement
 from kgen_ext.engines.gguf_file import check_gguf
 from kgen_ext.engines.llama_cpp_names import Library, open_library, own_threads
 from kgen_ext.engines.rows import RowLengths
@@ -36,7 +37,7 @@ MAX_BATCH = 256  # tokens a call: longer chunks are fed in pieces; twice as many
 _TRIAL = tuple(range(3, 19))  # any tokens do
 WORTH_TWO_LANES = 4  # rows: with fewer, each half would compute little more than a lone row
 GAP = 4  # so many idle rows are computed along rather than a run of rows broken in two
-UNKNOWN, CONTROL = 1 << 0, 1 << 3  # token attributes of llama.h
+UNKNOWN, CONTROL, USER_DEFINED = 1 << 0, 1 << 3, 1 << 4  # token attributes of llama.h
 
 
 class LlamaCppEngine:
@@ -50,11 +51,14 @@ class LlamaCppEngine:
         self.lib: Library = open_library()
         self.threads = threads or own_threads()
         self.lone_rows_differ: bool | None = None  # not tried yet
-        if device not in ("auto", "cpu") and not self.lib.api.llama_supports_gpu_offload():
+        placed = llama_placement(device, offload=bool(self.lib.api.llama_supports_gpu_offload()))
+        if placed is None:
             raise EngineUnavailable(f"this llama-cpp-python is built without {device}", hint="use device cpu")
         params = self.lib.api.llama_model_default_params()
-        params.n_gpu_layers = 0 if device == "cpu" else 999
-        self._on_cpu = device == "cpu" or not self.lib.api.llama_supports_gpu_offload()
+        params.n_gpu_layers, gpu = placed
+        if gpu is not None:
+            params.main_gpu, params.split_mode = gpu, 0  # all of it on that one
+        self._on_cpu = params.n_gpu_layers == 0
         self.lib.log.clear()
         self.model: Any = self.lib.load_model(str(path).encode(), params)
         if not self.model:
@@ -110,6 +114,8 @@ class LlamaCppEngine:
             named = bool(attributes & (CONTROL | UNKNOWN))
             count = api.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, named)
             text = buffer.raw[: max(count, 0)]
+            # Converters of early 2024 (DanTagGen's files) wrote added tokens as user defined, whatever they are for.
+            named = named or bool(attributes & USER_DEFINED) and text.startswith(b"<|") and text.endswith(b"|>")
             if named:
                 special[text.decode("utf-8", "replace")] = token
             pieces.append(b"" if named else text)
