@@ -31,6 +31,7 @@ class FakeExpander:
     notes: tuple[str, ...] = ()
     before_row: Callable[[int], None] = lambda row: None
     closed: int = 0
+    module: Any = None
     lock: Any = field(default_factory=threading.Lock)
 
     def stream(
