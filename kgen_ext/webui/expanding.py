@@ -6,7 +6,7 @@ job looks like to the host, and infotexts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +14,7 @@ from kgen_ext.events import Event
 from kgen_ext.request import ExpandRequest
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.job import Answer, Ask, explain, run_job, untouched
+from kgen_ext.webui.memory import lend
 from kgen_ext.webui.params import DEFAULT
 from kgen_ext.webui.presets import Sampling, resolve_sampling
 from kgen_ext.webui.progress import shown_progress
@@ -55,7 +56,7 @@ def expand_job(
             with shown_progress(host, rows=len(requests)) as progress:
                 if progress.cancelled():
                     return
-                with lease(values, model=model, settings=settings, session=session) as expander:
+                with lease(values, model=model, settings=settings, host=host, session=session) as expander:
                     opened.append(expander.model)
                     for event in expander.stream(requests, cancelled=progress.cancelled):
                         progress.on_event(event)
@@ -94,14 +95,10 @@ def request_maker(
     )
 
 
-@contextmanager
-def lease(values: Values, *, model: str, settings: Settings, session: Session) -> Iterator[Expander]:
-    """Lend the model as the settings say: how long it stays, on which device and engine it runs."""
+def lease(
+    values: Values, *, model: str, settings: Settings, host: Host, session: Session
+) -> AbstractContextManager[Expander]:
+    """Lend the model as the page and the settings say: on which engine and device, and for how long it stays."""
     session.pool.configure(size=1, idle_seconds=settings.idle_seconds)
     engine = settings.engine if values.engine == "auto" else values.engine
-    try:
-        with session.lease(model=model, engine=engine, device=settings.device) as expander:
-            yield expander
-    finally:
-        if not settings.keep:
-            session.unload()
+    return lend(host, session, settings, model=model, engine=engine)
