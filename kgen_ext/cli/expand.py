@@ -90,17 +90,19 @@ class _Printer:
     """Prints results in input order while rows finish in any."""
 
     def __init__(self, arguments: argparse.Namespace, progress: Progress) -> None:
+        from kgen_ext import as_json
         from kgen_ext.cli import output
 
         self._json, self._timings, self._progress = arguments.json, arguments.timings, progress
         self._events = arguments.json and arguments.stream
         self._output, self._colour = output, output.wants_colour(sys.stdout)
+        self._as_json = as_json
         self._waiting: dict[int, Expansion] = {}
         self._next = 0
 
     def take(self, event: Event) -> None:
         if self._events:
-            self._write(self._output.event_json(event, timings=self._timings))
+            self._write(self._as_json.event_json(event, timings=self._timings))
         elif isinstance(event, Finished):
             self._waiting[event.row] = event.expansion
             while self._next in self._waiting:
@@ -109,7 +111,7 @@ class _Printer:
 
     def _result(self, expansion: Expansion) -> None:
         if self._json:
-            self._write(self._output.expansion_json(expansion, timings=self._timings))
+            self._write(self._as_json.expansion_json(expansion, timings=self._timings))
             return
         self._write(self._output.prompt_text(expansion, colour=self._colour))
         for note in expansion.notes:
