@@ -108,6 +108,7 @@ def test_a_hundred_thousand_nested_brackets_are_read(pair: str) -> None:
         ("cat AND dog :1.2 AND fox:.5", Kind.AND_WEIGHT, [" :1.2 ", ":.5"]),
         ("cat AND dog ANDROID BREAKFAST BREAK", Kind.AND, ["AND"]),
         ("a ADDCOMM b ADDCOL c ADDROW d ADDBASE e", Kind.REGION, ["ADDCOMM", "ADDCOL", "ADDROW", "ADDBASE"]),
+        ("a ADDP b ADDPS c", Kind.REGION, ["ADDP"]),
         ("a [SEP] [PROMPT] b", Kind.SEP, ["[SEP]"]),
         ("a [SEP] [PROMPT] b", Kind.SLOT, ["[PROMPT]"]),
         (">:(, (o)_(o), :[", Kind.EMOTICON, [">:(", "(o)_(o)", ":["]),

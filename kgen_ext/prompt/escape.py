@@ -25,7 +25,7 @@ def escape(text: str) -> str:
     text = re.sub(r"\\([()\[\]\\|])", r"\1", text)
     text = re.sub(r"[{}#]", "", text)
     text = re.sub(r"__+", "_", text)
-    text = re.sub(r"\b(?:AND|BREAK|ADDCOMM|ADDCOL|ADDROW|ADDBASE)\b", lambda match: match.group().lower(), text)
+    text = re.sub(r"\b(?:AND|BREAK|ADDCOMM|ADDCOL|ADDROW|ADDBASE|ADDP)\b", lambda match: match.group().lower(), text)
     text = re.sub(r"<(?=\w+:)", "< ", text)
     text = " ".join(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text).split())
     return re.sub(r"([()\[\]\\|])", r"\\\1", text)

@@ -4,7 +4,7 @@ Refuses to know which bracket belongs to which: that is A1111's business (bracke
 
     comment   # to the end of the line, wherever it stands (A1111 strips comments first, escapes notwithstanding)
     network   <word:anything but > and #>
-    slot      [PROMPT]            divider  [SEP], AND, BREAK, ADDCOMM, ADDCOL, ADDROW, ADDBASE as whole words
+    slot      [PROMPT]            divider  [SEP], AND, BREAK, ADDCOMM, ADDCOL, ADDROW, ADDBASE, ADDP as whole words
     emoticon  >:( :[ ;( and the like where a separator follows; (o)_(o)
     wildcard  __name__, with an optional (arguments)
     weight    : number, directly before a closing round bracket
@@ -25,6 +25,7 @@ _WORDS = {
     "ADDCOL": Kind.REGION,
     "ADDROW": Kind.REGION,
     "ADDBASE": Kind.REGION,
+    "ADDP": Kind.REGION,
 }
 _CHARS = {"(": Kind.OPEN, "[": Kind.OPEN, "{": Kind.OPEN, ")": Kind.CLOSE, "]": Kind.CLOSE, "}": Kind.CLOSE}
 _CHARS |= {":": Kind.COLON, "|": Kind.BAR, ",": Kind.COMMA, "，": Kind.COMMA, "、": Kind.COMMA, "\n": Kind.NEWLINE}

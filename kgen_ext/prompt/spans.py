@@ -45,7 +45,7 @@ class Kind(str, Enum):
     SLOT = "slot"  # [PROMPT]
     AND = "AND"
     BREAK = "BREAK"
-    REGION = "region"  # ADDCOMM, ADDCOL, ADDROW, ADDBASE
+    REGION = "region"  # ADDCOMM, ADDCOL, ADDROW, ADDBASE, ADDP
     SEP = "[SEP]"
 
 

@@ -18,6 +18,7 @@ from kgen_ext.webui.expanding import Expands, Outcome
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.infotext import Record
 from kgen_ext.webui.job import TWICE, Answer, Ask, explain
+from kgen_ext.webui.regions import ByRegion, region_separator
 from kgen_ext.webui.requests import request_seed
 from kgen_ext.webui.values import Values, read_named, read_values
 
@@ -71,7 +72,7 @@ class Hooks:
         if drawn is not None and _source(drawn) in sources:
             seed = infotext.seed_of(drawn) or seed
         asks = [Ask(text, seed, hires) for text, hires in zip(sources, _typed_hires(p, sources), strict=True)]
-        outcome = self._expand(values, _checked(asks), width=p.width, height=p.height)
+        outcome = self._expander(p)(values, _checked(asks), width=p.width, height=p.height)
         prompts = [one.prompt for one in outcome.answers]
         p.prompt = prompts if isinstance(p.prompt, list) else prompts[0]
         if getattr(p, "enable_hr", False):
@@ -110,6 +111,10 @@ class Hooks:
             values = read_named({**values.named(), **overrides})
         return replace(values, timing=self._timing()) if values.timing == "default" else values
 
+    def _expander(self, p: Any) -> Expands:
+        separator = region_separator(p)
+        return ByRegion(self._expand, separator) if separator else self._expand
+
     def _job_seed(self, p: Any) -> int:
         """Return the job's seed, drawn and set where it is open, so that the image's seed is what wrote the words."""
         seed = p.seed[0] if isinstance(p.seed, list) and p.seed else p.seed
@@ -137,7 +142,7 @@ class Hooks:
             text = infotext.result_of(drawn or {})
             outcome = Outcome((Answer(asks[0], text, hires[0] if values.hires == "leave" else hires[0] and text),), "")
         else:
-            outcome, kept = self._expand(values, asks, width=p.width, height=p.height), {}
+            outcome, kept = self._expander(p)(values, asks, width=p.width, height=p.height), {}
         written = [one.prompt for one in outcome.answers]
         if p.main_prompt == prompts[0]:
             p.main_prompt = written[0]
