@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kgen_ext.training.compose import Composer, consistent_looks, drop_rivals, load_composer, tags_in
+from kgen_ext.training.captions import tags_in, word_forms
+from kgen_ext.training.compose import Composer, consistent_looks, drop_rivals, load_composer
 from kgen_ext.training.corpus import is_held_out, load_corpus
+from kgen_ext.training.phrases import write_sentence
 from kgen_ext.training.prose import clean_sentences, describe
 from kgen_ext.training.render import (
     LENGTHS,
@@ -62,6 +64,8 @@ def composer(tmp_path_factory: pytest.TempPathFactory) -> Composer:
         ["carl (game)", "game", "1boy", "forbidden fruit", "blue eyes"],
     ]
     write_jsonl(root / "tags/characters.jsonl", [{"tags": tags} for tags in characters])
+    (root / "tags/wildcards").mkdir()
+    (root / "tags/wildcards/maker__pet.txt").write_text("Ferret\nforbidden newt\nA 4-legged thing!\n", encoding="utf-8")
     write_jsonl(root / "tags/novelai_prompts.jsonl", [{"tags": ["city", "night", "rain"]}, {"tags": ["forbidden"]}])
     captions = [{"src": "x", "id": "1", "tags": ["cat", "sofa"], "caption": "A cat sleeps on a sofa"}]
     write_jsonl(root / "captions/tag_caption_pairs.jsonl", captions)
@@ -190,7 +194,32 @@ def test_descriptions_mention_tags_once_and_end_as_sentences() -> None:
 
 
 def test_tags_are_found_in_captions_longest_first() -> None:
-    assert tags_in("A cat on a red sofa.", {"red sofa", "sofa", "cats"}) == ("red sofa", "sofa")
+    forms = word_forms(["red sofa", "sofa"], {})
+    assert tags_in("A cat on a red sofa.", forms) == ("red sofa", "sofa")
+
+
+def test_tags_are_found_by_alias_plural_and_verb() -> None:
+    forms = word_forms(["couch", "cat", "sleeping", "sitting", "riding", "smile"], {"sofa": "couch", "grin": "laugh"})
+    text = "Two cats sleep; one sits on a sofa and rides."
+    assert set(tags_in(text, forms)) == {"cat", "sleeping", "sitting", "couch", "riding"}
+    assert "grin" not in forms  # an alias of a tag that is not taught
+    assert forms["cat"] == "cat"
+
+
+def test_slots_take_plain_safe_phrases(composer: Composer) -> None:
+    assert composer.phrases["animal"] == ("ferret",)
+    rng = np.random.default_rng(3)
+    sentences = [write_sentence(composer.phrases, rng) for _ in range(300)]
+    assert not any("{" in sentence for sentence in sentences)
+    assert any("ferret" in sentence for sentence in sentences)
+    assert not any(re.search(r"\b[Aa] [aeio]", sentence) for sentence in sentences)
+
+
+def test_a_slot_sentence_brings_the_tags_it_names(composer: Composer) -> None:
+    rng = np.random.default_rng(4)
+    scenes = [composer.phrase_scene(rng) for _ in range(200)]
+    named = [scene for scene in scenes if "cat" in scene.short[0].lower().rstrip(".").split()]
+    assert named and all("cat" in scene.tags[: scene.given] for scene in named)
 
 
 def test_held_out_characters_are_few_and_fixed() -> None:

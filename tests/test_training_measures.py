@@ -26,6 +26,10 @@ def test_votes_count_a_tag_once_a_sample() -> None:
     assert rank_by_votes([["hat", "hat", "hat"], ["smile"], ["smile", "hat"], ["smile"]]) == ["smile", "hat"]
 
 
+def test_equal_votes_go_to_the_tag_that_stands_earlier() -> None:
+    assert rank_by_votes([["hat", "smile", "sky"], ["smile", "sky", "hat"]]) == ["smile", "hat", "sky"]
+
+
 def test_tags_end_with_their_line() -> None:
     assert measures.parse_tags(", hat, red bow\nlong: A girl, here.") == ["hat", "red bow"]
 
@@ -70,7 +74,8 @@ def test_safety_ignores_words_the_request_had() -> None:
 def test_the_card_has_a_place_for_every_figure() -> None:
     template = (Path(kgen_ext.__file__).parent / "training/data/card.md").read_text(encoding="utf-8")
     found = {"at_10": 0.1, "at_20": 0.2}
-    ranking = {"lists": 3, **dict.fromkeys(("model", "popularity_danbooru", "popularity_prompts", "pair_model"), found)}
+    rankings = ("model_short", "model_long", "popularity_danbooru", "popularity_prompts", "pair_model")
+    ranking = {"lists": 3, **dict.fromkeys(rankings, found)}
     figures = {
         "sampling": {"temperature": 0.5},
         "prompts_dev": ranking,

@@ -13,7 +13,7 @@ import pytest
 from kgen_ext.training.gguf import BYTE, CONTROL, F16, NORMAL, Q8_0, UNKNOWN, encode_tensor, ggml_tensors, vocabulary_of
 from kgen_ext.training.render import SPECIAL_TOKENS
 from kgen_ext.training.tokenizer import write_tokenizer
-from kgen_ext.training.train import rate_at
+from kgen_ext.training.train import progress_bar, rate_at
 from kgen_ext.training.vocabulary import FIRST_PIECE, SPACE, merges_of, reachable, tokenizer_json
 
 LETTERS = tuple(f"{SPACE}abcdefghilnorst,:")
@@ -174,3 +174,9 @@ def test_sampling_is_repeatable_and_keeps_the_order_of_requests(exported: Path) 
 
 def test_gguf_starts_with_its_magic_and_version(exported: Path) -> None:
     assert struct.unpack("<4sI", (exported / "starter-F16.gguf").read_bytes()[:8]) == (b"GGUF", 3)
+
+
+def test_the_progress_bar_fills_up_and_says_when() -> None:
+    assert progress_bar(0.4, 24 * 60, 1_872_000, width=10) == "[####......] 40%  24 of 60 min, 1,300 tokens/s"
+    assert progress_bar(1.2, 60, 0, width=4).startswith("[####] 100%")
+    assert progress_bar(0.0, 0.0, 0, width=4).startswith("[....] 0%")

@@ -7,22 +7,24 @@ character's looks, a theme of the wide co-occurrence table, a hand-made list, th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kgen_ext.training.captions import CaptionRecord, caption_records, tags_in, word_forms
 from kgen_ext.training.corpus import ARTIST, GENERAL, Character, Corpus, is_held_out
 from kgen_ext.training.pairs import PairModel, build_pair_model
 from kgen_ext.training.people import allowed_tags, company_of, draw_people, is_human_tag, people_of_caption
-from kgen_ext.training.prose import clean_sentences, describe, is_prompt_like
+from kgen_ext.training.phrases import load_phrases, write_sentence
+from kgen_ext.training.prose import describe
 from kgen_ext.training.render import LENGTHS, SENTENCES, TAG_RANGE
 from kgen_ext.training.scene import Scene
-from kgen_ext.training.tagforms import coloured_noun, exclusion_table, is_people_tag, spell_tag
+from kgen_ext.training.tagforms import coloured_noun, exclusion_table, is_people_tag
 
 # Sources of a scene and their shares.
-SHARES = {"character": 0.46, "free": 0.10, "theme": 0.08, "hand_made": 0.04, "caption": 0.32}
+SHARES = {"character": 0.40, "free": 0.16, "theme": 0.08, "hand_made": 0.06, "caption": 0.23, "phrase": 0.07}
 _LENGTH_SHARES = {"very_short": 0.30, "short": 0.36, "long": 0.30, "very_long": 0.04}
 # A model this small can only learn the looks of those it meets often.
 _CHARACTERS = 1000
@@ -55,18 +57,6 @@ _QUALITIES = (
     "normal quality",
 )
 _META = ("highres", "absurdres", "official art", "commentary request", "traditional media", "commentary")
-_CAPTION_FILES = ("unigenbench", "vbench", "iiw", "dpg_bench")
-
-
-@dataclass(frozen=True, slots=True)
-class CaptionRecord:
-    """A caption's sentences and the tags found in it."""
-
-    sentences: tuple[str, ...]
-    tags: tuple[str, ...]
-    people: tuple[str, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class Composer:
     """All a scene may be drawn from; build it with `load_composer`."""
@@ -81,6 +71,8 @@ class Composer:
     partners: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]
     lists: tuple[tuple[str, ...], ...]
     captions: tuple[CaptionRecord, ...]
+    forms: Mapping[str, str]
+    phrases: Mapping[str, tuple[str, ...]]
     artists: tuple[str, ...]
 
     def draw(self, rng: np.random.Generator) -> Scene:
@@ -89,26 +81,26 @@ class Composer:
         source = names[int(rng.choice(len(names), p=list(SHARES.values())))]
         scene = {
             "character": self.character_scene, "free": self.free_scene, "theme": self.theme_scene,
-            "hand_made": self.hand_made_scene, "caption": self.caption_scene,
+            "hand_made": self.hand_made_scene, "caption": self.caption_scene, "phrase": self.phrase_scene,
         }[source](rng)  # fmt: skip
         return self._with_metadata(scene, rng)
 
     def character_scene(self, rng: np.random.Generator) -> Scene:
-        """Draw a known character with most of the listed looks, one colour of each thing."""
+        """Draw a known character with the listed looks, one colour of each thing, and sometimes a wish beside it."""
         chosen = self.characters[_pick(self.character_steps, rng)]
-        size = _draw_size(rng) if rng.random() < 0.25 else len(chosen.looks) + int(rng.integers(3, 12))
+        size = _draw_size(rng) if rng.random() < 0.3 else len(chosen.looks) + int(rng.integers(3, 10))
         looks = consistent_looks(chosen.looks, self.rivals, rng)
-        kept = tuple(tag for tag in looks if rng.random() < 0.96)[: max(3, size - 3)]
         people: tuple[str, ...] = (chosen.person,) if is_people_tag(chosen.person) else ("1girl",)
         if people != ("no humans",) and rng.random() < 0.85:
             people = (*people, "solo")
         names = (chosen.name,) if rng.random() < 0.5 else ()
-        scene = self._grown(people, kept, size, rng, names=names)
+        wishes = int(rng.integers(1, 5)) if rng.random() < 0.35 else 0
+        scene = self._grown(people, (), size, rng, names=names, anchors=looks, wishes=wishes)
         return replace(scene, characters=(chosen.name,), copyrights=(chosen.series,))
 
     def free_scene(self, rng: np.random.Generator) -> Scene:
         """Draw a scene from the pair model alone."""
-        return self._grown(draw_people(rng), (), _draw_size(rng), rng)
+        return self._grown(draw_people(rng), (), _draw_size(rng), rng, wishes=int(rng.integers(1, 12)))
 
     def theme_scene(self, rng: np.random.Generator) -> Scene:
         """Draw a scene around a tag of the wide co-occurrence table and a few of its partners."""
@@ -119,25 +111,38 @@ class Composer:
         return self._grown(people, (theme, *found), _draw_size(rng), rng)
 
     def hand_made_scene(self, rng: np.random.Generator) -> Scene:
-        """Take a hand-made list, often extended."""
+        """Take a hand-made list, often a part of it, extended."""
         tags = self.lists[int(rng.integers(len(self.lists)))]
         people = tuple(tag for tag in tags if is_people_tag(tag)) or (draw_people(rng) if rng.random() < 0.8 else ())
-        size = max(len(tags), _draw_size(rng)) if rng.random() < 0.7 else len(tags)
-        return self._grown(people, tuple(tag for tag in tags if not is_people_tag(tag)), size, rng)
+        seed = [tag for tag in tags if not is_people_tag(tag)]
+        if rng.random() < 0.5:
+            rng.shuffle(seed)
+            seed = seed[: max(2, len(seed) // 2)]
+        return self._grown(people, seed, max(len(seed), _draw_size(rng)), rng)
 
     def caption_scene(self, rng: np.random.Generator) -> Scene:
-        """Take a real caption with the tags found in it, sometimes extended by the pair model."""
+        """Take a real caption with the tags found in it, mostly extended by the pair model."""
         record = self.captions[int(rng.integers(len(self.captions)))]
-        size = len(record.people) + len(record.tags) + int(rng.integers(0, 4))
-        if rng.random() < (0.4 if len(record.sentences) > 2 else 0.12):
+        size = len(record.people) + len(record.tags) + int(rng.integers(0, 6))
+        if rng.random() < 0.4:
             size = max(size, min(30, _draw_size(rng)))
-        # A caption says what is there: what the pair model adds must follow from its tags, hence the heavy weight.
-        scene = self._grown(record.people, record.tags, size, rng, described=False, weights=(0.9, 1.2))
+        scene = self._grown(record.people, record.tags, size, rng, described=False)
+        scene = replace(scene, anchors=scene.tags[: scene.given])
         told = [tag for tag in record.tags if tag not in record.sentences[0].lower()] or list(scene.tags[:4])
         more = describe(scene.people, told, (), 3, rng)[1:] if rng.random() < 0.5 else ()
         if len(record.sentences) > 1:
             return replace(scene, short=record.sentences[:1], long=record.sentences)
         return replace(scene, short=record.sentences, long=(*record.sentences, *more) if more else ())
+
+    def phrase_scene(self, rng: np.random.Generator) -> Scene:
+        """Fill a sentence's slots and take the tags its words name."""
+        text = write_sentence(self.phrases, rng)
+        tags = tuple(tag for tag in tags_in(text, self.forms) if not is_people_tag(tag))
+        people = people_of_caption(text, tags)
+        size = max(len(tags) + int(rng.integers(3, 8)), _draw_size(rng) if rng.random() < 0.5 else 0)
+        scene = self._grown(people, tags, size, rng, described=False)
+        more = describe(people, list(scene.tags), (), 3, rng)[1:]
+        return replace(scene, anchors=scene.tags[: scene.given], short=(text,), long=(text, *more))
 
     def _grown(
         self,
@@ -148,22 +153,31 @@ class Composer:
         *,
         described: bool = True,
         names: tuple[str, ...] = (),
-        weights: tuple[float, float] = (0.5, 0.7),
+        anchors: tuple[str, ...] = (),
+        wishes: int = 0,
     ) -> Scene:
         company = company_of(people)
-        start = [tag for tag in dict.fromkeys(seed) if company != "nobody" or not is_human_tag(tag)]
-        start = drop_rivals(start, self.rivals if len(people) < 2 or "solo" in people else {})
         rivals = self.rivals if company == "nobody" or "solo" in people or len(people) == 1 else {}
-        tags = self.model.extend(
-            [*people, *start], max(size, len(start) + len(people)), rng,
-            weight=float(rng.uniform(*weights)), rivals=rivals, allowed=self.allowed[company],
-        )  # fmt: skip
-        tags = tags[len(people) :]
-        scene = Scene(people, tuple(tags))
+        first = [tag for tag in dict.fromkeys(seed) if company != "nobody" or not is_human_tag(tag)]
+        first = drop_rivals(first, rivals)
+        # What a user begins with is not always likely: wishes are drawn at full temperature, the rest below it.
+        growth = self.model.start(people, rivals=rivals, allowed=self.allowed[company])
+        for tag in first:
+            growth.add(tag, own=False)
+        wished = [growth.draw(rng, 1.0, own=False) for _ in range(wishes)]
+        first += [tag for tag in wished if tag]
+        growth = self.model.start(people, rivals=rivals, allowed=self.allowed[company], anchors=anchors)
+        for tag in first:
+            growth.add(tag, own=False)
+        tags, temperature = list(first), float(rng.uniform(0.45, 0.9))
+        while len(tags) + len(people) < size and (drawn := growth.draw(rng, temperature)):
+            tags.append(drawn)
+        scene = Scene(people, tuple(tags), given=len(first), anchors=anchors)
         if described and rng.random() < 0.55:
             limit = next(SENTENCES[name] for name in LENGTHS if scene.count < TAG_RANGE[name][1] or name == "very_long")
-            long = describe(people, tags, names, int(rng.integers(2, min(limit, 7) + 1)), rng)
-            scene = replace(scene, short=describe(people, tags, names, int(rng.integers(1, 3)), rng), long=long)
+            long = describe(people, tags, names, int(rng.integers(2, min(limit, 5) + 1)), rng, given=first)
+            short = describe(people, tags, names, int(rng.integers(1, 3)), rng, given=first)
+            scene = replace(scene, short=short, long=long)
         return scene
 
     def _with_metadata(self, scene: Scene, rng: np.random.Generator) -> Scene:
@@ -210,17 +224,21 @@ def load_composer(corpus: Corpus) -> Composer:
     characters = tuple(character for character in corpus.characters() if not is_held_out(character.name))
     characters = characters[:_CHARACTERS]
     themes, theme_posts, partners = _themes(corpus, posts)
+    known = [tag for tag, count in posts.items() if count >= 300 and not is_people_tag(tag)]
+    forms = word_forms(known, corpus.aliases())
     return Composer(
         model=model,
         rivals=exclusion_table([*model.tags, *(tag for character in characters for tag in character.looks)]),
         allowed=allowed_tags(model),
         characters=characters,
-        character_steps=_steps([character.posts**0.5 for character in characters]),
+        character_steps=_steps([character.posts**0.25 for character in characters]),
         themes=themes,
         theme_steps=_steps([count**0.5 for count in theme_posts]),
         partners=partners,
         lists=tuple(tuple(tags) for tags in corpus.tag_lists()),
-        captions=tuple(_caption_records(corpus, posts)),
+        captions=tuple(caption_records(corpus, forms)),
+        forms=forms,
+        phrases=load_phrases(corpus.root / "tags/wildcards", lambda phrase: not corpus.words.is_flagged(phrase)),
         artists=tuple([tag for tag, category, _ in corpus.danbooru if category == ARTIST][:1500]),
     )
 
@@ -240,36 +258,6 @@ def _themes(
     themes = tuple(tag for tag, others in related.items() if len(others) >= 4)
     partners = {tag: (tuple(related[tag]), _steps(list(related[tag].values()))) for tag in themes}
     return themes, [posts[tag] for tag in themes], partners
-
-
-def _caption_records(corpus: Corpus, posts: dict[str, int]) -> list[CaptionRecord]:
-    known = {tag for tag, count in posts.items() if count >= 300 and not is_people_tag(tag)}
-    records: dict[str, CaptionRecord] = {}
-    for record in corpus.captions("tag_caption_pairs"):
-        sentences = clean_sentences(record["caption"])
-        tags = [spell_tag(tag) for tag in record["tags"]]
-        if sentences and not is_prompt_like(sentences[0]):
-            people = people_of_caption(record["caption"], tags)
-            records[sentences[0]] = CaptionRecord(sentences, tuple(tag for tag in tags if tag in known), people)
-    for name in _CAPTION_FILES:
-        for record in corpus.captions(name):
-            sentences = clean_sentences(record["caption"])
-            if sentences and sentences[0] not in records:
-                people = people_of_caption(record["caption"], ())
-                records[sentences[0]] = CaptionRecord(sentences, tags_in(" ".join(sentences), known), people)
-    return list(records.values())
-
-
-def tags_in(text: str, known: set[str]) -> tuple[str, ...]:
-    """Find known tags among the runs of one to three words of a text, longest first: `red sofa` before `sofa`."""
-    words = [word.strip(".,;:!?\"'()").lower() for word in text.split()]
-    found = [
-        run
-        for size in (3, 2, 1)
-        for start in range(len(words) - size + 1)
-        if (run := " ".join(words[start : start + size])) in known and len(run) > 3
-    ]
-    return tuple(dict.fromkeys(found))[:16]
 
 
 def _draw_size(rng: np.random.Generator) -> int:

@@ -7,6 +7,7 @@ It knows the file formats of the folder (written out below) and refuses to know 
     tags/prompt_tags.csv               `# lists,N`, then name,count
     tags/prompt_pairs.parquet          tag_a, tag_b, count
     tags/cooccurrence.parquet          tag_a, tag_b, count
+    tags/wildcards/*__NAME.txt         phrases for slots, one a line (phrases.py names the files)
     tags/characters.jsonl              {"tags": [name, series, 1girl|1boy|.., looks...]}
     tags/novelai_prompts.jsonl         {"tags": [...]}
     captions/*.jsonl                   {"caption": ..., "image_id"?: ...}
@@ -70,6 +71,16 @@ class Corpus:
                 elif self.is_usable(spell_tag(name)):
                     counts[spell_tag(name)] = float(count)
         return total, counts
+
+    def aliases(self) -> dict[str, str]:
+        """Map the other names of general tags to the tag, all spelt for the model."""
+        names: dict[str, str] = {}
+        with (self.root / "tags/danbooru.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.reader(file):
+                if len(row) > 3 and int(row[1]) == GENERAL and self.is_usable(tag := spell_tag(row[0])):
+                    others = (spell_tag(alias) for alias in row[3].split(",") if alias)
+                    names |= {alias: tag for alias in others if alias not in names and not self.words.is_flagged(alias)}
+        return names
 
     def pairs(self, name: str) -> tuple[list[str], list[str], list[float]]:
         """Return the columns of a pairs file (`prompt_pairs` or `cooccurrence`), tags spelt for the model."""

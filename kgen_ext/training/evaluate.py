@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ _SAMPLE_REQUESTS = (
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """A model, the corpus folder, the evaluation folder, and how many of each question are asked."""
+    """A model, the corpus folder, the evaluation folder, and how many of each are asked."""
 
     sampler: Sampler
     corpus: Corpus
@@ -48,6 +48,7 @@ class Exam:
     seed: int
     most: int
     prompts: int
+    named: int = 1000
 
     def ask(self, requests: Sequence[str], *, salt: int, limit: int = 200, fresh: bool = True) -> list[str]:
         """Continue every request with a generator of its own question; `fresh` masks repeated tags as KGen does."""
@@ -57,18 +58,23 @@ class Exam:
     def withheld(self, name: str, pairs: PairModel, *, samples: int = 8) -> dict[str, Any]:
         """Measure recall of withheld tags, beside the yardsticks on the same lists."""
         halves = load_halves(self.folder / f"{name}.jsonl", self.corpus, seed=0, most=self.most)
-        requests = [f"target: <|long|>\ntag: {', '.join(half.given)}" for half in halves for _ in range(samples)]
-        lists = [measures.parse_tags(answer) for answer in self.ask(requests, salt=1, limit=150)]
-        ranked: dict[Half, list[str]] = {}
-        for place, half in enumerate(halves):
-            ranked[half] = rank_by_votes(lists[place * samples : (place + 1) * samples])
-        figures = {"lists": len(halves), "samples": samples, "model": recall(halves, lambda half: ranked[half])}
+        figures: dict[str, Any] = {"lists": len(halves), "samples": samples}
+        for length in ("short", "long"):
+            heads = [f"target: <|{length}|>\ntag: {', '.join(half.given)}" for half in halves]
+            answers = self.ask([head for head in heads for _ in range(samples)], salt=1, limit=150)
+            lists = [measures.parse_tags(answer) for answer in answers]
+            starts = range(0, len(lists), samples)
+            ranked = {
+                half: rank_by_votes(lists[start : start + samples])
+                for half, start in zip(halves, starts, strict=True)
+            }
+            figures[f"model_{length}"] = _ranked_recall(halves, ranked)
         return figures | yardsticks(halves, self.corpus, pairs)
 
     def characters(self) -> dict[str, Any]:
         """Measure how many of the listed looks come back when a character is named."""
         ranked = [character for character in self.corpus.characters() if len(character.looks) >= 3]
-        popular = [character for character in ranked[: self.most * 2] if not is_held_out(character.name)]
+        popular = [character for character in ranked[: self.named] if not is_held_out(character.name)]
         hidden = [character for character in ranked if is_held_out(character.name)][: self.most // 3]
         return {
             "popular": {"asked": len(popular), "looks": round(self._looks(popular, salt=2), 3)},
@@ -176,6 +182,10 @@ class Exam:
             {"request": asked, "answer": answer}
             for asked, answer in zip(requests, self.ask(requests, salt=7), strict=True)
         ]
+
+
+def _ranked_recall(halves: Sequence[Half], ranked: Mapping[Half, Sequence[str]]) -> dict[str, float]:
+    return recall(halves, lambda half: ranked[half])
 
 
 def evaluate(exam: Exam) -> dict[str, Any]:

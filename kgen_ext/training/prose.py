@@ -4,7 +4,7 @@ It knows a little English grammar and refuses to know the training format."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -24,6 +24,7 @@ _ARTISTS = re.compile(r"\bby [a-z]+ |\bart(?:station|germ)\b|\bin the style of\b
 _PLACES_IN = frozenset(
     "city forest garden classroom library kitchen bedroom room cafe park village town field alley".split()
 )
+_WORN = frozenset("dress shirt skirt jacket coat kimono uniform hoodie sweater suit armor robe cape yukata".split())
 _PLACES_AT = frozenset("beach shrine temple school castle church night sunset".split())
 
 
@@ -52,13 +53,18 @@ def is_prompt_like(sentence: str) -> bool:
 
 
 def describe(
-    people: Sequence[str], tags: Sequence[str], characters: Sequence[str], count: int, rng: np.random.Generator
+    people: Sequence[str],
+    tags: Sequence[str],
+    characters: Sequence[str],
+    count: int,
+    rng: np.random.Generator,
+    *,
+    given: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Write up to `count` sentences that mention some of the tags."""
+    """Write up to `count` sentences that mention some of the tags, those of `given` before the others."""
     subject, pronoun, plural = _subject(people, characters)
-    kinds = sort_tags(tags)
-    for found in kinds.values():
-        rng.shuffle(found)
+    order = sorted(rng.permutation(list(tags)).tolist(), key=lambda tag: tag not in given) if tags else []
+    kinds = sort_tags(distinct_things(order))
     sentences = [_opening(subject, pronoun, plural, kinds, rng)]
     makers = [_looks, _wears, _holds, _place, _things, _light]
     rng.shuffle(makers)
@@ -66,6 +72,16 @@ def describe(
         if len(sentences) < count:
             sentences.extend(maker(pronoun, plural, kinds, rng))
     return tuple(sentences[:count])
+
+
+def distinct_things(tags: Sequence[str]) -> list[str]:
+    """Keep one tag of each thing (`white shirt`, not `shirt` beside it), so that no text names a thing twice."""
+    kept: dict[str, str] = {}
+    for tag in tags:
+        thing = re.sub(r" \(.*\)$", "", tag).split()[-1]
+        if thing not in kept or kept[thing] == thing:
+            kept[thing] = tag
+    return list(kept.values())
 
 
 def _subject(people: Sequence[str], characters: Sequence[str]) -> tuple[str, str, bool]:
@@ -87,15 +103,19 @@ def _subject(people: Sequence[str], characters: Sequence[str]) -> tuple[str, str
 def _opening(subject: str, pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.random.Generator) -> str:
     place = _where(kinds, rng)
     if not subject:
-        shown = _take(kinds["things"], 2) + ([] if place else kinds["light"][:1])
-        return _finish(
-            f"{rng.choice(['A view of', 'A scene with', 'A picture of'])} {_join(shown) or 'a quiet place'}{place}"
-        )
+        shown = [_a(tag) for tag in _take(kinds["things"], 2)] + ([] if place else kinds["light"][:1])
+        words = ["A view of", "A scene with", "A picture of", "A quiet view of", "The picture shows", "One can see"]
+        return _finish(f"{rng.choice(words)} {_join(shown) or 'a quiet place'}{place}")
     verb = "are" if plural else "is"
     doing = [tag for tag in kinds["doing"] if tag.split()[0].endswith("ing")]
     action = f" {verb} {doing[0].replace('at viewer', 'at the viewer')}" if doing else f" {verb} shown"
-    looks = _take(kinds["looks"], int(rng.integers(0, 3)))
-    return _finish(f"{subject}{' with ' + _join(looks) if looks else ''}{action}{place}")
+    looks = [_a(tag) for tag in _take(kinds["looks"], int(rng.integers(0, 3)))]
+    who = f"{subject}{' with ' + _join(looks) if looks else ''}"
+    clothes = [_a(tag) for tag in _take(kinds["clothes"], 1)] if rng.random() < 0.35 else []
+    who += f" in {clothes[0]}" if clothes and clothes[0].split()[-1] in _WORN else ""
+    if place and rng.random() < 0.3:
+        return _finish(f"{place.strip()}, {who}{action}")
+    return _finish(f"{who}{action}{place}")
 
 
 def _where(kinds: dict[str, list[str]], rng: np.random.Generator) -> str:
@@ -109,13 +129,13 @@ def _where(kinds: dict[str, list[str]], rng: np.random.Generator) -> str:
 
 
 def _looks(pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    looks = _take(kinds["looks"], int(rng.integers(1, 4)))
+    looks = [_a(tag) for tag in _take(kinds["looks"], int(rng.integers(1, 4)))]
     return [_finish(f"{pronoun} {'have' if pronoun == 'They' else 'has'} {_join(looks)}")] if looks else []
 
 
 def _wears(pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
     clothes = _take(kinds["clothes"], int(rng.integers(1, 4)))
-    verb = {"They": "are wearing", "It": "has"}.get(pronoun, str(rng.choice(["is wearing", "wears"])))
+    verb = {"They": "are wearing", "It": "has"}.get(pronoun, str(rng.choice(["is wearing", "wears", "is dressed in"])))
     return [_finish(f"{pronoun} {verb} {_join([_a(tag) for tag in clothes])}")] if clothes else []
 
 
@@ -139,25 +159,17 @@ def _place(pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.rand
 
 def _things(pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
     things = _take(kinds["things"], int(rng.integers(1, 4)))
-    verb = "are" if len(things) > 1 or (things and things[0].endswith("s")) else "is"
-    return (
-        [
-            _finish(
-                f"There {verb} {_join([_a(tag) for tag in things])} {rng.choice(['nearby', 'in the scene', 'around'])}"
-            )
-        ]
-        if things
-        else []
-    )
+    if not things:
+        return []
+    verb = "are" if len(things) > 1 or things[0].endswith("s") else "is"
+    where = rng.choice(["nearby", "in the scene", "around", "in the picture"])
+    return [_finish(f"There {verb} {_join([_a(tag) for tag in things])} {where}")]
 
 
 def _light(pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
     light = kinds["light"][: int(rng.integers(1, 3))]
-    return (
-        [_finish(f"{rng.choice(['The mood is set by', 'The picture shows', 'One can see'])} {_join(light)}")]
-        if light
-        else []
-    )
+    words = ["The mood is set by", "The scene is lit by", "It is a scene of", "All around is"]
+    return [_finish(f"{rng.choice(words)} {_join(light)}")] if light else []
 
 
 def _take(tags: list[str], count: int) -> list[str]:

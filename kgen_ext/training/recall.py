@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kgen_ext.training.corpus import GENERAL, Corpus, read_jsonl
-from kgen_ext.training.pairs import PairModel
+from kgen_ext.training.pairs import WEIGHT, PairModel
 from kgen_ext.training.tagforms import is_people_tag, spell_tag
 
 DEPTHS = (10, 20)
@@ -56,7 +56,7 @@ def yardsticks(halves: Sequence[Half], corpus: Corpus, model: PairModel) -> dict
     prompts = list(corpus.prompt_tags()[1])[:300]
 
     def pair_ranking(half: Half) -> list[str]:
-        scores = model.scores(half.given, 0.4)
+        scores = model.scores(half.given, WEIGHT)
         return [model.tags[place] for place in np.argsort(-scores)[:120]]
 
     return {
@@ -67,8 +67,11 @@ def yardsticks(halves: Sequence[Half], corpus: Corpus, model: PairModel) -> dict
 
 
 def rank_by_votes(samples: Sequence[Sequence[str]]) -> list[str]:
-    """Rank tags by how many samples have them; ties go to the one that came earlier."""
+    """Rank tags by how many samples have them; ties go to the tag that stands earlier on the average."""
     votes: Counter[str] = Counter()
+    places: Counter[str] = Counter()
     for sample in samples:
-        votes.update(dict.fromkeys(sample, 1))
-    return [tag for tag, _ in votes.most_common()]
+        for place, tag in enumerate(dict.fromkeys(sample)):
+            votes[tag] += 1
+            places[tag] += place
+    return sorted(votes, key=lambda tag: (-votes[tag], places[tag] / votes[tag]))

@@ -33,7 +33,7 @@ SENTENCES = {"very_short": 2, "short": 4, "long": 8, "very_long": 18}
 _NO_METADATA = 0.1  # share of texts without any metadata in TIPO's training
 _SOME_METADATA = 0.3  # share of texts with a random part of it
 _GEN_META = 0.12
-_PEOPLE_ANYWHERE = 0.12  # ours: users also begin with `fox ears, shrine`, so the count may come later
+_PEOPLE_LATER = 0.35  # ours: users also begin with `fox ears, shrine`, so the count may come behind what is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +96,14 @@ def fields_of(task: str | None) -> tuple[str, ...]:
 
 
 def field_line(scene: Scene, name: str, length: str, rng: np.random.Generator) -> str:
-    """Write one field of a scene: shuffled tags behind the people count, or sentences up to the length's limit."""
+    """Write one field: tags behind the people count, the given ones shuffled, or sentences up to the limit."""
     if name == "tag":
-        tags = list(scene.tags)
-        rng.shuffle(tags)
-        tags = [*scene.people, *tags]
-        if rng.random() < _PEOPLE_ANYWHERE:
-            rng.shuffle(tags)
-        return f"tag: {', '.join(tags)}"
+        first = list(scene.tags[: scene.given])
+        rng.shuffle(first)
+        later = [tag for tag in scene.people if rng.random() < 0.6] if rng.random() < _PEOPLE_LATER else []
+        tags = [*(tag for tag in scene.people if tag not in later), *first, *scene.tags[scene.given :]]
+        behind = len(scene.people) - len(later) + (len(first) or int(rng.integers(0, 5)))
+        return f"tag: {', '.join([*tags[:behind], *later, *tags[behind:]])}"
     sentences = scene.short if name == "short" else scene.long
     return f"{name}: {' '.join(sentences[: SENTENCES[length]])}"
 

@@ -55,6 +55,7 @@ _PATTERNS = {
     ),
     # What a sentence would only stumble over: views, poses, body parts, faces, the style of the picture.
     "silent": re.compile(
+        r"^scenery$|^nature$|^fantasy$|^architecture$|nontraditional|"
         r"focus|background|^:|\^|_|theme|\bview|shot|body|^solo|^from |closed|open |one |parted|between|\d|sleeve|style"
         r"|\(|perspective|angle|border|monochrome|greyscale|blurry|realistic|depth|portrait|close-up|highres|hand|arm|leg"
         r"|finger|mouth|nail|collar|^own |naked|bare|sketch|lineart|crossed|stand|sit|ly|^head|up$|down$|ing\b"

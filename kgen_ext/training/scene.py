@@ -8,10 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """People tags, other tags (unordered), metadata by name, and sentences of a short and a long description."""
+    """People tags, other tags, metadata by name, and sentences of a short and a long description.
+
+    The first `given` tags are in no order; the others were added to them one by one. `anchors` are tags that the
+    metadata or the description asks for (a character's looks, the tags found in a caption).
+    """
 
     people: tuple[str, ...]
     tags: tuple[str, ...]
+    given: int = 0
+    anchors: tuple[str, ...] = ()
     characters: tuple[str, ...] = ()
     copyrights: tuple[str, ...] = ()
     artist: str | None = None

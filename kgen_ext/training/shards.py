@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,36 +19,66 @@ from numpy.typing import NDArray
 from kgen_ext.training.compose import Composer, load_composer
 from kgen_ext.training.corpus import load_corpus
 from kgen_ext.training.render import render_scene
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from kgen_ext.training.scene import Scene
+from kgen_ext.training.teacher import Lesson, Teacher
 
 BOS, EOS = 1, 2
 _log = logging.getLogger(__name__)
 
 
-def draw_texts(composer: Composer, count: int, *, seed: int, number: int) -> list[str]:
-    """Draw and render the texts of shard `number`."""
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """One text: its token ids and the soft targets of some of its places."""
+
+    ids: NDArray[np.int64]
+    lesson: Lesson
+
+
+def draw_scenes(composer: Composer, count: int, *, seed: int, number: int) -> list[tuple[Scene, str]]:
+    """Draw and render the texts of shard `number`, each with its scene."""
     rng = np.random.default_rng((seed, number))
-    return [render_scene(composer.draw(rng), rng) for _ in range(count)]
+    scenes = [composer.draw(rng) for _ in range(count)]
+    return [(scene, render_scene(scene, rng)) for scene in scenes]
 
 
-def write_shard(path: Path, texts: list[str], engine: Tokenizer, *, context: int) -> int:
-    """Tokenise texts and write them as one shard; texts longer than the context are left out. Returns the tokens."""
-    rows = [[BOS, *encoding.ids, EOS] for encoding in engine.encode_batch(texts, add_special_tokens=False)]
-    rows = [row for row in rows if len(row) <= context]
-    ends = np.cumsum([len(row) for row in rows])
+def write_shard(path: Path, drawn: list[tuple[Scene, str]], teacher: Teacher, *, context: int) -> int:
+    """Tokenise texts, teach them and write them as one shard; texts over the context are left out. Returns the tokens.
+
+    ids [N] and ends [texts] of the texts; places [M] in ids whose soft targets are tokens and chances [M, KEPT].
+    """
+    encoded = teacher.engine.encode_batch([text for _, text in drawn], add_special_tokens=False)
+    rows, lessons, ends = [], [], []
+    total = 0
+    for (scene, text), encoding in zip(drawn, encoded, strict=True):
+        row = [BOS, *encoding.ids, EOS]
+        if len(row) <= context:
+            lesson = teacher.teach(scene, text, row)
+            lessons.append(replace(lesson, places=lesson.places + total))
+            rows.append(np.array(row, dtype=np.uint16))
+            total += len(row)
+            ends.append(total)
     temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, ids=np.concatenate([np.array(row, dtype=np.uint16) for row in rows]), ends=ends)
+    np.savez(
+        temporary, ids=np.concatenate(rows), ends=np.array(ends),
+        places=np.concatenate([lesson.places for lesson in lessons]),
+        tokens=np.concatenate([lesson.tokens for lesson in lessons]),
+        chances=np.concatenate([lesson.chances for lesson in lessons]),
+    )  # fmt: skip
     temporary.rename(path)
-    return int(ends[-1])
+    return total
 
 
-def read_shard(path: Path) -> list[NDArray[np.int64]]:
-    """Read the texts of a shard as arrays of token ids."""
+def read_shard(path: Path) -> list[Taught]:
+    """Read the texts of a shard."""
     with np.load(path) as data:
-        ids, ends = data["ids"].astype(np.int64), data["ends"]
-    return [ids[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        ids, ends, places = data["ids"].astype(np.int64), data["ends"], data["places"]
+        tokens, chances = data["tokens"], data["chances"]
+    texts = []
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        low, high = np.searchsorted(places, (start, end))
+        lesson = Lesson(places[low:high] - start, tokens[low:high], chances[low:high])
+        texts.append(Taught(ids[start:end], lesson))
+    return texts
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -74,13 +104,15 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     engine = Tokenizer.from_file(str(arguments.tokenizer / "tokenizer.json"))
     composer = load_composer(load_corpus(arguments.corpus))
+    teacher = Teacher(composer, engine)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for number in range(arguments.first, arguments.first + arguments.count):
-        texts = draw_texts(composer, arguments.texts, seed=arguments.seed, number=number)
+        drawn = draw_scenes(composer, arguments.texts, seed=arguments.seed, number=number)
         path = shard_path(arguments.out, number)
-        tokens = write_shard(path, texts, engine, context=arguments.context)
+        tokens = write_shard(path, drawn, teacher, context=arguments.context)
         if arguments.preview:
-            path.with_suffix(".txt").write_text("\n\n".join(texts[: arguments.preview]), encoding="utf-8")
+            texts = "\n\n".join(text for _, text in drawn[: arguments.preview])
+            path.with_suffix(".txt").write_text(texts, encoding="utf-8")
         _log.info("%s: %d tokens", path.name, tokens)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +43,16 @@ class Options:
     save_minutes: float
     threads: int
     compiled: bool
+    bar: bool
+
+
+def progress_bar(used: float, seconds: float, tokens: int, *, width: int = 30) -> str:
+    """Write `[####......] 40 %  24 of 60 min, 1,300 tokens/s` for the share `used` of the budget."""
+    share = min(1.0, used)
+    whole = seconds / 60 / share if share else 0.0
+    marks = int(share * width)
+    bar = f"[{'#' * marks}{'.' * (width - marks)}] {share:.0%}"
+    return f"{bar}  {seconds / 60:.0f} of {whole:.0f} min, {tokens / max(seconds, 1e-9):,.0f} tokens/s"
 
 
 def rate_at(used: float, step: int, *, warmup: int, plateau: float) -> float:
@@ -94,6 +105,14 @@ class Run:
         )  # fmt: skip
         temporary.replace(self.path)
 
+    def begin_from(self, checkpoint: Path) -> None:
+        """Take the averaged weights of another run's checkpoint; counters and optimisers begin anew."""
+        import torch
+
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(saved["average"])
+        self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
+
     def _resume(self) -> None:
         import torch
 
@@ -121,12 +140,12 @@ class Run:
                 self.average[name].lerp_(value, 1 - decay)
 
 
-def loss_of(model: Any, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross entropy of the next tokens, padding left out."""
-    from torch.nn import functional
-
-    logits = model(inputs)
-    return functional.cross_entropy(logits.float().view(-1, logits.shape[-1]), targets.reshape(-1))
+def loss_of(model: Any, inputs: torch.Tensor, tokens: torch.Tensor, chances: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross entropy against soft targets, padding (no chances) left out."""
+    logits = model(inputs).float()
+    weight = chances.sum(dim=-1)
+    wanted = (logits.gather(-1, tokens) * chances).sum(dim=-1)
+    return (logits.logsumexp(dim=-1) * weight - wanted).sum() / weight.sum()
 
 
 def train(run: Run, shards: Path, *, seed: int) -> None:
@@ -144,16 +163,21 @@ def train(run: Run, shards: Path, *, seed: int) -> None:
     while run.used < 1.0:
         begun = time.monotonic()
         for _ in range(options.parts):
-            inputs, targets, run.shard = next(stream)
+            batch = next(stream)
+            run.shard = batch.shard
+            parts = (torch.from_numpy(part) for part in (batch.inputs, batch.tokens, batch.chances))
             with torch.autocast("cpu", torch.bfloat16):
-                loss = step_loss(run.model, torch.from_numpy(inputs), torch.from_numpy(targets))
+                loss = step_loss(run.model, *parts)
             (loss / options.parts).backward()
             recent.append(float(loss.detach()))
-            run.tokens += int((targets >= 0).sum())
+            run.tokens += batch.count
         run.update(rate_at(run.used, run.step, warmup=options.warmup, plateau=options.plateau))
         run.step += 1
         now = time.monotonic()
         run.seconds += now - begun
+        if options.bar:
+            sys.stderr.write(f"\r{progress_bar(run.used, run.seconds, run.tokens)}")
+            sys.stderr.flush()
         if now - reported > 20:
             line = {
                 "step": run.step,
@@ -166,7 +190,7 @@ def train(run: Run, shards: Path, *, seed: int) -> None:
             with (run.folder / "losses.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             _log.info(
-                "%3.0f %% step %d, %.2fM tokens, loss %.4f, %d tokens/s",
+                ("\n" if options.bar else "") + "%3.0f %% step %d, %.2fM tokens, loss %.4f, %d tokens/s",
                 100 * run.used,
                 run.step,
                 run.tokens / 1e6,
@@ -188,6 +212,7 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=90, help="time budget, earlier runs included (default: %(default)s)"
     )
+    parser.add_argument("--weights", type=Path, help="checkpoint of another run to begin from (same shape)")
     parser.add_argument("--vocabulary", type=int, default=6144)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=5)
@@ -214,9 +239,11 @@ def main() -> None:
     shape = Shape(given.vocabulary, given.hidden, given.layers, given.heads, given.gated)
     options = Options(
         given.minutes, given.tokens, given.parts, given.matrix_rate, given.other_rate, given.average,
-        given.warmup, given.plateau, given.save_minutes, given.threads, not given.eager,
+        given.warmup, given.plateau, given.save_minutes, given.threads, not given.eager, sys.stderr.isatty(),
     )  # fmt: skip
     run = Run(shape, options, given.out, seed=given.seed)
+    if given.weights and not run.step:
+        run.begin_from(given.weights)
     _log.info("%d parameters, from step %d", sum(value.numel() for value in run.model.parameters()), run.step)
     train(run, given.shards, seed=given.seed)
 

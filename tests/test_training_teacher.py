@@ -1,0 +1,188 @@
+"""The pair model as a teacher: lists that keep to what was asked, and soft targets that are the chances of tags."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kgen_ext.training.compose import Composer
+from kgen_ext.training.pairs import PairModel
+from kgen_ext.training.scene import Scene
+from kgen_ext.training.tagforms import exclusion_table
+from kgen_ext.training.vocabulary import SPACE, reachable, tokenizer_json
+
+TAGS = ("1girl", "smile", "black hair", "black hat", "blonde hair", "fox ears", "fox tail", "shrine")
+COMPANIES = ("nobody", "girls", "boys", "anyone")
+LONGEST = tuple(f"{SPACE}{word}" for word in ("black", "1girl", "smile", "fox", "shrine"))
+
+
+def pair_model() -> PairModel:
+    """Return a model in which fox ears, fox tail and shrine go together and nothing else matters."""
+    lift = np.zeros((len(TAGS), len(TAGS)), dtype=np.float32)
+    for left, right in ((5, 6), (5, 7), (6, 7)):
+        lift[left, right] = lift[right, left] = 3.0
+    base = np.log(np.array([0.1, 0.5, 0.3, 0.2, 0.2, 0.05, 0.05, 0.05], dtype=np.float32))
+    return PairModel(TAGS, {tag: row for row, tag in enumerate(TAGS)}, base, lift)
+
+
+def allowed() -> np.ndarray:
+    return np.array([tag != "1girl" for tag in TAGS])
+
+
+def make_composer() -> Composer:
+    nothing = np.zeros(0)
+    return Composer(
+        model=pair_model(), rivals=exclusion_table(TAGS), allowed=dict.fromkeys(COMPANIES, allowed()), characters=(),
+        character_steps=nothing, themes=(), theme_steps=nothing, partners={}, lists=(), captions=(), forms={},
+        phrases={}, artists=(),
+    )  # fmt: skip
+
+
+def chance(growth: object, tag: str) -> float:
+    chances, extra = growth.chances(1.0)  # type: ignore[attr-defined]
+    return float(chances[TAGS.index(tag)]) + extra.get(tag, 0.0)
+
+
+def test_chances_sum_to_one_with_and_without_anchors() -> None:
+    for anchors in ((), ("shrine",), ("shrine", "an unknown tag")):
+        growth = pair_model().start(("1girl",), rivals={}, allowed=allowed(), anchors=anchors)
+        chances, extra = growth.chances(0.7)
+        assert float(chances.sum()) + sum(extra.values()) == pytest.approx(1.0, abs=1e-5)
+        assert chances[0] == 0.0 and set(extra) == set(anchors)
+
+
+def test_a_given_tag_calls_its_company_and_excludes_its_rivals() -> None:
+    model = pair_model()
+    before = model.start((), rivals=exclusion_table(TAGS), allowed=allowed())
+    after = model.start(("fox ears", "black hair"), rivals=exclusion_table(TAGS), allowed=allowed())
+    assert chance(after, "fox tail") > 3 * chance(before, "fox tail")
+    assert chance(after, "blonde hair") == chance(after, "black hair") == chance(after, "fox ears") == 0.0
+
+
+def test_a_drawn_tag_that_was_expected_says_less_than_a_given_one() -> None:
+    given, own = (pair_model().start(("fox tail",), rivals={}, allowed=allowed()) for _ in range(2))
+    given.add("fox ears", own=False)
+    own.add("fox ears", own=True)
+    assert chance(own, "shrine") < chance(given, "shrine")
+
+
+def test_anchors_come_first_and_each_once() -> None:
+    growth = pair_model().start(("1girl",), rivals={}, allowed=allowed(), anchors=("shrine", "an unknown tag"))
+    rng = np.random.default_rng(0)
+    drawn = [growth.draw(rng, 1.0) for _ in range(8)]
+    assert sorted(tag for tag in drawn if tag) == sorted([*TAGS[1:], "an unknown tag"])
+    assert growth.draw(rng, 1.0) is None
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> object:
+    tokenizers = pytest.importorskip("tokenizers")
+    from kgen_ext.training.teacher import Teacher
+
+    letters = sorted({letter for tag in TAGS for letter in tag.replace(" ", SPACE)} | set("tagshor,:.") | {SPACE})
+    pieces: list[str] = []
+    for word in ("tag", "short", *LONGEST):
+        pieces += [word[:end] for end in range(2, len(word) + 1)]
+    path: Path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    path.write_text(json.dumps(tokenizer_json(reachable(list(dict.fromkeys([*pieces, *letters]))))), encoding="utf-8")
+    return Teacher(make_composer(), tokenizers.Tokenizer.from_file(str(path)))
+
+
+def lesson_of(teacher: object, scene: Scene, text: str) -> tuple[list[int], object, dict[int, dict[int, float]]]:
+    ids = [1, *teacher.engine.encode(text, add_special_tokens=False).ids, 2]  # type: ignore[attr-defined]
+    lesson = teacher.teach(scene, text, ids)  # type: ignore[attr-defined]
+    found = {
+        int(place): {int(token): float(value) for token, value in zip(tokens, chances, strict=True) if value > 0}
+        for place, tokens, chances in zip(lesson.places, lesson.tokens, lesson.chances, strict=True)
+    }
+    return ids, lesson, found
+
+
+def test_the_target_of_a_tag_is_the_chance_of_every_tag_by_its_first_token(teacher: object) -> None:
+    scene = Scene(("1girl",), ("fox ears", "shrine"), given=1)
+    text = "tag: 1girl, fox ears, shrine"
+    ids, _, found = lesson_of(teacher, scene, text)
+    vocabulary = teacher.engine.get_vocab()  # type: ignore[attr-defined]
+    growth = pair_model().start(("1girl",), rivals={}, allowed=allowed())
+    black = vocabulary[f"{SPACE}black"]
+    first = min(found)
+    assert ids[first] == vocabulary[f"{SPACE}fox"]
+    chances, _ = growth.chances(0.85)
+    both = float(chances[TAGS.index("black hair")] + chances[TAGS.index("black hat")])
+    assert found[first][black] == pytest.approx(0.9 * both, abs=1e-3)
+    assert sum(found[first].values()) == pytest.approx(0.9, abs=2e-2)
+
+
+def test_inside_a_tag_the_target_is_how_tags_that_begin_so_go_on(teacher: object) -> None:
+    ids, _, found = lesson_of(teacher, Scene(("1girl",), ("fox ears",), given=1), "tag: 1girl, fox ears")
+    ears, tail = (teacher.spell(tag) for tag in ("fox ears", "fox tail"))  # type: ignore[attr-defined]
+    parting = next(at for at, (left, right) in enumerate(zip(ears, tail, strict=False)) if left != right)
+    start = next(at for at in range(len(ids)) if tuple(ids[at : at + len(ears)]) == ears)
+    # Up to where they part there is no choice; there one is as likely as the other.
+    assert not set(found).intersection(range(start + 1, start + parting))
+    assert found[start + parting] == {token: pytest.approx(0.45, abs=1e-2) for token in (ears[parting], tail[parting])}
+
+
+def test_people_not_named_at_the_start_are_owed_from_the_first_tag_on(teacher: object) -> None:
+    scene = Scene(("1girl",), ("fox ears", "shrine"), given=2)
+    girl = teacher.spell("1girl")[0]  # type: ignore[attr-defined]
+    late = lesson_of(teacher, scene, "tag: fox ears, shrine, 1girl")[2]
+    early = lesson_of(teacher, scene, "tag: 1girl, fox ears, shrine")[2]
+    first, second = (place for place in sorted(late) if girl in late[place])
+    assert late[first][girl] == late[second][girl] == pytest.approx(0.9 * 0.4, abs=1e-2)
+    assert min(late) < first
+    assert not any(girl in chances for chances in early.values())
+
+
+def test_what_a_description_says_is_asked_for_only_where_it_stands_before(teacher: object) -> None:
+    scene = Scene(("1girl",), ("shrine",), given=1, anchors=("shrine",), short=("A shrine.",))
+    vocabulary = teacher.engine.get_vocab()  # type: ignore[attr-defined]
+    shrine = vocabulary[f"{SPACE}shrine"]
+    told = lesson_of(teacher, scene, "short: A shrine.\ntag: 1girl, shrine")[2]
+    alone = lesson_of(teacher, scene, "tag: 1girl, shrine\nshort: A shrine.")[2]
+    assert told[min(told)][shrine] > 0.5 > alone[min(alone)][shrine]
+
+
+def test_texts_without_a_tag_line_teach_nothing(teacher: object) -> None:
+    assert len(lesson_of(teacher, Scene((), ("hat",)), "short: shrine")[1].places) == 0  # type: ignore[attr-defined]
+
+
+def test_shards_and_batches_keep_every_target(teacher: object, tmp_path: Path) -> None:
+    from kgen_ext.training.batches import pad_rows
+    from kgen_ext.training.shards import read_shard, write_shard
+
+    texts = ["tag: 1girl, fox ears, shrine", "short: shrine", "tag: 1girl, smile"]
+    scenes = [Scene(("1girl",), tuple(text.split(", ")[1:])) for text in texts]
+    total = write_shard(tmp_path / "s.npz", list(zip(scenes, texts, strict=True)), teacher, context=64)  # type: ignore[arg-type]
+    read = read_shard(tmp_path / "s.npz")
+    assert sum(len(text.ids) for text in read) == total
+    batch = pad_rows(read, 40)
+    assert batch.count == total - len(texts)
+    sums = batch.chances.sum(axis=2)
+    assert np.allclose(sums[sums > 0], 1.0, atol=1e-3)
+    for row, text in enumerate(read):
+        assert batch.inputs[row, : len(text.ids) - 1].tolist() == text.ids[:-1].tolist()
+        assert batch.tokens[row, : len(text.ids) - 1, 0].tolist() == text.ids[1:].tolist()
+    _, _, found = lesson_of(teacher, scenes[2], texts[2])
+    place = min(found)
+    wanted = {
+        int(token): value
+        for token, value in zip(batch.tokens[2, place - 1, 1:], batch.chances[2, place - 1, 1:], strict=True)
+        if value > 0
+    }
+    assert wanted == pytest.approx(found[place])
+
+
+def test_the_loss_of_sure_targets_is_cross_entropy_and_padding_costs_nothing() -> None:
+    torch = pytest.importorskip("torch")
+    from kgen_ext.training.train import loss_of
+
+    logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    tokens = torch.randint(0, 5, (2, 3, 4), generator=torch.Generator().manual_seed(1))
+    chances = torch.zeros(2, 3, 4)
+    chances[:, :2, 0] = 1.0
+    wanted = torch.nn.functional.cross_entropy(logits[:, :2].reshape(-1, 5), tokens[:, :2, 0].reshape(-1))
+    assert loss_of(lambda inputs: logits, tokens, tokens, chances) == pytest.approx(float(wanted), abs=1e-6)
