@@ -27,13 +27,13 @@ def table_html(rows: Iterable[Row]) -> str:
     return f'<table class="kgen-models"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
 
 
-def facts_html(row: Row) -> str:
-    """Return everything known about one model, its licence as a link."""
+def facts_html(row: Row, *, looked: bool = True) -> str:
+    """Return everything known about one model, its licence as a link. looked: whether the disk was looked at."""
     address = row[1].licence_url if row[1] else ""
     lines = []
     for label, text in info_lines(*row):
-        if text.startswith("no: kgen models download"):
-            text = "no"  # here there is a button for it
+        if label == "Installed" and not row[2]:
+            text = "no" if looked else "press Refresh to see"  # here there is a button to get it
         shown = escape(text)
         if address and label == "Licence":
             link = f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{escape(address)}</a>'

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.models_desk import Desk, View, offered, shared_tasks
-from kgen_ext.webui.models_html import UNREAD
+from kgen_ext.webui.models_html import UNREAD, facts_html
 
 if TYPE_CHECKING:
     from kgen_ext.webui.ui import Tab
@@ -27,13 +27,15 @@ def build(tab: Tab, *, desk: Desk | None = None) -> None:
     from kgen_ext.webui.ui import live_choices
 
     gr, desk, model = tab.gr, desk or own_desk(tab.host), tab.controls["model"]
-    names = offered(load_catalogue())
+    known = load_catalogue()  # ours alone: the disk is looked at when somebody asks
+    names = offered(known)
+    first = next(one for one in known if names[0].startswith(f"{one.id}:"))
     table = gr.HTML(UNREAD, elem_id=tab.id("models_table"))
     with gr.Row(elem_classes=["kgen-row"]):
         choice = gr.Dropdown(choices=list(names), value=names[0], label="Model to get, check or remove",
                              allow_custom_value=True, elem_id=tab.id("models_name"))  # fmt: skip
         refresh = gr.Button("Refresh", size="sm", elem_id=tab.id("models_refresh"))
-    facts = gr.HTML("", elem_id=tab.id("models_facts"))
+    facts = gr.HTML(facts_html((first.id, first, ()), looked=False), elem_id=tab.id("models_facts"))
     with gr.Row(elem_classes=["kgen-row", "kgen-buttons"]):
         buttons = {part: gr.Button(part.capitalize(), size="sm", elem_id=tab.id(f"models_{part}")) for part in BUTTONS}
     status = gr.HTML("", elem_id=tab.id("models_status"))

@@ -1,0 +1,355 @@
+"""The models panel: what its buttons do, what it shows, and how it is wired to the page."""
+from __future__ import annotations
+
+import random
+import struct
+import threading
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hub_server import FakeHub, running_hub
+
+from kgen_ext.catalogue import Places, load_catalogue
+from kgen_ext.catalogue.hub import Hub
+from kgen_ext.catalogue.progress import Progress
+from kgen_ext.catalogue.show import rows
+from kgen_ext.errors import Cancelled, Failure, UserError
+from kgen_ext.webui.host import Host
+from kgen_ext.webui.models_desk import Desk, offered
+from kgen_ext.webui.models_html import facts_html, state_html, table_html
+from kgen_ext.webui.models_panel import BUTTONS, build
+from kgen_ext.webui.models_tasks import State, Task, Tasks
+
+WEIGHTS = struct.pack("<4sIQQ", b"GGUF", 3, 0, 0) + random.Random(8).randbytes(300_000)
+NAME, FILE = "TIPO-100M:F16", "TIPO-100M_TIPO-100M-F16.gguf"
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(own=tmp_path / "models", hosts=(tmp_path / "theirs",), hub_cache=tmp_path / "hub")
+
+
+@pytest.fixture(autouse=True)
+def page_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill the page's own list of models from nothing on this machine."""
+    monkeypatch.setattr("kgen_ext.webui.ui.live_choices", lambda host, field: ("default", "starter", "new"))
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "KGEN_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("kgen_ext.catalogue.hub.CHUNK", 1 << 14)
+    with running_hub() as one:
+        one.add("KBlueLeaf/TIPO-100M", "TIPO-100M-F16.gguf", WEIGHTS)
+        monkeypatch.setattr("kgen_ext.catalogue.download.Hub", lambda: Hub(endpoint=one.endpoint))
+        monkeypatch.setattr("kgen_ext.catalogue.verify.Hub", lambda: Hub(endpoint=one.endpoint))
+        yield one
+
+
+def desk_of(places: Places, *, offline: bool = False, tasks: Tasks | None = None, unloaded: int = 0) -> Desk:
+    return Desk(places=lambda: places, offline=lambda: offline, unload=lambda: unloaded, tasks=tasks, period=0.02)
+
+
+def test_a_click_downloads_with_progress_and_shows_the_model_as_installed(hub: FakeHub, places: Places) -> None:
+    hub.faults.slow = 0.02
+    views = list(desk_of(places).download(NAME))
+    assert (places.own / FILE).read_bytes() == WEIGHTS
+    assert any("%" in view.status and "<progress" in view.status for view in views[:-1])
+    last = views[-1]
+    assert "is installed" in last.status
+    assert last.changed
+    assert last.table is not None
+    assert '<tr class="kgen-installed"><td>TIPO-100M</td>' in last.table
+
+
+def test_nothing_is_asked_of_the_network_before_the_click(hub: FakeHub, places: Places) -> None:
+    desk = desk_of(places)
+    desk.refresh(NAME)
+    desk.choose(NAME)
+    assert hub.asked == []
+    assert not places.own.exists()
+
+
+def test_what_is_installed_is_not_downloaded_again(hub: FakeHub, places: Places) -> None:
+    (places.hosts[0]).mkdir()
+    (places.hosts[0] / FILE).write_bytes(WEIGHTS)
+    views = list(desk_of(places).download(NAME))
+    assert f"is installed: {places.hosts[0] / FILE}" in views[-1].status
+    assert hub.asked == []
+
+
+def test_cancel_stops_a_download_and_the_next_goes_on(hub: FakeHub, places: Places) -> None:
+    hub.faults.slow = 0.05
+    desk = desk_of(places)
+    stopped = ""
+    for view in desk.download(NAME):
+        if "%" in view.status:
+            assert "stopping" in desk.cancel(NAME).status
+        stopped = view.status
+    assert "stopped" in stopped
+    assert not (places.own / FILE).exists()
+    hub.faults.slow = 0.0
+    list(desk.download(NAME))
+    assert hub.ranges()[-1].startswith("bytes=")
+    assert (places.own / FILE).read_bytes() == WEIGHTS
+
+
+def test_a_page_that_was_closed_does_not_stop_the_download(hub: FakeHub, places: Places) -> None:
+    hub.faults.slow = 0.01
+    tasks = Tasks()
+    watching = desk_of(places, tasks=tasks).download(NAME)
+    next(watching)
+    watching.close()  # type: ignore[attr-defined]
+    again = list(desk_of(places, tasks=tasks).download(NAME))
+    assert "is installed" in again[-1].status
+    assert hub.ranges() == [""]
+
+
+def test_a_fault_is_shown_and_the_page_goes_on(hub: FakeHub, places: Places) -> None:
+    hub.faults.corrupt = True
+    last = list(desk_of(places).download(NAME))[-1]
+    assert "kgen-failed" in last.status
+    assert "another checksum" in last.status
+
+
+def test_offline_is_obeyed_and_told(hub: FakeHub, places: Places) -> None:
+    last = list(desk_of(places, offline=True).download(NAME))[-1]
+    assert "offline, so nothing was asked" in last.status
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize("name", ["", "../x", "starter", "nothing", "TIPO-100M:Q2_K", "<b>"])
+def test_a_name_that_cannot_be_fetched_is_told(name: str, hub: FakeHub, places: Places) -> None:
+    last = list(desk_of(places).download(name))[-1]
+    assert "is not to be downloaded" in last.status
+    assert "<b>" not in last.status
+    assert hub.asked == []
+
+
+def test_verify_tells_whole_from_damaged(hub: FakeHub, places: Places) -> None:
+    places.own.mkdir()
+    (places.own / FILE).write_bytes(WEIGHTS)
+    assert "is whole" in list(desk_of(places).verify(NAME))[-1].status
+    (places.own / FILE).write_bytes(WEIGHTS[:-1] + bytes([WEIGHTS[-1] ^ 1]))
+    last = list(desk_of(places).verify(NAME))[-1]
+    assert "damaged" in last.status
+    assert "kgen-failed" in last.status
+    assert "is not installed" in list(desk_of(places).verify("TIPO-500M:F16"))[-1].status
+
+
+def test_remove_asks_first_and_asks_again_for_another_model(places: Places) -> None:
+    places.own.mkdir()
+    (places.own / FILE).write_bytes(WEIGHTS)
+    desk = desk_of(places)
+    view, asked = desk.remove(NAME, "")
+    assert "Press Remove again" in view.status
+    assert (places.own / FILE).exists()
+    assert "Press Remove again" in desk.remove(NAME, "other")[0].status
+    view, asked = desk.remove(NAME, asked)
+    assert "300 kB freed" in view.status
+    assert (asked, view.changed) == ("", True)
+    assert not (places.own / FILE).exists()
+
+
+def test_another_extension_s_files_are_never_removed(places: Places) -> None:
+    places.hosts[0].mkdir()
+    (places.hosts[0] / FILE).write_bytes(WEIGHTS)
+    view, asked = desk_of(places).remove(NAME, NAME)
+    assert "not in our own folder" in view.status
+    assert asked == ""
+    assert (places.hosts[0] / FILE).exists()
+
+
+def test_unload_says_what_went(places: Places) -> None:
+    assert "unloaded: 2" in desk_of(places, unloaded=2).unload().status
+    assert "nothing was loaded" in desk_of(places).unload().status
+
+
+def test_a_mistake_in_the_user_s_catalogue_is_shown_and_breaks_nothing(places: Places) -> None:
+    places.own.mkdir()
+    (places.own / "kgen-models.json").write_text("{")
+    assert "cannot be read" in desk_of(places).refresh(NAME).status
+    assert "cannot be read" in list(desk_of(places).download(NAME))[-1].status
+
+
+def test_what_a_user_s_file_says_is_escaped(tmp_path: Path) -> None:
+    evil = '<img src=x onerror="alert(1)">'
+    (tmp_path / "kgen-models.json").write_text(
+        '{"schema": 1, "models": [{"id": "evil", "protocol": "tipo", "files": [{"path": "a.gguf", "kind": "gguf"}], '
+        '"title": "X", "licence": "X", "notes": "X", "licence_url": "https://a/\\"onmouseover=\\"x"}]}'
+        .replace('"X"', '"' + evil.replace('"', '\\"') + '"')
+    )  # fmt: skip
+    listed = list(rows(load_catalogue(tmp_path / "kgen-models.json"), ()))
+    shown = table_html(listed) + facts_html(listed[-1]) + state_html(State(evil))
+    assert "<img" not in shown
+    assert '"onmouseover' not in shown
+    assert shown.count("&lt;img") == 5
+
+
+def test_the_facts_show_size_licence_and_link_before_a_download() -> None:
+    row = next(one for one in rows(load_catalogue(), ()) if one[0] == "TIPO-v2.1-1B-A200M")
+    shown = facts_html(row, looked=False)
+    assert "1.07 GB" in shown
+    assert "Kohaku License 1.0" in shown
+    assert '<a href="https://huggingface.co/KBlueLeaf/TIPO-v2.1-1B-A200M" target="_blank" rel="noopener' in shown
+    assert "press Refresh" in shown
+
+
+def test_the_list_offers_every_file_that_can_be_fetched_once() -> None:
+    names = offered(load_catalogue())
+    assert names[0] == "TIPO-v2.1-1B-A200M:Q8_0"
+    assert "TIPO-500M-ft:safetensors" in names
+    assert len(set(names)) == len(names)
+    assert not any(name.startswith("starter") for name in names)
+
+
+# Tasks.
+
+
+def waiting(free: threading.Event) -> Callable[[Callable[[], bool]], Generator[Progress, None, str]]:
+    def work(stop: Callable[[], bool]) -> Generator[Progress, None, str]:
+        while not free.wait(0.01):
+            if stop():
+                raise Cancelled("stopped")
+            yield Progress("downloading", "x", 1, 4)
+        return "finished"
+
+    return work
+
+
+def test_one_task_runs_at_a_time_and_the_same_one_is_joined() -> None:
+    free, tasks = threading.Event(), Tasks()
+    first = tasks.start("a", waiting(free))
+    assert tasks.start("a", waiting(free)) is first
+    with pytest.raises(UserError, match="a is under way"):
+        tasks.start("b", waiting(free))
+    free.set()
+    assert first.wait(5)
+    assert first.state == State("finished", None, over=True)
+    assert tasks.running is None
+    assert not tasks.stop()
+    assert tasks.start("b", waiting(free)).wait(5)
+
+
+@pytest.mark.parametrize("failure, line", [
+    (Failure("no room", hint="free some"), "no room (free some)"), (ValueError("odd"), "a: ValueError: odd"),
+])  # fmt: skip
+def test_a_task_that_fails_says_why(failure: Exception, line: str) -> None:
+    def work(stop: Callable[[], bool]) -> Generator[Progress, None, str]:
+        yield Progress("asking", "x")
+        raise failure
+
+    task = Task("a", work)
+    assert task.wait(5)
+    assert task.state == State(line, None, over=True, failed=True)
+
+
+def test_a_task_that_was_stopped_is_over_and_did_not_fail() -> None:
+    task = Task("a", waiting(threading.Event()))
+    task.stop()
+    assert task.wait(5)
+    assert task.state == State("stopped", None, over=True)
+
+
+# The page.
+
+
+class Part:
+    """A component that keeps what it was made with and what its events do."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.args, self.kwargs = args, kwargs
+        self.events: dict[str, tuple[Callable[..., Any], list[Any], list[Any]]] = {}
+
+    def __enter__(self) -> Part:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def click(self, fn: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
+        self.events["click"] = (fn, inputs, outputs)
+
+    def change(self, fn: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
+        self.events["change"] = (fn, inputs, outputs)
+
+
+class FakeGradio:
+    """As much of gradio as the panel uses; keeps the components by element id."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, Part] = {}
+
+    def make(self, *args: Any, **kwargs: Any) -> Part:
+        part = Part(*args, **kwargs)
+        self.made[kwargs.get("elem_id", f"other {len(self.made)}")] = part
+        return part
+
+    HTML = Button = Dropdown = State = make
+
+    def Row(self, **_: Any) -> Part:
+        return Part()
+
+    def update(self, **changes: Any) -> dict[str, Any]:
+        return changes
+
+
+class FakeTab:
+    def __init__(self) -> None:
+        self.gr, self.host, self.name = FakeGradio(), Host(), "txt2img"
+        self.controls = {"model": Part()}
+
+    def id(self, name: str) -> str:
+        return f"kgen_{self.name}_{name}"
+
+
+def page(places: Places) -> tuple[FakeTab, dict[str, Part]]:
+    tab = FakeTab()
+    build(tab, desk=desk_of(places))  # type: ignore[arg-type]
+    return tab, tab.gr.made
+
+
+def test_every_button_answers_for_each_of_its_outputs(hub: FakeHub, places: Places) -> None:
+    _, made = page(places)
+    for part in ("refresh", *BUTTONS):
+        fn, inputs, outputs = made[f"kgen_txt2img_models_{part}"].events["click"]
+        answer = fn(*([NAME, ""][: len(inputs)]))
+        for one in [answer] if isinstance(answer, list) else answer:
+            assert len(one) == len(outputs)
+
+
+def test_a_download_puts_the_new_model_into_the_page_s_own_list(hub: FakeHub, places: Places) -> None:
+    tab, made = page(places)
+    fn, _, outputs = made["kgen_txt2img_models_download"].events["click"]
+    last = list(fn(NAME))[-1]
+    assert outputs[-1] is tab.controls["model"]
+    assert last[-1] == {"choices": ["default", "starter", "new"]}
+
+
+def test_the_panel_looks_at_no_disk_while_the_page_is_built(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("looked")
+
+    monkeypatch.setattr("kgen_ext.catalogue.find_models", fail)
+    _, made = page(places)
+    assert "1.07 GB" in made["kgen_txt2img_models_facts"].args[0]
+
+
+def test_nothing_of_the_panel_is_saved_among_the_page_s_defaults(places: Places) -> None:
+    _, made = page(places)
+    parts = {name: part for name, part in made.items() if name.startswith("kgen")}
+    assert len(parts) == 10
+    assert all(getattr(part, "do_not_save_to_config", False) for part in parts.values())
+
+
+def test_a_value_gradio_may_hand_over_is_taken_as_text(places: Places) -> None:
+    _, made = page(places)
+    fn, _, _ = made["kgen_txt2img_models_name"].events["change"]
+    for odd in (None, [], 3):
+        assert isinstance(fn(odd), list)
