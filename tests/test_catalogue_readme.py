@@ -1,0 +1,47 @@
+"""The README's section on models agrees with the code: the list, the fields, the example."""
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from kgen_ext.catalogue import Model, load_catalogue
+from kgen_ext.catalogue.entries import ModelFile, Recommended
+from kgen_ext.cli import main
+
+TEXT = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
+SECTION = TEXT[TEXT.index("\n## Models\n") : TEXT.index("\n## Formats\n")]
+
+
+def test_the_list_is_what_the_command_prints(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KGEN_MODELS_DIR", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert main(["models", "list"]) == 0
+    shown = re.search(r"\$ kgen models list\n(.*?)\n```", SECTION, re.DOTALL)
+    assert shown is not None
+    assert capsys.readouterr().out.startswith(shown[1] + "\n\n")
+
+
+def test_the_table_has_every_field_of_a_model_and_no_other() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", SECTION, re.MULTILINE)
+    assert set(rows) == {one.name for one in fields(Model)}
+    assert rows[:3] == ["id", "protocol", "files"]
+
+
+@pytest.mark.parametrize("kind, row", [(ModelFile, "files"), (Recommended, "recommended")])
+def test_the_inner_fields_are_named_in_their_row(kind: type, row: str) -> None:
+    (line,) = [line for line in SECTION.splitlines() if line.startswith(f"| `{row}`")]
+    assert {one.name for one in fields(kind)} <= set(re.findall(r"`(\w+)`", line))  # type: ignore[arg-type]
+
+
+def test_the_example_is_a_catalogue(tmp_path: Path) -> None:
+    example = re.search(r"```json\n(.*?)```", SECTION, re.DOTALL)
+    assert example is not None
+    json.loads(example[1])
+    (tmp_path / "kgen-models.json").write_text(example[1])
+    assert load_catalogue(tmp_path / "kgen-models.json")[-1].id == "my-tune"
