@@ -180,3 +180,26 @@ def test_the_progress_bar_fills_up_and_says_when() -> None:
     assert progress_bar(0.4, 24 * 60, 1_872_000, width=10) == "[####......] 40%  24 of 60 min, 1,300 tokens/s"
     assert progress_bar(1.2, 60, 0, width=4).startswith("[####] 100%")
     assert progress_bar(0.0, 0.0, 0, width=4).startswith("[....] 0%")
+
+
+def test_a_run_begins_from_another_runs_averaged_weights_and_resumes_its_own(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from kgen_ext.training.model import Shape
+    from kgen_ext.training.train import Options, Run
+
+    shape = Shape(vocab_size=64, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    options = Options(1.0, 64, 1, 0.01, 0.003, 0.9, 2, 0.5, 1.0, 1, False, False)
+    runs = []
+    for name, seed in (("old", 1), ("new", 2)):
+        (tmp_path / name).mkdir()
+        runs.append(Run(shape, options, tmp_path / name, seed=seed))
+    old, new = runs
+    with torch.no_grad():
+        old.average["embed_tokens.weight"] += 1.0
+    old.step = 7
+    old.save()
+    new.begin_from(old.path)
+    assert torch.equal(new.model.embed_tokens.weight, old.average["embed_tokens.weight"]) and new.step == 0
+    assert torch.equal(new.average["embed_tokens.weight"], new.model.embed_tokens.weight)
+    again = Run(shape, options, tmp_path / "old", seed=3)
+    assert again.step == 7 and torch.equal(again.average["embed_tokens.weight"], old.average["embed_tokens.weight"])

@@ -1,4 +1,4 @@
-"""Write the model card: `python -m kgen_ext.training.card --figures JSON --losses losses.jsonl --out README.md`.
+"""Write the model card: `python -m kgen_ext.training.card --figures F --product P --losses L --out README.md`.
 It knows how figures are put into words and refuses to measure anything itself; the fixed text is in data/card.md."""
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from kgen_ext.training.corpus import read_jsonl
 _TEMPLATE = Path(__file__).parent / "data" / "card.md"
 
 
-def write_card(figures: dict[str, Any], losses: list[dict[str, Any]], template: str) -> str:
-    """Fill the template with figures of evaluate.py and the log of train.py."""
+def write_card(
+    figures: dict[str, Any], product: dict[str, Any], losses: list[dict[str, Any]], template: str
+) -> str:
+    """Fill the template with figures of evaluate.py and product.py and the log of train.py."""
     last, tail = losses[-1], losses[-10:]
     values = {
         "tokens": f"{last['tokens'] / 1e6:.1f}",
@@ -25,6 +27,7 @@ def write_card(figures: dict[str, Any], losses: list[dict[str, Any]], template: 
         "loss": f"{sum(line['loss'] for line in tail) / len(tail):.2f}",
         "sampling": ", ".join(f"{name} {value}" for name, value in figures["sampling"].items()),
         "recall": _recall_table(figures),
+        "product": _product_table(product),
         "samples": "\n\n".join(_sample(sample) for sample in figures["samples"]),
         "safety_found": ", ".join(f"`{word}`" for word in figures["safety"]["found"]) or "none",
     }
@@ -50,6 +53,15 @@ def _recall_table(figures: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
+def _product_table(product: dict[str, Any]) -> str:
+    rows = ["| | lists of each file | prompts_dev | real_posts_dev | looks |", "|---|---|---|---|---|"]
+    for name, found in product.items():
+        files = (found["prompts_dev"], found["real_posts_dev"])
+        recalls = [f"{one['at_10']:.3f} / {one['at_20']:.3f}" for one in files]
+        rows.append(f"| {name} | {found['lists']} | {' | '.join(recalls)} | {found['looks']:.3f} |")
+    return "\n".join(rows)
+
+
 def _sample(sample: dict[str, str]) -> str:
     return f"```text\n{sample['request']}\u27e8model\u27e9{sample['answer']}\n```"
 
@@ -62,11 +74,13 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m kgen_ext.training.card", description=__doc__)
     parser.add_argument("--figures", type=Path, required=True, help="JSON of evaluate.py")
+    parser.add_argument("--product", type=Path, required=True, help="JSON of product.py")
     parser.add_argument("--losses", type=Path, required=True, help="losses.jsonl of train.py")
     parser.add_argument("--out", type=Path, required=True, help="README.md to write")
     given = parser.parse_args()
     figures = json.loads(given.figures.read_text(encoding="utf-8"))
-    card = write_card(figures, list(read_jsonl(given.losses)), _TEMPLATE.read_text(encoding="utf-8"))
+    product = json.loads(given.product.read_text(encoding="utf-8"))
+    card = write_card(figures, product, list(read_jsonl(given.losses)), _TEMPLATE.read_text(encoding="utf-8"))
     given.out.write_text(card, encoding="utf-8")
 
 

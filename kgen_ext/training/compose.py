@@ -24,7 +24,7 @@ from kgen_ext.training.scene import Scene
 from kgen_ext.training.tagforms import coloured_noun, exclusion_table, is_people_tag
 
 # Sources of a scene and their shares.
-SHARES = {"character": 0.40, "free": 0.16, "theme": 0.08, "hand_made": 0.06, "caption": 0.23, "phrase": 0.07}
+SHARES = {"character": 0.53, "free": 0.15, "theme": 0.05, "hand_made": 0.05, "caption": 0.16, "phrase": 0.06}
 _LENGTH_SHARES = {"very_short": 0.30, "short": 0.36, "long": 0.30, "very_long": 0.04}
 # A model this small can only learn the looks of those it meets often.
 _CHARACTERS = 1000
@@ -88,13 +88,13 @@ class Composer:
     def character_scene(self, rng: np.random.Generator) -> Scene:
         """Draw a known character with the listed looks, one colour of each thing, and sometimes a wish beside it."""
         chosen = self.characters[_pick(self.character_steps, rng)]
-        size = _draw_size(rng) if rng.random() < 0.3 else len(chosen.looks) + int(rng.integers(3, 10))
+        size = _draw_size(rng) if rng.random() < 0.2 else len(chosen.looks) + int(rng.integers(2, 7))
         looks = consistent_looks(chosen.looks, self.rivals, rng)
         people: tuple[str, ...] = (chosen.person,) if is_people_tag(chosen.person) else ("1girl",)
         if people != ("no humans",) and rng.random() < 0.85:
             people = (*people, "solo")
         names = (chosen.name,) if rng.random() < 0.5 else ()
-        wishes = int(rng.integers(1, 5)) if rng.random() < 0.35 else 0
+        wishes = int(rng.integers(1, 5)) if rng.random() < 0.3 else 0
         scene = self._grown(people, (), size, rng, names=names, anchors=looks, wishes=wishes)
         return replace(scene, characters=(chosen.name,), copyrights=(chosen.series,))
 
@@ -173,7 +173,7 @@ class Composer:
         while len(tags) + len(people) < size and (drawn := growth.draw(rng, temperature)):
             tags.append(drawn)
         scene = Scene(people, tuple(tags), given=len(first), anchors=anchors)
-        if described and rng.random() < 0.55:
+        if described and rng.random() < (0.35 if anchors else 0.6):
             limit = next(SENTENCES[name] for name in LENGTHS if scene.count < TAG_RANGE[name][1] or name == "very_long")
             long = describe(people, tags, names, int(rng.integers(2, min(limit, 5) + 1)), rng, given=first)
             short = describe(people, tags, names, int(rng.integers(1, 3)), rng, given=first)
