@@ -10,6 +10,7 @@ import pytest
 import kgen_ext
 from kgen_ext.training import measures
 from kgen_ext.training.card import write_card
+from kgen_ext.training.plot import smooth
 from kgen_ext.training.recall import Half, rank_by_votes, recall
 from kgen_ext.training.tagforms import exclusion_table
 from kgen_ext.training.words import parse_word_list
@@ -99,3 +100,7 @@ def test_the_card_has_a_place_for_every_figure() -> None:
     card = write_card(json.loads(json.dumps(figures)), product, losses, template)
     assert "$" not in card and "| prompts_dev | 3 | 0.100 / 0.200 |" in card and "2.0 million tokens" in card
     assert "| llama_cpp Q8_0 | 7 | 0.100 / 0.200 | 0.100 / 0.200 | 0.500 |" in card
+
+
+def test_a_smoothed_curve_is_the_mean_of_its_neighbours() -> None:
+    assert smooth([1.0, 2.0, 6.0, 3.0], width=3) == [1.5, 3.0, 11 / 3, 4.5]
