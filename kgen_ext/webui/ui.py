@@ -1,0 +1,181 @@
+"""The page: an accordion with the enable checkbox on its label, built from the table of parameters.
+
+Works with gradio 3.41 and 4.40. The host builds every page several times: nothing here has a side effect, loads a
+library or looks into more than the names of the models on disk. Refuses to know what the controls do.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kgen_ext.webui.host import Host, current_host
+from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, PARAMS, Group, Param, Widget
+from kgen_ext.webui.pasting import paste_fields
+from kgen_ext.webui.presets import preset_names
+from kgen_ext.webui.settings import installed_models, read_settings
+
+# Rows of the page; what is in none of them has a line to itself. A test checks that each control is built once.
+_ROWS = (("model", "creativity"), ("add", "tag_length", "text_length"), ("ban", "require"), ("rules", "protect"),
+         ("allow_contradictions", "known_only"), ("timing", "hires", "engine"), ("temperature", "top_k"),
+         ("top_p", "min_p"))  # fmt: skip
+_FOLDED = {Group.RULES: "What may be written", Group.ADVANCED: "Advanced"}
+# Files of this folder that build a folded part with `build(tab)`.
+_PARTS = {"models_panel": "Models"}
+_SLIDERS = ("temperature", "top_k", "top_p", "min_p")
+_LINES = {"rules": 2, "text": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """What the parts of one tab's page share: gradio, the host, the tab's name, and the controls by field."""
+
+    gr: Any
+    host: Host
+    name: str
+    controls: dict[str, Any]
+
+    def id(self, name: str) -> str:
+        """Return an element id that no other tab has."""
+        return f"kgen_{self.name}_{name}"
+
+
+def build(script: Any, is_img2img: bool) -> list[Any]:
+    """Build the accordion of a tab and return the controls in the table's order; fills the script's paste fields."""
+    import gradio
+
+    host = current_host()
+    tab = Tab(gradio, host, "img2img" if is_img2img else "txt2img", {})
+    enabled = BY_FIELD["enabled"]
+    accordion = host.part("modules.ui_components.InputAccordion")
+    with accordion(enabled.default, label=enabled.label, elem_id=tab.id("enabled")) as tab.controls["enabled"]:
+        _group(tab, Group.MAIN)
+        _seed_buttons(tab)
+        for group, title in _FOLDED.items():
+            with _folded(tab, group.value, title):
+                _group(tab, group)
+        for name, title in _PARTS.items():
+            _part(tab, name, title)
+    _follow(tab)
+    script.infotext_fields = paste_fields(tab.controls)
+    script.paste_field_names = [param.key for param in PARAMS]
+    return [tab.controls[param.field] for param in PARAMS]
+
+
+@contextmanager
+def _folded(tab: Tab, name: str, title: str) -> Iterator[None]:
+    with tab.gr.Accordion(title, open=False, elem_id=tab.id(name), elem_classes=["kgen-folded"]):
+        yield
+
+
+def _group(tab: Tab, group: Group) -> None:
+    fields = [param.field for param in PARAMS if param.group is group]
+    while fields:
+        row = next((row for row in _ROWS if fields[0] in row), (fields[0],))
+        with tab.gr.Row(elem_classes=["kgen-row"]):
+            for field in row:
+                tab.controls[field] = _control(tab, BY_FIELD[field])
+        fields = [field for field in fields if field not in row]
+
+
+def _control(tab: Tab, param: Param) -> Any:
+    gr = tab.gr
+    common: dict[str, Any] = {"label": param.label, "info": param.info or None, "elem_id": tab.id(param.field)}
+    shown = param.shown_default
+    if param.widget is Widget.CHECKBOX:
+        return gr.Checkbox(value=shown, **common)
+    if param.widget is Widget.CHOICE:
+        labels = [label for _, label in param.choices]
+        kind = gr.Radio if sum(map(len, labels)) < 45 else gr.Dropdown
+        return kind(choices=labels, value=shown, visible=param.field != "text_length", **common)
+    if param.widget is Widget.CHOICES:
+        return gr.CheckboxGroup(choices=[label for _, label in param.choices], value=shown, **common)
+    if param.widget is Widget.LIVE:
+        # A name that is not in the list, pasted from an image, must be shown and explained rather than dropped.
+        choices = list(live_choices(tab.host, param.field))
+        hidden = param.field == "engine" and len(choices) < 3
+        return gr.Dropdown(choices=choices, value=shown, allow_custom_value=True, visible=not hidden, **common)
+    if param.widget is Widget.SLIDER:
+        return gr.Slider(minimum=param.low, maximum=param.high, step=param.step, value=shown,
+                         visible=param.field not in _SLIDERS, **common)  # fmt: skip
+    if param.widget is Widget.NUMBER:
+        return gr.Number(value=shown, precision=0, **common)
+    lines = _LINES.get(param.field, 1)
+    return gr.Textbox(value=shown, lines=lines, max_lines=max(6, lines), visible=param.field != "template", **common)
+
+
+def live_choices(host: Host, field: str) -> tuple[str, ...]:
+    """Return what a list that is filled while the host runs offers now."""
+    if field == "model":
+        return (DEFAULT, *installed_models(host))
+    if field == "creativity":
+        return preset_names(read_settings(host).presets)
+    from kgen_ext.engines import available_engines
+
+    return ("auto", *(name for name, usable, _ in available_engines() if usable))
+
+
+def _seed_buttons(tab: Tab) -> None:
+    """Put the two buttons of a seed under it: the image's own, and that of the image looked at."""
+    gr, seed = tab.gr, tab.controls["seed"]
+    with gr.Row(elem_classes=["kgen-row", "kgen-buttons"]):
+        own = gr.Button("Follow the image’s seed (-1)", size="sm", elem_id=tab.id("seed_own"))
+        reuse = gr.Button("Take it from the selected image", size="sm", elem_id=tab.id("seed_reuse"))
+        lists = gr.Button("Refresh models and presets", size="sm", elem_id=tab.id("refresh"))
+    own.click(fn=lambda: -1, inputs=[], outputs=[seed], show_progress=False)
+    found = gr.Textbox(value="", visible=False)
+    # The page knows which image is looked at; the infotext of that image is what counts.
+    reuse.click(fn=None, _js=f"() => window.kgen ? window.kgen.selectedSeed({tab.name!r}) : ''", inputs=[],
+                outputs=[found])  # fmt: skip
+    found.change(fn=_seed_of, inputs=[found, seed], outputs=[seed, found], show_progress=False)
+    live = [field for field, control in tab.controls.items() if BY_FIELD[field].widget is Widget.LIVE]
+    lists.click(
+        fn=lambda: [gr.update(choices=list(live_choices(tab.host, field))) for field in live],
+        inputs=[], outputs=[tab.controls[field] for field in live],
+    )  # fmt: skip
+
+
+def _seed_of(text: str, seed: Any) -> tuple[Any, str]:
+    """Return a seed as the page hands it over, or the one that was set where it has none."""
+    digits = (text or "").strip()
+    return (int(digits), "") if digits.isdecimal() and len(digits) < 20 else (seed, "")
+
+
+def _part(tab: Tab, name: str, title: str) -> None:
+    """Build a part that another file of this folder owns."""
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    if find_spec(f"kgen_ext.webui.{name}") is None:
+        return
+    part = import_module(f"kgen_ext.webui.{name}")
+    with _folded(tab, name, title):
+        part.build(tab)
+
+
+def _follow(tab: Tab) -> None:
+    """Show a control only where its value counts."""
+    gr, controls = tab.gr, tab.controls
+
+    def shown(fields: Mapping[str, bool]) -> list[Any]:
+        return [gr.update(visible=visible) for visible in fields.values()]
+
+    def on_creativity(chosen: str) -> list[Any]:
+        return shown({field: (chosen or "").strip().lower() == CUSTOM for field in _SLIDERS})
+
+    def on_format(chosen: str) -> Any:
+        return gr.update(visible=chosen == BY_FIELD["format"].show(CUSTOM))
+
+    def on_add(chosen: str) -> list[Any]:
+        labels = BY_FIELD["add"].show
+        return shown({"tag_length": chosen != labels("text"), "text_length": chosen != labels("tags")})
+
+    quiet = {"show_progress": False}
+    controls["creativity"].change(
+        fn=on_creativity, inputs=[controls["creativity"]], outputs=[controls[field] for field in _SLIDERS], **quiet
+    )
+    controls["format"].change(fn=on_format, inputs=[controls["format"]], outputs=[controls["template"]], **quiet)
+    controls["add"].change(
+        fn=on_add, inputs=[controls["add"]], outputs=[controls["tag_length"], controls["text_length"]], **quiet
+    )
