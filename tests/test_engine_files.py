@@ -12,7 +12,7 @@ from engine_fixtures import GGUF, tiny_config, tiny_tensors, tiny_tokenizer, wri
 
 from kgen_ext.engines import ENGINES, available_engines, load_engine
 from kgen_ext.engines.load import KINDS
-from kgen_ext.errors import BadValue, EngineUnavailable, ModelFileError
+from kgen_ext.errors import BadValue, EngineError, EngineUnavailable, ModelFileError
 
 Damage = Callable[[Path], object]
 
@@ -75,7 +75,7 @@ FOLDERS: dict[str, tuple[Damage, str, str]] = {
     "a tensor is missing": (without("model.norm.weight"), "model.safetensors", "model.norm.weight is missing"),
     "config and weights differ": (edit_config(intermediate_size=40), "model.safetensors", "config.json says [40, 32]"),
     "no tokenizer": (rename("tokenizer.json", "x"), "tokenizer.json", "no such file"),
-    "tokenizer is no JSON": (write("tokenizer.json", b"{"), "tokenizer.json", "not a tokenizer"),
+    "tokenizer is no JSON": (write("tokenizer.json", b"{"), "tokenizer.json", "property name"),
     "tokenizer of another kind": (write("tokenizer.json", b"{}"), "tokenizer.json", "not a tokenizer"),
     "tokenizer larger than the model": (
         lambda folder: write_tiny(folder, vocab_size=290) and (folder / "tokenizer.json").write_text(
@@ -170,8 +170,8 @@ def test_a_pickle_is_refused_whatever_engine_is_asked(tmp_path: Path, name: str,
 
 
 def test_the_wrong_kind_of_file_for_an_engine_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="reads safetensors"):
-        load_engine("reference", folder=None, gguf=GGUF)
+    with pytest.raises(ModelFileError, match="no file was given"):
+        load_engine("reference", folder=None, gguf=None)
     with pytest.raises(ModelFileError, match="needs the folder"):
         load_engine("reference", folder=GGUF, gguf=None)
     pytest.importorskip("llama_cpp")
@@ -190,6 +190,17 @@ def test_bad_values_name_the_field_and_what_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(BadValue, match=r"n_ctx: 65 .*use 1 to 64"):
         load_engine("reference", folder=folder, gguf=None, n_ctx=65)
     assert load_engine("reference", folder=folder, gguf=None, n_ctx=20).n_ctx == 20
+
+
+def test_a_library_that_breaks_in_an_unforeseen_way_is_a_failure_with_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> object:
+        raise MemoryError
+
+    monkeypatch.setattr("kgen_ext.engines.reference.open_checkpoint", fail)
+    with pytest.raises(EngineError, match=r"engine reference cannot load .*: MemoryError"):
+        load_engine("reference", folder=tmp_path, gguf=None)
 
 
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:

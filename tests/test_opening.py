@@ -3,14 +3,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from kgen_ext import engines
-from kgen_ext.catalogue import ModelFiles, Places, resolve
+from kgen_ext.catalogue import ModelFiles, Places, find_entry, load_catalogue, resolve
 from kgen_ext.errors import EngineError, EngineUnavailable, Failure, UnknownModel
 from kgen_ext.service import open_expander
-from kgen_ext.service.opening import choose_engines
+from kgen_ext.service.choosing import Facts, plan_attempts
 
 ALL = ("reference", "transformers", "llama_cpp")
 
@@ -33,32 +35,78 @@ def failing(monkeypatch: pytest.MonkeyPatch, errors: dict[str, Failure]) -> list
     return tried
 
 
-def names(files: ModelFiles, wanted: str = "auto", *, resident: bool = False) -> list[str]:
-    return [name for name, _ in choose_engines(files, wanted, resident=resident)]
+def facts(*usable: str, offload: bool = False, gpu: str = "") -> Facts:
+    return Facts(frozenset(usable), lambda: offload, lambda: gpu)
 
 
-def test_the_starter_starts_quickest_with_numpy_and_stays_with_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed(monkeypatch, *ALL)
-    assert names(resolve("starter"))[0] == "reference"
-    assert names(resolve("starter"), resident=True) == ["llama_cpp", "reference", "transformers"]
+def plan(
+    files: ModelFiles, have: Facts, *, engine: str = "auto", device: str = "auto", resident: bool = False
+) -> list[str]:
+    found = plan_attempts(files, engine=engine, device=device, resident=resident, facts=have)
+    assert all(one.reason for one in found)
+    return [f"{one.engine} {one.device}" for one in found]
 
 
-def test_only_what_is_installed_and_on_disk_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed(monkeypatch, "reference", "transformers")
-    assert names(resolve("starter"), resident=True) == ["reference", "transformers"]
-    folder, gguf = ModelFiles("m", Path("m"), None), ModelFiles("m", None, Path("m.gguf"))
-    assert names(folder) == ["transformers", "reference"]
-    assert names(gguf) == ["llama_cpp"], "named although it is missing: opening says what to install"
-    assert names(folder, "reference") == ["reference"]
+BOTH = ModelFiles("m", Path("m"), Path("m.gguf"))
+FOLDER, GGUF = ModelFiles("m", Path("m"), None), ModelFiles("m", None, Path("m.gguf"))
 
 
-def test_a_gguf_without_its_library_says_what_would_run_it(
+def test_the_starter_starts_quickest_with_numpy_and_stays_with_llama_cpp() -> None:
+    starter = resolve("starter")
+    assert plan(starter, facts(*ALL)) == ["reference cpu", "llama_cpp cpu", "transformers cpu"]
+    assert plan(starter, facts(*ALL), resident=True) == ["llama_cpp cpu", "reference cpu", "transformers cpu"]
+    assert plan(starter, facts(*ALL, gpu="cuda"), device="cuda")[0] == "reference cpu", "too small to gain by one"
+
+
+@pytest.mark.parametrize("files", [BOTH, GGUF], ids=["both", "GGUF"])
+def test_a_gguf_is_llama_cpp_s_first_and_torch_and_numpy_read_it_too(files: ModelFiles) -> None:
+    assert plan(files, facts(*ALL)) == ["llama_cpp auto", "transformers auto", "reference cpu"]
+    assert plan(files, facts("reference", "transformers")) == ["transformers auto", "reference cpu"]
+    assert plan(files, facts("reference")) == ["reference cpu"]
+
+
+def test_safetensors_are_torch_s_then_numpy_s() -> None:
+    assert plan(FOLDER, facts(*ALL)) == ["transformers auto", "reference cpu"]
+    assert plan(FOLDER, facts("reference", "llama_cpp")) == ["reference cpu"]
+
+
+def test_torch_s_gpu_goes_before_a_llama_cpp_without_one_and_the_cpu_is_what_is_left() -> None:
+    on_gpu = ["transformers auto", "llama_cpp auto", "transformers cpu", "reference cpu"]
+    assert plan(BOTH, facts(*ALL, gpu="cuda")) == on_gpu
+    assert plan(BOTH, facts(*ALL, gpu="cuda", offload=True))[0] == "llama_cpp auto"
+    assert plan(BOTH, facts(*ALL, gpu="cuda"), device="cpu")[0] == "llama_cpp cpu"
+    named = plan(BOTH, facts(*ALL, gpu="cuda"), device="cuda:1")
+    assert named == ["transformers cuda:1", "transformers cpu", "reference cpu"]
+
+
+def test_a_gpu_is_asked_for_only_where_the_answer_decides() -> None:
+    def no() -> str:
+        raise AssertionError("importing torch takes seconds")
+
+    have = Facts(frozenset(("reference", "llama_cpp")), lambda: False, no)
+    assert plan(BOTH, have) == ["llama_cpp auto", "reference cpu"]
+    assert plan(resolve("starter"), Facts(frozenset(ALL), lambda: False, no))
+    assert plan(BOTH, Facts(frozenset(ALL), lambda: True, no))[0] == "llama_cpp auto"
+
+
+def test_a_model_that_only_llama_cpp_runs_is_given_to_no_other() -> None:
+    entry = find_entry("TIPO-v2.1-1B-A200M", load_catalogue())
+    files = ModelFiles("TIPO-v2.1-1B-A200M", None, Path("v2.gguf"), entry)
+    assert plan(files, facts(*ALL)) == ["llama_cpp auto"]
+    assert plan(files, facts("reference")) == ["llama_cpp auto"], "named although it is missing: opening says the rest"
+
+
+def test_an_engine_that_was_asked_for_is_the_only_one() -> None:
+    assert plan(BOTH, facts(), engine="reference", device="cpu") == ["reference cpu"]
+
+
+def test_where_only_a_missing_library_runs_a_model_the_command_that_adds_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    (tmp_path / "TIPO-v2.1-1B-A200M_Q8_0.gguf").write_bytes(b"GGUF")
     monkeypatch.setattr("kgen_ext.engines.load.find_spec", lambda name: None if name == "llama_cpp" else object())
     with pytest.raises(EngineUnavailable, match="pip install llama-cpp-python"):
-        open_expander(model=str(tmp_path / "m.gguf"))
+        open_expander(model="TIPO-v2.1-1B-A200M", places=Places(own=tmp_path))
 
 
 def test_where_an_engine_fails_the_next_runs_the_same_weights_and_it_is_said_once(
@@ -86,6 +134,32 @@ def test_an_engine_that_was_asked_for_is_not_replaced(monkeypatch: pytest.Monkey
     with pytest.raises(EngineError, match="broke"):
         open_expander(engine="llama_cpp")
     assert tried == ["llama_cpp"]
+
+
+def test_an_engine_that_computes_no_numbers_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half precision overflows on some cards, and torch has no kernels for others: it shows in the first token."""
+    installed(monkeypatch, "llama_cpp", "reference")
+    closed = list[str]()
+
+    class Broken:
+        name, n_ctx, vocab, rows = "llama_cpp", 8, SimpleNamespace(eos=2), 1
+
+        def open_cache(self, rows: int, n_ctx: int) -> Broken:
+            return self
+
+        def forward(self, chunks: object) -> np.ndarray:
+            return np.array([[0.0, np.nan]], np.float32)
+
+        def close(self) -> None:
+            closed.append("closed")
+
+    real = engines.load_engine
+    monkeypatch.setattr(
+        engines, "load_engine", lambda name, **options: Broken() if name == "llama_cpp" else real(name, **options)
+    )
+    with open_expander(resident=True) as expander:
+        assert expander.engine == "reference" and "computes no numbers" in expander.reason
+    assert len(closed) == 2, "its cache, and itself"
 
 
 def test_the_reason_of_the_choice_is_kept() -> None:

@@ -115,7 +115,7 @@ class LlamaCppEngine:
             count = api.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, named)
             text = buffer.raw[: max(count, 0)]
             # Converters of early 2024 (DanTagGen's files) wrote added tokens as user defined, whatever they are for.
-            named = named or bool(attributes & USER_DEFINED) and text.startswith(b"<|") and text.endswith(b"|>")
+            named = named or (bool(attributes & USER_DEFINED) and text.startswith(b"<|") and text.endswith(b"|>"))
             if named:
                 special[text.decode("utf-8", "replace")] = token
             pieces.append(b"" if named else text)

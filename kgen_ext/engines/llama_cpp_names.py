@@ -9,6 +9,8 @@ import ctypes
 import os
 from collections.abc import Callable
 from functools import cache, partial
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from kgen_ext.errors import EngineError, EngineUnavailable
@@ -94,12 +96,22 @@ class Library:
 def open_library() -> Library:
     """Import llama_cpp and take over its log; there is one library in a process, so there is one of these."""
     try:
-        import llama_cpp
-    except ImportError as error:
-        raise EngineUnavailable("the package llama-cpp-python is missing", hint=UPDATE) from error
-    except (OSError, RuntimeError) as error:
-        raise EngineUnavailable(f"llama-cpp-python is damaged: {error}", hint=UPDATE) from error
+        llama_cpp = import_module("llama_cpp")
+    except ModuleNotFoundError as error:
+        what = "is missing" if error.name == "llama_cpp" else f"lacks a package: {error.name}"
+        raise EngineUnavailable(f"llama-cpp-python {what}", hint=UPDATE) from error
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        llama_cpp = _with_torch(error)
     return Library(llama_cpp)
+
+
+def _with_torch(error: Exception) -> ModuleType:
+    """Load it after torch, which brings an accelerator's libraries along; raise for the error it failed with before."""
+    try:
+        import_module("torch")
+        return import_module("llama_cpp")
+    except (ImportError, OSError, RuntimeError, AttributeError):
+        raise EngineUnavailable(f"llama-cpp-python is damaged: {error}", hint=UPDATE) from error
 
 
 def own_threads() -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from kgen_ext.engines.base import Engine
 from kgen_ext.engines.checkpoint import refuse_pickles
 from kgen_ext.engines.devices import parse_device
-from kgen_ext.errors import BadValue, EngineUnavailable, ModelFileError
+from kgen_ext.errors import BadValue, EngineError, EngineUnavailable, ModelFileError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class Source:
 def _reference(source: Source) -> Engine:
     from kgen_ext.engines.reference import ReferenceEngine
 
-    return ReferenceEngine(_folder(source, "reference"), n_ctx=source.n_ctx)
+    return ReferenceEngine(_weights(source, "reference"), n_ctx=source.n_ctx)
 
 
 def _transformers(source: Source) -> Engine:
     from kgen_ext.engines.transformers_engine import TransformersEngine
 
-    folder = _folder(source, "transformers")
-    return TransformersEngine(folder, device=source.device, threads=source.threads, n_ctx=source.n_ctx)
+    path = _weights(source, "transformers")
+    return TransformersEngine(path, device=source.device, threads=source.threads, n_ctx=source.n_ctx)
 
 
 def _llama_cpp(source: Source) -> Engine:
@@ -79,7 +79,7 @@ def load_engine(
     threads: int | None = None,
     n_ctx: int | None = None,
 ) -> Engine:
-    """Return the engine `name` with a model loaded: from `folder` (safetensors), for llama_cpp from `gguf`.
+    """Return the engine `name` with a model loaded: from `folder` (safetensors) or `gguf`, for llama_cpp from `gguf`.
 
     device: auto takes the best the library has; reference runs on the CPU whatever is said. threads: None leaves the
     library's own choice. n_ctx: the most tokens a row may hold, at most the model's own context, which None means.
@@ -94,7 +94,11 @@ def load_engine(
             raise BadValue(field, value, "a whole number from 1 on")
     if reason := _missing(kind):
         raise EngineUnavailable(f"engine {name}: {reason}", hint=f"pip install {kind.install}")
-    engine = kind.open(Source(folder, gguf, device, threads, n_ctx))
+    try:
+        engine = kind.open(Source(folder, gguf, device, threads, n_ctx))
+    except (OSError, RuntimeError, MemoryError, ImportError, AttributeError) as error:  # a library that is broken
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise EngineError(f"engine {name} cannot load {folder or gguf}: {what}") from error
     if n_ctx is not None and n_ctx > engine.n_ctx:
         allowed = engine.n_ctx
         engine.close()
@@ -102,13 +106,15 @@ def load_engine(
     return engine
 
 
-def _folder(source: Source, name: str) -> Path:
-    if source.folder is None:
-        raise ModelFileError(f"{source.gguf}: the {name} engine reads safetensors, not GGUF", hint="use llama_cpp")
-    if source.folder.is_file():
-        refuse_pickles(source.folder)
-        raise ModelFileError(f"{source.folder}: is a file", hint=f"the {name} engine needs the folder it lies in")
-    return source.folder
+def _weights(source: Source, name: str) -> Path:
+    """Return the folder, which needs no decoding, else the GGUF."""
+    path = source.folder or source.gguf
+    if path is None:
+        raise ModelFileError(f"no file was given, and the {name} engine needs one", hint="choose a model")
+    if source.folder is not None and path.is_file():
+        refuse_pickles(path)
+        raise ModelFileError(f"{path}: is a file", hint=f"the {name} engine needs the folder it lies in")
+    return path
 
 
 def _missing(kind: Kind) -> str:

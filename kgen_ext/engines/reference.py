@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kgen_ext.engines.checkpoint import LlamaShape, find_tensors, read_shape
+from kgen_ext.engines.checkpoint import LlamaShape
 from kgen_ext.engines.rows import RowLengths
-from kgen_ext.engines.tokens import TextTokens
+from kgen_ext.engines.weights import open_checkpoint
 from kgen_ext.errors import EngineError
 
 if TYPE_CHECKING:
@@ -36,13 +36,12 @@ BLOCK = 3 << 17
 class ReferenceEngine:
     """A loaded LLaMA checkpoint."""
 
-    def __init__(self, folder: Path, *, n_ctx: int | None = None) -> None:
+    def __init__(self, path: Path, *, n_ctx: int | None = None) -> None:
         self.name = "reference"
-        self.shape = read_shape(folder)
+        checkpoint = open_checkpoint(path)
+        self.shape, stored = checkpoint.shape, checkpoint.tensors
         self.n_ctx = min(n_ctx or self.shape.context, self.shape.context)
-        stored = find_tensors(folder, self.shape)
-        self._tokens = TextTokens(folder, n_vocab=self.shape.vocab, bos=self.shape.bos, eos=self.shape.eos)
-        self.vocab = self._tokens.vocab
+        self._tokens, self.vocab = checkpoint.tokens, checkpoint.tokens.vocab
         join = lambda *names: np.concatenate([stored[f"{name}.weight"].read() for name in names])  # noqa: E731
         self.embedding = join("model.embed_tokens")
         self.norm = join("model.norm")

@@ -1,4 +1,4 @@
-"""A tokenizer.json as the two things an engine needs: text to ids, and the bytes each id adds to running text.
+"""A tokenizer as the two things an engine needs: text to ids, and the bytes each id adds to running text.
 
 Refuses to know what the ids are for. Read by the `tokenizers` package; two families of pieces are understood:
 
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.engines.base import Vocab
-from kgen_ext.engines.checkpoint import AGAIN
+from kgen_ext.engines.checkpoint import AGAIN, read_json
+from kgen_ext.engines.pieces import Piece, read_sentencepiece, tokenizer_layout
 from kgen_ext.errors import EngineUnavailable, ModelFileError
 
 if TYPE_CHECKING:
@@ -26,24 +27,50 @@ BOS_NAMES = ("<s>", "<|bos|>", "<|begin_of_text|>")
 
 
 class TextTokens:
-    """A loaded tokenizer.json."""
+    """A loaded tokenizer.
 
-    def __init__(self, folder: Path, *, n_vocab: int, bos: int | None, eos: int | None) -> None:
-        path = folder / "tokenizer.json"
+    layout: a tokenizer.json as an object, `path` its file for messages. first: a space goes before a text, once.
+    """
+
+    def __init__(
+        self, layout: dict[str, Any], *, path: Path, n_vocab: int, bos: int | None, eos: int | None, first: bool = False
+    ) -> None:
+        self._first = first
         try:
-            text = path.read_text("utf-8")
-            self._tokenizer = _build(text)
-            layout = json.loads(text)
+            self._tokenizer = _build(json.dumps(layout))
             self.vocab = _vocab(layout, n_vocab, bos, eos)
-        except FileNotFoundError as error:
-            raise ModelFileError(f"{path}: no such file", hint="the folder needs one") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelFileError(f"{path}: {error}", hint=AGAIN) from error
 
     def tokenize(self, text: str) -> list[int]:
         """Return the ids of text, special tokens recognised, none added."""
+        text = f" {text}" if self._first and text and not text.startswith(tuple(self.vocab.special)) else text
         ids: list[int] = self._tokenizer.encode(whole(text), add_special_tokens=False).ids if text else []
         return ids
+
+
+def folder_tokens(folder: Path, *, n_vocab: int, bos: int | None, eos: int | None) -> TextTokens:
+    """Return the tokenizer of a folder: its tokenizer.json, else its tokenizer.model with the added tokens."""
+    path, model = folder / "tokenizer.json", folder / "tokenizer.model"
+    if path.is_file() or not model.is_file():
+        return TextTokens(read_json(path), path=path, n_vocab=n_vocab, bos=bos, eos=eos)
+    pieces, prefix = read_sentencepiece(folder)
+    config = folder / "tokenizer_config.json"
+    # "legacy": false means one space at the start of a text, not one behind every special token as well.
+    once = prefix and config.is_file() and read_json(config).get("legacy", True) is False
+    return piece_tokens(pieces, path=model, prefix=prefix and not once, n_vocab=n_vocab, bos=bos, eos=eos, first=once)
+
+
+def piece_tokens(
+    pieces: list[Piece], *, path: Path, prefix: bool, first: bool = False, n_vocab: int, bos: int | None,
+    eos: int | None,
+) -> TextTokens:  # fmt: skip
+    """Return the tokenizer of a SentencePiece vocabulary."""
+    try:
+        layout = tokenizer_layout(pieces, prefix=prefix)
+    except ValueError as error:
+        raise ModelFileError(f"{path}: {error}", hint=AGAIN) from error
+    return TextTokens(layout, path=path, n_vocab=n_vocab, bos=bos, eos=eos, first=first)
 
 
 def whole(text: str) -> str:

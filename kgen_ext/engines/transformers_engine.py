@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kgen_ext.engines.checkpoint import LlamaShape, find_tensors, read_shape
+from kgen_ext.engines.checkpoint import LlamaShape
 from kgen_ext.engines.devices import free_memory, pick_torch
 from kgen_ext.engines.rows import RowLengths
-from kgen_ext.engines.tokens import TextTokens
-from kgen_ext.errors import EngineError, EngineUnavailable, ModelFileError
+from kgen_ext.engines.torch_weights import load_llama
+from kgen_ext.engines.weights import open_checkpoint
+from kgen_ext.errors import EngineError, EngineUnavailable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,20 +45,19 @@ class TransformersEngine:
     """A loaded checkpoint."""
 
     def __init__(
-        self, folder: Path, *, device: str = "auto", threads: int | None = None, n_ctx: int | None = None
+        self, path: Path, *, device: str = "auto", threads: int | None = None, n_ctx: int | None = None
     ) -> None:
         self.name = "transformers"
-        self.shape = read_shape(folder)
-        find_tensors(folder, self.shape)
-        tokens = TextTokens(folder, n_vocab=self.shape.vocab, bos=self.shape.bos, eos=self.shape.eos)
-        self._tokens, self.vocab = tokens, tokens.vocab
+        checkpoint = open_checkpoint(path)
+        self.shape = checkpoint.shape
+        self._tokens, self.vocab = checkpoint.tokens, checkpoint.tokens.vocab
         self.n_ctx = min(n_ctx or self.shape.context, self.shape.context)
         self.torch, transformers = _import()
         version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
         needed = max(since for since, needs in SINCE.items() if needs(self.shape))
         if version < needed:
             raise EngineUnavailable(
-                f"transformers {transformers.__version__} cannot run {folder}: {needed[0]}.{needed[1]} or later can",
+                f"transformers {transformers.__version__} cannot run {path}: {needed[0]}.{needed[1]} or later can",
                 hint="pip install -U transformers, or use the reference engine",
             )
         self.cache_class: Any = transformers.DynamicCache if version >= WITH_CACHE_CLASS else None
@@ -72,12 +72,10 @@ class TransformersEngine:
         plain = {"attn_implementation": "eager"} if (4, 36) <= version < WITH_CACHE_CLASS else {}
         try:
             with _quiet(transformers):
-                model = transformers.LlamaForCausalLM.from_pretrained(
-                    str(folder), local_files_only=True, use_safetensors=True, **plain
-                )
-        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-            raise ModelFileError(f"{folder}: transformers cannot load it: {error}") from error
-        self.model = model.to(device=self.device, dtype=self.dtype).eval()
+                model = load_llama(self.torch, transformers, checkpoint, dtype=self.dtype, options=plain)
+            self.model = model.to(device=self.device, dtype=self.dtype).eval()
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError) as error:
+            raise EngineError(f"{path}: transformers cannot load it on {self.place.name}: {error}") from error
 
     def tokenize(self, text: str) -> list[int]:
         """Return the ids of text."""
@@ -239,8 +237,13 @@ def _import() -> tuple[Any, Any]:
     try:
         import torch
         import transformers
+
+        # The library opens its parts when they are asked for; one that cannot be opened shows here.
+        assert transformers.LlamaForCausalLM
     except ImportError as error:
         raise EngineUnavailable(f"{error}", hint="pip install torch transformers") from error
+    except (OSError, RuntimeError, AttributeError) as error:
+        raise EngineUnavailable(f"torch or transformers is damaged: {error}", hint="install them again") from error
     return torch, transformers
 
 

@@ -5,10 +5,12 @@ The only place that knows which engine suits which files; loading itself is the 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kgen_ext.catalogue import STARTER, ModelFiles, Places, resolve
-from kgen_ext.errors import BadValue, Failure, ModelFileError
+from kgen_ext.errors import BadValue, EngineError, Failure, ModelFileError
+from kgen_ext.service.choosing import Attempt, plan_attempts, this_machine
 
 if TYPE_CHECKING:
     from kgen_ext.engines.base import Engine
@@ -34,25 +36,29 @@ def open_expander(
 ) -> Expander:
     """Load a model and return an expander; use it as a context manager or call its `close`.
 
-    model: "starter", a folder with model.safetensors, or a .gguf file. engine: auto, reference, transformers or
-    llama_cpp; auto takes the best that runs here, and the next where that one fails on these weights (`reason` of the
-    expander tells). threads: None for the library's own choice. rows: prompts decoded at once. places: where models
-    may be installed, None for the command's own. resident: it will be kept, so speed counts more than a quick start.
+    model: the name of an installed one, "starter", a folder with model.safetensors, or a .gguf file. engine: auto,
+    reference, transformers or llama_cpp; auto takes the best that runs here, and the next where that one fails on these
+    weights (the expander's `reason` tells). device: auto, cpu, cuda, cuda:1... threads: None for the library's own
+    choice. rows: prompts decoded at once. places: where models may be installed, None for the command's own. resident:
+    it will be kept, so speed counts more than a quick start.
     Raises UnknownModel, BadValue, ModelFileError, EngineUnavailable.
     """
     # A host that starts up with this package imported pays for the decoder when it first expands, not before.
     from kgen_ext.engines import ENGINES
+    from kgen_ext.engines.devices import parse_device
     from kgen_ext.service.expander import Expander
     from kgen_ext.service.prepare import Speaker
 
     if engine != "auto" and engine not in ENGINES:
         raise BadValue("engine", engine, ("auto", *ENGINES))
+    parse_device(device)
     if threads is not None and threads < 1:
         raise BadValue("threads", threads, "a whole number from 1")
     if rows < 1:
         raise BadValue("rows", rows, "a whole number from 1")
     files = resolve(model, places=places)
-    loaded, reason = _load(files, choose_engines(files, engine, resident=resident), device, threads)
+    attempts = plan_attempts(files, engine=engine, device=device, resident=resident, facts=this_machine())
+    loaded, reason = _load(files, attempts, threads)
     protocol = protocol_of(loaded, files)
     speaker = Speaker(
         engine=loaded,
@@ -64,29 +70,12 @@ def open_expander(
     return Expander(speaker, model=files.id, checksum=files.checksum(), rows=rows, reason=reason)
 
 
-def choose_engines(files: ModelFiles, wanted: str, *, resident: bool = False) -> list[tuple[str, str]]:
-    """Return the engines to try, best first, each with the reason.
-
-    The starter is small enough that NumPy is the quickest to start; where it stays loaded, and for anything larger,
-    llama.cpp is the quickest to write, then torch.
-    """
-    if wanted != "auto":
-        return [(wanted, "as asked for")]
-    from kgen_ext.engines import available_engines
-
-    able = [("llama_cpp", "the model has a GGUF, and llama.cpp is the quickest to write")] if files.gguf else []
-    if files.folder:
-        able.append(("transformers", "the model has safetensors, and torch is installed"))
-        able.append(("reference", "the model has safetensors, and NumPy needs nothing else"))
-    if files.entry is not None and files.id != STARTER:
-        able = [one for one in able if one[0] in files.entry.engines] or able
-    if files.id == STARTER:
-        able.sort(key=lambda one: one[0] != "reference")
-        able[0] = ("reference", "the starter is small, and NumPy is the quickest to start")
-        if resident:
-            able.sort(key=lambda one: ("llama_cpp", "reference", "transformers").index(one[0]))
-    usable = {name for name, ok, _ in available_engines() if ok}
-    return [one for one in able if one[0] in usable] or able[:1]
+def choose_engines(
+    files: ModelFiles, wanted: str, *, device: str = "auto", resident: bool = False
+) -> list[tuple[str, str]]:
+    """Return the engines that opening these files would try, best first, each with the reason."""
+    found = plan_attempts(files, engine=wanted, device=device, resident=resident, facts=this_machine())
+    return [(one.engine, one.reason) for one in found]
 
 
 def protocol_of(engine: Engine, files: ModelFiles) -> Protocol:
@@ -106,21 +95,44 @@ def protocol_of(engine: Engine, files: ModelFiles) -> Protocol:
     )
 
 
-def _load(
-    files: ModelFiles, choices: list[tuple[str, str]], device: str, threads: int | None
-) -> tuple[Engine, str]:
-    """Return the first engine that loads, and why it is this one; raises the first failure when none does."""
-    from kgen_ext.engines import load_engine
+def _load(files: ModelFiles, attempts: Sequence[Attempt], threads: int | None) -> tuple[Engine, str]:
+    """Return the first engine that loads and runs, and why it is this one; raises the first failure when none does."""
+    from kgen_ext import engines
 
-    failures = list[Failure]()
-    for name, reason in choices:
+    failures = list[tuple[Attempt, Failure]]()
+    for one in attempts:
         try:
-            engine = load_engine(name, folder=files.folder, gguf=files.gguf, device=device, threads=threads)
-        except Failure as error:  # another library may still run the same weights
-            failures.append(error)
+            engine = engines.load_engine(
+                one.engine, folder=files.folder, gguf=files.gguf, device=one.device, threads=threads
+            )
+            _try_out(engine)
+        except Failure as error:  # another library, or the same on the CPU, may still run these weights
+            failures.append((one, error))
             continue
         if failures:
-            reason = f"{choices[0][0]} failed: {failures[0]}"
-            _LOG.warning("%s: %s runs it, because %s", files.id, name, reason)
-        return engine, reason
-    raise failures[0]
+            first, why = failures[0]
+            reason = f"{first.engine} failed: {why}"
+            _LOG.warning("%s: %s runs it%s, because %s", files.id, one.engine,
+                         " on the CPU" if one.engine == first.engine else "", reason)  # fmt: skip
+            return engine, reason
+        return engine, one.reason
+    raise failures[0][1]
+
+
+def _try_out(engine: Engine) -> None:
+    """Compute one token: a GPU whose kernels the library lacks, or that computes rubbish, shows here and not later."""
+    if engine.name == "reference":
+        return  # NumPy has no device that could be missing
+    import numpy as np
+
+    try:
+        cache = engine.open_cache(1, min(8, engine.n_ctx))
+        try:
+            sound = bool(np.isfinite(cache.forward([(0, [engine.vocab.eos])])).all())
+        finally:
+            cache.close()
+        if not sound:
+            raise EngineError(f"engine {engine.name} computes no numbers here", hint="choose the device cpu")
+    except Failure:
+        engine.close()
+        raise
