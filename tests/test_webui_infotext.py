@@ -69,6 +69,7 @@ def paste(params: dict[str, Any], *, road: Road = Road.ORIGINAL, timing: str = "
 
 @given(texts, st.booleans())
 @example("512x768\n", False)
+@example("Civitai, FLUX", True)
 def test_any_text_survives_the_host(text: str, forge: bool) -> None:
     found = carry({"KGen prompt": encode("KGen prompt", text)}, civitai_fix=forge)
     assert decode(found["KGen prompt"]) == text

@@ -62,13 +62,6 @@ def test_a_stream_that_ends_early_leaves_the_users_prompts() -> None:
     assert [(one.prompt, one.hires, one.note) for one in answers] == [("a, word1", None, ""), ("b", "c", CANCELLED)]
 
 
-def test_a_stream_is_closed_when_it_fails() -> None:
-    expander = FakeExpander(failure=EngineError("no"))
-    with pytest.raises(EngineError):
-        run(Ask("a", 1), expander=expander)
-    assert not expander.lock.locked()
-
-
 def expansion(source: str, *pieces: Piece, tags: tuple[str, ...] = (), text: str = "") -> Expansion:
     return Expansion(
         "".join(piece.text for piece in pieces), pieces, source, 1, 0, "m", "e", Fields(), tags, text, Finish.COMPLETE,

@@ -102,6 +102,8 @@ def write_infotext(values: Values, records: Sequence[Record], *, version: str, m
     """
     settings: dict[str, Any] = {}
     for param in PARAMS[1:]:
+        if param.field == "seed":
+            continue  # an image's own affair
         value = model if param.field == "model" else getattr(values, param.field)
         counts = param.field not in _SLIDERS or values.creativity == CUSTOM
         if counts and value != (_TIMING if param.field == "timing" else param.default):
@@ -118,7 +120,6 @@ def _entries(record: Record, settings: Mapping[str, Any], version: str) -> dict[
         if record.hires is not None:
             entries[HIRES] = encode(HIRES, record.hires)
         entries |= settings
-        entries.pop(SEED, None)
         if record.seed is not None:
             entries[SEED] = record.seed
         if not carried(record.result):

@@ -6,7 +6,7 @@ was cancelled keeps the user's own prompt.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kgen_ext.errors import KGenError
@@ -65,15 +65,9 @@ def run_job(
                 rows.setdefault((prompt, ask.seed), len(rows))
     requests = [make(prompt, seed) for prompt, seed in rows]
     done: dict[int, Expansion] = {}
-    if requests:
-        events = stream(requests)
-        try:
-            for event in events:
-                if isinstance(event, Finished):
-                    done[event.row] = event.expansion
-        finally:
-            if isinstance(events, Generator):
-                events.close()  # an open stream keeps its expander from all others
+    for event in stream(requests) if requests else ():
+        if isinstance(event, Finished):
+            done[event.row] = event.expansion
     found = {key: (requests[row], done[row]) for key, row in rows.items() if row in done}
     return [_answer(ask, hires, rows, found) for ask in asks]
 

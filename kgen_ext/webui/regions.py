@@ -25,11 +25,18 @@ _STRIDE = 0x9E3779B97F4A7C15
 def region_separator(p: Any) -> str:
     """Return what divides the job's prompts into regions beside the prompt's own grammar, "" for nothing."""
     for script in getattr(getattr(p, "scripts", None), "alwayson_scripts", None) or ():
-        if str(script.title()).lower().startswith(_COUPLE):
+        if _title(script).startswith(_COUPLE):
             arguments = p.script_args[script.args_from : script.args_to]
             if len(arguments) > _SEPARATOR and arguments[_ENABLED] is True:
                 return _separator(arguments[_SEPARATOR])
     return ""
+
+
+def _title(script: Any) -> str:
+    try:
+        return str(script.title()).lower()
+    except Exception:  # a stranger's code, and none of our business
+        return ""
 
 
 def _separator(given: Any) -> str:

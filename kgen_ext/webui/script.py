@@ -51,6 +51,7 @@ def register() -> None:
     host = current_host()
     register_settings(host)
     host.on("on_infotext_pasted", lambda infotext, params: _pasted(host, params))
+    host.on("on_app_started", lambda demo, app: _add_routes(host, app))
 
 
 def _guarded(p: Any, hook: Callable[[Hooks], None]) -> None:
@@ -74,3 +75,10 @@ def _hooks() -> Hooks:
 def _pasted(host: Host, params: dict[str, Any]) -> None:
     settings = read_settings(host)
     on_pasted(params, host=host, road=Road(settings.paste), timing=settings.timing)
+
+
+def _add_routes(host: Host, app: Any) -> None:
+    from kgen_ext.webui.api import Api
+    from kgen_ext.webui.api_routes import add_routes
+
+    add_routes(host, Api(host=host, session=current), app, title=TITLE)
