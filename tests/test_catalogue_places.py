@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,3 +230,34 @@ def test_a_model_of_the_user_s_catalogue_is_found_by_its_file(tmp_path: Path) ->
 def test_a_file_that_is_no_gguf_is_listed_with_what_is_wrong(tmp_path: Path) -> None:
     put(tmp_path / "mine.gguf", "<html>")
     assert "not a GGUF file" in found(Places(own=tmp_path), "mine").problem
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have no such mode there")
+def test_a_folder_that_may_not_be_read_is_as_good_as_empty(tmp_path: Path) -> None:
+    put(tmp_path / "theirs" / "TIPO-500M_TIPO-500M-F16.gguf")
+    put(tmp_path / "own" / "TIPO-100M_TIPO-100M-F16.gguf")
+    (tmp_path / "theirs").chmod(0)
+    (tmp_path / "file").touch()
+    places = Places(own=tmp_path / "own", hosts=(tmp_path / "theirs", tmp_path / "file"))
+    try:
+        assert "TIPO-100M:F16" in names(places)
+    finally:
+        (tmp_path / "theirs").chmod(0o700)
+
+
+def test_a_file_that_goes_away_while_we_look_breaks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kgen_ext.catalogue import found as module
+
+    gone = put(tmp_path / "TIPO-500M_TIPO-500M-F16.gguf")
+    put(tmp_path / "TIPO-100M_TIPO-100M-F16.gguf")
+    real = module.known_as
+
+    def known_and_removed(stem: str, models: Any) -> Any:
+        if stem in gone.stem:
+            gone.unlink(missing_ok=True)
+        return real(stem, models)
+
+    monkeypatch.setattr(module, "known_as", known_and_removed)
+    models = find_models(Places(own=tmp_path))
+    assert [(one.id, bool(one.problem)) for one in models] == [("TIPO-500M", True), ("TIPO-100M", False)]
+    assert choices(models) == ("TIPO-100M",)

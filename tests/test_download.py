@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -280,6 +281,12 @@ def test_offline_asks_nothing_of_the_network(
 def test_a_model_without_a_repository_is_not_asked_for(hub: FakeHub, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no repository"):
         download(Model("Mine", "tipo", (FILE,)), to=tmp_path, hub=client(hub))
+
+
+def test_without_the_client_the_way_to_get_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(DownloadError, match=r"needs the package huggingface_hub.*pip install huggingface_hub"):
+        Hub()
 
 
 def test_a_disk_without_room_is_told_before_a_byte_comes(

@@ -4,10 +4,13 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,9 +44,10 @@ def hub() -> Iterator[FakeHub]:
         yield one
 
 
-def start(hub: FakeHub, to: Path) -> subprocess.Popen[str]:
+def start(hub: FakeHub, to: Path, **environ: str) -> subprocess.Popen[str]:
     """Start a download in a process that finds the hub as a user's would: by HF_ENDPOINT."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.endpoint, "NO_PROXY": "127.0.0.1"}
+    env |= environ
     for name in ("HF_HUB_OFFLINE", "KGEN_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN"):
         env.pop(name, None)
     argv = [sys.executable, "-c", CHILD, str(to)]
@@ -79,6 +83,42 @@ def test_a_killed_download_leaves_no_final_name_and_no_lock_and_is_resumed(hub: 
     finish(start(hub, tmp_path))
     assert (tmp_path / NAME).read_bytes() == WEIGHTS
     assert int(hub.ranges()[-1].removeprefix("bytes=").rstrip("-")) >= reached
+
+
+@pytest.mark.parametrize("answers, message", [
+    ("407 Proxy Authentication Required", "the proxy asks for a password"),
+    ("200 OK", "did not answer as a hub does"),
+])  # fmt: skip
+def test_a_proxy_that_stands_in_the_way_is_told(answers: str, message: str, hub: FakeHub, tmp_path: Path) -> None:
+    with proxy(answers) as address:
+        child = start(hub, tmp_path, HTTP_PROXY=address, http_proxy=address, NO_PROXY="", no_proxy="")
+        _, told = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert message in told
+    assert hub.asked == []
+    assert not (tmp_path / NAME).exists()
+
+
+@contextmanager
+def proxy(answers: str) -> Iterator[str]:
+    """Run a proxy that answers every request with a page of its own."""
+    page = b"<html>Log in first</html>"
+    head = f"HTTP/1.1 {answers}\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\nConnection: close\r\n\r\n"
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            method = self.rfile.readline().split(b" ")[0]
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(head.encode() + (b"" if method == b"HEAD" else page))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
 
 
 def test_two_processes_fetch_a_file_once_and_the_second_says_who_does(hub: FakeHub, tmp_path: Path) -> None:

@@ -173,6 +173,19 @@ def test_verify_tells_a_damaged_file_and_fails(hub: FakeHub, models: Path, capsy
     assert "TIPO-100M:F16: DAMAGED: " in capsys.readouterr().out
 
 
+def test_a_damaged_file_of_another_s_is_fetched_again_by_force_and_ours_is_used(
+    hub: FakeHub, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = models.parent / "hub" / "models--KBlueLeaf--TIPO-100M" / "snapshots" / "c" / "TIPO-100M-F16.gguf"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(WEIGHTS[:-1])
+    assert main(["models", "verify", "TIPO-100M"]) == 1
+    assert "download TIPO-100M --force" in capsys.readouterr().err
+    assert main(["models", "download", "TIPO-100M", "--yes", "--force"]) == 0
+    assert main(["models", "verify", "TIPO-100M"]) == 0
+    assert theirs.read_bytes() == WEIGHTS[:-1]
+
+
 def test_verify_of_what_is_not_there_names_the_download(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "verify", "TIPO-100M"]) == 2
     assert "kgen models download TIPO-100M" in capsys.readouterr().err
@@ -211,10 +224,10 @@ def test_quantize_keeps_a_q8_0_file_beside(models: Path, capsys: pytest.CaptureF
     assert sorted(one.name for one in models.glob("*.gguf")) == [NAME, "TIPO-100M_TIPO-100M-Q8_0.gguf"]
 
 
-def test_an_installed_model_expands_by_its_name(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_downloaded_model_expands_by_its_name(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("llama_cpp")
-    models.mkdir()
-    (models / NAME).write_bytes(exact_gguf().read_bytes())
+    hub.add(REPO, "TIPO-100M-F16.gguf", exact_gguf().read_bytes())
+    assert main(["models", "download", "TIPO-100M", "--yes"]) == 0
     argv = ["expand", "1girl, shrine", "--model", "TIPO-100M", "--tag-length", "very_short", "--seed", "1", "--json"]
     assert main(argv) == 0
     told = json.loads(capsys.readouterr().out)

@@ -63,13 +63,13 @@ def find_models(places: Places, *, models: Sequence[Model] | None = None) -> tup
     known = load_catalogue(places.user_file) if models is None else models
     everything = (*_listed(places, known), *_in_folders(places, known), *_in_cache(places, known))
     kept: dict[str, Found] = {}
-    files: set[tuple[int, int]] = set()
+    files: set[tuple[int, int] | Path] = set()
     for found in sorted(everything, key=lambda one: bool(one.problem)):  # what is refused hides nothing that works
-        status = found.path.stat()
         # The first place wins; a file met again under another name is the same one.
-        if found.name not in kept and (found.problem or (status.st_dev, status.st_ino) not in files):
+        same = _inode(found.path)
+        if found.name not in kept and (found.problem or same not in files):
             kept[found.name] = found
-            files.add((status.st_dev, status.st_ino))
+            files.add(same)
     at = {model.id: number for number, model in enumerate(known)}
     return tuple(sorted(kept.values(), key=lambda one: (at.get(one.id, len(at)), one.id, one.rank, one.variant)))
 
@@ -124,13 +124,11 @@ def _listed(places: Places, models: Iterable[Model]) -> Iterator[Found]:
 
 def _in_folders(places: Places, models: Sequence[Model]) -> Iterator[Found]:
     for place in places.folders:
-        if not place.is_dir():
-            continue
         ours = place == places.own
-        inner = [one for one in sorted(place.iterdir()) if one.is_dir() and not one.name.startswith(".")]
+        inner = [one for one in _entries(place) if not one.name.startswith(".") and one.is_dir()]
         for folder in (place, *inner):
-            for path in sorted(folder.glob("*.gguf")):
-                if path.is_file():
+            for path in _entries(folder):
+                if path.suffix.lower() == ".gguf" and path.is_file():
                     model, name, variant = known_as(path.stem, models)
                     yield _found(path, places, name, variant, model, ours=ours)
             if folder != place and weights_of(folder):
@@ -161,5 +159,26 @@ def _found(path: Path, places: Places, name: str, variant: str, model: Model | N
             variant = read_gguf_head(path).quant
         except ModelFileError as error:
             problem = error.message
-    size = sum(one.stat().st_size for one in weights)
+    size = 0
+    try:
+        size = sum(one.stat().st_size for one in weights)
+    except OSError as error:  # removed, or its rights taken, while we look
+        problem = problem or f"{path}: {error.strerror}"
     return Found(name, "safetensors" if folder else variant, path, size, model, ours=ours, problem=problem)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder; of one that is not there, or not for us to read, nothing."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+
+
+def _inode(path: Path) -> tuple[int, int] | Path:
+    """Return what is the same for all names of a file; the path itself if that cannot be asked."""
+    try:
+        status = path.stat()
+    except OSError:
+        return path
+    return (status.st_dev, status.st_ino)

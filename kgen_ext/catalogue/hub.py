@@ -85,7 +85,7 @@ class Hub:
             except OSError as error:
                 raise _unreadable(error) from error
         etag = (found.etag or "").lower()
-        if not found.commit_hash or not etag or not found.size:
+        if not found.commit_hash or not etag or found.size is None:
             raise DownloadError(
                 f"{self._endpoint} did not answer as a hub does: a proxy or a login page may stand between",
                 hint="open the address in a browser; HF_ENDPOINT names a mirror",

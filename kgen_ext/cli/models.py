@@ -31,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             child.add_argument("--json", action="store_true", help="print JSON")
         if name in ("download", "remove"):
             child.add_argument("--yes", action="store_true", help="do not ask")
+        if name == "download":
+            child.add_argument("--force", action="store_true", help="even if it is here already, damaged perhaps")
         if name in ("download", "verify"):
             child.add_argument("--offline", action="store_true", help="ask nothing of the network")
         if name == "quantize":

@@ -31,7 +31,7 @@ def download(arguments: argparse.Namespace) -> int:
     if file is None:
         raise UserError(f"model: {model.id} has no file {variant!r}", hint=_choose(model))
     here = next((one for one in found if one.id == model.id and one.variant == file.variant and not one.problem), None)
-    if here is not None:
+    if here is not None and not arguments.force:
         _say(f"{here.name} is installed: {here.path}")
         return 0
     if not arguments.yes and not sys.stdin.isatty():
@@ -57,7 +57,7 @@ def verify(arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"{one.name}: {'whole' if verdict.whole else 'DAMAGED'}: {verdict.reason}\n")
         bad += not verdict.whole
     if bad:
-        _say("remove what is damaged and download it again")
+        _say(f"kgen models download {arguments.name} --force fetches it again, into our own folder")
     return 1 if bad else 0
 
 

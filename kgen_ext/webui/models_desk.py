@@ -122,7 +122,8 @@ class Desk:
         one = _pick(name, self._look()[2])
         verdict = yield from verify_steps(one, offline=self._offline() or None, cancelled=stop)
         if not verdict.whole:
-            raise ModelFileError(f"{one.name} is damaged: {verdict.reason}", hint="remove it and download it again")
+            hint = "remove it and download it again" if one.ours else "it is not ours: delete it by hand, then download"
+            raise ModelFileError(f"{one.name} is damaged: {verdict.reason}", hint=hint)
         return f"{one.name} is whole: {verdict.reason}"
 
     def _look(self) -> tuple[Places, tuple[Model, ...], tuple[Found, ...]]:
