@@ -1,8 +1,12 @@
 """What a model file tells of itself without being loaded: the head of a GGUF, the protocol by its special tokens."""
 from __future__ import annotations
 
+import ast
 import json
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,9 @@ from kgen_ext.catalogue.identify import protocol_of_file
 from kgen_ext.errors import ModelFileError
 from kgen_ext.protocol import dtg, tipo
 from kgen_ext.training.gguf import F16, write_gguf
+
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def tokenizer_with(special: tuple[str, ...]) -> dict[str, Any]:
@@ -99,3 +106,12 @@ def test_a_damaged_head_is_read_or_refused(tmp_path_factory: pytest.TempPathFact
     path.write_bytes(raw)
     with pytest.raises(ModelFileError):
         read_gguf_head(path)
+
+
+def test_listing_models_loads_no_numbers_and_no_ml_library(tmp_path: Path) -> None:
+    code = "import sys; from kgen_ext.cli import main; main(['models', 'list']); print(sorted(sys.modules))"
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "KGEN_MODELS_DIR": str(tmp_path), "HF_HUB_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    loaded = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert "kgen_ext.catalogue.show" in loaded
+    assert not {"numpy", "torch", "llama_cpp", "tokenizers", "huggingface_hub", "requests"} & set(loaded)
