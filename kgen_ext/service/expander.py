@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from types import TracebackType
@@ -76,7 +76,7 @@ class Expander:
 
     def stream(
         self, requests: Sequence[ExpandRequest], *, cancelled: Callable[[], bool] = lambda: False
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Yield events as rows are decoded; every row ends with `Finished`, in the order they finish.
 
         `cancelled` is asked before each token; what is whole by then is kept, with finish=cancelled. All requests are
@@ -108,7 +108,7 @@ class Expander:
 
     def _stream(
         self, plan: Sequence[tuple[ExpandRequest, Prepared]], cancelled: Callable[[], bool]
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         if self._owner == threading.get_ident():
             raise EngineError("a stream of this expander is still open here", hint="read it to its end or close it")
         with self._lock:

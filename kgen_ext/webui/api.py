@@ -1,0 +1,207 @@
+"""The API's answers: what a client sends becomes checked requests; what comes of them the JSON of `kgen expand --json`.
+
+    GET  /kgen/v1/schema   what the script's arguments and POST expand accept
+    GET  /kgen/v1/models   the models known and installed, and what is loaded
+    POST /kgen/v1/expand   {"prompt": "1girl", ...} -> {"expansions": [one object a row]}
+    POST /kgen/v1/unload   {} -> {"unloaded": 1}
+
+Errors are {"error": kind, "detail": what is wrong, "hint": what to do}: 4xx where the request is at fault, 503 where a
+model, a library or the machine is. No client can name a file. Refuses to know FastAPI (`api_routes`).
+"""
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from kgen_ext.as_json import expansion_json, json_line
+from kgen_ext.errors import BadValue, KGenError, UserError
+from kgen_ext.events import Expansion, Finished
+from kgen_ext.request import MAX_SEED, ExpandRequest
+from kgen_ext.webui.api_schema import FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_TEXT, MORE
+from kgen_ext.webui.host import Host
+from kgen_ext.webui.job import explain
+from kgen_ext.webui.memory import lend
+from kgen_ext.webui.params import DEFAULT
+from kgen_ext.webui.presets import NUMBERS, Sampling, resolve_sampling
+from kgen_ext.webui.progress import own_job, shown_progress
+from kgen_ext.webui.settings import ENGINES, Settings, read_settings, tag_file, webui_places
+
+if TYPE_CHECKING:
+    from kgen_ext.webui.session import Session
+
+_FLAGS = ("allow_contradictions", "no_tags", "known_only")
+_DRAWN = 2**32 - 2  # as the host draws the seeds of images
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: an HTTP status and a JSON text."""
+
+    status: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A client's wish, checked: the requests in order, and who is to write."""
+
+    requests: tuple[ExpandRequest, ...]
+    model: str
+    engine: str
+
+
+class Api:
+    """The answers to the four routes; what they work on is handed in."""
+
+    def __init__(
+        self, *, host: Host, session: Callable[[], Session], draw: Callable[[int], int] = secrets.randbelow
+    ) -> None:
+        self._host, self._session, self._draw = host, session, draw
+
+    def expand(self, body: bytes) -> Answer:
+        """Expand what the body asks for, in the host's queue; never raises."""
+        return self._answered(lambda: self._expand(read_body(body)))
+
+    def models(self) -> Answer:
+        """Tell the models; never raises."""
+        return self._answered(self._models)
+
+    def unload(self) -> Answer:
+        """Give the memory of loaded models back, that of a model in use when it is done."""
+        return self._answered(lambda: json_line({"unloaded": self._session().unload()}))
+
+    def _answered(self, work: Callable[[], str]) -> Answer:
+        try:
+            return Answer(200, work())
+        except KGenError as error:
+            status = 422 if isinstance(error, UserError) else 503
+            return refusal(status, type(error).__name__, error.message, error.hint)
+        except Exception as error:  # the edge: a client is told in JSON, whatever it was
+            self._host.log.warning("API: %s", explain(error))
+            self._host.log.debug("how it came to that:", exc_info=error)
+            return refusal(503, type(error).__name__, explain(error))
+
+    def _expand(self, wish: Mapping[str, Any]) -> str:
+        settings, session = read_settings(self._host), self._session()
+        order = self._order(wish, settings, session)
+        rows = sum(request.count for request in order.requests)
+        done = list[Expansion]()
+        with self._host.queue_lock(), own_job(self._host, "KGen"):
+            with shown_progress(self._host, rows=rows) as progress:
+                session.pool.configure(size=1, idle_seconds=settings.idle_seconds)
+                with lend(self._host, session, settings, model=order.model, engine=order.engine) as expander:
+                    # Closed before the model is given back, whatever happens: an open stream keeps it from others.
+                    with closing(expander.stream(order.requests, cancelled=progress.cancelled)) as events:
+                        for event in events:
+                            progress.on_event(event)
+                            if isinstance(event, Finished):
+                                done.append(event.expansion)
+        done.sort(key=lambda expansion: expansion.row)
+        for expansion in done:
+            session.remember(expansion.prompt, source=expansion.source)
+        return f'{{"expansions": [{", ".join(expansion_json(one, timings=False) for one in done)}]}}'
+
+    def _order(self, wish: Mapping[str, Any], settings: Settings, session: Session) -> Order:
+        prompts, given = read_wish(wish)
+        model = given.pop("model", DEFAULT)
+        model = settings.model if model == DEFAULT else model
+        engine = given.pop("engine", "auto")
+        creativity = given.pop("creativity", None)
+        if given.pop("known_only", False):
+            given["tag_file"] = tag_file(self._host, settings)
+            if not given["tag_file"]:
+                raise UserError("known_only: there is no tag file", hint="name one in Settings, KGen")
+        files = session.find(model)
+        if creativity is not None:
+            recommended = files.entry.recommended if files.entry else None
+            numbers = replace(Sampling(), **{name: given[name] for name in NUMBERS if name in given})
+            given = {**asdict(resolve_sampling(creativity, numbers, recommended, settings.presets)), **given}
+        if given.get("seed", 0) == -1:
+            given["seed"] = self._draw(_DRAWN)
+        first = ExpandRequest(**given)
+        requests = tuple(
+            replace(first, prompt=prompt, seed=(first.seed + number) % (MAX_SEED + 1))
+            for number, prompt in enumerate(prompts)
+        )
+        if sum(request.count for request in requests) > MAX_ROWS:
+            raise BadValue("count", first.count, f"less: all prompts together may have {MAX_ROWS} results")
+        return Order(requests, model, settings.engine if engine == "auto" else engine)
+
+    def _models(self) -> str:
+        from kgen_ext.catalogue import find_models, load_catalogue
+        from kgen_ext.catalogue.show import describe, rows
+
+        settings = read_settings(self._host)
+        places = webui_places(self._host, settings)
+        known = load_catalogue(places.user_file)
+        told = [describe(*row) for row in rows(known, find_models(places, models=known))]
+        for one in told:  # where files lie on this machine is nobody's business
+            one["installed"] = [{"variant": file["variant"], "size": file["size"], "usable": not file["problem"]}
+                                for file in one["installed"]]  # fmt: skip
+            for name in [name for name in one if name.startswith("shown_")]:
+                del one[name]
+        loaded = [{"model": one.model, "engine": one.engine, "in_use": one.in_use > 0}
+                  for one in self._session().pool.resident()]  # fmt: skip
+        return json_line({"default": settings.model, "models": told, "loaded": loaded})
+
+
+def refusal(status: int, kind: str, detail: str, hint: str = "") -> Answer:
+    """Return an error as the API tells it."""
+    return Answer(status, json_line({"error": kind, "detail": detail, "hint": hint}))
+
+
+def read_body(body: bytes) -> Mapping[str, Any]:
+    """Return the JSON object of a body; raises UserError."""
+    try:
+        value = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"the body is not JSON: {error}", hint='send an object such as {"prompt": "1girl"}') from None
+    if not isinstance(value, dict):
+        raise UserError("the body is not an object", hint='such as {"prompt": "1girl"}')
+    return value
+
+
+def read_wish(wish: Mapping[str, Any]) -> tuple[Sequence[str], dict[str, Any]]:
+    """Return the prompts, and the other fields with lists as tuples; checks all that `ExpandRequest` does not."""
+    given: dict[str, Any] = {}
+    for name, value in wish.items():
+        if name not in FIELDS and name not in MORE:
+            raise BadValue("body", name, f"the fields {', '.join((*MORE, *FIELDS))}")
+        if isinstance(value, dict):
+            raise BadValue(name, value, "no object here")
+        _check_texts(name, value)
+        if name in _FLAGS and not isinstance(value, bool):
+            raise BadValue(name, value, "true or false")
+        given[name] = tuple(value) if isinstance(value, list) else value
+    prompts = given.pop("prompts", None)
+    if prompts is None:
+        prompts = (given.pop("prompt", ""),)
+    elif "prompt" in given:
+        raise UserError("prompt and prompts were both given", hint="send one of them")
+    if not isinstance(prompts, tuple) or not 1 <= len(prompts) <= MAX_PROMPTS:
+        raise BadValue("prompts", prompts, f"a list of 1 to {MAX_PROMPTS} strings")
+    if not all(isinstance(one, str) for one in prompts):
+        raise BadValue("prompts" if "prompts" in wish else "prompt", prompts, "a string")
+    for name in ("model", "creativity"):
+        if not isinstance(given.get(name, ""), str):
+            raise BadValue(name, given[name], "a string")
+    if given.get("engine", "auto") not in dict(ENGINES):
+        raise BadValue("engine", given["engine"], [value for value, _ in ENGINES])
+    return prompts, given
+
+
+def _check_texts(name: str, value: Any) -> None:
+    """Refuse what is too long, and half a character, which no model's tokenizer takes."""
+    texts = value if isinstance(value, list) else [value]
+    total = 0
+    for text in texts:
+        if isinstance(text, str):
+            total = len(text) if name == "prompts" else total + len(text)
+            if total > MAX_TEXT:
+                raise UserError(f"{name}: longer than {MAX_TEXT} characters", hint="send less")
+            if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise UserError(f"{name}: holds half a surrogate pair", hint="send valid Unicode")

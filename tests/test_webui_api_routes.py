@@ -1,0 +1,199 @@
+"""The routes on a real FastAPI: where they are registered, who may call them, what is refused before it is read.
+
+Skipped without fastapi, which a host brings along, unless KGEN_REQUIRE_FASTAPI says that it must be there.
+"""
+from __future__ import annotations
+
+import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fake_host import FakeHost, install
+
+from kgen_ext.webui.api import Api
+from kgen_ext.webui.api_routes import PREFIX, add_routes, authorised, passwords, register_api
+from kgen_ext.webui.api_schema import MAX_BYTES, expand_schema
+from kgen_ext.webui.host import Host
+from kgen_ext.webui.session import Session
+from kgen_ext.webui.settings import read_settings, webui_places
+
+if not os.environ.get("KGEN_REQUIRE_FASTAPI"):
+    pytest.importorskip("fastapi")
+    pytest.importorskip("httpx")
+
+# What the server's libraries warn of differs from version to version, and is theirs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+SHORT = {"tag_length": "very_short", "engine": "reference", "model": "starter"}
+PATHS = {f"{PREFIX}/{name}" for name in ("schema", "models", "expand", "unload")}
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeHost:
+    for name in ("HF_HOME", "KGEN_MODELS_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    made = install(monkeypatch, tmp_path)
+    made.cmd_opts.api = True
+    for folder in ("models", "extensions"):
+        (tmp_path / folder).mkdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def session() -> Any:
+    made = Session(places=lambda: webui_places(Host(), read_settings(Host())))
+    yield made
+    made.close()
+
+
+def server() -> Any:
+    from fastapi import FastAPI
+
+    return FastAPI()
+
+
+def paths(app: Any) -> list[str]:
+    return [route.path for route in app.routes if route.path.startswith(PREFIX)]
+
+
+@pytest.fixture
+def client(fake: FakeHost, session: Session) -> Any:
+    from fastapi.testclient import TestClient
+
+    app = server()
+    assert add_routes(Host(), Api(host=Host(), session=lambda: session), app, title="KGen")
+    return TestClient(app)
+
+
+def test_the_routes_follow_the_hosts_own_api(fake: FakeHost, session: Session) -> None:
+    api = Api(host=Host(), session=lambda: session)
+    for flags, there in (({"api": False}, False), ({"api": True}, True), ({"api": False, "nowebui": True}, True)):
+        vars(fake.cmd_opts).update({"nowebui": False, **flags})
+        app = server()
+        assert add_routes(Host(), api, app, title="KGen") is there
+        assert set(paths(app)) == (PATHS if there else set())
+
+
+def test_they_are_registered_when_the_server_has_started_and_only_once(fake: FakeHost, session: Session) -> None:
+    register_api(Host(), Api(host=Host(), session=lambda: session), title="KGen")
+    app = server()
+    for _ in range(2):
+        for call in fake.callbacks["on_app_started"]:
+            call(None, app)
+    assert sorted(paths(app)) == sorted(PATHS)
+
+
+def test_expanding_gives_json(client: Any) -> None:
+    answer = client.post(f"{PREFIX}/expand", json={"prompt": "1girl, shrine", "seed": 3, **SHORT})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    (row,) = answer.json()["expansions"]
+    assert row["prompt"].startswith("1girl, shrine")
+
+
+def test_text_beyond_ascii_comes_back_as_it_was(client: Any) -> None:
+    answer = client.post(f"{PREFIX}/expand", json={"prompt": "1girl, 桜の木, (猫:1.2)", "seed": 3, **SHORT})
+    assert answer.json()["expansions"][0]["source"] == "1girl, 桜の木, (猫:1.2)"
+
+
+def test_the_schema_and_the_models_are_told(client: Any) -> None:
+    assert client.get(f"{PREFIX}/schema").json()["script"]["title"] == "KGen"
+    assert "starter" in [one["id"] for one in client.get(f"{PREFIX}/models").json()["models"]]
+    assert client.post(f"{PREFIX}/unload").json().keys() == {"unloaded"}
+
+
+def test_the_servers_own_documentation_has_the_body(client: Any) -> None:
+    told = client.get("/openapi.json").json()["paths"][f"{PREFIX}/expand"]["post"]
+    shown = told["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    # Large bounds come out as floats.
+    assert {name: one.get("type") for name, one in shown.items()} == {
+        name: one.get("type") for name, one in expand_schema()["properties"].items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "sent"),
+    [
+        (422, {"json": {"prompt": 1}}),
+        (422, {"json": {"model": "/etc/passwd"}}),
+        (422, {"content": b"{", "headers": {"content-type": "application/json"}}),
+        (415, {"content": b'{"prompt": "1girl"}', "headers": {"content-type": "text/plain"}}),
+        (415, {"content": b'{"prompt": "1girl"}'}),
+        (413, {"content": b" " * (MAX_BYTES + 1), "headers": {"content-type": "application/json; charset=utf-8"}}),
+    ],
+)
+def test_what_is_refused_is_told_in_json(status: int, sent: dict[str, Any], client: Any) -> None:
+    answer = client.post(f"{PREFIX}/expand", **sent)
+    assert answer.status_code == status
+    assert sorted(answer.json()) == ["detail", "error", "hint"]
+
+
+def test_a_browser_must_ask_before_another_site_may_expand(client: Any) -> None:
+    assert client.get(f"{PREFIX}/expand").status_code == 405
+
+
+@pytest.mark.parametrize("flags", [{"api_auth": "me:pa:ss,you:x"}, {"gradio_auth": "me:pa:ss"}])
+def test_the_hosts_passwords_protect_every_route(
+    flags: dict[str, str], fake: FakeHost, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastapi.testclient import TestClient
+
+    vars(fake.cmd_opts).update(flags)
+    creds = lambda: (tuple(one.split(":", 1)) for one in flags.get("gradio_auth", "").split(","))  # noqa: E731
+    monkeypatch.setitem(
+        __import__("sys").modules, "modules.initialize_util", SimpleNamespace(get_gradio_auth_creds=creds)
+    )
+    app = server()
+    add_routes(Host(), Api(host=Host(), session=lambda: session), app, title="KGen")
+    caller = TestClient(app)
+    for method, path in (("GET", "schema"), ("GET", "models"), ("POST", "expand"), ("POST", "unload")):
+        for auth in (None, ("me", "pa"), ("me", "x"), ("nobody", "pa:ss"), ("", ""), ("mé", "pä")):
+            answer = caller.request(method, f"{PREFIX}/{path}", auth=auth)
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Basic"), (path, auth)
+        assert caller.request(method, f"{PREFIX}/{path}", auth=("me", "pa:ss")).status_code != 401
+
+
+def test_passwords_that_cannot_be_read_keep_the_routes_away(
+    fake: FakeHost, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.cmd_opts.gradio_auth_path = "/nowhere/passwords"
+    app = server()
+    assert not add_routes(Host(), Api(host=Host(), session=lambda: session), app, title="KGen")
+    assert paths(app) == []
+    assert "passwords" in caplog.text
+
+
+def test_who_may_call(fake: FakeHost) -> None:
+    assert passwords(Host()) == {}
+    fake.cmd_opts.api_auth = "a:1,b:2:3"
+    assert passwords(Host()) == {"a": "1", "b": "2:3"}
+    fake.cmd_opts.api_auth = "nonsense"
+    assert passwords(Host()) is None
+
+
+@pytest.mark.parametrize("header", ["", "Basic", "Basic !", "Bearer YTox", "Basic YQ==", "Basic YTo=", "Basic éé"])
+def test_a_header_that_is_no_password_is_none(header: str) -> None:
+    assert not authorised(header, {"a": "1"})
+    assert authorised("Basic YTox", {"a": "1"})
+    assert authorised(header, {})
+
+
+def test_twenty_clients_at_once_each_get_their_own_and_others_are_served_meanwhile(client: Any) -> None:
+    def ask(number: int) -> Any:
+        wish = {"prompt": f"{1 + number % 3}girls, hat", "seed": number % 7, **SHORT}
+        return number, client.post(f"{PREFIX}/expand", content=json.dumps(wish), headers={
+            "content-type": "application/json"}).json()  # fmt: skip
+
+    served = threading.Event()
+    with ThreadPoolExecutor(21) as pool:
+        other = pool.submit(lambda: client.get(f"{PREFIX}/models").status_code == 200 and served.set())
+        for number, answer in pool.map(ask, range(20)):
+            (row,) = answer["expansions"]
+            assert (row["source"], row["seed"]) == (f"{1 + number % 3}girls, hat", number % 7)
+            assert row["prompt"] == ask(number)[1]["expansions"][0]["prompt"]
+        other.result()
+    assert served.is_set()
