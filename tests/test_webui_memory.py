@@ -117,7 +117,7 @@ class Rig:
             put("ldm_patched")
             put("ldm_patched.modules")
             put("ldm_patched.modules.model_management", **manager)
-        monkeypatch.setattr(opening, "choose_engines", lambda files, wanted, *, device="auto": [(engine, "")])
+        monkeypatch.setattr(opening, "choose_engines", lambda files, wanted, **_: [(engine, "")])
         self.settings = read_settings(Host())
 
     def _to_cpu(self, model: Weights) -> None:

@@ -171,6 +171,7 @@ class Hooks:
         line = explain(error)
         self._host.log.warning("the prompt is used as it is: %s", line)
         self._host.log.debug("how it came to that:", exc_info=error)
+        _tell(p, line)
         p.extra_generation_params[infotext.VERSION] = __version__
         p.extra_generation_params[infotext.ERROR] = infotext.encode(infotext.ERROR, line)
 
@@ -217,6 +218,8 @@ def _checked(asks: list[Ask]) -> list[Ask]:
 
 
 def _entries(p: Any, values: Values, outcome: Outcome) -> dict[str, Any]:
+    if outcome.error:
+        _tell(p, outcome.error)
     records = [_record(p, values, one, index, outcome.error) for index, one in enumerate(outcome.answers)]
     return infotext.write_infotext(values, records, version=__version__, model=outcome.model)
 
@@ -233,6 +236,13 @@ def _record(p: Any, values: Values, answer: Answer, index: int, error: str) -> R
         error=error,
         expanded=answer.note != TWICE,
     )
+
+
+def _tell(p: Any, line: str) -> None:
+    """Have the host show a line under the image."""
+    comment = getattr(p, "comment", None)
+    if callable(comment):
+        comment(f"KGen: the prompt was used as it is: {line}")
 
 
 def _written_hires(p: Any, index: int, prompt_text: str, all_prompts: Any = (), use_main_prompt: bool = False,

@@ -67,7 +67,9 @@ class Session:
     def _open(self, *, model: str, engine: str, device: str, threads: int | None) -> Expander:
         from kgen_ext.service import open_expander
 
-        return open_expander(model=model, engine=engine, device=device, threads=threads, places=self._places())
+        return open_expander(
+            model=model, engine=engine, device=device, threads=threads, places=self._places(), resident=True
+        )
 
     def lease(
         self, *, model: str, engine: str = "auto", device: str = "auto", threads: int | None = None

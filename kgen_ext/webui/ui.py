@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from kgen_ext.webui import preview_panel
 from kgen_ext.webui.host import Host, current_host
 from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, PARAMS, Group, Param, Widget
 from kgen_ext.webui.pasting import paste_fields
@@ -52,11 +53,13 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
     with accordion(enabled.default, label=enabled.label, elem_id=tab.id("enabled")) as tab.controls["enabled"]:
         _group(tab, Group.MAIN)
         _seed_buttons(tab)
+        wire_preview = preview_panel.build(tab)
         for group, title in _FOLDED.items():
             with _folded(tab, group.value, title):
                 _group(tab, group)
         for name, title in _PARTS.items():
             _part(tab, name, title)
+    wire_preview()
     _follow(tab)
     script.infotext_fields = paste_fields(tab.controls)
     script.paste_field_names = [param.key for param in PARAMS]
@@ -123,12 +126,12 @@ def _seed_buttons(tab: Tab) -> None:
         own = gr.Button("Follow the image’s seed (-1)", size="sm", elem_id=tab.id("seed_own"))
         reuse = gr.Button("Take it from the selected image", size="sm", elem_id=tab.id("seed_reuse"))
         lists = gr.Button("Refresh models and presets", size="sm", elem_id=tab.id("refresh"))
-    own.click(fn=lambda: -1, inputs=[], outputs=[seed], show_progress=False)
+    own.click(fn=lambda: -1, inputs=[], outputs=[seed], show_progress="hidden")
     found = gr.Textbox(value="", visible=False)
     # The page knows which image is looked at; the infotext of that image is what counts.
     reuse.click(fn=None, _js=f"() => window.kgen ? window.kgen.selectedSeed({tab.name!r}) : ''", inputs=[],
                 outputs=[found])  # fmt: skip
-    found.change(fn=_seed_of, inputs=[found, seed], outputs=[seed, found], show_progress=False)
+    found.change(fn=_seed_of, inputs=[found, seed], outputs=[seed, found], show_progress="hidden")
     live = [field for field, control in tab.controls.items() if BY_FIELD[field].widget is Widget.LIVE]
     lists.click(
         fn=lambda: [gr.update(choices=list(live_choices(tab.host, field))) for field in live],
@@ -171,7 +174,7 @@ def _follow(tab: Tab) -> None:
         labels = BY_FIELD["add"].show
         return shown({"tag_length": chosen != labels("text"), "text_length": chosen != labels("tags")})
 
-    quiet = {"show_progress": False}
+    quiet = {"show_progress": "hidden"}
     controls["creativity"].change(
         fn=on_creativity, inputs=[controls["creativity"]], outputs=[controls[field] for field in _SLIDERS], **quiet
     )
