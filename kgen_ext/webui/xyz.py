@@ -1,0 +1,122 @@
+"""Axes for the host's X/Y/Z plot: each puts a value on the job's copy that a cell is made from.
+
+The values lie in `p.kgen_overrides`, by field, and go before the page's. Refuses to know how a cell is drawn; an axis'
+label, choices and checks are the table's.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import PurePath
+from typing import Any
+
+from kgen_ext.errors import BadValue
+from kgen_ext.webui.host import Host
+from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, Widget, check_value
+from kgen_ext.webui.presets import NUMBERS, Sampling
+from kgen_ext.webui.settings import installed_models, read_settings, webui_places
+from kgen_ext.webui.values import Values, read_named
+
+OVERRIDES = "kgen_overrides"
+PREFIX = "[KGen] "
+_SCRIPT = "xyz_grid.py"
+_SWITCH = {"on": True, "true": True, "off": False, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis: the field it sets, its label, and the type the host makes of what is typed. `cost` orders the loops."""
+
+    field: str
+    label: str
+    type: type
+    cost: float = 0.0
+
+
+AXES = (
+    Axis("enabled", "Expansion", str), Axis("model", "Model", str, cost=0.6), Axis("seed", "Seed", int),
+    Axis("tag_length", "Tag length", str), Axis("text_length", "Text length", str),
+    Axis("temperature", "Temperature", float), Axis("format", "Format", str),
+)  # fmt: skip
+
+
+def register_axes(host: Host) -> None:
+    """Add the axes before the page is built; to be called at each load of the scripts."""
+    host.on("on_before_ui", lambda: add_axes(host))
+
+
+def add_axes(host: Host) -> int:
+    """Add those axes to the plot that it does not have yet, and return how many; none where there is no plot."""
+    added = 0
+    for script in host.part("modules.scripts.scripts_data") or ():
+        module = getattr(script, "module", None)
+        options, make = getattr(module, "axis_options", None), getattr(module, "AxisOption", None)
+        if PurePath(script.path).name != _SCRIPT or not isinstance(options, list) or make is None:
+            continue
+        known = {getattr(option, "label", None) for option in options}
+        new = [_option(host, axis, make) for axis in AXES if PREFIX + axis.label not in known]
+        options += new
+        added += len(new)
+    return added
+
+
+def apply_overrides(
+    values: Values, overrides: Mapping[str, Any], *, resolve: Callable[[Values], Sampling]
+) -> Values:
+    """Return the values of a cell. Raises BadValue for an override that cannot be.
+
+    resolve: the numbers that the creativity comes down to; those which no axis sets stay as they are by it. An axis of
+    text lengths asks for text.
+    """
+    merged = read_named({**values.named(), **overrides})
+    if "text_length" in overrides and merged.add == "tags" and "add" not in overrides:
+        merged = replace(merged, add="both")
+    given = {name: getattr(merged, name) for name in NUMBERS if name in overrides}
+    if given and merged.creativity != CUSTOM:
+        merged = replace(merged, creativity=CUSTOM, **{**asdict(resolve(merged)), **given})
+    return merged
+
+
+def _option(host: Host, axis: Axis, make: Callable[..., Any]) -> Any:
+    choices = _choices(host, axis)
+    more = {} if choices is None else {"choices": choices}
+
+    def apply(p: Any, value: Any, values: Sequence[Any]) -> None:
+        before = getattr(p, OVERRIDES, None) or {}
+        # A new dict: the cells' copies of a job share what it holds. Who plots an axis wants it on.
+        setattr(p, OVERRIDES, {"enabled": True, **before, axis.field: _read(axis, value)})
+
+    def confirm(p: Any, values: Sequence[Any]) -> None:
+        for value in values:
+            read = _read(axis, value)
+            if axis.field == "model":
+                _find(host, read)
+
+    return make(PREFIX + axis.label, axis.type, apply, confirm=confirm, cost=axis.cost, **more)
+
+
+def _choices(host: Host, axis: Axis) -> Callable[[], list[str]] | None:
+    param = BY_FIELD[axis.field]
+    if param.widget is Widget.CHECKBOX:
+        return lambda: ["on", "off"]
+    if param.widget is Widget.CHOICE:
+        return lambda: [label for value, label in param.choices if value != CUSTOM]
+    return (lambda: [*installed_models(host)]) if axis.field == "model" else None
+
+
+def _read(axis: Axis, value: Any) -> Any:
+    param = BY_FIELD[axis.field]
+    if param.widget is not Widget.CHECKBOX:
+        return check_value(param, value)
+    word = str(value).strip().lower()
+    if word not in _SWITCH:
+        raise BadValue(PREFIX + axis.label, value, "on or off")
+    return _SWITCH[word]
+
+
+def _find(host: Host, model: str) -> None:
+    """Raise UnknownModel now, rather than in the middle of a plot."""
+    from kgen_ext.catalogue import resolve
+
+    settings = read_settings(host)
+    resolve(settings.model if model == DEFAULT else model, places=webui_places(host, settings), paths=False)
