@@ -22,7 +22,6 @@ from kgen_ext.errors import ModelFileError
 from kgen_ext.protocol import dtg, tipo
 from kgen_ext.training.gguf import F16, write_gguf
 
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
