@@ -17,6 +17,7 @@ import pytest
 from kgen_ext.cli import build_parser
 from kgen_ext.events import Expansion
 from kgen_ext.tags.templates import NAMED_FORMATS, SLOTS
+from kgen_ext.webui.params import PARAMS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -47,6 +48,19 @@ def option_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def controls_table() -> str:
+    """Return the table of the page's controls, from the one table they are made of."""
+    rows = ["| Control | API name | What it does | Default |", "|---|---|---|---|"]
+    for param in PARAMS:
+        names = ", ".join(f"`{value}`" for value, _ in param.choices)
+        default = param.shown_default
+        shown = {True: "on", False: "off"}.get(default, default) if isinstance(default, bool) else default
+        shown = ", ".join(shown) if isinstance(shown, list) else shown
+        info = param.info.replace("|", "\\|").replace("*", "\\*").replace("<", "\\<")
+        rows.append(f"| {param.label} | `{param.field}`{': ' + names if names else ''} | {info} | {shown} |")
+    return "\n".join(rows) + "\n"
+
+
 def table(name: str) -> str:
     """Return the table that follows the comment `<!-- table: NAME -->`."""
     found = re.search(rf"<!-- table: {name} -->\n\n((?:\|.*\n)*)", TEXT)
@@ -56,6 +70,10 @@ def table(name: str) -> str:
 
 def test_the_table_of_options_is_the_parsers() -> None:
     assert table("expand") == option_table(), "run: python tests/test_readme.py"
+
+
+def test_the_table_of_controls_is_the_pages() -> None:
+    assert table("controls") == controls_table(), "run: python tests/test_readme.py"
 
 
 def test_the_table_of_json_keys_is_the_expansions() -> None:
@@ -118,5 +136,7 @@ if __name__ == "__main__":
     command = example.splitlines()[0]
     argv = [sys.executable, "-m", "kgen_ext", *shlex.split(command)[2:]]
     answer = subprocess.run(argv, capture_output=True, check=True, encoding="utf-8").stdout
-    changed = TEXT.replace(table("expand"), option_table()).replace(example, f"{command}\n{answer}")
+    changed = TEXT.replace(table("expand"), option_table())
+    changed = changed.replace(table("controls"), controls_table())
+    changed = changed.replace(example, f"{command}\n{answer}")
     README.write_text(changed, encoding="utf-8")
