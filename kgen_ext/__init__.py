@@ -12,7 +12,7 @@ from kgen_ext.request import ExpandRequest
 if TYPE_CHECKING:
     from kgen_ext.service import open_expander
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["ExpandRequest", "Expansion", "open_expander", "__version__"]
 
 
