@@ -81,17 +81,22 @@ def request_maker(
     values: Values, *, model: str, width: int, height: int, host: Host, session: Session
 ) -> Callable[[str, int], ExpandRequest]:
     """Return what makes a prompt and a seed a request for this model. Raises UserError for values that cannot be."""
+    sampling = sampling_of(values, model=model, host=host, session=session)
+    file = tag_file(host, read_settings(host)) if values.known_only else ""
+    return lambda prompt, seed: make_request(
+        values, prompt, seed=seed, width=width, height=height, sampling=sampling, tag_file=file
+    )
+
+
+def sampling_of(values: Values, *, model: str, host: Host, session: Session) -> Sampling:
+    """Return the numbers that the creativity comes down to with this model."""
     from kgen_ext.catalogue import find_entry, load_catalogue
 
     settings = read_settings(host)
     known = find_entry(session.find(model).id, load_catalogue(webui_places(host, settings).user_file))
     numbers = Sampling(values.temperature, values.top_k, values.top_p, values.min_p)
-    sampling = resolve_sampling(
+    return resolve_sampling(
         values.creativity, numbers, None if known is None else known.recommended, settings.presets
-    )
-    file = tag_file(host, settings) if values.known_only else ""
-    return lambda prompt, seed: make_request(
-        values, prompt, seed=seed, width=width, height=height, sampling=sampling, tag_file=file
     )
 
 

@@ -18,12 +18,12 @@ from kgen_ext.webui.expanding import Expands, Outcome
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.infotext import Record
 from kgen_ext.webui.job import TWICE, Answer, Ask, explain
+from kgen_ext.webui.presets import Sampling
 from kgen_ext.webui.regions import ByRegion, region_separator
 from kgen_ext.webui.requests import request_seed
-from kgen_ext.webui.values import Values, read_named, read_values
+from kgen_ext.webui.values import Values, read_values
+from kgen_ext.webui.xyz import OVERRIDES, apply_overrides
 
-# What X/Y/Z and others may set on a job: values by field that go before the page's.
-OVERRIDES = "kgen_overrides"
 # What `before_process` did to this job, for the hooks that follow.
 _STATE = "_kgen_before"
 _DRAW = 2**32 - 2  # the host draws below this too
@@ -44,10 +44,19 @@ class Hooks:
     """The bodies of the hooks. Holds no state of a job: that lies on the job itself, as many run in turn."""
 
     def __init__(
-        self, *, host: Host, expand: Expands, timing: Callable[[], str], draw: Callable[[], int] | None = None
+        self,
+        *,
+        host: Host,
+        expand: Expands,
+        timing: Callable[[], str],
+        resolve: Callable[[Values], Sampling] = lambda values: Sampling(),
+        draw: Callable[[], int] | None = None,
     ) -> None:
-        """timing: what the settings page says (after, before). draw: gives a seed where the host has none yet."""
+        """timing: what the settings page says (after, before). resolve: the numbers that a creativity comes down to,
+        for a plot that sets one of them. draw: gives a seed where the host has none yet.
+        """
         self._host = host
+        self._resolve = resolve
         self._expand = expand
         self._timing = timing
         self._draw = draw or (lambda: secrets.randbelow(_DRAW))
@@ -108,7 +117,7 @@ class Hooks:
             return None
         values = read_values(arguments)
         if overrides:
-            values = read_named({**values.named(), **overrides})
+            values = apply_overrides(values, overrides, resolve=self._resolve)
         return replace(values, timing=self._timing()) if values.timing == "default" else values
 
     def _expander(self, p: Any) -> Expands:

@@ -9,13 +9,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from kgen_ext.webui.expanding import expand_job
+from kgen_ext.webui.expanding import expand_job, sampling_of
 from kgen_ext.webui.hooks import Hooks
 from kgen_ext.webui.host import Host, current_host
 from kgen_ext.webui.pasting import Road, on_pasted
 from kgen_ext.webui.session import current
 from kgen_ext.webui.settings import read_settings
 from kgen_ext.webui.settings_page import register_settings
+from kgen_ext.webui.xyz import register_axes
 
 # What the API's `alwayson_scripts` calls it, in any case of letters.
 TITLE = "KGen"
@@ -50,6 +51,7 @@ def register() -> None:
     """Register everything but the script itself, which the host finds in `scripts/kgen.py`."""
     host = current_host()
     register_settings(host)
+    register_axes(host)
     host.on("on_infotext_pasted", lambda infotext, params: _pasted(host, params))
     host.on("on_app_started", lambda demo, app: _add_routes(host, app))
 
@@ -69,6 +71,9 @@ def _hooks() -> Hooks:
         host=host,
         expand=functools.partial(expand_job, host=host, session=current()),
         timing=lambda: read_settings(host).timing,
+        resolve=lambda values: sampling_of(
+            values, model=read_settings(host).model_of(values), host=host, session=current()
+        ),
     )
 
 
