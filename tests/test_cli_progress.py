@@ -11,10 +11,10 @@ from cli_fakes import FakeExpander, Terminal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgen_ext.cli.preview import Preview
 from kgen_ext.cli.progress import PATIENCE, PERIOD, Progress, wrap
 from kgen_ext.events import Delta, Event, Finished, TagAccepted, TagRejected
 from kgen_ext.request import ExpandRequest
+from kgen_ext.service.growing import Growing
 
 
 def clock(step: float) -> Iterator[float]:
@@ -24,7 +24,7 @@ def clock(step: float) -> Iterator[float]:
         now += step
 
 
-def shown(events: list[Event], *, rows: int, preview: Preview | None = None, step: float = PERIOD) -> list[str]:
+def shown(events: list[Event], *, rows: int, preview: Growing | None = None, step: float = PERIOD) -> list[str]:
     """Return what stood on the terminal, one string for each time it was drawn."""
     terminal = Terminal()
     ticks = clock(step)
@@ -56,11 +56,11 @@ def test_quick_work_shows_nothing() -> None:
 
 def test_a_preview_is_drawn_as_it_grows() -> None:
     events: list[Event] = [Delta(0, "tag", "h"), Delta(0, "tag", "at"), TagAccepted(0, "hat"), Delta(0, "tag", ", a")]
-    assert shown(events, rows=1, preview=Preview()) == ["h", "hat", "hat", "hat, a"]
+    assert shown(events, rows=1, preview=Growing()) == ["h", "hat", "hat", "hat, a"]
 
 
 def texts(events: list[Event]) -> list[str]:
-    preview, seen = Preview(), []
+    preview, seen = Growing(), []
     for event in events:
         preview.note(event)
         seen.append(preview.text())
@@ -94,7 +94,7 @@ def test_a_preview_keeps_subjects_apart() -> None:
 
 def test_where_standard_error_is_no_terminal_there_is_no_progress() -> None:
     stream = io.StringIO()
-    progress = Progress(1, preview=Preview(), stream=stream)
+    progress = Progress(1, preview=Growing(), stream=stream)
     progress.show("loading")
     for event in FakeExpander(None).stream([ExpandRequest("a")]):
         progress.note(event)

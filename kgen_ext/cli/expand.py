@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Expand and print."""
-    from kgen_ext.cli.preview import Preview
     from kgen_ext.cli.progress import Progress
+    from kgen_ext.service.growing import Growing
 
     requests = build_requests(arguments)
     if not requests:
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kgen_ext.service import open_expander
 
     rows = sum(request.count for request in requests)
-    progress = Progress(rows, preview=Preview() if arguments.stream and rows == 1 else None)
+    progress = Progress(rows, preview=Growing() if arguments.stream and rows == 1 else None)
     progress.show("loading the model")
     try:
         with open_expander(**read_expander_options(arguments)) as expander:

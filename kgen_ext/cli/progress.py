@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Callable
 from typing import TextIO
 
-from kgen_ext.cli.preview import Preview
 from kgen_ext.events import Event, Finished, TagAccepted
+from kgen_ext.service.growing import Growing
 
 PATIENCE = 0.3  # seconds of work before the first line: quick work stays quiet
 PERIOD = 0.1  # seconds between two lines
@@ -23,7 +23,7 @@ class Progress:
     """A few lines at the bottom of the terminal that are redrawn in place."""
 
     def __init__(
-        self, rows: int, *, preview: Preview | None = None, stream: TextIO | None = None,
+        self, rows: int, *, preview: Growing | None = None, stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """`rows`: how many are awaited. `preview`: its growing text is shown instead of a counter."""

@@ -1,6 +1,7 @@
 """The text of one row as it grows, from the events of its decode; what is rejected goes again.
 
-Refuses to know terminals. It is a look over the model's shoulder: the expansion that comes in the end is the answer.
+Refuses to know terminals and pages. It is a look over the model's shoulder: the expansion that comes in the end is the
+answer.
 """
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from kgen_ext.events import Delta, Event, TagAccepted, TagRejected
 _TAG_FIELDS = frozenset(("tag", "general"))
 
 
-class Preview:
+class Growing:
     """One line a subject: its tags, the unfinished one at the end, then one line for each of its texts."""
 
     def __init__(self) -> None:
