@@ -9,7 +9,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_host import FakeHost, install
+from fake_host import FakeHost, install, shallow
+from webui_kit import forget, set_stage
 
 from kgen_ext.errors import KGenError
 from kgen_ext.webui.host import Host
@@ -176,3 +177,19 @@ def test_the_models_are_those_installed(plot: Plot) -> None:
     assert plot.axis("Model").choices() == ["starter"]
     jobs = plot.axis("Model").cells(["starter", "default"], SimpleNamespace())
     assert [cell(job).model for job in jobs] == ["starter", "default"]
+
+
+def test_a_plot_of_temperatures_through_the_script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stage = set_stage(monkeypatch, tmp_path)
+    made = Plot(stage.host, None)
+    made.load()
+    for call in stage.host.callbacks["on_before_ui"]:
+        call()
+    job = stage.job(values={"enabled": False, "creativity": "careful"}, prompt="cat")
+    texts = []
+    for one in made.axis("Temperature").cells(["0.25", "1.5"], shallow(job)):
+        texts.append(stage.host.parse(stage.host.run(one).infotexts[0]))
+    assert [(one.temperature, one.top_p) for one in stage.requests] == [(0.25, 0.95), (1.5, 0.95)]
+    assert [one["KGen temperature"] for one in texts] == ["0.25", "1.5"]
+    assert {one["KGen creativity"] for one in texts} == {"custom"}
+    forget()
