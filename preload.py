@@ -5,8 +5,17 @@ Refuses to import the package: an option must exist even where KGen itself canno
 from __future__ import annotations
 
 import argparse
+import re
 
-DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+DEVICES = ("auto", "cpu", "cuda", "xpu", "mps", "directml")
+_FORM = re.compile(r"auto|cpu|mps|(cuda|xpu|directml)(:[0-9]{1,2})?")
+
+
+def device(value: str) -> str:
+    """Return a device as the engines name it; ValueError for what none of them could be."""
+    if not _FORM.fullmatch(value.strip().lower()):
+        raise ValueError(value)
+    return value.strip().lower()
 
 
 def preload(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +32,6 @@ def preload(parser: argparse.ArgumentParser) -> None:
         )
     if "--kgen-device" not in known:
         parser.add_argument(
-            "--kgen-device", type=str.lower, default=None, choices=DEVICES,
-            help="KGen: where models run, whatever Settings say",
+            "--kgen-device", type=device, default=None, metavar="DEVICE",
+            help=f"KGen: where models run, whatever Settings say: {', '.join(DEVICES)}, cuda:1",
         )  # fmt: skip

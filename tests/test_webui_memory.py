@@ -102,7 +102,8 @@ class Rig:
         put("modules.devices", device=Place(device), torch_gc=lambda: self.calls.append("collect"))
         put("modules.sd_models", model_data=SimpleNamespace(sd_model=self.checkpoint),
             send_model_to_cpu=self._to_cpu, send_model_to_device=lambda model: model.to("cuda"))  # fmt: skip
-        put("torch", cuda=SimpleNamespace(is_available=lambda: device == "cuda", mem_get_info=lambda: (self.free, 0)),
+        put("torch", cuda=SimpleNamespace(is_available=lambda: device == "cuda", device_count=lambda: 1,
+                                 mem_get_info=lambda: (self.free, 0)),
             backends=SimpleNamespace(), is_inference_mode_enabled=lambda: self.inference,
             inference_mode=self._inference_mode)  # fmt: skip
         put("llama_cpp", llama_supports_gpu_offload=lambda: device == "cuda")

@@ -62,9 +62,21 @@ def test_preloading_works_where_the_package_cannot_be_imported(tmp_path: Path) -
 
 
 def test_the_devices_are_those_of_the_engines() -> None:
-    from kgen_ext.engines.load import DEVICES
+    from kgen_ext.engines.devices import DEVICES, parse_device
+    from kgen_ext.errors import BadValue
 
-    assert runpy.run_path(str(ROOT / "preload.py"))["DEVICES"] == DEVICES
+    module = runpy.run_path(str(ROOT / "preload.py"))
+    assert module["DEVICES"] == DEVICES
+    for name in [*DEVICES, *(f"{one}:1" for one in DEVICES), "cuda:123", "cuda:", "toaster", ""]:
+        for check, refusal in ((parse_device, BadValue), (module["device"], ValueError)):
+            try:
+                check(name)
+                taken = True
+            except refusal:
+                taken = False
+            if check is parse_device:
+                expected = taken
+        assert taken == expected, name
 
 
 def order() -> configparser.SectionProxy:

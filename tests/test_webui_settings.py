@@ -13,6 +13,7 @@ from fake_host import FakeHost, install
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kgen_ext.engines import devices
 from kgen_ext.webui import settings as module
 from kgen_ext.webui.host import LOGGER, Host
 from kgen_ext.webui.settings import (
@@ -156,7 +157,7 @@ def test_keeping_comes_down_to_seconds(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("kgen_engine", "onnx"), ("kgen_device", 7), ("kgen_keep", ""), ("kgen_idle_minutes", "soon"),
+    [("kgen_engine", "onnx"), ("kgen_device", 7), ("kgen_device", ["cpu"]), ("kgen_keep", ""), ("kgen_idle_minutes", "soon"),
      ("kgen_idle_minutes", 0), ("kgen_timing", ["after"]), ("kgen_paste", {}), ("kgen_tag_file", 3),
      ("kgen_presets", "x: heat=1"), ("kgen_offline", "maybe"), ("kgen_log_level", "loud"), ("kgen_model", 1.5)],
 )  # fmt: skip
@@ -203,6 +204,15 @@ def test_flags_go_before_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     host.cmd_opts.kgen_models_dir = str(tmp_path / "mine")
     read = read_settings(Host())
     assert (read.device, read.offline, read.models_dir) == ("cpu", True, str(tmp_path / "mine"))
+
+
+def test_a_card_may_be_named_by_its_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    host = fake(monkeypatch, tmp_path)
+    host.opts.kgen_device = "cuda:1"
+    assert read_settings(Host()).device == "cuda:1"
+    host.cmd_opts.kgen_device = "xpu:2"
+    assert read_settings(Host()).device == "xpu:2"
+    assert [value for value, _ in module.DEVICES] == [*devices.DEVICES]
 
 
 def test_the_hubs_own_word_for_offline_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -188,11 +188,10 @@ def _has_card(host: Host, engine: str) -> bool:
     if engine == "llama_cpp":
         library = host.module("llama_cpp")
         return library is not None and bool(library.llama_supports_gpu_offload())
+    from kgen_ext.engines.devices import CPU, torch_devices
+
     torch = host.module("torch")
-    if torch is None:
-        return False
-    backends = (torch.cuda, getattr(torch.backends, "mps", None), getattr(torch, "xpu", None))
-    return any(one is not None and one.is_available() for one in backends)
+    return torch is not None and torch_devices(torch)[0] != CPU
 
 
 def _no_inference_mode() -> AbstractContextManager[Any]:

@@ -52,12 +52,13 @@ class Option:
 
 ENGINES: Pairs = (("auto", "auto"), ("llama_cpp", "llama_cpp"), ("transformers", "transformers"),
                   ("reference", "reference"))  # fmt: skip
-DEVICES: Pairs = tuple((one, one) for one in ("auto", "cpu", "cuda", "mps", "xpu"))
+DEVICES: Pairs = tuple((one, one) for one in ("auto", "cpu", "cuda", "xpu", "mps", "directml"))
 
 OPTIONS: tuple[Option, ...] = (
     Option("kgen_model", STARTER, "Default model", "what “default” means in the model list of the page"),
     Option("kgen_engine", "auto", "Default engine", "auto takes the best one installed", ENGINES),
-    Option("kgen_device", "auto", "Device", "auto takes the graphics card if the engine can use it", DEVICES),
+    Option("kgen_device", "auto", "Device", "auto takes a graphics card if the engine can use it; cuda:1 is the second",
+           DEVICES),
     Option("kgen_threads", 0, "Processor threads", "0: the engine's own choice", high=64),
     Option("kgen_keep", "keep", "Keep the model in memory",
            "with --lowvram or --medvram a graphics card is always freed",
@@ -111,10 +112,11 @@ def read_settings(host: Host) -> Settings:
     read = functools.partial(_read, host)
     keep = read("kgen_keep", _choice)
     flag = host.flag("kgen_device")
+    device = _device(BY_KEY["kgen_device"], flag) if flag else read("kgen_device", _device)
     return Settings(
         model=read("kgen_model", _model),
         engine=read("kgen_engine", _choice),
-        device=flag if flag in dict(DEVICES) else read("kgen_device", _choice),
+        device=device,
         threads=int(read("kgen_threads", _number)) or None,
         keep=keep != "never",
         idle_seconds=60.0 * read("kgen_idle_minutes", _number) if keep == "idle" else None,
@@ -183,6 +185,14 @@ def _choice(option: Option, value: Any) -> str:
         if value in (known, label):
             return known
     raise BadValue(option.key, value, [label for _, label in option.choices])
+
+
+def _device(option: Option, value: Any) -> str:
+    from kgen_ext.engines.devices import parse_device
+
+    if not (isinstance(value, str) and value in dict(DEVICES)):
+        parse_device(value)  # a card by its number, or BadValue
+    return str(value)
 
 
 def _number(option: Option, value: Any) -> float:

@@ -53,6 +53,8 @@ def _info(host: Host, option: Option, info_class: Any) -> Any:
         arguments = lambda: {"choices": _model_choices(host)}  # noqa: E731
     elif option.choices:
         component, arguments = (gradio.Dropdown if len(labels) > 3 else gradio.Radio), {"choices": labels}
+        if option.key == "kgen_device":
+            arguments["allow_custom_value"] = True
     elif option.high:
         component = gradio.Slider
         arguments = {"minimum": option.low, "maximum": option.high, "step": 1}
