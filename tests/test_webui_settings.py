@@ -157,8 +157,8 @@ def test_keeping_comes_down_to_seconds(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("kgen_engine", "onnx"), ("kgen_device", 7), ("kgen_device", ["cpu"]), ("kgen_keep", ""), ("kgen_idle_minutes", "soon"),
-     ("kgen_idle_minutes", 0), ("kgen_timing", ["after"]), ("kgen_paste", {}), ("kgen_tag_file", 3),
+    [("kgen_engine", "onnx"), ("kgen_device", 7), ("kgen_device", ["cpu"]), ("kgen_keep", ""),
+     ("kgen_idle_minutes", "soon"), ("kgen_idle_minutes", 0), ("kgen_timing", ["after"]), ("kgen_paste", {}), ("kgen_tag_file", 3),
      ("kgen_presets", "x: heat=1"), ("kgen_offline", "maybe"), ("kgen_log_level", "loud"), ("kgen_model", 1.5)],
 )  # fmt: skip
 def test_a_value_that_cannot_be_used_is_the_default_and_one_line(
