@@ -158,8 +158,9 @@ def test_keeping_comes_down_to_seconds(monkeypatch: pytest.MonkeyPatch, tmp_path
 @pytest.mark.parametrize(
     ("key", "value"),
     [("kgen_engine", "onnx"), ("kgen_device", 7), ("kgen_device", ["cpu"]), ("kgen_keep", ""),
-     ("kgen_idle_minutes", "soon"), ("kgen_idle_minutes", 0), ("kgen_timing", ["after"]), ("kgen_paste", {}), ("kgen_tag_file", 3),
-     ("kgen_presets", "x: heat=1"), ("kgen_offline", "maybe"), ("kgen_log_level", "loud"), ("kgen_model", 1.5)],
+     ("kgen_idle_minutes", "soon"), ("kgen_idle_minutes", 0), ("kgen_timing", ["after"]), ("kgen_paste", {}),
+     ("kgen_tag_file", 3), ("kgen_presets", "x: heat=1"), ("kgen_offline", "maybe"), ("kgen_log_level", "loud"),
+     ("kgen_model", 1.5)],
 )  # fmt: skip
 def test_a_value_that_cannot_be_used_is_the_default_and_one_line(
     key: str, value: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
