@@ -12,6 +12,8 @@ from cli_fakes import FakeExpander
 from hypothesis import settings
 from webui_kit import stage  # noqa: F401 - a fixture for every test of the extension
 
+import kgen_ext.service
+
 # The same examples on every run and machine; an example may take as long as a slow machine needs.
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 settings.load_profile("fixed")
@@ -56,6 +58,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> FakeExpander:
         return fake
 
     module = ModuleType("kgen_ext.service")
+    module.__path__ = list(kgen_ext.service.__path__)  # its other parts are the real ones
     module.open_expander = open_expander  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "kgen_ext.service", module)
     return fake
