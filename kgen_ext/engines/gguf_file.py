@@ -19,7 +19,8 @@ from typing import Any, BinaryIO
 from kgen_ext.engines.checkpoint import AGAIN, refuse_pickles
 from kgen_ext.errors import ModelFileError
 
-KNOWN = ("llama", "dots1")
+# Architectures, and the llama-cpp-python that first had each: 0.3.9's llama.cpp knows no dots1, 0.3.10's does.
+KNOWN = {"llama": "0.2", "dots1": "0.3.10"}
 STRING, ARRAY = 8, 9
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 MOST = 1 << 26  # a text, a list or a head that is longer is damage
@@ -44,8 +45,8 @@ class Head:
     data: int
 
 
-def check_gguf(path: Path) -> None:
-    """Raise ModelFileError unless the file begins as a GGUF of an architecture that TIPO or DanTagGen has."""
+def check_gguf(path: Path) -> str:
+    """Return the architecture; raise ModelFileError unless it is one that TIPO or DanTagGen has."""
     if path.is_file():
         refuse_pickles(path)
     try:
@@ -66,11 +67,14 @@ def check_gguf(path: Path) -> None:
     if version not in (2, 3):
         raise ModelFileError(f"{path}: GGUF version {version}, known are 2 and 3", hint="convert it again")
     architecture = value.decode("utf-8", "replace")
-    if pairs and key == b"general.architecture" and kind == STRING and architecture not in KNOWN:
+    if not (pairs and key == b"general.architecture" and kind == STRING):
+        architecture = str(read_head(path).pairs.get("general.architecture", ""))
+    if architecture not in KNOWN:
         raise ModelFileError(
-            f"{path}: the architecture is {architecture!r}, known are {', '.join(KNOWN)}",
+            f"{path}: the architecture is {architecture!r:.60}, known are {', '.join(KNOWN)}",
             hint="choose a TIPO or DanTagGen model",
         )
+    return architecture
 
 
 def read_head(path: Path) -> Head:

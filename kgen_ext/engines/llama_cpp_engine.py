@@ -24,8 +24,8 @@ import numpy as np
 
 from kgen_ext.engines.base import Vocab
 from kgen_ext.engines.devices import llama_placement
-from kgen_ext.engines.gguf_file import check_gguf
-from kgen_ext.engines.llama_cpp_names import Library, open_library, own_threads
+from kgen_ext.engines.gguf_file import KNOWN, check_gguf
+from kgen_ext.engines.llama_cpp_names import UPDATE, Library, open_library, own_threads
 from kgen_ext.engines.rows import RowLengths
 from kgen_ext.engines.tokens import whole
 from kgen_ext.errors import EngineError, EngineUnavailable, ModelFileError
@@ -37,7 +37,7 @@ MAX_BATCH = 256  # tokens a call: longer chunks are fed in pieces; twice as many
 _TRIAL = tuple(range(3, 19))  # any tokens do
 WORTH_TWO_LANES = 4  # rows: with fewer, each half would compute little more than a lone row
 GAP = 4  # so many idle rows are computed along rather than a run of rows broken in two
-UNKNOWN, CONTROL, USER_DEFINED = 1 << 0, 1 << 3, 1 << 4  # token attributes of llama.h
+UNKNOWN, UNUSED, CONTROL, USER_DEFINED = 1 << 0, 1 << 1, 1 << 3, 1 << 4  # token attributes of llama.h
 
 
 class LlamaCppEngine:
@@ -47,7 +47,7 @@ class LlamaCppEngine:
         self, path: Path, *, device: str = "auto", threads: int | None = None, n_ctx: int | None = None
     ) -> None:
         self.name = "llama_cpp"
-        check_gguf(path)
+        architecture = check_gguf(path)
         self.lib: Library = open_library()
         self.threads = threads or own_threads()
         self.lone_rows_differ: bool | None = None  # not tried yet
@@ -62,9 +62,14 @@ class LlamaCppEngine:
         self.lib.log.clear()
         self.model: Any = self.lib.load_model(str(path).encode(), params)
         if not self.model:
+            if "unknown model architecture" in self.lib.log.reason():
+                raise EngineUnavailable(
+                    f"{path}: this llama-cpp-python{self.lib.version} is too old for its architecture, {architecture}",
+                    hint=f"{UPDATE} (needs {KNOWN[architecture]} or later)",
+                )
             raise ModelFileError(
                 f"{path}: llama.cpp cannot load it{self.lib.log.reason()}",
-                hint="download it again, or pip install -U llama-cpp-python if it is newer than the library",
+                hint=f"download it again, or {UPDATE} if it is newer than the library",
             )
         self._vocab = self.lib.get_vocab(self.model)
         trained = int(self.lib.n_ctx_train(self.model))
@@ -118,7 +123,7 @@ class LlamaCppEngine:
             named = named or (bool(attributes & USER_DEFINED) and text.startswith(b"<|") and text.endswith(b"|>"))
             if named:
                 special[text.decode("utf-8", "replace")] = token
-            pieces.append(b"" if named else text)
+            pieces.append(b"" if named or attributes & UNUSED else text)
         bos, eos = int(self.lib.bos(self._vocab)), int(self.lib.eos(self._vocab))
         if eos < 0:
             raise ModelFileError("the GGUF names no token that ends a text (tokenizer.ggml.eos_token_id)")

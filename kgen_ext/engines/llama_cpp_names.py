@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
@@ -46,6 +47,7 @@ class Library:
 
     def __init__(self, api: Any) -> None:
         self.api = api
+        self.version = f" {api.__version__}" if hasattr(api, "__version__") else ""
         self.log = Log()
         self._callback = api.llama_log_callback(self.log.write)  # kept: the library holds a bare pointer to it
         api.llama_log_set(self._callback, ctypes.c_void_p(0))
@@ -92,9 +94,17 @@ class Library:
         return partial(found)
 
 
-@cache
+_OPENING = threading.Lock()
+
+
 def open_library() -> Library:
     """Import llama_cpp and take over its log; there is one library in a process, so there is one of these."""
+    with _OPENING:  # two threads that import it at once can meet it half made
+        return _open_once()
+
+
+@cache
+def _open_once() -> Library:
     try:
         llama_cpp = import_module("llama_cpp")
     except ModuleNotFoundError as error:

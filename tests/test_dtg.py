@@ -1,0 +1,96 @@
+"""DanTagGen end to end: the request is the text of training, the answer is read as tags, and nothing else is asked."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from model_shapes import DTG, write_folder
+
+from kgen_ext.catalogue import ModelFiles, find_entry, load_catalogue
+from kgen_ext.events import Expansion, TagAccepted
+from kgen_ext.protocol import Protocol
+from kgen_ext.protocol.dtg import INPUT_END
+from kgen_ext.protocol.lengths import DTG_TAGS
+from kgen_ext.request import ExpandRequest, TagLength
+from kgen_ext.service import open_expander
+from kgen_ext.service.expander import Expander
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("dtg") / "my-tune", DTG)
+
+
+def shown_to(expander: Expander, request: ExpandRequest) -> str:
+    """Return the text that the model is given for a request, special tokens by their names."""
+    from kgen_ext.service.prepare import make_jobs, prepare
+    from kgen_ext.tags.known import TagFiles
+
+    jobs, _ = make_jobs(prepare(request, TagFiles()), expander._speaker, row=0, seed=1)
+    vocab = expander._speaker.engine.vocab
+    names = {index: name.encode() for name, index in vocab.special.items()}
+    assert jobs[0] is not None
+    return b"".join(names.get(one, vocab.pieces[one]) for one in jobs[0].request).decode()
+
+
+def test_the_model_is_given_the_text_of_training(folder: Path) -> None:
+    with open_expander(model=str(folder), engine="reference") as expander:
+        assert expander._speaker.protocol is Protocol.DTG
+        request = ExpandRequest("1girl, smile, hatsune miku, safe", width=832, height=1216, tag_length="long", seed=1)
+        text = shown_to(expander, request)
+    # One space stands before every stretch of text, as this kind of tokenizer has it in training, too.
+    assert text.replace("> ", ">") == (
+        "<s> rating: safe\nartist:  <|empty|>\ncharacters: hatsune miku\ncopyrights:  <|empty|>\naspect ratio: 0.7\n"
+        "target:  <|long|>\ngeneral: 1girl, smile<|input_end|>"
+    ).replace("> ", ">").replace(":  <", ": <")  # fmt: skip
+
+
+@pytest.mark.parametrize("length", list(TagLength))
+def test_every_length_ends_in_its_band(folder: Path, length: TagLength) -> None:
+    with open_expander(model=str(folder), engine="reference", threads=1) as expander:
+        one = expander.expand([ExpandRequest("1girl, smile", tag_length=length.value, seed=5)])[0]
+    assert len(one.added_tags) + 2 in DTG_TAGS[length]
+    assert one.prompt == "1girl, smile, " + ", ".join(one.added_tags)
+    assert one.added_text == "" and INPUT_END not in one.prompt
+
+
+def test_an_answer_is_read_tag_by_tag(folder: Path) -> None:
+    with open_expander(model=str(folder), engine="reference", threads=1) as expander:
+        events = list(expander.stream([ExpandRequest("1girl", tag_length="very_short", seed=2)]))
+        accepted = [one.tag for one in events if isinstance(one, TagAccepted)]
+    finished: Expansion = events[-1].expansion  # type: ignore[union-attr]
+    assert list(finished.added_tags) == accepted
+
+
+def test_a_prompt_of_sentences_and_an_empty_one_are_expanded_too(folder: Path) -> None:
+    with open_expander(model=str(folder), engine="reference", threads=1) as expander:
+        for prompt in ("", "A girl stands in the rain, and a dog sleeps.", "no humans, scenery BREAK 1girl"):
+            one = expander.expand([ExpandRequest(prompt, tag_length="very_short", seed=4)])[0]
+            assert one.source == prompt and len(one.added_tags) >= 8 - 3
+
+
+def test_a_context_of_512_tokens_is_not_exceeded(folder: Path) -> None:
+    prompt = ", ".join(f"tag number {n}" for n in range(400))
+    with open_expander(model=str(folder), engine="reference", threads=1) as expander:
+        assert expander._speaker.n_ctx == 512
+        one = expander.expand([ExpandRequest(prompt, seed=1)])[0]
+    assert one.prompt.startswith(prompt)
+    assert any("longer than the model's context" in note for note in one.notes)
+
+
+def test_only_delta_and_its_revision_have_the_quality_line(tmp_path: Path) -> None:
+    models = load_catalogue()
+    with_line = {model.id for model in models if model.protocol == "dtg" and model.quality_line}
+    assert with_line == {"DanTagGen-delta", "DanTagGen-delta-rev2"}
+    assert sum(model.protocol == "dtg" for model in models) > len(with_line)
+    for name, line in (("DanTagGen-delta-rev2", True), ("DanTagGen-beta", False)):
+        folder = write_folder(tmp_path / name, DTG)
+        with open_expander(model=str(folder), engine="reference") as expander:
+            text = shown_to(expander, ExpandRequest("1girl, masterpiece", seed=1))
+        assert text.startswith("<s> quality: masterpiece\n" if line else "<s> rating:")
+
+
+def test_what_a_model_was_trained_with_comes_from_the_catalogue_where_it_is_known(folder: Path) -> None:
+    entry = find_entry("DanTagGen-beta", load_catalogue())
+    assert entry is not None and not entry.quality_line and entry.context == 512
+    assert ModelFiles("delta-named-by-its-owner", folder, None, entry).entry is entry
