@@ -1,48 +1,77 @@
-"""The preview: what the page is shown while it is written, cancelled or fails, in the host's queue; no markup."""
+"""The preview: what the page is shown while versions are written, cancelled and failing, in the host's queue."""
 from __future__ import annotations
 
+import html
 import json
+import re
 import threading
 import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from webui_kit import Stage, positional
 
 from kgen_ext.errors import BadValue, EngineError
 from kgen_ext.events import By, Delta, Expansion, Fields, Finish, Piece, TagAccepted, TagRejected
+from kgen_ext.service.growing import Growing
 from kgen_ext.webui.host import current_host
-from kgen_ext.webui.preview import Previews, View, read_page, run_preview
-from kgen_ext.webui.preview_html import Growing, card, panel
+from kgen_ext.webui.preview import run_preview
+from kgen_ext.webui.preview_html import card, growing_card, panel
+from kgen_ext.webui.preview_page import Previews, read_page, whole
 from kgen_ext.webui.tokens import count_tokens
 
 
 def page_text(**more: Any) -> str:
-    return json.dumps({"id": "a", "prompt": "cat", "width": "512", "height": "768", "seed": "7", **more})
+    page = {"id": "a", "tab": "txt2img", "prompt": "cat", "width": "512", "height": "768", "seed": "7"}
+    return json.dumps({**page, **more})
 
 
-def run(stage: Stage, text: str | None = None, *, count: Any = 1, again: bool = False, previews: Previews | None = None,
-        **values: Any) -> list[View]:  # fmt: skip
-    return list(run_preview(
+def views(stage: Stage, text: str | None = None, *, count: Any = 1, again: bool = False,
+          previews: Previews | None = None, **values: Any) -> Any:  # fmt: skip
+    return run_preview(
         page_text() if text is None else text, count, positional(**values), again=again, host=current_host(),
         session=stage.session, previews=previews or Previews(), counter=lambda prompt: (5, 75),
-    ))  # fmt: skip
+    )  # fmt: skip
 
 
+def run(stage: Stage, text: str | None = None, **options: Any) -> list[str]:
+    return [view for view in views(stage, text, **options) if view is not None]
 
 
-def test_the_last_view_holds_the_version_with_its_seed_its_tokens_and_the_users_text_plain(stage: Stage) -> None:
+def offered(view: str) -> list[dict[str, str]]:
+    """Return what the buttons of a panel put into the prompt box, as a browser reads it."""
+    return [json.loads(html.unescape(one)) for one in re.findall(r'data-kgen="([^"]*)"', view)]
+
+
+def expansion(*pieces: Piece, **more: Any) -> Expansion:
+    given: dict[str, Any] = {"seed": 1, "row": 0, "notes": (), "finish": Finish.COMPLETE, **more}
+    return Expansion(
+        prompt="".join(one.text for one in pieces), pieces=pieces,
+        source="".join(one.text for one in pieces if one.by is By.USER), model="m", engine="e", fields=Fields(),
+        added_tags=(), added_text="", decoded_tokens=0, forced_tokens=0, rewound_tokens=0, seconds=0.0, **given,
+    )  # fmt: skip
+
+
+def test_the_last_view_has_the_version_its_seed_its_tokens_and_the_users_text_plain(stage: Stage) -> None:
     last = run(stage)[-1]
-    assert last.results is not None and last.results[0].prompt == "cat, word7"
-    assert "seed 7 · 5 of 75 tokens" in last.html
-    assert "<span>cat</span><span class=kgen-added>, word7</span>" in last.html
+    assert offered(last) == [{"prompt": "cat, word7", "source": "cat"}]
+    assert "<span>seed 7</span><span>5 of 75 tokens</span>" in last
+    assert '<span>cat</span><span class="kgen-added">, word7</span>' in last
 
 
-def test_the_request_has_the_pages_size_and_each_version_a_seed_of_its_own(stage: Stage) -> None:
+def test_the_request_has_the_pages_size_and_each_version_the_seed_of_an_image_of_a_batch(stage: Stage) -> None:
     last = run(stage, count=3)[-1]
     assert [one.seed for one in stage.requests] == [7, 8, 9]
     assert {(one.width, one.height) for one in stage.requests} == {(512, 768)}
-    assert last.results is not None and len(last.results) == 3
+    assert [one["prompt"] for one in offered(last)] == ["cat, word7", "cat, word8", "cat, word9"]
+
+
+@pytest.mark.parametrize(("asked", "made"), [(0, 1), (99, 8), (None, 1), ("x", 1), (2.0, 2)])
+def test_there_are_one_to_eight_versions(stage: Stage, asked: Any, made: int) -> None:
+    run(stage, count=asked)
+    assert len(stage.requests) == made
 
 
 def test_a_fixed_seed_goes_before_the_images_and_again_draws_a_new_one(stage: Stage) -> None:
@@ -52,45 +81,86 @@ def test_a_fixed_seed_goes_before_the_images_and_again_draws_a_new_one(stage: St
     assert first.seed == 3 != second.seed < 2**53, "a seed must fit the page's box"
 
 
+def test_an_open_seed_is_drawn_and_shown(stage: Stage) -> None:
+    last = run(stage, page_text(seed="-1"))[-1]
+    assert f"<span>seed {stage.requests[0].seed}</span>" in last
+
+
 def test_a_version_that_was_used_is_not_expanded_again(stage: Stage) -> None:
     last = run(stage)[-1]
-    assert last.results is not None
-    assert stage.session.wrote(last.results[0].prompt)
-    assert stage.run(prompt="cat, word7").prompts == ["cat, word7"]
+    used = offered(last)[0]["prompt"]
+    assert stage.session.wrote(used)
+    assert stage.run(prompt=used).prompts == [used]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "no json", "5"])
-def test_a_page_that_says_nothing_is_told_what_to_do(stage: Stage, text: str) -> None:
-    (view,) = run(stage, text)
-    assert "kgen-error" in view.html and "reload the page" in view.html
+@pytest.mark.parametrize("text", ["", "[]", "no json", "5", None])
+def test_a_page_that_says_nothing_is_told_what_to_do(stage: Stage, text: Any) -> None:
+    (view,) = run(stage, "" if text is None else text)
+    assert "kgen-error" in view and "reload the page" in view
     with pytest.raises(BadValue, match="page"):
         read_page(text)
 
 
-def test_odd_numbers_of_the_page_fall_to_their_defaults() -> None:
-    page = read_page(json.dumps({"prompt": None, "width": "wide", "height": 1e400, "seed": ""}))
-    assert (page.width, page.height, page.seed) == (1024, 1024, -1)
+def test_odd_parts_of_the_page_fall_to_their_defaults() -> None:
+    page = read_page(json.dumps({"tab": "<b>", "width": "wide", "height": 1e400, "seed": ""}))
+    assert (page.tab, page.prompt, page.width, page.height, page.seed) == ("txt2img", "", 1024, 1024, -1)
+    assert whole(float("nan"), 3) == 3
 
 
 def test_a_failure_is_one_line_on_the_page(stage: Stage) -> None:
     stage.failure = EngineError("no memory", hint="use a smaller model")
     last = run(stage)[-1]
-    assert last.results == () and "no memory (use a smaller model)" in last.html and "kgen-error" in last.html
+    assert offered(last) == [] and "no memory (use a smaller model)" in last and "kgen-error" in last
 
 
-def test_a_value_out_of_bounds_is_told_before_anything_runs(stage: Stage) -> None:
-    last = run(stage, temperature=9)[-1]
-    assert "Temperature: 9 is not allowed" in last.html and not stage.requests
+def test_a_failure_half_way_keeps_the_versions_that_are_done(stage: Stage) -> None:
+    def fail_later(row: int) -> None:
+        stage.expander.failure = EngineError("gone", hint="restart") if row else None
+
+    stage.expander.before_row = fail_later
+    last = run(stage, count=3)[-1]
+    assert "gone (restart)" in last and len(offered(last)) == 1
+
+
+def test_a_model_that_is_not_there_is_told_and_not_fetched(stage: Stage) -> None:
+    last = run(stage, model="TIPO-500M-ft")[-1]
+    assert "kgen-error" in last and "TIPO-500M-ft" in last
+    assert stage.opened == []
+
+
+def test_a_value_that_cannot_be_read_is_told_before_anything_runs(stage: Stage) -> None:
+    asked = run_preview(page_text(), 1, ["no checkbox"], again=False, host=current_host(), session=stage.session,
+                        previews=Previews(), counter=lambda prompt: None)  # fmt: skip
+    assert "no checkbox" in str(list(asked)[-1]) and not stage.requests
+
+
+def test_a_preview_needs_no_tick_in_the_checkbox(stage: Stage) -> None:
+    assert len(offered(run(stage, enabled=False)[-1])) == 1
+
+
+def test_a_model_that_adds_nothing_is_told(stage: Stage) -> None:
+    stage.expander.adds_nothing = True
+    assert "added nothing" in run(stage)[-1]
 
 
 def test_it_waits_for_the_image_that_is_being_made(stage: Stage) -> None:
-    lock = stage.host.queue_lock
-    with lock:
-        views = run_preview(page_text(), 1, positional(), again=False, host=current_host(), session=stage.session,
-                            previews=Previews(), counter=lambda prompt: None)  # fmt: skip
-        assert "waiting for the image" in next(views).html
+    with stage.host.queue_lock:
+        asked = views(stage)
+        assert "Waiting for the image" in next(asked)
         assert not stage.requests
-    assert list(views)[-1].results
+    assert offered(list(asked)[-1])
+
+
+def test_cancel_does_not_wait_for_the_image_that_is_being_made(stage: Stage) -> None:
+    previews = Previews()
+    with stage.host.queue_lock:
+        asked = views(stage, previews=previews)
+        next(asked)
+        assert previews.cancel("a")
+        assert "Cancelled" in list(asked)[-1]
+    assert stage.host.queue_lock.acquire(timeout=5), "the thread leaves when its turn comes"
+    stage.host.queue_lock.release()
+    assert not stage.requests
 
 
 def test_cancel_stops_it_and_another_pages_preview_goes_on(stage: Stage) -> None:
@@ -98,52 +168,82 @@ def test_cancel_stops_it_and_another_pages_preview_goes_on(stage: Stage) -> None
     reached, go = threading.Event(), threading.Event()
 
     def wait(row: int) -> None:
-        reached.set()
-        go.wait(5)
+        if row:
+            reached.set()
+            go.wait(5)
 
     stage.expander.before_row = wait
-    found = list[View]()
-    thread = threading.Thread(target=lambda: found.extend(run(stage, count=2, previews=previews)))
+    found = list[str]()
+    thread = threading.Thread(target=lambda: found.extend(run(stage, count=3, previews=previews)))
     thread.start()
     assert reached.wait(5)
     assert not previews.cancel("b")
     assert previews.cancel("a")
     go.set()
     thread.join(10)
-    assert "cancelled" in found[-1].html
+    assert "Cancelled. What was whole by then is kept." in found[-1]
+    assert len(offered(found[-1])) >= 1
     assert not previews.cancel("a"), "it is over"
+
+
+def test_a_second_preview_of_a_page_ends_the_first_and_is_not_overwritten_by_it(stage: Stage) -> None:
+    previews = Previews()
+    with stage.host.queue_lock:
+        first = views(stage, previews=previews)
+        next(first)
+        second = views(stage, page_text(seed="50"), previews=previews)
+        next(second)
+        assert list(first)[-1] is None, "the panel is the second's"
+    assert offered(list(second)[-1])[0]["prompt"] == "cat, word50"
 
 
 def test_a_page_that_goes_away_cancels_its_preview_and_leaves_no_lock(stage: Stage) -> None:
     stage.expander.before_row = lambda row: time.sleep(0.3)
-    views = run_preview(page_text(), 8, positional(), again=False, host=current_host(), session=stage.session,
-                        previews=Previews(), counter=lambda prompt: None)  # fmt: skip
-    next(views)
-    views.close()
+    asked = views(stage, count=8)
+    next(asked)
+    asked.close()
     assert stage.host.queue_lock.acquire(timeout=5)
     stage.host.queue_lock.release()
-    assert sum(len(asked) for asked in stage.expander.asked) <= 8
+    assert sum(len(one) for one in stage.expander.asked) <= 8
 
 
-def test_what_is_rejected_goes_again_and_texts_stand_behind_the_tags() -> None:
+def test_what_is_written_is_shown_while_it_grows(stage: Stage) -> None:
+    stage.expander.before_row = lambda row: time.sleep(0.5 if row else 0)
+    seen = run(stage, count=2)
+    assert any("cat, word7" in re.sub("<[^>]*>", "", view) and "word8" not in view for view in seen[:-1])
+
+
+def test_a_version_that_grows_stands_behind_the_prompt() -> None:
+    assert '<span>cat</span>, <span class="kgen-added">hat, He sits.</span>' in growing_card(1, "cat", "hat\nHe sits.")
+    assert "cat,</span> <span" in growing_card(1, "cat,", "hat")
+    assert "kgen-added" not in growing_card(1, "cat", "")
+
+
+EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>\' & \ud800'
+
+
+@given(st.text(), st.text(), st.text())
+def test_neither_a_prompt_nor_a_model_puts_markup_on_the_page(prompt: str, added: str, note: str) -> None:
+    for text in (prompt, EVIL):
+        shown = expansion(Piece(text, By.USER), Piece(added + EVIL, By.MODEL), notes=(note + EVIL,))
+        drawn = panel([card(1, shown, source=text, tokens=(1, 75), element=EVIL), growing_card(1, text, added + EVIL)],
+                      line=note + EVIL)  # fmt: skip
+        tags = re.findall(r"<(/?\w+)", drawn)
+        assert set(tags) == {"div", "/div", "span", "/span", "button", "/button"}
+        (use,) = offered(drawn)
+        assert use == {"prompt": shown.prompt, "source": text}, "the browser gets back exactly what was written"
+        drawn.encode("utf-8")
+
+
+def test_rejected_tags_vanish_from_the_panel_and_texts_stand_behind_tags() -> None:
     row = Growing()
     for event in (
-        TagAccepted(0, "hat"), TagRejected(0, "bad", "banned", "bad"), TagAccepted(0, "smile"),
-        Delta(0, "long", "A girl stands. She has a cup"), TagRejected(0, "She has a cup", "banned", "cup"),
+        Delta(0, "tag", "hat, ba"), TagAccepted(0, "hat"), TagRejected(0, "bad", "banned", "bad"),
+        Delta(0, "tag", ", smile"), TagAccepted(0, "smile"), Delta(0, "long", "A girl stands. She has a cup"),
+        TagRejected(0, "She has a cup", "banned", "cup"),
     ):  # fmt: skip
         row.note(event)
-    assert row.text() == "hat, smile, A girl stands."
-
-
-def test_neither_a_prompt_nor_a_model_puts_markup_on_the_page() -> None:
-    evil = '<img src=x onerror="alert(1)">'
-    pieces = (Piece(evil, By.USER), Piece(evil, By.MODEL))
-    expansion = Expansion(
-        prompt=evil * 2, pieces=pieces, source=evil, seed=1, row=0, model="m", engine="e", fields=Fields(),
-        added_tags=(), added_text="", finish=Finish.COMPLETE, decoded_tokens=0, forced_tokens=0, rewound_tokens=0,
-        seconds=0.0, notes=(evil,),
-    )  # fmt: skip
-    assert "<img" not in panel([card(1, expansion, tokens=None)], line=evil)
+    assert "hat, smile, A girl stands.</span>" in growing_card(1, "cat", row.text())
 
 
 def test_tokens_are_counted_by_the_host_and_left_out_where_it_cannot(

@@ -1,99 +1,74 @@
-"""The preview on the page: its buttons, the panel, and the few lines of script that reach the prompt box.
+"""The preview's buttons and panel. The prompt box is the host's; the page's script reads and fills it.
 
-The prompt box is the host's: it is read and filled in the browser, where its undo works. Refuses to know how a preview
-is made (`preview`).
+    [Preview] [Again] [Cancel]   versions   panel   what the last image said of its expansion
+
+Refuses to know how a preview is made (`preview`), and how the prompt box is reached (`javascript/kgen.js`).
 """
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.webui.params import PARAMS
-from kgen_ext.webui.preview import MOST, View, run_preview, shared_previews
-from kgen_ext.webui.tokens import counter
+from kgen_ext.webui.preview_page import shared_previews
 
 if TYPE_CHECKING:
     from kgen_ext.webui.ui import Tab
 
-# What is on the page and not ours: `id` names this page's preview, so that it can be cancelled.
-_READ = """(page, ...rest) => {
-  const at = (part, what) => (gradioApp().querySelector('#TAB_' + part + ' ' + what) || {}).value;
-  window.kgenPage = window.kgenPage || Math.random().toString(36).slice(2);
-  const found = {id: window.kgenPage + '-TAB', prompt: at('prompt', 'textarea') || '',
-                 width: at('width', 'input[type=number]'), height: at('height', 'input[type=number]'),
-                 seed: at('seed', 'input')};
-  return [JSON.stringify(found), ...rest];
-}"""
-# Puts a version into the prompt box as if typed, so that the browser can undo it; asks where the prompt was edited.
-_USE = """(results) => {
-  const all = JSON.parse(results || '[]'), chosen = all[NUMBER];
-  const area = gradioApp().querySelector('#TAB_prompt textarea');
-  if (!chosen || !area) return [results];
-  const known = area.value === chosen.source || all.some((one) => one.prompt === area.value);
-  if (!known && !confirm('The prompt was changed since this preview. Replace it?')) return [results];
-  area.focus();
-  area.select();
-  if (!document.execCommand('insertText', false, chosen.prompt)) area.value = chosen.prompt;
-  if (typeof updateInput === 'function') updateInput(area);
-  else area.dispatchEvent(new Event('input', {bubbles: true}));
-  return [results];
-}"""
+MOST = 8
+_TIPS = {
+    "preview": "Expand the prompt now and show the result here. Nothing is drawn.",
+    "again": "Expand the prompt once more, with another seed.",
+    "cancel": "Stop writing. What is whole by then is kept.",
+}
 
 
 def build(tab: Tab) -> Callable[[], None]:
-    """Make the panel; call what is returned when all controls of the tab exist."""
+    """Make the buttons and the panel; call what is returned when all controls of the tab exist."""
     gr = tab.gr
     with gr.Row(elem_classes=["kgen-row", "kgen-buttons"]):
-        preview = gr.Button("Preview", variant="primary", size="sm", elem_id=tab.id("preview"))
-        again = gr.Button("Again, with a new seed", size="sm", elem_id=tab.id("again"))
-        cancel = gr.Button("Cancel", size="sm", elem_id=tab.id("cancel"))
+        preview = gr.Button("Preview", variant="primary", elem_id=tab.id("preview"))
+        again = gr.Button("Again, with a new seed", elem_id=tab.id("again"))
+        cancel = gr.Button("Cancel", elem_id=tab.id("cancel"))
     versions = gr.Slider(minimum=1, maximum=MOST, step=1, value=1, label="Versions to preview",
                          elem_id=tab.id("versions"))  # fmt: skip
     shown = gr.HTML("", elem_id=tab.id("panel"))
-    with gr.Row(elem_classes=["kgen-row", "kgen-buttons"]):
-        uses = [gr.Button("Use this", size="sm", visible=False, elem_id=tab.id(f"use{n}")) for n in range(MOST)]
-    page = gr.Textbox(value="", visible=False)
-    results = gr.Textbox(value="[]", visible=False)
-    for component in (preview, again, cancel, versions, shown, page, results, *uses):
+    told = gr.HTML("", elem_id=tab.id("report"))  # the page's script writes here
+    page = gr.Textbox(value="", visible=False)  # filled by the page's script with what is no control of ours
+    for component in (preview, again, cancel, versions, shown, told, page):
         component.do_not_save_to_config = True  # the host keeps the defaults of everything else in ui-config.json
-    script = _READ.replace("TAB", tab.name)
+    for button, name in ((preview, "preview"), (again, "again"), (cancel, "cancel")):
+        button.webui_tooltip = _TIPS[name]
 
     def wire() -> None:
+        script = tab.script("page")
         controls = [tab.controls[param.field] for param in PARAMS]
-        outputs = [shown, results, *uses]
         for button, new_seed in ((preview, False), (again, True)):
             button.click(fn=_runner(tab, again=new_seed), _js=script, inputs=[page, versions, *controls],
-                         outputs=outputs, show_progress="hidden")  # fmt: skip
+                         outputs=[shown], show_progress="hidden", **_at_once(button.click))  # fmt: skip
         cancel.click(fn=_cancel, _js=script, inputs=[page], outputs=[], queue=False, show_progress="hidden")
-        for number, button in enumerate(uses):
-            button.click(fn=None, _js=_USE.replace("TAB", tab.name).replace("NUMBER", str(number)),
-                         inputs=[results], outputs=[results])  # fmt: skip
 
     return wire
 
 
-def _runner(tab: Tab, *, again: bool) -> Callable[..., Iterator[list[Any]]]:
-    gr = tab.gr
+def _at_once(click: Callable[..., Any]) -> dict[str, Any]:
+    """Return what lets several pages preview at once; gradio 3 does so unasked."""
+    return {"concurrency_limit": None} if "concurrency_limit" in inspect.signature(click).parameters else {}
 
-    def run(page: str, versions: Any, *arguments: Any) -> Iterator[list[Any]]:
+
+def _runner(tab: Tab, *, again: bool) -> Callable[..., Iterator[Any]]:
+    def run(page: str, versions: Any, *arguments: Any) -> Iterator[Any]:
+        from kgen_ext.webui.preview import run_preview
         from kgen_ext.webui.session import current
+        from kgen_ext.webui.tokens import counter
 
-        for view in run_preview(page, versions, arguments, again=again, host=tab.host, session=current(),
+        for html in run_preview(page, versions, arguments, again=again, host=tab.host, session=current(),
                                 previews=shared_previews(), counter=counter(tab.host)):  # fmt: skip
-            yield _updates(gr, view, json.loads(page).get("prompt", "") if view.results else "")
+            yield tab.gr.update() if html is None else tab.gr.update(value=html)
 
     return run
-
-
-def _updates(gr: Any, view: View, source: str) -> list[Any]:
-    found = view.results or ()
-    texts = json.dumps([{"prompt": one.prompt, "source": source} for one in found])
-    names = ["Use this"] if len(found) == 1 else [f"Use version {number}" for number in range(1, MOST + 1)]
-    buttons = [
-        gr.update(visible=number < len(found), value=names[min(number, len(names) - 1)]) for number in range(MOST)
-    ]
-    return [gr.update(value=view.html), gr.update(value=texts), *buttons]
 
 
 def _cancel(page: str) -> None:

@@ -5,7 +5,7 @@ library or looks into more than the names of the models on disk. Refuses to know
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,12 @@ _FOLDED = {Group.RULES: "What may be written", Group.ADVANCED: "Advanced"}
 _PARTS = {"models_panel": "Models"}
 _SLIDERS = ("temperature", "top_k", "top_p", "min_p")
 _LINES = {"rules": 2, "text": 2}
+# Small buttons beside a control: its field, what is on the button (the host's own signs), its tooltip.
+_TOOLS = {
+    "refresh": ("model", "🔄", "Look for new models, presets and engines."),
+    "seed_own": ("seed", "🎲️", "-1: the words follow each image’s own seed."),
+    "seed_reuse": ("seed", "♻️", "Take the seed that wrote the words of the selected image."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +42,23 @@ class Tab:
     host: Host
     name: str
     controls: dict[str, Any]
+    tools: dict[str, Any]
 
     def id(self, name: str) -> str:
         """Return an element id that no other tab has."""
         return f"kgen_{self.name}_{name}"
+
+    def script(self, function: str) -> str:
+        """Return an event's script: a function of `javascript/kgen.js`, given this tab and the event's inputs."""
+        return f"(...inputs) => window.kgen ? window.kgen.{function}({self.name!r}, inputs) : inputs"
+
+    def tool(self, name: str, sign: str, tip: str) -> Any:
+        """Return a small button as the host has them beside its own controls."""
+        kind = self.host.part("modules.ui_components.ToolButton") or self.gr.Button
+        button = kind(value=sign, elem_id=self.id(name))
+        button.webui_tooltip = tip
+        button.do_not_save_to_config = True
+        return button
 
 
 def build(script: Any, is_img2img: bool) -> list[Any]:
@@ -47,18 +66,18 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
     import gradio
 
     host = current_host()
-    tab = Tab(gradio, host, "img2img" if is_img2img else "txt2img", {})
+    tab = Tab(gradio, host, "img2img" if is_img2img else "txt2img", {}, {})
     enabled = BY_FIELD["enabled"]
     accordion = host.part("modules.ui_components.InputAccordion")
     with accordion(enabled.default, label=enabled.label, elem_id=tab.id("enabled")) as tab.controls["enabled"]:
         _group(tab, Group.MAIN)
-        _seed_buttons(tab)
         wire_preview = preview_panel.build(tab)
         for group, title in _FOLDED.items():
             with _folded(tab, group.value, title):
                 _group(tab, group)
         for name, title in _PARTS.items():
             _part(tab, name, title)
+    _wire_tools(tab)
     wire_preview()
     _follow(tab)
     script.infotext_fields = paste_fields(tab.controls)
@@ -79,6 +98,9 @@ def _group(tab: Tab, group: Group) -> None:
         with tab.gr.Row(elem_classes=["kgen-row"]):
             for field in row:
                 tab.controls[field] = _control(tab, BY_FIELD[field])
+                for name, (beside, sign, tip) in _TOOLS.items():
+                    if beside == field:
+                        tab.tools[name] = tab.tool(name, sign, tip)
         fields = [field for field in fields if field not in row]
 
 
@@ -90,15 +112,14 @@ def _control(tab: Tab, param: Param) -> Any:
         return gr.Checkbox(value=shown, **common)
     if param.widget is Widget.CHOICE:
         labels = [label for _, label in param.choices]
-        kind = gr.Radio if sum(map(len, labels)) < 45 else gr.Dropdown
-        return kind(choices=labels, value=shown, visible=param.field != "text_length", **common)
+        return gr.Dropdown(choices=labels, value=shown, visible=param.field != "text_length", **common)
     if param.widget is Widget.CHOICES:
         return gr.CheckboxGroup(choices=[label for _, label in param.choices], value=shown, **common)
     if param.widget is Widget.LIVE:
-        # A name that is not in the list, pasted from an image, must be shown and explained rather than dropped.
         choices = list(live_choices(tab.host, param.field))
-        hidden = param.field == "engine" and len(choices) < 3
-        return gr.Dropdown(choices=choices, value=shown, allow_custom_value=True, visible=not hidden, **common)
+        # A name that is not in the list, pasted from an image, must be shown and explained rather than dropped.
+        return gr.Dropdown(choices=choices, value=shown, allow_custom_value=True,
+                           visible=_offers(param.field, choices), **common)  # fmt: skip
     if param.widget is Widget.SLIDER:
         return gr.Slider(minimum=param.low, maximum=param.high, step=param.step, value=shown,
                          visible=param.field not in _SLIDERS, **common)  # fmt: skip
@@ -119,30 +140,24 @@ def live_choices(host: Host, field: str) -> tuple[str, ...]:
     return ("auto", *(name for name, usable, _ in available_engines() if usable))
 
 
-def _seed_buttons(tab: Tab) -> None:
-    """Put the two buttons of a seed under it: the image's own, and that of the image looked at."""
-    gr, seed = tab.gr, tab.controls["seed"]
-    with gr.Row(elem_classes=["kgen-row", "kgen-buttons"]):
-        own = gr.Button("Follow the image’s seed (-1)", size="sm", elem_id=tab.id("seed_own"))
-        reuse = gr.Button("Take it from the selected image", size="sm", elem_id=tab.id("seed_reuse"))
-        lists = gr.Button("Refresh models and presets", size="sm", elem_id=tab.id("refresh"))
-    own.click(fn=lambda: -1, inputs=[], outputs=[seed], show_progress="hidden")
-    found = gr.Textbox(value="", visible=False)
+def _wire_tools(tab: Tab) -> None:
+    """Give the small buttons something to do."""
+    gr, seed, tools = tab.gr, tab.controls["seed"], tab.tools
+    tools["seed_own"].click(fn=lambda: -1, inputs=[], outputs=[seed], show_progress="hidden")
     # The page knows which image is looked at; the infotext of that image is what counts.
-    reuse.click(fn=None, _js=f"() => window.kgen ? window.kgen.selectedSeed({tab.name!r}) : ''", inputs=[],
-                outputs=[found])  # fmt: skip
-    found.change(fn=_seed_of, inputs=[found, seed], outputs=[seed, found], show_progress="hidden")
-    live = [field for field, control in tab.controls.items() if BY_FIELD[field].widget is Widget.LIVE]
-    lists.click(
-        fn=lambda: [gr.update(choices=list(live_choices(tab.host, field))) for field in live],
-        inputs=[], outputs=[tab.controls[field] for field in live],
-    )  # fmt: skip
+    tools["seed_reuse"].click(fn=None, _js=tab.script("reuseSeed"), inputs=[seed], outputs=[seed])
+    live = [field for field in tab.controls if BY_FIELD[field].widget is Widget.LIVE]
+
+    def look() -> list[Any]:
+        found = {field: list(live_choices(tab.host, field)) for field in live}
+        return [gr.update(choices=names, visible=_offers(field, names)) for field, names in found.items()]
+
+    tools["refresh"].click(fn=look, inputs=[], outputs=[tab.controls[field] for field in live], show_progress="hidden")
 
 
-def _seed_of(text: str, seed: Any) -> tuple[Any, str]:
-    """Return a seed as the page hands it over, or the one that was set where it has none."""
-    digits = (text or "").strip()
-    return (int(digits), "") if digits.isdecimal() and len(digits) < 20 else (seed, "")
+def _offers(field: str, choices: Sequence[str]) -> bool:
+    """Say whether a list leaves anything to choose: one engine besides “auto” does not."""
+    return field != "engine" or len(choices) > 2
 
 
 def _part(tab: Tab, name: str, title: str) -> None:

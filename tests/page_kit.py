@@ -1,0 +1,134 @@
+"""Builds the page of a tab for tests, with the fake gradio or the one installed, and lets a test press its buttons."""
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from fake_gradio import FakeGradio, Wire
+from webui_kit import Stage, set_stage
+
+from kgen_ext.webui import ui
+
+HAVE_GRADIO = importlib.util.find_spec("gradio") is not None
+
+
+@dataclass
+class Page:
+    """A tab's page: its script, the controls that `ui` returned, all components by element id, and the events."""
+
+    stage: Stage
+    name: str
+    controls: list[Any]
+    parts: dict[str, Any]
+    wires: list[Wire]
+
+    def part(self, name: str) -> Any:
+        """Return a component by the end of its element id."""
+        return self.parts[f"kgen_{self.name}_{name}"]
+
+    def wire(self, name: str, event: str = "click") -> Wire:
+        """Return the one event of a component."""
+        (found,) = [one for one in self.wires if one.target == f"kgen_{self.name}_{name}" and one.event == event]
+        return found
+
+
+def build_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, img2img: bool, real: bool) -> Page:
+    """Build a tab's page."""
+    if real and not HAVE_GRADIO:
+        if os.environ.get("KGEN_REQUIRE_GRADIO"):
+            pytest.fail("gradio is not installed")
+        pytest.skip("gradio is not installed")
+    stage = set_stage(monkeypatch, tmp_path)
+    stage.script.is_img2img = img2img
+    monkeypatch.setattr("kgen_ext.webui.session.current", functools.cache(lambda: stage.session))
+    if not real:
+        return _fake(monkeypatch, stage, img2img)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # gradio's own, about its own dependencies
+        return _real(monkeypatch, stage, img2img)
+
+
+def _fake(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) -> Page:
+    gradio = FakeGradio()
+    monkeypatch.setitem(sys.modules, "gradio", gradio)
+    _host_parts(monkeypatch, gradio.InputAccordion, gradio.ToolButton)
+    controls = ui.build(stage.script, img2img)
+    parts = {one.elem_id: one for one in gradio.made if one.elem_id}
+    assert not gradio.open, "every part was closed"
+    return Page(stage, "img2img" if img2img else "txt2img", controls, parts, gradio.wires)
+
+
+def _real(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) -> Page:
+    import gradio as gr
+
+    new = int(gr.__version__.split(".")[0]) >= 4
+    if new:
+        _take_js(monkeypatch, gr)
+        # Would write a .pyi file beside this one for the class below.
+        monkeypatch.setattr("gradio.component_meta.create_or_modify_pyi", lambda *_: None)
+
+    class Accordion(gr.Checkbox):  # type: ignore[misc]
+        """A hidden checkbox with an accordion about it, as the hosts have it."""
+
+        def __init__(self, value: bool, *, label: str, elem_id: str) -> None:
+            super().__init__(value, label=label, elem_id=f"{elem_id}-checkbox", visible=False)
+            self.accordion = gr.Accordion(label=label, open=value, elem_id=elem_id)
+
+        def __enter__(self) -> Any:
+            self.accordion.__enter__()
+            return self
+
+        def __exit__(self, *error: Any) -> None:
+            self.accordion.__exit__(*error)
+
+        def get_block_name(self) -> str:
+            return "checkbox"
+
+    make = (lambda value, **given: Accordion(value, **given)) if new else Accordion
+    _host_parts(monkeypatch, make, lambda value, **given: gr.Button(value=value, **given))
+    with gr.Blocks() as blocks:
+        controls = ui.build(stage.script, img2img)
+    blocks.queue()
+    config = blocks.get_config_file()
+    parts = {one.elem_id: one for one in blocks.blocks.values() if getattr(one, "elem_id", None)}
+    wires = []
+    for index, one in enumerate(config["dependencies"]):
+        fn = blocks.fns[one.get("id", index)].fn
+        for target, event in one["targets"]:
+            element = getattr(blocks.blocks[target], "elem_id", None) or ""
+            inputs, outputs = ([blocks.blocks[number] for number in one[side]] for side in ("inputs", "outputs"))
+            wires.append(Wire(element, event, fn, one["js"] or None, inputs, outputs))
+    return Page(stage, "img2img" if img2img else "txt2img", controls, parts, wires)
+
+
+def _host_parts(monkeypatch: pytest.MonkeyPatch, accordion: Any, tool: Any) -> None:
+    module = ModuleType("modules.ui_components")
+    module.InputAccordion, module.ToolButton = accordion, tool  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "modules.ui_components", module)
+
+
+def _take_js(monkeypatch: pytest.MonkeyPatch, gr: Any) -> None:
+    """Let events take `_js` as Forge does for gradio 4."""
+    for kind in (gr.Button, gr.Dropdown, gr.Textbox, gr.Number, gr.Checkbox):
+        for event in ("click", "change"):
+            own = getattr(kind, event, None)
+            if own is not None:
+                monkeypatch.setattr(kind, event, _renaming(own))
+
+
+def _renaming(own: Any) -> Any:
+    @functools.wraps(own)
+    def call(*args: Any, **given: Any) -> Any:
+        if "_js" in given:
+            given["js"] = given.pop("_js")
+        return own(*args, **given)
+
+    return call
