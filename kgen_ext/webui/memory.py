@@ -81,7 +81,7 @@ def make_plan(host: Host, files: ModelFiles, *, engine: str, device: str) -> Pla
     """Tell where a model will run. A host told to use the processor is not overruled by “auto”."""
     from kgen_ext.service.opening import choose_engines
 
-    engine = choose_engines(files, engine, device=device, resident=True)[0][0]
+    engine = choose_engines(files, engine, device=device)[0][0]
     if device == "auto" and _type(host.part("modules.devices.device")) == "cpu":
         device = "cpu"
     card = device != "cpu" and engine != "reference" and _has_card(host, engine)
