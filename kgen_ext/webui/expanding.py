@@ -6,7 +6,7 @@ job looks like to the host, and infotexts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -58,9 +58,11 @@ def expand_job(
                     return
                 with lease(values, model=model, settings=settings, host=host, session=session) as expander:
                     opened.append(expander.model)
-                    for event in expander.stream(requests, cancelled=progress.cancelled):
-                        progress.on_event(event)
-                        yield event
+                    # Closed before the model is given back: an open stream holds it.
+                    with closing(expander.stream(requests, cancelled=progress.cancelled)) as events:
+                        for event in events:
+                            progress.on_event(event)
+                            yield event
 
         answers = run_job(asks, make=make, stream=stream, hires=values.hires, written_before=session.wrote)
     except Exception as error:  # the edge: an image is made whatever happens, and a hook that raises stops nothing

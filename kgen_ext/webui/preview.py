@@ -107,12 +107,14 @@ class _Work:
         requests = [make(self._page.prompt, self._seed + number) for number in range(self._versions)]
         with lease(self._values, model=model, settings=settings, host=self._host, session=self._session) as expander:
             self._say("Writing ...")
-            for event in expander.stream(requests, cancelled=cancelled.is_set):
-                with self._lock:
-                    if isinstance(event, Finished):
-                        self._done[event.row] = event.expansion
-                    else:
-                        self._rows[event.row].note(event)
+            # Closed before the model is given back: an open stream holds it.
+            with closing(expander.stream(requests, cancelled=cancelled.is_set)) as events:
+                for event in events:
+                    with self._lock:
+                        if isinstance(event, Finished):
+                            self._done[event.row] = event.expansion
+                        else:
+                            self._rows[event.row].note(event)
 
     def growing(self) -> str:
         """Return the panel as it is now."""
