@@ -15,6 +15,7 @@ class FakeExpander:
 
     def __init__(self, failure: BaseException | None) -> None:
         self.failure = failure
+        self.model, self.engine, self.reason = "fake", "none", "as asked for"
         self.requests: list[ExpandRequest] = []
         self.opened_with: dict[str, Any] = {}
         self.notes: tuple[str, ...] = ()

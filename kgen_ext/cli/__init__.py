@@ -15,6 +15,7 @@ from importlib import import_module
 from kgen_ext.errors import KGenError, UserError
 
 COMMANDS = {
+    "doctor": "kgen_ext.cli.doctor",
     "expand": "kgen_ext.cli.expand",
     "models": "kgen_ext.cli.models",
     "parse": "kgen_ext.cli.parse",

@@ -51,6 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     progress.show("loading the model")
     try:
         with open_expander(**read_expander_options(arguments)) as expander:
+            if arguments.stream and not arguments.json:
+                progress.clear()
+                sys.stderr.write(f"kgen: {expander.model} by {expander.engine}: {expander.reason}\n")
             printer = _Printer(arguments, progress)
             for event in expander.stream(requests):
                 progress.note(event)

@@ -52,7 +52,7 @@ class TransformersEngine:
         self.shape = checkpoint.shape
         self._tokens, self.vocab = checkpoint.tokens, checkpoint.tokens.vocab
         self.n_ctx = min(n_ctx or self.shape.context, self.shape.context)
-        self.torch, transformers = _import()
+        self.torch, transformers = open_torch()
         version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
         needed = max(since for since, needs in SINCE.items() if needs(self.shape))
         if version < needed:
@@ -233,7 +233,8 @@ class _Call:
         return result if legacy else result.last_hidden_state
 
 
-def _import() -> tuple[Any, Any]:
+def open_torch() -> tuple[Any, Any]:
+    """Return torch and transformers; raises EngineUnavailable where one is missing or cannot be opened."""
     try:
         import torch
         import transformers
