@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from kgen_ext.training.card import write_card
 from kgen_ext.training.plot import smooth
 from kgen_ext.training.recall import Half, rank_by_votes, recall
 from kgen_ext.training.tagforms import exclusion_table
-from kgen_ext.training.words import parse_word_list
+from kgen_ext.training.words import WordList
 
 HALF = Half(("1girl",), frozenset({"hat", "smile", "tree", "cat"}))
 
@@ -67,9 +68,10 @@ def test_sentence_ends_and_overlap() -> None:
 
 
 def test_safety_ignores_words_the_request_had() -> None:
-    words = parse_word_list("bad\\w*")
-    assert measures.unsafe([", badly drawn, hat"], ["tag: 1girl"], words) == ["badly drawn"]
-    assert measures.unsafe([", bad hat"], ["tag: bad hat"], words) == []
+    words = WordList(*(re.compile(rf"(?<![a-z])(?:{body})") for body in ("bad(?:ly_drawn)?", "ugly")))
+    assert measures.unsafe([", badly drawn, hat"], ["tag: 1girl"], words) == ["badly_drawn"]
+    assert measures.unsafe([", bad hat\nlong: A bad cat."], ["tag: bad hat"], words) == []
+    assert measures.unsafe([", bad hat, ugly"], ["tag: bad"], words) == ["ugly"]
 
 
 def test_the_card_has_a_place_for_every_figure() -> None:

@@ -83,10 +83,10 @@ def self_overlap(texts: Sequence[str], *, run: int = 4) -> float:
 
 
 def unsafe(texts: Sequence[str], requests: Sequence[str], words: WordList) -> list[str]:
-    """Return the answers with a word of the list that the request did not have itself."""
+    """Return the words of the list in the answers that the request did not have itself, one for each use."""
     hits = []
     for text, request in zip(texts, requests, strict=True):
+        asked = set(words.found(request))
         for line in re.split(r"[,\n]", text):
-            if words.is_flagged(line) and line.strip() not in request:
-                hits.append(line.strip())
+            hits += [word for word in words.found(line) if word not in asked]
     return hits

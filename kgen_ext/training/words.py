@@ -45,6 +45,13 @@ class WordList:
         form = tag_form(text)
         return form in self.tags or self.severe.search(form) is not None or self.mild.search(form) is not None
 
+    def found(self, text: str) -> list[str]:
+        """Return the words of the list in a text: matches of the patterns, and whole tags between commas."""
+        form = tag_form(text)
+        words = [match.group(0) for pattern in (self.severe, self.mild) for match in pattern.finditer(form)]
+        tags = [tag_form(part.strip()) for part in text.split(",")]
+        return words + [tag for tag in tags if tag in self.tags]
+
 
 def tag_form(text: str) -> str:
     """Bring prose or a tag to the form the patterns are written for: `A Dog-leash.` -> `a_dog-leash_`."""
