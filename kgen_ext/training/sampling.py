@@ -25,9 +25,9 @@ class Sampling:
     """Temperature first, then top-k, min-p (relative to the best token) and top-p, in this order."""
 
     temperature: float = 0.5
-    top_k: int = 80
-    min_p: float = 0.0
-    top_p: float = 0.95
+    top_k: int = 0
+    min_p: float = 0.1
+    top_p: float = 1.0
 
     def pick(self, logits: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.int64]:
         """Draw one token a row from logits [rows, V]."""
