@@ -74,8 +74,12 @@ class TextWriter:
         if not tail.strip():
             return Allow.TEXT_WORD if tail[-1:] == " " else Allow.TEXT_START
         # Below the minimum not even a new line: it would begin a paragraph, or, as the model sees it, the next field.
-        if len(self._starts) + 1 < self._band.sentences.minimum or not _whole(tail):
+        if not _whole(tail):
             return Allow.TEXT
+        if len(self._starts) + 1 < self._band.sentences.minimum:
+            # A model that would rather end here goes on with a comma, and lists tags: what comes is a sentence.
+            stopped = tail[-1].isascii() and tail[-1] != " " and _whole(tail, " a") and _whole(tail, " 0")
+            return Allow.SENTENCE if stopped else Allow.TEXT
         return Allow.TEXT_END
 
     def take(self, drawn: Draw, length: int) -> Verdict:

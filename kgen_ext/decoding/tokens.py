@@ -48,6 +48,7 @@ class Allow(IntEnum):
     TAG_WORD = 7  # behind that space
     TEXT_WORD = 8
     BYTES = 9  # inside a character
+    SENTENCE = 10  # behind a stop, where the field may not be over: a space and what a sentence begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ def token_table(engine: Engine) -> TokenTable:
     word = np.array([piece.strip() not in (b"", b".", b"!", b"?") for piece in vocab.pieces])
     spaced = np.array([piece[:1] == b" " for piece in vocab.pieces])
     gap = np.array([piece == b" " for piece in vocab.pieces])
+    begins = np.array([piece[:1] == b" " and _begins_sentence(piece[1:]) for piece in vocab.pieces])
     inside = np.array([0x80 <= piece[0] < 0xC0 if piece else False for piece in vocab.pieces])
     plain, comma, line, end = (kind == one for one in (Kind.PLAIN, Kind.COMMA, Kind.LINE, Kind.END))
     middle = plain & inside
@@ -109,6 +111,7 @@ def token_table(engine: Engine) -> TokenTable:
         Allow.TEXT_WORD: plain & word & ~spaced,
         Allow.BYTES: middle,
     }
+    allowed[Allow.SENTENCE] = (plain & begins if (plain & begins).any() else allowed[Allow.SPACE]) | (plain & gap)
     bias = np.full((len(Allow), len(vocab)), -np.inf, np.float32)
     for state, may in allowed.items():
         bias[state, may] = 0
@@ -123,6 +126,10 @@ def token_table(engine: Engine) -> TokenTable:
         headers=frozenset(in_context(engine, f"{name}:", left="a\n")[0] for name in HEADERS),
         ids=ids,
     )
+
+
+def _begins_sentence(word: bytes) -> bool:
+    return word[:1].isupper() or word[:1].isdigit() or (word[:1] == b'"' and len(word) > 1) or word[:1] >= b"\x80"
 
 
 def _kind(piece: bytes, index: int, eos: int, special: set[int]) -> Kind:
