@@ -188,9 +188,9 @@ def _choice(option: Option, value: Any) -> str:
 
 
 def _device(option: Option, value: Any) -> str:
-    from kgen_ext.engines.devices import parse_device
-
     if not (isinstance(value, str) and value in dict(DEVICES)):
+        from kgen_ext.engines.devices import parse_device  # the host's start does not pay for it
+
         parse_device(value)  # a card by its number, or BadValue
     return str(value)
 
