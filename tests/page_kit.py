@@ -102,7 +102,8 @@ def _real(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) -> Page:
     wires = []
     for index, one in enumerate(config["dependencies"]):
         fn = blocks.fns[one.get("id", index)].fn
-        for target, event in one["targets"]:
+        pairs = [target if isinstance(target, (list, tuple)) else (target, one["trigger"]) for target in one["targets"]]
+        for target, event in pairs:
             element = getattr(blocks.blocks[target], "elem_id", None) or ""
             inputs, outputs = ([blocks.blocks[number] for number in one[side]] for side in ("inputs", "outputs"))
             wires.append(Wire(element, event, fn, one["js"] or None, inputs, outputs))

@@ -4,8 +4,10 @@ from __future__ import annotations
 import html
 import json
 import re
+import sys
 import threading
 import time
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -250,12 +252,18 @@ def test_tokens_are_counted_by_the_host_and_left_out_where_it_cannot(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = current_host()
-    parts: dict[str, Any] = {"modules.ui.update_token_counter": lambda text, steps, styles: "<span>41/75</span>"}
-    monkeypatch.setattr(type(host), "part", lambda self, name: parts.get(name))
+    ui, models = ModuleType("modules.ui"), ModuleType("modules.sd_models")
+    assert count_tokens(host, "cat") is None, "a host without a counter"
+    ui.update_token_counter = lambda text, steps, styles: "<span>41/75</span>"  # type: ignore[attr-defined]
+    models.model_data = SimpleNamespace(sd_model=None)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "modules.ui", ui)
+    monkeypatch.setitem(sys.modules, "modules.sd_models", models)
     assert count_tokens(host, "cat") is None, "no checkpoint in memory: asking would load one"
-    parts["modules.sd_models.model_data.sd_model"] = object()
+    models.model_data.sd_model = object()
     assert count_tokens(host, "cat") == (41, 75)
-    parts["modules.ui.update_token_counter"] = lambda *_: 1 / 0
+    ui.update_token_counter = lambda *_: "?/?"  # type: ignore[attr-defined]
+    assert count_tokens(host, "cat") is None
+    ui.update_token_counter = lambda *_: 1 / 0  # type: ignore[attr-defined]
     assert count_tokens(host, "cat") is None
 
 

@@ -1,6 +1,6 @@
 """The preview's buttons and panel. The prompt box is the host's; the page's script reads and fills it.
 
-    [Preview] [Again] [Cancel]   versions   panel   what the last image said of its expansion
+    versions   [Preview] [Again] [Cancel]   panel   what the last image said of its expansion
 
 Refuses to know how a preview is made (`preview`), and how the prompt box is reached (`javascript/kgen.js`).
 """
@@ -28,12 +28,13 @@ _TIPS = {
 def build(tab: Tab) -> Callable[[], None]:
     """Make the buttons and the panel; call what is returned when all controls of the tab exist."""
     gr = tab.gr
+    with gr.Row(elem_classes=["kgen-row"]):
+        versions = gr.Slider(minimum=1, maximum=MOST, step=1, value=1, label="Versions to preview",
+                             elem_id=tab.id("versions"))  # fmt: skip
     with gr.Row(elem_classes=["kgen-row", "kgen-buttons"]):
         preview = gr.Button("Preview", variant="primary", elem_id=tab.id("preview"))
         again = gr.Button("Again, with a new seed", elem_id=tab.id("again"))
         cancel = gr.Button("Cancel", elem_id=tab.id("cancel"))
-    versions = gr.Slider(minimum=1, maximum=MOST, step=1, value=1, label="Versions to preview",
-                         elem_id=tab.id("versions"))  # fmt: skip
     shown = gr.HTML("", elem_id=tab.id("panel"))
     told = gr.HTML("", elem_id=tab.id("report"))  # the page's script writes here
     page = gr.Textbox(value="", visible=False)  # filled by the page's script with what is no control of ours

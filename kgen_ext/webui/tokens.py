@@ -23,7 +23,7 @@ class Counter(Protocol):
 def count_tokens(host: Host, prompt: str) -> tuple[int, int] | None:
     """Ask the host."""
     count = host.part("modules.ui.update_token_counter")
-    if count is None or host.part("modules.sd_models.model_data.sd_model") is None:
+    if count is None or getattr(host.part("modules.sd_models.model_data"), "sd_model", None) is None:
         return None
     try:
         found = _COUNT.search(str(count(prompt, _STEPS, [])))
