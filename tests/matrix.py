@@ -1,0 +1,201 @@
+"""Installs the extension into environments pinned as the hosts pin theirs, and expands a prompt with each engine there.
+
+    python tests/matrix.py [--only a1111,forge,newest] [--keep FOLDER]
+
+Refuses to trust install.py: `pip freeze` before and after must differ by what was missing, and by nothing else. Needs
+PyPI or a pip that is told of wheels. The prebuilt llama-cpp-python is the one of the Python that runs this, packed up
+again and served as its own index would: nothing is compiled.
+"""
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROMPT = "1girl, (fox ears:1.2), BREAK shrine"
+EXTENSION = ("install.py", "preload.py", "metadata.ini", "kgen_ext", "scripts")
+
+
+@dataclass(frozen=True)
+class Host:
+    """The versions a host pins, as far as KGen meets them; `without`: what is then taken away, to be missing."""
+
+    pins: tuple[str, ...]
+    without: tuple[str, ...] = ()
+
+
+# requirements_versions.txt of AUTOMATIC1111 1.10.1 and of Forge; what they leave open is what was current then.
+HOSTS = {
+    "a1111": Host(
+        ("transformers==4.30.2", "tokenizers==0.13.3", "pydantic==1.10.19", "huggingface_hub==0.24.7", "numpy==1.26.2",
+         "safetensors==0.4.2"), without=("regex",),
+    ),
+    "forge": Host(
+        ("transformers==4.46.1", "huggingface_hub==0.26.2", "pydantic==2.8.2", "numpy==1.26.2", "safetensors==0.4.2"),
+        without=("regex",),
+    ),
+    "newest": Host(("transformers", "huggingface_hub", "pydantic", "numpy", "safetensors")),
+}  # fmt: skip
+
+
+class Failed(Exception):
+    """Something in the matrix is not as promised."""
+
+
+class Environment:
+    """A WebUI's Python and our extension beside it, in a folder with a space and a letter beyond ASCII."""
+
+    def __init__(self, home: Path, host: Host) -> None:
+        self.home, self.host = home, host
+        self.python = home / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        self.extension = home / "extensions" / "sd-webui-kgen"
+
+    def build(self) -> None:
+        """Install what the host has."""
+        subprocess.run([sys.executable, "-m", "venv", str(self.home / "venv")], check=True)
+        # A torch that lies at hand spares the download of a CUDA build.
+        self.pip("install", "--no-index", "--no-deps", "torch>=2.0", check=False)
+        self.pip("install", "torch", *self.host.pins)
+        if self.host.without:
+            self.pip("uninstall", "--yes", *self.host.without)
+        self.extension.mkdir(parents=True)
+        for name in EXTENSION:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, self.extension / name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif (ROOT / name).exists():
+                shutil.copy(ROOT / name, self.extension)
+
+    def pip(self, *arguments: str, check: bool = True) -> str:
+        """Run the environment's own pip and return what it prints."""
+        command = [str(self.python), "-m", "pip", "--disable-pip-version-check", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if check and done.returncode:
+            raise Failed(f"pip {' '.join(arguments)}: {done.stdout[-500:]}{done.stderr[-1500:]}")
+        return done.stdout
+
+    def freeze(self) -> set[str]:
+        """Return what is installed."""
+        return set(self.pip("freeze", "--all").split("\n")) - {""}
+
+    def run(self, *arguments: str, **environ: str) -> str:
+        """Run a Python file or module from the WebUI's folder, as its launcher does."""
+        done = subprocess.run(
+            [str(self.python), *arguments], cwd=self.extension if arguments[0] == "-m" else self.home,
+            env={**os.environ, "PYTHONPATH": str(self.home), **environ}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise Failed(f"{' '.join(arguments)}: {done.stdout[-500:]}{done.stderr[-1500:]}")
+        return done.stdout
+
+    def install(self, **environ: str) -> tuple[str, set[str], set[str]]:
+        """Run install.py; return what it says, what came and what went."""
+        before = self.freeze()
+        said = self.run(str(self.extension / "install.py"), **environ)
+        after = self.freeze()
+        return said.strip(), after - before, before - after
+
+    def expand(self, engine: str, *arguments: str) -> str:
+        """Expand the prompt and return the result, having checked that the user's text is in it."""
+        options = ["--seed", "1", "--tag-length", "short", "--engine", engine, "--device", "cpu", "--json", *arguments]
+        told = json.loads(self.run("-m", "kgen_ext", "expand", PROMPT, *options))
+        if told["engine"] != engine or told["source"] != PROMPT or len(told["added_tags"]) < 10:
+            raise Failed(f"{engine}: {told}")
+        return str(told["prompt"])
+
+
+def check(name: str, home: Path, index: str) -> dict[str, str]:
+    """Build a host, install into it without and with llama-cpp-python, and return what each engine wrote."""
+    host, began = HOSTS[name], time.monotonic()
+    there = Environment(home / f"{name} wëb ui", host)
+    there.build()
+    say(name, began, f"built: {', '.join(sorted(one for one in there.freeze() if one.split('==')[0] in SHOWN))}")
+    said, came, went = there.install(KGEN_LLAMA_CPP="0")
+    if went or {one.split("==")[0] for one in came} != set(host.without):
+        raise Failed(f"{name}: install.py took {sorted(went)} and brought {sorted(came)}: {said}")
+    say(name, began, f"without llama-cpp-python: {said or 'nothing was missing'}; freeze differs by {sorted(came)}")
+    gguf = str(next((there.extension / "kgen_ext" / "starter").glob("*.gguf")))
+    words = {one: there.expand(one) for one in ("reference", "transformers")}
+    words |= {f"{one}, GGUF": there.expand(one, "--model", gguf) for one in ("reference", "transformers")}
+    say(name, began, f"expanded by {', '.join(words)}")
+    said, came, went = there.install(KGEN_LLAMA_CPP="cpu", KGEN_LLAMA_CPP_INDEX=index)
+    if went or "llama_cpp_python" not in {one.split("==")[0].split(" @")[0].replace("-", "_") for one in came}:
+        raise Failed(f"{name}: install.py took {sorted(went)} and brought {sorted(came)}: {said}")
+    say(name, began, f"with llama-cpp-python: {said}; freeze differs by {sorted(came)}")
+    words["llama_cpp"] = there.expand("llama_cpp", "--model", gguf)
+    said, came, went = there.install()
+    if said or came or went:
+        raise Failed(f"{name}: the next start was not idle: {said} {came} {went}")
+    report = json.loads(there.run("-m", "kgen_ext", "doctor", "--json"))
+    if not report["works"] or not all(one["usable"] for one in report["engines"]):
+        raise Failed(f"{name}: doctor says {report}")
+    say(name, began, "expanded by llama_cpp; the next start is idle; doctor finds all engines")
+    return words
+
+
+SHOWN = ("transformers", "tokenizers", "pydantic", "huggingface-hub", "huggingface_hub", "numpy", "torch")
+
+
+def say(name: str, began: float, text: str) -> None:
+    """Print a line of the report."""
+    sys.stdout.write(f"{name:<8}{time.monotonic() - began:5.0f} s  {text}\n")
+    sys.stdout.flush()
+
+
+def write_index(folder: Path) -> str:
+    """Write the index that llama-cpp-python's own stands for, with this Python's in it; return its address."""
+    page = folder / "cpu" / "llama-cpp-python"
+    page.mkdir(parents=True)
+    wheel = pack_wheel("llama-cpp-python", page)
+    (page / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>\n', "utf-8")
+    return folder.as_uri()
+
+
+def pack_wheel(name: str, folder: Path) -> Path:
+    """Pack an installed package into a wheel again."""
+    package = importlib.metadata.distribution(name)
+    tag = next(line for line in (package.read_text("WHEEL") or "").splitlines() if line.startswith("Tag: "))[5:]
+    path = folder / f"{name.replace('-', '_')}-{package.version}-{tag}.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for file in package.files or ():
+            made_here = file.name in ("INSTALLER", "REQUESTED", "direct_url.json") or "__pycache__" in file.parts
+            if ".." not in file.parts and not made_here:
+                archive.write(str(file.locate()), file.as_posix())
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the matrix; 1 at the first thing that is not as promised."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--only", default=",".join(HOSTS), help="which hosts (default: %(default)s)")
+    parser.add_argument("--keep", type=Path, help="a folder to build in and to leave behind")
+    options = parser.parse_args(arguments)
+    home = options.keep or Path(tempfile.mkdtemp(prefix="kgen-matrix-"))
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        index = write_index(home / "index")
+        words = {name: check(name, home, index) for name in options.only.split(",")}
+    except Failed as error:
+        sys.stdout.write(f"FAILED {error}\n")
+        return 1
+    finally:
+        if options.keep is None:
+            shutil.rmtree(home, ignore_errors=True)
+    for engine in next(iter(words.values())):
+        same = len({one[engine] for one in words.values()}) == 1
+        sys.stdout.write(f"{engine:<20} {'the same words everywhere' if same else 'DIFFERENT WORDS'}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
