@@ -51,6 +51,7 @@ def build_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, img2img: bool
     monkeypatch.setattr("kgen_ext.webui.session.current", functools.cache(lambda: stage.session))
     if not real:
         return _fake(monkeypatch, stage, img2img)
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")  # read when it is imported
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # gradio's own, about its own dependencies
         return _real(monkeypatch, stage, img2img)
@@ -94,7 +95,7 @@ def _real(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) -> Page:
 
     make = (lambda value, **given: Accordion(value, **given)) if new else Accordion
     _host_parts(monkeypatch, make, lambda value, **given: gr.Button(value=value, **given))
-    with gr.Blocks() as blocks:
+    with gr.Blocks(analytics_enabled=False) as blocks:
         controls = ui.build(stage.script, img2img)
     blocks.queue()
     config = blocks.get_config_file()
