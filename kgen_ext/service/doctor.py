@@ -158,8 +158,8 @@ def _models(places: Places) -> Iterable[ModelFact]:
         return ModelFact(name, str(path), size, engine, first.reason if engine else f"needs {first.engine}")
 
     starter = resolve(STARTER)
-    weights = [path for path in (starter.gguf, *(starter.folder or Path()).glob("*.safetensors")) if path is not None]
-    yield fact(STARTER, starter.folder or weights[0], sum(path.stat().st_size for path in weights))
+    assert starter.folder is not None
+    yield fact(STARTER, starter.folder, sum(path.stat().st_size for path in starter.folder.glob("*.safetensors")))
     try:
         for one in find_models(places):
             yield ModelFact(one.name, str(one.path), one.size, "", one.problem) if one.problem else fact(
