@@ -107,6 +107,22 @@ def test_a_setting_is_shown_by_a_widget_that_can_hold_its_default(
             assert arguments["minimum"] <= info.default <= arguments["maximum"], key
 
 
+def test_a_widgets_arguments_may_be_changed_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
+) -> None:
+    """A1111 hands them all to `gr.update` when a page loads, and one unknown to that stops the loading of all settings."""
+    host = fake(monkeypatch, tmp_path)
+    components = ModuleType("modules.ui_components")
+    components.DropdownEditable = editable = type("DropdownEditable", (), {})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "modules.ui_components", components)
+    declare_options(Host())
+    labels = host.opts.__dict__["data_labels"]
+    for key, info in labels.items():
+        arguments = info.component_args() if callable(info.component_args) else info.component_args or {}
+        assert set(arguments) <= {"choices", "minimum", "maximum", "step", "lines", "visible"}, key
+    assert labels["kgen_device"].component is editable, "cuda:1 can be typed in"
+
+
 def test_no_client_of_the_api_may_set_a_path(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
 ) -> None:

@@ -54,7 +54,8 @@ def _info(host: Host, option: Option, info_class: Any) -> Any:
     elif option.choices:
         component, arguments = (gradio.Dropdown if len(labels) > 3 else gradio.Radio), {"choices": labels}
         if option.key == "kgen_device":
-            arguments["allow_custom_value"] = True
+            # By its class, not by an argument: AUTOMATIC1111 hands these to `gr.update` too, which knows no such one.
+            component = host.part("modules.ui_components.DropdownEditable") or component
     elif option.high:
         component = gradio.Slider
         arguments = {"minimum": option.low, "maximum": option.high, "step": 1}
