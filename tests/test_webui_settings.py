@@ -110,7 +110,7 @@ def test_a_setting_is_shown_by_a_widget_that_can_hold_its_default(
 def test_a_widgets_arguments_may_be_changed_later(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
 ) -> None:
-    """A1111 hands them all to `gr.update` when a page loads, and one unknown to that stops the loading of all settings."""
+    """A1111 hands them all to `gr.update` when a page loads, and one it does not know stops the loading of all."""
     host = fake(monkeypatch, tmp_path)
     components = ModuleType("modules.ui_components")
     components.DropdownEditable = editable = type("DropdownEditable", (), {})  # type: ignore[attr-defined]
