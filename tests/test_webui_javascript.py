@@ -1,0 +1,116 @@
+"""The page's script in node, with as much of a browser as it touches; and the style's rules."""
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kgen_ext.webui.infotext import SEED, encode
+
+ROOT = Path(__file__).resolve().parents[1]
+# Elements by selector, an asker, and a text box whose undo takes what was typed.
+BROWSER = """
+const elements = {}, asked = [];
+let answer = true;
+const box = (value) => ({value: value, focus() {}, setSelectionRange() {}, dispatchEvent() {}});
+globalThis.window = globalThis;
+globalThis.document = {
+  addEventListener() {},
+  execCommand(name, _, text) { elements["#txt2img_prompt textarea"].value = text; return name === "insertText"; },
+};
+globalThis.Event = class {};
+globalThis.confirm = (text) => { asked.push(text); return answer; };
+globalThis.gradioApp = () => ({querySelector: (selector) => elements[selector] || null});
+globalThis.selected_gallery_index = () => selected;
+let selected = -1;
+"""
+
+
+def run(script: str) -> Any:
+    """Return what a script passes to `tell`, run behind ours."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    source = (ROOT / "javascript" / "kgen.js").read_text(encoding="utf-8")
+    code = f"{BROWSER}{source}\nconst tell = (value) => console.log(JSON.stringify(value));\n{script}"
+    done = subprocess.run([node, "-"], input=code, capture_output=True, text=True, timeout=60, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_preview_gets_the_prompt_box_the_size_and_the_seed() -> None:
+    told, *rest = run("""
+        elements["#txt2img_prompt textarea"] = box("cat");
+        elements["#txt2img_width input[type=number]"] = box("512");
+        elements["#txt2img_seed input"] = box("-1");
+        tell(kgen.page("txt2img", ["", 3, "default"]));
+    """)
+    page = json.loads(told)
+    assert rest == [3, "default"]
+    assert page.pop("id").endswith("-txt2img")
+    assert page == {"tab": "txt2img", "prompt": "cat", "width": "512", "seed": "-1"}
+
+
+def test_a_prompt_put_in_by_us_is_expanded_anew_from_its_source() -> None:
+    told = run("""
+        elements["#txt2img_prompt textarea"] = box("cat");
+        kgen.use("txt2img", {prompt: "cat, hat", source: "cat"});
+        tell([elements["#txt2img_prompt textarea"].value, kgen.page("txt2img", [""])[0], asked]);
+    """)
+    assert (told[0], json.loads(told[1])["prompt"], told[2]) == ("cat, hat", "cat", [])
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_a_prompt_edited_meanwhile_is_replaced_only_after_a_question(agreed: bool) -> None:
+    value, asked = run(f"""
+        answer = {json.dumps(agreed)};
+        elements["#txt2img_prompt textarea"] = box("dog");
+        kgen.use("txt2img", {{prompt: "cat, hat", source: "cat"}});
+        tell([elements["#txt2img_prompt textarea"].value, asked.length]);
+    """)
+    assert (value, asked) == ("cat, hat" if agreed else "dog", 1)
+
+
+def test_another_version_takes_the_place_of_one_of_ours_without_a_question() -> None:
+    told = run("""
+        elements["#txt2img_prompt textarea"] = box("cat");
+        kgen.use("txt2img", {prompt: "cat, hat", source: "cat"});
+        kgen.use("txt2img", {prompt: "cat, sun", source: "cat"});
+        tell([elements["#txt2img_prompt textarea"].value, asked]);
+    """)
+    assert told == ["cat, sun", []]
+
+
+def test_the_seed_comes_from_the_selected_image_its_own_one_first() -> None:
+    plain = "cat\nSteps: 1, Seed: 5, Size: 64x64"
+    texts = [plain, f'a, Seed: 1\nSteps: 1, Seed: 5, KGen prompt: "Seed: 9, a", {SEED}: 77']
+    script = f"""
+        elements["#generation_info_txt2img textarea"] = box({json.dumps(json.dumps({"infotexts": texts}))});
+        const found = [];
+        for (selected of [-1, 0, 1]) found.push(kgen.reuseSeed("txt2img", [-1])[0]);
+        elements["#generation_info_txt2img textarea"].value = "";
+        found.push(kgen.reuseSeed("txt2img", [3])[0]);
+        tell(found);
+    """
+    assert run(script) == [5, 5, 77, 3]
+
+
+@pytest.mark.parametrize("line", ["no model", 'a "quoted", one: two', "512x768", "{a}\nb", "ü…"])
+def test_what_an_infotext_says_is_read_as_it_was_written(line: str) -> None:
+    written = encode("KGen error", line)
+    quoted = json.dumps(written, ensure_ascii=False) if re.search("[,:\n]", written) else written
+    infotext = f"cat\nSteps: 1, KGen error: {quoted}, Version: 1"
+    assert run(f'tell(kgen.entries({json.dumps(infotext)})["KGen error"]);') == line
+
+
+def test_every_rule_of_the_style_stands_under_a_class_of_ours() -> None:
+    style = re.sub(r"/\*.*?\*/", "", (ROOT / "style.css").read_text(encoding="utf-8"), flags=re.DOTALL)
+    selectors = [one.strip() for rule in re.findall(r"([^{}]+)\{", style) for one in rule.split(",")]
+    assert selectors
+    assert all(one.startswith(".kgen-") for one in selectors)
+    assert re.findall(r"(?<!var\(--error-text-color, )#[0-9a-f]{3,6}\b", style) == [], "colours are the theme's"
