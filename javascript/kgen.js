@@ -37,11 +37,15 @@
         if (!box || box.value === version.prompt) return;
         const known = box.value === version.source || (last && last.prompt === box.value);
         if (!known && !confirm(say("You changed the prompt since this preview. Replace it? Undo brings it back."))) return;
+        // Tag completion would offer the last tag's kin on what looks typed; the plain event below is for all.
+        const quiet = (event) => event.stopImmediatePropagation();
+        document.addEventListener("input", quiet, true);
         box.focus();
         box.setSelectionRange(0, box.value.length);
         if (!document.execCommand("insertText", false, version.prompt) || box.value !== version.prompt) {
             box.setRangeText(version.prompt, 0, box.value.length, "end");
         }
+        document.removeEventListener("input", quiet, true);
         box.dispatchEvent(new Event("input", {bubbles: true}));
         used[tab] = version;
     }

@@ -20,7 +20,7 @@ let answer = true;
 const box = (value) => ({value: value, focus() {}, setSelectionRange() {}, dispatchEvent() {}});
 globalThis.window = globalThis;
 globalThis.document = {
-  addEventListener() {},
+  addEventListener() {}, removeEventListener() {},
   execCommand(name, _, text) { elements["#txt2img_prompt textarea"].value = text; return name === "insertText"; },
 };
 globalThis.Event = class {};

@@ -14,6 +14,7 @@ A model of the user's that has the id of one of ours replaces it.
 """
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -114,10 +115,15 @@ class Model:
 
 def load_catalogue(user_file: Path | None = None) -> tuple[Model, ...]:
     """Return our models and the user's, ours first; raises BadCatalogue. A user file that does not exist is none."""
-    models = {model.id: model for model in _read(BUILT_IN)}
+    models = {model.id: model for model in _built_in()}
     if user_file is not None and user_file.exists():
         models |= {model.id: model for model in _read(user_file)}
     return tuple(models.values())
+
+
+@functools.cache
+def _built_in() -> tuple[Model, ...]:
+    return tuple(_read(BUILT_IN))  # a page asks a dozen times while it is built
 
 
 def _read(path: Path) -> list[Model]:
