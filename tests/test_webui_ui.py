@@ -109,6 +109,14 @@ def test_the_template_is_there_for_the_custom_format_only(page: Page) -> None:
     assert not changes(wire.fn("Append to your prompt, nothing moved"))[0]["visible"]
 
 
+def test_a_default_that_the_user_saved_shows_what_it_needs(page: Page) -> None:
+    control(page, "add").init_field(BY_FIELD["add"].show("text"))
+    control(page, "creativity").init_field(CUSTOM)
+    control(page, "format").init_field("Custom template")
+    shown = [field for field in ("tag_length", "text_length", "template", "top_k") if control(page, field).visible]
+    assert shown == ["text_length", "template", "top_k"]
+
+
 def test_the_lists_are_read_anew_on_request(page: Page) -> None:
     models = page.stage.session._places().own
     models.mkdir()

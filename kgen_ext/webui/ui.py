@@ -5,7 +5,7 @@ library or looks into more than the names of the models on disk. Refuses to know
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -173,27 +173,27 @@ def _part(tab: Tab, name: str, title: str) -> None:
 
 
 def _follow(tab: Tab) -> None:
-    """Show a control only where its value counts."""
-    gr, controls = tab.gr, tab.controls
+    """Show a control only where its value counts: when another changes, and when the host fills in saved defaults."""
+    add, form = BY_FIELD["add"].show, BY_FIELD["format"].show
+    for field, visible in {
+        "add": lambda chosen: {"tag_length": chosen != add("text"), "text_length": chosen != add("tags")},
+        "creativity": lambda chosen: dict.fromkeys(_SLIDERS, (chosen or "").strip().lower() == CUSTOM),
+        "format": lambda chosen: {"template": chosen == form(CUSTOM)},
+    }.items():
+        _follow_one(tab, field, visible)
 
-    def shown(fields: Mapping[str, bool]) -> list[Any]:
-        return [gr.update(visible=visible) for visible in fields.values()]
 
-    def on_creativity(chosen: str) -> list[Any]:
-        return shown({field: (chosen or "").strip().lower() == CUSTOM for field in _SLIDERS})
+def _follow_one(tab: Tab, field: str, visible: Callable[[Any], Mapping[str, bool]]) -> None:
+    control = tab.controls[field]
 
-    def on_format(chosen: str) -> Any:
-        return gr.update(visible=chosen == BY_FIELD["format"].show(CUSTOM))
+    def change(chosen: Any) -> Any:
+        updates = [tab.gr.update(visible=shown) for shown in visible(chosen).values()]
+        return updates if len(updates) > 1 else updates[0]
 
-    def on_add(chosen: str) -> list[Any]:
-        labels = BY_FIELD["add"].show
-        return shown({"tag_length": chosen != labels("text"), "text_length": chosen != labels("tags")})
+    def init(saved: Any) -> None:
+        for other, shown in visible(saved).items():
+            tab.controls[other].visible = shown
 
-    quiet = {"show_progress": "hidden"}
-    controls["creativity"].change(
-        fn=on_creativity, inputs=[controls["creativity"]], outputs=[controls[field] for field in _SLIDERS], **quiet
-    )
-    controls["format"].change(fn=on_format, inputs=[controls["format"]], outputs=[controls["template"]], **quiet)
-    controls["add"].change(
-        fn=on_add, inputs=[controls["add"]], outputs=[controls["tag_length"], controls["text_length"]], **quiet
-    )
+    outputs = [tab.controls[other] for other in visible(None)]
+    control.change(fn=change, inputs=[control], outputs=outputs, show_progress="hidden")
+    control.init_field = init  # the hosts call it with what the user saved as this control's default
