@@ -17,7 +17,7 @@ _CALL = 2048
 _ANY_TOKEN = 300
 # One buffer for all rows or one each (kv_unified), flash attention off or on: which is quickest depends on the rows.
 _LAYOUTS = tuple(product((False, True), (0, 1)))
-# What our engine uses, so that a row's logits do not depend on its company (kgen_ext.engines.llama_cpp_engine).
+# What our engine uses, so that a row's logits do not depend on its company (kgen_ext.engines.llama_cpp_cache).
 _ALIKE = (False, 0)
 
 
