@@ -15,12 +15,11 @@ from kgen_ext.request import ExpandRequest
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.job import Answer, Ask, explain, run_job, untouched
 from kgen_ext.webui.memory import lend
-from kgen_ext.webui.params import DEFAULT
 from kgen_ext.webui.presets import Sampling, resolve_sampling
 from kgen_ext.webui.progress import shown_progress
 from kgen_ext.webui.requests import make_request
 from kgen_ext.webui.session import Session
-from kgen_ext.webui.settings import Settings, read_settings, tag_file, webui_places
+from kgen_ext.webui.settings import Settings, read_settings, tag_file
 from kgen_ext.webui.values import Values
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def expand_job(
     model, opened = values.model, list[str]()
     try:
         settings = read_settings(host)
-        model = settings.model if model == DEFAULT else model
+        model = settings.model_of(values)
         make = request_maker(values, model=model, width=width, height=height, host=host, session=session)
 
         def stream(requests: Sequence[ExpandRequest]) -> Iterator[Event]:
@@ -92,13 +91,10 @@ def request_maker(
 
 def sampling_of(values: Values, *, model: str, host: Host, session: Session) -> Sampling:
     """Return the numbers that the creativity comes down to with this model."""
-    from kgen_ext.catalogue import find_entry, load_catalogue
-
-    settings = read_settings(host)
-    known = find_entry(session.find(model).id, load_catalogue(webui_places(host, settings).user_file))
+    known = session.find(model).entry
     numbers = Sampling(values.temperature, values.top_k, values.top_p, values.min_p)
     return resolve_sampling(
-        values.creativity, numbers, None if known is None else known.recommended, settings.presets
+        values.creativity, numbers, None if known is None else known.recommended, read_settings(host).presets
     )
 
 
@@ -107,5 +103,4 @@ def lease(
 ) -> AbstractContextManager[Expander]:
     """Lend the model as the page and the settings say: on which engine and device, and for how long it stays."""
     session.pool.configure(size=1, idle_seconds=settings.idle_seconds)
-    engine = settings.engine if values.engine == "auto" else values.engine
-    return lend(host, session, settings, model=model, engine=engine)
+    return lend(host, session, settings, model=model, engine=settings.engine_of(values))

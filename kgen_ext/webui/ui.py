@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kgen_ext.webui import preview_panel
+from kgen_ext.webui import models_panel, preview_panel
 from kgen_ext.webui.host import Host, current_host
 from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, PARAMS, Group, Param, Widget
 from kgen_ext.webui.pasting import paste_fields
@@ -22,8 +22,6 @@ _ROWS = (("model", "creativity"), ("add", "tag_length", "text_length"), ("ban", 
          ("allow_contradictions", "known_only"), ("timing", "hires", "engine"), ("temperature", "top_k"),
          ("top_p", "min_p"))  # fmt: skip
 _FOLDED = {Group.RULES: "What may be written", Group.ADVANCED: "Advanced"}
-# Files of this folder that build a folded part with `build(tab)`.
-_PARTS = {"models_panel": "Models"}
 _SLIDERS = ("temperature", "top_k", "top_p", "min_p")
 _LINES = {"rules": 2, "text": 2}
 # Small buttons beside a control: its field, what is on the button (the host's own signs), its tooltip.
@@ -75,8 +73,8 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
         for group, title in _FOLDED.items():
             with _folded(tab, group.value, title):
                 _group(tab, group)
-        for name, title in _PARTS.items():
-            _part(tab, name, title)
+        with _folded(tab, "models_panel", "Models"):
+            models_panel.build(tab)
     _wire_tools(tab)
     wire_preview()
     _follow(tab)
@@ -158,18 +156,6 @@ def _wire_tools(tab: Tab) -> None:
 def _offers(field: str, choices: Sequence[str]) -> bool:
     """Say whether a list leaves anything to choose: one engine besides “auto” does not."""
     return field != "engine" or len(choices) > 2
-
-
-def _part(tab: Tab, name: str, title: str) -> None:
-    """Build a part that another file of this folder owns."""
-    from importlib import import_module
-    from importlib.util import find_spec
-
-    if find_spec(f"kgen_ext.webui.{name}") is None:
-        return
-    part = import_module(f"kgen_ext.webui.{name}")
-    with _folded(tab, name, title):
-        part.build(tab)
 
 
 def _follow(tab: Tab) -> None:
