@@ -5,8 +5,10 @@ them left, renormalised. Knows nothing of fields: constraints arrive as logits t
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +18,13 @@ from kgen_ext.decoding.noise import gumbel
 
 # Below this a temperature is as good as 0, and dividing by it would overflow.
 _COLD = 1e-6
+# Sets a row is looked over in, for each token that top-k keeps.
+_SETS = 4
 # First guess at how many tokens a nucleus holds; doubled until their mass suffices.
 _NUCLEUS = 256
+_LOWEST = float(np.finfo(np.float32).min)
+
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,84 +44,115 @@ class Draw(NamedTuple):
     share: float
 
 
-def draw(logits: NDArray[np.float32], settings: Sequence[Sampling], keys: Sequence[int]) -> list[Draw]:
+def draw(logits: Floats, settings: Sequence[Sampling], keys: Sequence[int]) -> list[Draw]:
     """Draw one token for each row.
 
     logits: float32 (rows, vocabulary), forbidden tokens -inf; not changed. keys: one 64-bit draw key a row.
     """
-    top = logits.max(axis=1)
-    cuts = [_cut(row, high, one) for row, high, one in zip(logits, top.tolist(), settings, strict=True)]
-    # One flat search takes half the time of one in two dimensions.
-    flat = np.flatnonzero(logits >= np.array([cut for cut, _ in cuts], np.float32)[:, None])
-    rows, tokens = np.divmod(flat, logits.shape[1])
-    bounds = np.searchsorted(rows, np.arange(len(settings) + 1))
-    heat = np.array([max(one.temperature, _COLD) for one in settings])
-    scores = logits[rows, tokens].astype(np.float64) / heat[rows]
-    noisy = scores + gumbel(np.array(keys, np.uint64)[rows], tokens)
-    drawn = []
-    for index, one in enumerate(settings):
-        low, high = int(bounds[index]), int(bounds[index + 1])
-        if low == high or top[index] == -np.inf:
-            drawn.append(Draw(-1, 0.0))
-            continue
-        mine = scores[low:high]
-        if one.temperature <= _COLD:
-            best = int(np.argmax(mine))
-        elif (one.top_k or one.top_p < 1) and high - low > 1:
-            kept = _kept(mine, one, cuts[index][1])
-            best = int(kept[int(np.argmax(noisy[low + kept]))])
-            mine = mine[kept]
-        else:
-            best = int(np.argmax(noisy[low:high]))
-        share = 1.0 / float(np.exp(mine - scores[low + best]).sum()) if mine.size > 1 else 1.0
-        drawn.append(Draw(int(tokens[low + best]), share))
+    noise = np.array(keys, np.uint64)
+    if all(one == settings[0] for one in settings):
+        return _draw(logits, settings[0], noise)
+    drawn = [Draw(-1, 0.0)] * len(settings)
+    for setting in dict.fromkeys(settings):
+        rows = [row for row, one in enumerate(settings) if one == setting]
+        for row, one in zip(rows, _draw(logits[rows], setting, noise[rows]), strict=True):
+            drawn[row] = one
     return drawn
 
 
-def _cut(row: NDArray[np.float32], top: float, one: Sampling) -> tuple[float, float]:
-    """Return a logit below which no token of the row can survive the chain, and the mass top-p is a share of.
+def _draw(logits: Floats, setting: Sampling, keys: NDArray[np.uint64]) -> list[Draw]:
+    """Draw for rows of one setting."""
+    cuts, masses = _cuts(logits, setting)
+    # One flat search takes half the time of one in two dimensions.
+    rows, tokens = np.divmod(np.flatnonzero(logits >= cuts[:, None]), logits.shape[1])
+    scores = logits[rows, tokens].astype(np.float64)
+    cold = setting.temperature <= _COLD
+    if not cold:
+        scores /= setting.temperature
+        if setting.top_k or setting.top_p < 1:
+            kept = _kept(rows, scores, setting, len(logits), masses)
+            rows, tokens, scores = rows[kept], tokens[kept], scores[kept]
+    noisy = scores if cold else scores + gumbel(keys[rows], tokens)
+    bounds = np.searchsorted(rows, np.arange(len(logits) + 1)).tolist()
+    drawn = []
+    for low, high in pairwise(bounds):
+        if low == high:
+            drawn.append(Draw(-1, 0.0))
+            continue
+        best = low + int(noisy[low:high].argmax())
+        mass = float(np.exp(scores[low:high] - scores[best]).sum()) if high - low > 1 else 1.0
+        drawn.append(Draw(int(tokens[best]), 1.0 / mass))
+    return drawn
 
-    The mass is relative to the best token's; 0 stands for "of what the filters before left".
+
+def _cuts(logits: Floats, setting: Sampling) -> tuple[Floats, NDArray[np.float64] | None]:
+    """Return logits (rows) below which no token can survive the chain, and the masses top-p takes a share of.
+
+    A mass is relative to the best token's; None stands for "of what the filters before left".
     """
-    lowest = float(np.finfo(np.float32).min)
-    if top == -np.inf:
-        return np.inf, 0.0
-    if one.temperature <= _COLD:
-        return top, 0.0
-    if one.min_p > 0:
-        return max(top + one.temperature * float(np.log(one.min_p)), lowest), 0.0
-    if 0 < one.top_k < row.size:
-        return max(float(np.partition(row, -one.top_k)[-one.top_k]), lowest), 0.0
-    if one.top_p < 1:
-        cut, mass = _nucleus_cut(row, top, one)
-        return max(cut, lowest), mass
-    return lowest, 0.0
+    count, size = logits.shape
+    masses = None
+    if setting.temperature <= _COLD:
+        cuts = logits.max(axis=1)
+    elif setting.min_p > 0:
+        cuts = logits.max(axis=1) + np.float32(setting.temperature * math.log(setting.min_p))
+    elif 0 < setting.top_k < size:
+        # The k-th largest of some sets' largest is not above the k-th largest of all: that finds where top-k may cut
+        # without sorting a vocabulary.
+        depth = max(1, size // (setting.top_k * _SETS))
+        sets = size // depth
+        peaks = logits[:, : sets * depth].reshape(count, depth, sets).max(axis=1)
+        cuts = np.partition(peaks, -setting.top_k, axis=1)[:, -setting.top_k]
+    elif setting.top_p < 1:
+        found = [_nucleus_cut(row, setting) for row in logits]
+        cuts, masses = np.array([cut for cut, _ in found], np.float32), np.array([mass for _, mass in found])
+    else:
+        cuts = np.full(count, _LOWEST, np.float32)
+    # What is forbidden is below every cut, and so is what is no number.
+    return np.where(cuts >= _LOWEST, cuts, np.float32(_LOWEST)), masses
 
 
-def _nucleus_cut(row: NDArray[np.float32], top: float, one: Sampling) -> tuple[float, float]:
+def _nucleus_cut(row: Floats, setting: Sampling) -> tuple[float, float]:
     """Return a cut that leaves the nucleus whole, without sorting the vocabulary, and the whole row's mass."""
-    total = float(_mass(row, top, one).sum())
+    top = float(row.max())
+    if not top > -np.inf:
+        return _LOWEST, 0.0
+    total = float(_mass(row, top, setting).sum())
     count = _NUCLEUS
     while count < row.size:
         best = np.partition(row, -count)[-count:]
-        if float(_mass(best, top, one).sum()) >= one.top_p * total:
+        if float(_mass(best, top, setting).sum()) >= setting.top_p * total:
             return float(best.min()), total
         count *= 2
-    return -np.inf, total
+    return _LOWEST, total
 
 
-def _mass(row: NDArray[np.float32], top: float, one: Sampling) -> NDArray[np.float64]:
-    return np.exp((row.astype(np.float64) - top) / one.temperature)
+def _mass(row: Floats, top: float, setting: Sampling) -> NDArray[np.float64]:
+    return np.exp((row.astype(np.float64) - top) / setting.temperature)
 
 
-def _kept(scores: NDArray[np.float64], one: Sampling, total: float) -> NDArray[np.int64]:
-    """Return the indices, best first, that top-k and then top-p leave of one row's candidates."""
-    order = np.argsort(-scores, kind="stable")
-    if one.top_k:
-        order = order[: one.top_k]
-    if one.top_p < 1:
-        mass = np.exp(scores[order] - scores[order[0]])
-        before = np.cumsum(mass) - mass
+def _kept(
+    rows: NDArray[np.int64], scores: NDArray[np.float64], setting: Sampling, count: int,
+    masses: NDArray[np.float64] | None,
+) -> NDArray[np.bool_]:
+    """Return which candidates top-k and then top-p leave; the lower id comes first among equals."""
+    counts = np.bincount(rows, minlength=count)
+    starts = np.cumsum(counts) - counts
+    width = max(1, int(counts.max()))
+    table = np.full((count, width), np.inf)
+    table[rows, np.arange(len(rows)) - starts[rows]] = -scores
+    table.sort(axis=1)
+    left = np.full(count, min(setting.top_k or width, width))
+    if setting.top_p < 1:
+        mass = np.exp(np.minimum(table[:, :1], np.finfo(float).max) - table[:, : left[0]])
+        upto = np.cumsum(mass, axis=1)
+        total = upto[:, -1] if masses is None else masses
         # The best token always stays.
-        order = order[: max(1, int(np.count_nonzero(before < one.top_p * (total or mass.sum()))))]
-    return order
+        left = np.maximum(np.count_nonzero((upto - mass < (setting.top_p * total)[:, None]) & (mass > 0), axis=1), 1)
+    kept = scores >= -table[np.arange(count), left - 1][rows]
+    for row in np.flatnonzero(np.bincount(rows[kept], minlength=count) > left).tolist():
+        # Equals at the border: as many of them as there is room for.
+        mine = np.arange(starts[row], starts[row] + counts[row])
+        kept[mine] = False
+        kept[mine[np.argsort(-scores[mine], kind="stable")[: left[row]]]] = True
+    return kept
