@@ -331,10 +331,10 @@ class Runner:
         self.alwayson_scripts = list(scripts)
         self.errors: list[BaseException] = []
 
-    def call(self, hook: str, p: Any, **kwargs: Any) -> None:
+    def call(self, hook: str, p: Any, *first: Any, **kwargs: Any) -> None:
         for script in self.alwayson_scripts:
             try:
-                getattr(script, hook)(p, *p.script_args[script.args_from : script.args_to], **kwargs)
+                getattr(script, hook)(p, *first, *p.script_args[script.args_from : script.args_to], **kwargs)
             except Exception as error:  # as the host: reported, and the job goes on
                 self.errors.append(error)
 
@@ -412,6 +412,7 @@ class FakeHost:
             p.prompts = p.all_prompts[part]
             done.infotexts += [self.infotext(p, p.prompts, p.seeds, index) for index in range(len(p.prompts))]
             done.grid = self.infotext(p, p.prompts, p.seeds, 0, use_main_prompt=True)
+        p.scripts.call("postprocess", p, done)
         done.info = json.loads(json.dumps(p.extra_generation_params, default=lambda value: None))
         return done
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_host import Runner, shallow
+from fake_host import Runner, Script, shallow
 from webui_kit import Stage, forget, positional, set_stage
 
 from kgen_ext import __version__
@@ -369,6 +369,41 @@ def test_an_inner_job_of_adetailer_is_left_alone(stage: Stage) -> None:
     job._ad_inner = True
     done = stage.host.run(job)
     assert done.prompts == ["face"] and not stage.requests and job.extra_generation_params["KGen prompt"] == "outer"
+
+
+@pytest.mark.parametrize("inner_on", [True, False])
+def test_a_job_run_within_an_image_gives_the_images_entries_back(stage: Stage, inner_on: bool) -> None:
+    job = stage.job(n_iter=2, values={"ban": "hat"})
+    insides: list[str] = []
+
+    class Detailer(Script):
+        """Draws a part of each batch anew, in a job that shares the image's dict of entries."""
+
+        def title(self) -> str:
+            return "detailer"
+
+        def postprocess_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
+            inner = stage.job(prompt="face", img2img=True, values={"enabled": inner_on})
+            inner.extra_generation_params = p.extra_generation_params
+            insides.extend(stage.host.run(inner).infotexts)
+
+    job.scripts.alwayson_scripts.append(Detailer())
+    found = [stage.host.parse(one) for one in stage.host.run(job).infotexts]
+    assert [(one["Prompt"], one["KGen prompt"], one["KGen ban"]) for one in found] == [
+        ("cat, word7", "cat", "hat"), ("cat, word8", "cat", "hat")
+    ]  # fmt: skip
+    assert [stage.host.parse(one).get("KGen prompt") for one in insides] == ["face" if inner_on else None] * 2
+    assert "KGen ban" not in " ".join(insides)
+
+
+def test_a_job_that_breaks_off_leaves_nothing_behind_for_the_next(stage: Stage) -> None:
+    broken, job = stage.job(values={"ban": "hat"}), stage.job()
+    job.extra_generation_params = broken.extra_generation_params
+    broken.init = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        stage.host.run(broken)
+    found = stage.host.parse(stage.host.run(job).infotexts[0])
+    assert found["KGen prompt"] == "cat" and "KGen ban" not in found
 
 
 def test_generating_forever_starts_from_the_typed_prompt_each_time(stage: Stage) -> None:

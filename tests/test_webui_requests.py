@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgen_ext.errors import BadValue, UserError
+from kgen_ext.errors import BadValue
 from kgen_ext.request import MAX_SEED, Category, ExpandRequest, TagLength, TextLength
 from kgen_ext.webui.presets import Sampling
 from kgen_ext.webui.requests import make_request, request_seed
@@ -53,11 +53,11 @@ def test_a_size_out_of_range_is_the_nearest_in_it(side: int, used: int) -> None:
     assert ask(width=side).width == ask(height=side).height == used
 
 
-def test_a_custom_format_without_a_template_is_told() -> None:
-    from kgen_ext.tags.templates import resolve_format
-
-    with pytest.raises(UserError):
-        resolve_format(ask(format="custom").format)
+@pytest.mark.parametrize("template", ["", " \n"])
+def test_a_custom_format_without_a_template_names_the_control_and_the_way_out(template: str) -> None:
+    with pytest.raises(BadValue, match=r"^Template: '' is not allowed .*<\|prompt\|>.*another Format"):
+        ask(format="custom", template=template)
+    assert ask(template=template).format == "append"
 
 
 @given(st.integers(-(2**70), 2**70))

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from kgen_ext import __version__
 from kgen_ext.errors import BadValue, KGenError
@@ -27,6 +28,8 @@ from kgen_ext.webui.xyz import OVERRIDES, apply_overrides
 # What `before_process` did to this job, for the hooks that follow.
 _STATE = "_kgen_before"
 _DRAW = 2**32 - 2  # the host draws below this too
+# The entries of the job around this one, which shares its dict with it.
+_OUTER = "_kgen_outer"
 # Marks of other extensions' inner jobs: ADetailer's passes over an image whose prompt is expanded already.
 _INNER = ("_ad_inner",)
 
@@ -41,7 +44,7 @@ class _Before:
 
 
 class Hooks:
-    """The bodies of the hooks. Holds no state of a job: that lies on the job itself, as many run in turn."""
+    """The bodies of the hooks. What is known of a job lies on the job itself, as many run in turn."""
 
     def __init__(
         self,
@@ -60,12 +63,14 @@ class Hooks:
         self._expand = expand
         self._timing = timing
         self._draw = draw or (lambda: secrets.randbelow(_DRAW))
+        # Who writes into a dict of entries now, by its id; a job that broke off goes with its object.
+        self._writers: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
     def before_process(self, p: Any, arguments: Sequence[Any]) -> None:
         """Drop what an earlier job left in a shared dict; expand the prompt as typed where the timing says so."""
         if _inner(p):
             return
-        _drop_entries(p)
+        self._begin(p)
         try:
             values = self._values(p, arguments)
         except KGenError:
@@ -107,6 +112,27 @@ class Hooks:
         """Put right the hires prompt the host writes: it takes the first batch's for every batch."""
         if infotext.VERSION in p.extra_generation_params and callable(p.extra_generation_params.get("Hires prompt")):
             p.extra_generation_params["Hires prompt"] = _written_hires
+
+    def postprocess(self, p: Any) -> None:
+        """The job is done: the one around it finds its own entries again."""
+        if _inner(p):
+            return
+        params = p.extra_generation_params
+        if self._writers.get(id(params)) is p:
+            del self._writers[id(params)]
+        elif (outer := getattr(p, _OUTER, None)) is not None:
+            _drop_entries(p)
+            params.update(outer)
+
+    def _begin(self, p: Any) -> None:
+        """Start with no entries: jobs that follow each other share a dict (a plot's cells), and so do an image's job
+        and one that a script runs within it, whose entries are kept for it.
+        """
+        params = p.extra_generation_params
+        writer = self._writers.setdefault(id(params), p)
+        within = writer is not p and writer.extra_generation_params is params
+        setattr(p, _OUTER, _ours(p) if within else None)
+        _drop_entries(p)
 
     def _values(self, p: Any, arguments: Sequence[Any]) -> Values | None:
         """Return the values with the timing resolved, None where expansion is off: then nothing else is checked."""
@@ -194,8 +220,12 @@ def _inner(p: Any) -> bool:
     return any(getattr(p, mark, False) for mark in _INNER)
 
 
+def _ours(p: Any) -> dict[str, Any]:
+    return {key: value for key, value in p.extra_generation_params.items() if key.startswith(infotext.PREFIX)}
+
+
 def _drop_entries(p: Any) -> None:
-    for key in [key for key in p.extra_generation_params if key.startswith(infotext.PREFIX)]:
+    for key in _ours(p):
         del p.extra_generation_params[key]
 
 

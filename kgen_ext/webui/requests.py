@@ -8,7 +8,7 @@ from typing import Protocol
 
 from kgen_ext.errors import BadValue
 from kgen_ext.request import MAX_SEED, ExpandRequest, TextLength
-from kgen_ext.webui.params import BY_FIELD
+from kgen_ext.webui.params import BY_FIELD, CUSTOM
 from kgen_ext.webui.values import Values
 
 # What a request accepts; a job may say less (0 where a host fills it in later) or more.
@@ -35,6 +35,8 @@ def make_request(
 
     tag_file: the file for “Only tags that exist”, "" where none is known.
     """
+    if values.format == CUSTOM and not values.template.strip():
+        raise BadValue(BY_FIELD["template"].label, "", "one such as <|prompt|>, <|general|>; or choose another Format")
     if values.known_only and not tag_file:
         raise BadValue(BY_FIELD["known_only"].label, True, "it with a tag file: name one in Settings, KGen")
     return ExpandRequest(

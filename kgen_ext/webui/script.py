@@ -46,6 +46,9 @@ class KGenScript:
     def before_process_batch(self, p: Any, *arguments: Any, **kwargs: Any) -> None:
         _guarded(p, lambda hooks: hooks.before_process_batch(p))
 
+    def postprocess(self, p: Any, processed: Any, *arguments: Any) -> None:
+        _guarded(p, lambda hooks: hooks.postprocess(p))
+
 
 def register() -> None:
     """Register everything but the script itself, which the host finds in `scripts/kgen.py`."""
