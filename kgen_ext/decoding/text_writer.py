@@ -72,7 +72,10 @@ class TextWriter:
             return Allow.SPACE
         tail = self._current()
         if not tail.strip():
-            return Allow.TEXT_WORD if tail[-1:] == " " else Allow.TEXT_START
+            if self._raw[-1:] == b" ":
+                return Allow.TEXT_WORD
+            # Where the first word of a sentence was taken back, the next must not grow onto the stop before it.
+            return Allow.SENTENCE if self._follows() and self._raw[-1] < 0x80 else Allow.TEXT_START
         # Below the minimum not even a new line: it would begin a paragraph, or, as the model sees it, the next field.
         if not _whole(tail):
             return Allow.TEXT
@@ -96,11 +99,11 @@ class TextWriter:
                 return Back(length, "", "garbled", "")
             pending = rest
         last = self._raw[-1:]
-        if last == b" " and piece[:1] == b" ":
+        if (last == b" " and piece[:1] == b" ") or not self._parts(piece):
             return Back(length, "", "garbled", "")
         spaced = kind in (Kind.LINE, Kind.END) or b" " in (piece[:1], last)
-        # A stop of the wide kind, whose last byte is no ASCII, needs no space behind it.
-        if spaced or (last >= b"\x80" and not self._pending):
+        # A stop of the wide kind, whose last byte is no ASCII, needs no space behind it, nor behind what it closes.
+        if spaced or ((last >= b"\x80" or last in _CLOSERS) and not self._pending):
             sentence = self._current()
             following = (" " if last == b" " else "") + piece.decode("utf-8", "ignore")
             # What only half a character follows is judged as if a word followed.
@@ -116,6 +119,18 @@ class TextWriter:
         self._put(piece)
         self._pending = pending
         return None
+
+    def _follows(self) -> bool:
+        """Return whether a whole sentence stands right before the current one, in its paragraph."""
+        return bool(self._starts) and self._sentence > 0 and self._raw[: self._written(self._sentence)][-1:] != b"\n"
+
+    def _parts(self, piece: bytes) -> bool:
+        """Return whether the sentence before is still over if the current one begins with the piece."""
+        if self._current().strip() or not piece.strip() or not self._follows():
+            return True
+        before = self._raw[self._written(self._starts[-1]) : self._written(self._sentence)].decode("utf-8", "ignore")
+        gap = " " if self._raw[-1:] == b" " else ""
+        return _whole(before, gap + (piece.decode("utf-8", "ignore") or "x"))
 
     def _next_sentence(self, token: int, kind: int, length: int) -> Verdict:
         """End the current sentence in front of the drawn token."""
@@ -251,6 +266,7 @@ class TextWriter:
         return index
 
 
+_CLOSERS = (b'"', b"'", b")", b"]")
 _INSIDE = bytes(range(0x80, 0xC0))  # bytes that continue a character
 
 
