@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Fewer shared tokens than this are computed again rather than copied or waited for.
 _WORTH_SHARING = 8
+# Forced runs of up to so many tokens are fed one a step.
+_SHORT = 8
 
 
 class Lane:
@@ -70,8 +72,9 @@ class Lane:
         source = -source
         if soon >= _WORTH_SHARING and soon > shared:
             return None
-        # The slot that holds the source is cut back in place; otherwise the one whose tokens are worth least.
-        slot = source if source in free else min(free, key=lambda one: (len(self._held[one]), one))
+        # Rows side by side are computed in one go by some libraries. Among the places nearest to the others the slot that
+        # holds the source is best, since it is cut back in place, then the one whose tokens are worth least.
+        slot = min(free, key=lambda one: (self._span(one), one != source, len(self._held[one]), one))
         if slot != source and shared >= _WORTH_SHARING:
             self._cache.fork(source, slot, shared)
         elif slot != source:
@@ -90,7 +93,12 @@ class Lane:
         for slot, row in self.active.items():
             if row.finish is None:
                 self._cut(slot, row.kept)
-                self._fed.append((slot, row, row.ids[row.kept :]))
+                chunk = row.ids[row.kept :]
+                # A few forced tokens go with the draws of the others, one a step: a chunk of its own costs
+                # most libraries as much as a step of the batch. Alone likewise, or its last bits would tell.
+                if row.kept and len(chunk) <= _SHORT:
+                    del chunk[1:]
+                self._fed.append((slot, row, chunk))
         chunks = [(slot, chunk) for slot, _, chunk in self._fed]
         if pool is not None and chunks:
             self._answer = pool.submit(self._cache.forward, chunks)
@@ -106,13 +114,17 @@ class Lane:
         logits = answer.result()
         for slot, row, chunk in fed:
             self._held[slot].extend(chunk)
-            row.kept = len(row.ids)
+            row.kept += len(chunk)
         return logits
 
     def end(self) -> Iterator[Event | tuple[Job, Written]]:
         """Wait for the engine, let each row act on its draw, and yield what happened; done rows leave their slots."""
-        rows = [row for _, row, _ in self._fed]
-        self._act(rows, self.settle())
+        fed = [row for _, row, _ in self._fed]
+        logits = self.settle()
+        ready = [row.kept == len(row.ids) for row in fed]
+        if not all(ready):
+            fed, logits = list(compress(fed, ready)), logits[ready]
+        self._act(fed, logits)
         for slot, row in list(self.active.items()):
             yield from row.events()
             if row.finish is not None:
@@ -148,6 +160,10 @@ class Lane:
     def _shared(self, row: Row, slot: int) -> int:
         """Return how many of a new row's tokens a slot holds as the row's own first chunk would leave them."""
         return max(0, min(_common(row.ids, self._held[slot]), self._first[slot], len(row.ids) - 2))
+
+    def _span(self, slot: int) -> int:
+        """Return how far the active slots would reach with one more."""
+        return max(slot, *self.active) - min(slot, *self.active) if self.active else 0
 
     def _cut(self, slot: int, length: int) -> None:
         if self._cache.length(slot) > length:

@@ -19,6 +19,7 @@ from kgen_ext.engines.tokens import whole
 from kgen_ext.errors import EngineError, EngineUnavailable, ModelFileError
 
 WORTH_TWO_LANES = 4  # rows: with fewer, each half would compute little more than a lone row
+SMALL = 64 << 20  # bytes: a larger model is read from memory at every step, and by two lanes twice
 UNKNOWN, UNUSED, CONTROL, USER_DEFINED = 1 << 0, 1 << 1, 1 << 3, 1 << 4  # token attributes of llama.h
 
 
@@ -56,6 +57,7 @@ class LlamaCppEngine:
         self._vocab = self.lib.get_vocab(self.model)
         trained = int(self.lib.n_ctx_train(self.model))
         self.n_ctx = min(n_ctx or trained, trained)
+        self._size = path.stat().st_size
         self.vocab = self._read_vocab()
         self._caches: WeakSet[LlamaCppCache] = WeakSet()
 
@@ -71,11 +73,11 @@ class LlamaCppEngine:
         return out[:count]
 
     def lanes(self, rows: int) -> int:
-        """Return 2 for a batch on the CPU: one half is computed while our own work is done for the other.
+        """Return 2 for a batch of a small model on the CPU: one half is computed while our work is done for the other.
 
-        A small model's threads spend much of their time waiting for each other, too.
+        Such a model's threads spend much of their time waiting for each other, too.
         """
-        return 2 if self._on_cpu and self.threads > 1 and rows >= WORTH_TWO_LANES else 1
+        return 2 if self._on_cpu and self.threads > 1 and rows >= WORTH_TWO_LANES and self._size <= SMALL else 1
 
     def open_cache(self, rows: int, n_ctx: int) -> LlamaCppCache:
         """Return an empty cache."""
