@@ -1,13 +1,14 @@
 """Jobs of a host with the extension in them: what is drawn, what is written, and that nothing is ever in the way."""
 from __future__ import annotations
 
+import inspect
 import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_host import Runner, Script, shallow
+from fake_host import EVENTS, Runner, Script, shallow
 from webui_kit import Stage, forget, positional, set_stage
 
 from kgen_ext import __version__
@@ -494,6 +495,23 @@ def test_a_ui_reload_keeps_what_the_session_knows(stage: Stage) -> None:
     assert done.prompts == [prompt] and len(stage.opened) == 1
     assert stage.host.paste(done.infotexts[0])["Prompt"] == prompt
     assert len(stage.host.callbacks["on_infotext_pasted"]) == 1
+
+
+def test_the_host_sees_a_short_stack_when_we_register_and_its_error_is_not_lost(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hosts look up the source of every frame: 70 ms a registration where they load scripts."""
+    from kgen_ext.webui import script
+
+    depths: list[int] = []
+    callbacks = stage.host.modules["modules.script_callbacks"]
+    for event in EVENTS:
+        monkeypatch.setattr(callbacks, event, lambda call: depths.append(len(inspect.stack(0))))
+    script.register()
+    assert len(depths) == 5 and max(depths) < 12 < len(inspect.stack(0))
+    monkeypatch.setattr(callbacks, "on_app_started", lambda call: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        script.register()
 
 
 @pytest.mark.parametrize("order", [("txt2img", "img2img"), ("img2img", "txt2img")])

@@ -10,6 +10,7 @@ import pytest
 from page_kit import Page, build_page
 from webui_kit import forget
 
+from kgen_ext.webui import ui
 from kgen_ext.webui.params import BY_FIELD, CUSTOM, PARAMS, Group, Widget
 from kgen_ext.webui.values import read_values
 
@@ -140,6 +141,21 @@ def test_building_a_page_again_and_again_changes_nothing(page: Page, monkeypatch
     """The hosts build every page three times and show the last."""
     assert page.stage.opened == []
     assert page.stage.session._pool is None or not page.stage.session.pool.resident()
+
+
+def test_the_models_are_looked_for_once_for_all_pages_of_a_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = build_page(monkeypatch, tmp_path, img2img=False, real=False)
+    looks: list[object] = []
+    monkeypatch.setattr(ui, "installed_models", lambda host: looks.append(host) or ("starter", "new"))
+    for start in (1, 2):
+        for before_ui in page.stage.host.callbacks["on_before_ui"]:
+            before_ui()
+        for _ in range(3):
+            built = ui.build(page.stage.script, page.name == "img2img")
+            assert "new" in names(built[1].choices) and len(looks) == start
+    forget()
 
 
 def test_the_preview_sends_the_page_and_every_control_and_fills_the_panel(page: Page) -> None:

@@ -15,7 +15,7 @@ from kgen_ext.catalogue import Places, resolve
 from kgen_ext.events import By, Event, Expansion, Fields, Finish, Piece
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.pool import Pool
-from kgen_ext.webui import host, script, session
+from kgen_ext.webui import host, script, session, ui
 from kgen_ext.webui.params import PARAMS
 
 
@@ -104,7 +104,7 @@ def positional(**values: Any) -> list[Any]:
 def set_stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, kind: str = "a1111", real: bool = False) -> Stage:
     """Put everything in place. real: the starter itself in place of the fake expander."""
     fake = install(monkeypatch, tmp_path, kind=kind)
-    for cached in (host.current_host, session.current, script._hooks):
+    for cached in (host.current_host, session.current, script._hooks, ui._choices):
         cached.cache_clear()
     places = Places(own=tmp_path / "models")
     expander = FakeExpander()
@@ -136,5 +136,5 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stage]:
 
 def forget() -> None:
     """Leave no fake host behind in what the extension remembers."""
-    for cached in (host.current_host, session.current, script._hooks):
+    for cached in (host.current_host, session.current, script._hooks, ui._choices):
         cached.cache_clear()

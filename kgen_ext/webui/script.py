@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kgen_ext.webui.expanding import expand_job, sampling_of
@@ -51,10 +52,19 @@ class KGenScript:
 
 
 def register() -> None:
-    """Register everything but the script itself, which the host finds in `scripts/kgen.py`."""
-    host = current_host()
+    """Register everything but the script itself, which the host finds in `scripts/kgen.py`.
+
+    In a thread of its own, as its stack is short: at each registration the hosts look up the source of every frame of
+    the caller's, which takes 70 ms where they load scripts.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="kgen-register") as thread:
+        thread.submit(_register, current_host()).result()
+
+
+def _register(host: Host) -> None:
     register_settings(host)
     register_axes(host)
+    host.on("on_before_ui", _look_anew)
     host.on("on_infotext_pasted", lambda infotext, params: _pasted(host, params))
     host.on("on_app_started", lambda demo, app: _add_routes(host, app))
 
@@ -78,6 +88,12 @@ def _hooks() -> Hooks:
             values, model=read_settings(host).model_of(values), host=host, session=current()
         ),
     )
+
+
+def _look_anew() -> None:
+    from kgen_ext.webui.ui import look_anew
+
+    look_anew()
 
 
 def _pasted(host: Host, params: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ library or looks into more than the names of the models on disk. Refuses to know
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def _control(tab: Tab, param: Param) -> Any:
     if param.widget is Widget.CHOICES:
         return gr.CheckboxGroup(choices=[label for _, label in param.choices], value=shown, **common)
     if param.widget is Widget.LIVE:
-        choices = list(live_choices(tab.host, param.field))
+        choices = list(_choices(tab.host, param.field))
         # A name that is not in the list, pasted from an image, must be shown and explained rather than dropped.
         return gr.Dropdown(choices=choices, value=shown, allow_custom_value=True,
                            visible=_offers(param.field, choices), **common)  # fmt: skip
@@ -125,6 +126,17 @@ def _control(tab: Tab, param: Param) -> Any:
         return gr.Number(value=shown, precision=0, **common)
     lines = _LINES.get(param.field, 1)
     return gr.Textbox(value=shown, lines=lines, max_lines=max(6, lines), visible=param.field != "template", **common)
+
+
+@functools.cache
+def _choices(host: Host, field: str) -> tuple[str, ...]:
+    """Look once for all the pages of one start."""
+    return live_choices(host, field)
+
+
+def look_anew() -> None:
+    """Forget what was found for earlier pages; to be called before pages are built."""
+    _choices.cache_clear()
 
 
 def live_choices(host: Host, field: str) -> tuple[str, ...]:
