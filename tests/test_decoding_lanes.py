@@ -1,7 +1,7 @@
 """Several caches: the same answers in the same order, threads shared, and nobody left feeding a cache."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count, islice
 
@@ -13,6 +13,7 @@ from test_decoding_batch import alone, asked, engine
 
 from kgen_ext.decoding.batch import BatchDecoder
 from kgen_ext.decoding.tokens import token_table
+from kgen_ext.engines.base import Cache
 from kgen_ext.engines.scripted import ScriptedEngine
 from kgen_ext.errors import EngineError
 from kgen_ext.events import Finish, Started
@@ -89,3 +90,37 @@ def test_an_exception_in_a_lane_reaches_the_consumer() -> None:
     one.logits = broken
     with lanes(one, 1, 1) as decoder, pytest.raises(EngineError, match="out of memory"):
         run_all(one, [asked(1), asked(3), asked(5)], decoder=decoder)
+
+
+class Watched:
+    """A cache that notes what it is fed."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self.fed = list[list[tuple[int, int]]]()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._cache, name)
+
+    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
+        self.fed.append([(slot, len(ids)) for slot, ids in chunks])
+        return self._cache.forward(chunks)
+
+
+def test_forced_tokens_are_fed_one_a_step_with_the_draws_of_the_others() -> None:
+    one = engine()
+    cache = Watched(one.open_cache(4, one.n_ctx))
+    ran = run_all(one, [asked(number) for number in range(6)], decoder=BatchDecoder([cache], token_table(one)))
+    assert sum(each.written.forced for each in ran) > 6  # a header here and there
+    assert sum(size > 1 for step in cache.fed for _, size in step) == 6  # the prompts themselves
+
+
+def test_a_few_rows_lie_side_by_side_wherever_others_were_before() -> None:
+    one = engine()
+    cache = Watched(one.open_cache(8, one.n_ctx))
+    decoder = BatchDecoder([cache], token_table(one))
+    for count in (8, 3, 2, 3):
+        cache.fed.clear()
+        run_all(one, [asked(number, tag_length="short") for number in range(count)], decoder=decoder)
+        slots = {slot for step in cache.fed for slot, _ in step}
+        assert max(slots) - min(slots) + 1 == len(slots) == count

@@ -10,7 +10,9 @@ from kgen_ext.events import Finish
 def write(script: str | list[object], **options: object) -> Ran:
     """Write a text behind a full list, so that nothing else is drawn."""
     asked = {"text_length": "short", **options}
-    return check(force(script, ask(", ".join(NAMES[:18]), **asked), pieces=[*NAMES, " "]))  # type: ignore[arg-type]
+    more = asked.pop("pieces", ())
+    pieces = [*NAMES, " ", *more]  # type: ignore[misc]
+    return check(force(script, ask(", ".join(NAMES[:18]), **asked), pieces=pieces))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("length", "low", "high"), [("very_short", 1, 2), ("short", 2, 4), ("long", 4, 8),
@@ -103,3 +105,18 @@ def test_where_another_sentence_must_come_a_comma_does_not_go_on_with_the_last()
     ran = write([" A girl smiles", ".", ",", " a hat", " A dog runs", ".", "</s>"])
     assert ".," not in ran.written.texts["long"]
     assert ran.written.texts["long"].startswith("A girl smiles. ")
+
+
+@pytest.mark.parametrize("second", ["9", "girl", "]"])
+def test_the_word_that_replaces_a_banned_first_word_does_not_grow_onto_the_stop_before(second: str) -> None:
+    """`A girl!9 smiles.` would be one sentence where two were counted."""
+    ran = write(
+        [" A", " girl", "!", (" Hat", second, " The"), " smiles", ".", "</s>"], ban=("hat",), text_length="very_short",
+        pieces=(" Hat", " The", "9", "girl", "]"),
+    )  # fmt: skip
+    assert ran.written.texts["long"] == "A girl! The smiles."
+
+
+def test_a_wide_stop_that_is_closed_ends_its_sentence_without_a_space() -> None:
+    ran = write([" A", " (girl", "。", ")", "hat", " smiles", ".", "</s>"], text_length="very_short")
+    assert sentences_of(ran.written.texts["long"]) == ["A (girl。)", "hat smiles."]

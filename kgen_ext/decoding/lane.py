@@ -96,7 +96,7 @@ class Lane:
                 chunk = row.ids[row.kept :]
                 # A few forced tokens go with the draws of the others, one a step: a chunk of its own costs
                 # most libraries as much as a step of the batch. Alone likewise, or its last bits would tell.
-                if row.kept and len(chunk) <= _SHORT:
+                if row.kept >= self._first[slot] and len(chunk) <= _SHORT:
                     del chunk[1:]
                 self._fed.append((slot, row, chunk))
         chunks = [(slot, chunk) for slot, _, chunk in self._fed]
