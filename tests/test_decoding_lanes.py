@@ -119,8 +119,8 @@ def test_a_few_rows_lie_side_by_side_wherever_others_were_before() -> None:
     one = engine()
     cache = Watched(one.open_cache(8, one.n_ctx))
     decoder = BatchDecoder([cache], token_table(one))
-    for count in (8, 3, 2, 3):
+    for rows in (8, 3, 2, 3):
         cache.fed.clear()
-        run_all(one, [asked(number, tag_length="short") for number in range(count)], decoder=decoder)
+        run_all(one, [asked(number, tag_length="short") for number in range(rows)], decoder=decoder)
         slots = {slot for step in cache.fed for slot, _ in step}
-        assert max(slots) - min(slots) + 1 == len(slots) == count
+        assert max(slots) - min(slots) + 1 == len(slots) == rows

@@ -18,6 +18,7 @@ from kgen_ext.bench.report import ModelResult
 from kgen_ext.bench.rounds import CASES, SIZES, Case, Sides, run_case, run_steps
 from kgen_ext.bench.shape import write_shape200m
 from kgen_ext.bench.tipo_kgen import open_tipo_kgen
+from kgen_ext.engines.quantise import quantise
 
 Tell = Callable[[str], None]
 
@@ -59,9 +60,10 @@ def run(
     if only == "shape200m" or (only is None and extent.random_weights):
         with TemporaryDirectory() as folder:
             tell("writing random weights of TIPO-200M's shape")
-            path = Path(folder) / "shape200m-f16.gguf"
-            write_shape200m(path, starter / "tokenizer.json")
-            results.append(_with_shape(path, threads, extent, tell))
+            full, half = Path(folder) / "shape200m-F16.gguf", Path(folder) / "shape200m-Q8_0.gguf"
+            write_shape200m(full, starter / "tokenizer.json")
+            quantise(full, half, threads=threads)
+            results += [_with_shape(path, threads, extent, tell) for path in (full, half)]
     return tuple(results)
 
 
@@ -85,7 +87,7 @@ def _with_shape(path: Path, threads: int, extent: Extent, tell: Tell) -> ModelRe
             sides, f"{extent.steps} tokens each", sizes=extent.sizes, rounds=extent.rounds, length=extent.steps,
             prompts=4, tell=tell,
         )  # fmt: skip
-    return ModelResult("random weights, TIPO-200M's shape, F16", (case,), None)
+    return ModelResult(f"random weights, TIPO-200M's shape, {path.stem.partition('-')[2]}", (case,), None)
 
 
 @contextmanager

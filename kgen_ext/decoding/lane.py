@@ -72,8 +72,8 @@ class Lane:
         source = -source
         if soon >= _WORTH_SHARING and soon > shared:
             return None
-        # Rows side by side are computed in one go by some libraries. Among the places nearest to the others the slot that
-        # holds the source is best, since it is cut back in place, then the one whose tokens are worth least.
+        # Rows side by side are computed in one go by some libraries. Among the places nearest to the others the slot
+        # that holds the source is best, since it is cut back in place, then the one whose tokens are worth least.
         slot = min(free, key=lambda one: (self._span(one), one != source, len(self._held[one]), one))
         if slot != source and shared >= _WORTH_SHARING:
             self._cache.fork(source, slot, shared)
