@@ -15,6 +15,7 @@ from kgen_ext.tags.categories import category_of
 from kgen_ext.tags.contradictions import Scene
 from kgen_ext.tags.normalise import normalise
 from kgen_ext.tags.patterns import Kind, PatternSet
+from kgen_ext.tags.plain import is_dressed, plain_name
 from kgen_ext.tags.rules import Rule
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class TagJudge:
 
     def __init__(self, rules: TagRules, *, given: Iterable[str]) -> None:
         self._rules = rules
-        self._all = [normalise(tag) for tag in given]
+        self._all = [plain_name(normalise(tag)) for tag in given]
         self._seen = _names(rules, self._all)
         self._scene = Scene(user=self._all)
 
@@ -67,7 +68,7 @@ class TagJudge:
             if found is None:
                 return Rejection("unknown")
             tag = found
-        name = normalise(tag)
+        name = plain_name(normalise(tag))
         if _is_garbled(name):
             return Rejection("garbled")
         if name in self._seen:
@@ -83,11 +84,14 @@ class TagJudge:
             if other is not None:
                 return Rejection("contradiction", other)
         broken = _broken(rules.rules, name, self._all)
-        return tag if broken is None else Rejection("rule", broken)
+        if broken is not None:
+            return Rejection("rule", broken)
+        # `smile..` breaks no rule, and yet is no tag; what the tag file has is one.
+        return Rejection("garbled") if rules.known is None and is_dressed(normalise(tag)) else tag
 
     def accept(self, tag: str) -> None:
         """Remember a tag that stands."""
-        name = normalise(tag)
+        name = plain_name(normalise(tag))
         self._seen.add(name)
         self._all.append(name)
         self._scene.add(name)
@@ -99,7 +103,7 @@ class ValueJudge:
     def __init__(self, rules: TagRules, category: Category, *, given: Iterable[str]) -> None:
         self._rules = rules
         self._category = category
-        self._all = [normalise(tag) for tag in given]
+        self._all = [plain_name(normalise(tag)) for tag in given]
         self._seen = _names(rules, self._all)
         kinds = (one for one in rules.bans.patterns if one.kind is Kind.CATEGORY and one.key == category.value)
         self._banned_kind = next((one.source for one in kinds), None)  # whatever the value, here it is of that kind
@@ -112,7 +116,7 @@ class ValueJudge:
             if found is None:
                 return Rejection("unknown")
             tag = found
-        name = normalise(tag)
+        name = plain_name(normalise(tag))
         if _is_garbled(name):
             return Rejection("garbled")
         if name in self._seen:
@@ -124,11 +128,14 @@ class ValueJudge:
         if category not in (self._category, Category.GENERAL):
             return Rejection("category", category.value)
         broken = _broken(rules.rules, name, self._all)
-        return tag if broken is None else Rejection("rule", broken)
+        if broken is not None:
+            return Rejection("rule", broken)
+        # `smile..` breaks no rule, and yet is no tag; what the tag file has is one.
+        return Rejection("garbled") if rules.known is None and is_dressed(normalise(tag)) else tag
 
     def accept(self, tag: str) -> None:
         """Remember a value, or a tag of another list, that stands."""
-        name = normalise(tag)
+        name = plain_name(normalise(tag))
         self._seen.add(name)
         self._all.append(name)
 

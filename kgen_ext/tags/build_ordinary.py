@@ -1,4 +1,5 @@
-"""Build `data/ordinary.txt`: the listed names that are taken for general tags, because most people mean the word.
+"""Build `data/ordinary.txt`, the listed names that are taken for general tags, because most people mean the word, and
+`data/signs.txt`, the general tags that begin or end with a sign, such as `:d` and `...`.
 
 A tool for maintainers, run by hand; nothing at run time imports it. Only names and counts leave the sources it reads.
 
@@ -21,9 +22,13 @@ from pathlib import Path
 from kgen_ext.tags.build_lists import EXCEPTIONS, read_lists
 from kgen_ext.tags.names import key_of
 from kgen_ext.tags.normalise import normalise
+from kgen_ext.tags.plain import SIGNS
 
 LEAST = 5
 LONGEST = 4
+SIGNS_HEADER = """\
+# General tags that begin or end with a sign; written by kgen_ext.tags.build_ordinary, see NOTICE.md.
+"""
 HEADER = """\
 # Names in the lists of tipo-kgen that are read as general tags, since most people mean the word: see NOTICE.md.
 # Written by kgen_ext.tags.build_ordinary; used by kgen_ext.tags.build_lists.
@@ -64,12 +69,20 @@ def ordinary_names(names: Collection[str], rows: Iterable[list[str]], phrases: C
     return sorted((spelled_so | words) & set(names))
 
 
+def signed_names(rows: Iterable[list[str]]) -> list[str]:
+    """Return the general tags that begin or end with a sign, sorted; a bracket that is closed is none."""
+    general = {normalise(name) for name, category, *_ in rows if category == "0"}
+    plain = re.compile(r"[^\W_](.*([^\W_]|\(.*\w.*\)))?")
+    return sorted(one for one in general if not plain.fullmatch(one))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m kgen_ext.tags.build_ordinary", description=__doc__)
     parser.add_argument("lists", type=Path)
     parser.add_argument("--tags", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=EXCEPTIONS)
+    parser.add_argument("--signs", type=Path, default=Path(SIGNS))
     parser.add_argument("captions", type=Path, nargs="+")
     options = parser.parse_args(arguments)
     names = read_lists(options.lists)
@@ -77,9 +90,11 @@ def main(arguments: list[str] | None = None) -> None:
     for path in options.captions:
         phrases += count_phrases(path.read_text("utf-8").splitlines(), names)
     with options.tags.open(encoding="utf-8", newline="") as file:
-        ordinary = ordinary_names(names, csv.reader(file), phrases)
+        rows = list(csv.reader(file))
+    ordinary, signs = ordinary_names(names, rows, phrases), signed_names(rows)
     options.out.write_text(HEADER + "".join(name + "\n" for name in ordinary), "utf-8")
-    sys.stdout.write(f"{options.out}: {len(ordinary)} names\n")
+    options.signs.write_text(SIGNS_HEADER + "".join(name + "\n" for name in signs), "utf-8")
+    sys.stdout.write(f"{options.out}: {len(ordinary)} names; {options.signs}: {len(signs)}\n")
 
 
 if __name__ == "__main__":

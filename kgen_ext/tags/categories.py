@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from kgen_ext.request import Category
 from kgen_ext.tags.names import key_of, load_names
 from kgen_ext.tags.normalise import SCORES, SOURCES, normalise
+from kgen_ext.tags.plain import plain_name
 
 _COUNT = re.compile(r"(?:[1-9][0-9]?)\+?(?:girl|boy|other)s?|multiple (?:girls|boys|others)|no humans")
 _QUALITIES = (
@@ -31,23 +32,24 @@ _CLOSED = (
 
 def is_people_count(tag: str) -> bool:
     """Tell whether a tag says how many people there are: `1girl`, `6+boys`, `multiple others`, `no humans`."""
-    return _COUNT.fullmatch(normalise(tag)) is not None
+    return _COUNT.fullmatch(plain_name(normalise(tag))) is not None
 
 
 def category_of(tag: str) -> Category:
-    """Return the category of a whole tag, however it is spelled.
+    """Return the category of a whole tag, however it is spelled or dressed up.
 
     >>> category_of("2girls"), category_of("Hatsune_Miku"), category_of("old"), category_of("old man")
     (<Category.SPECIAL: 'special'>, <Category.CHARACTERS: 'characters'>, <Category.QUALITY: 'quality'>, \
 <Category.GENERAL: 'general'>)
     """
-    normalised = normalise(tag)
+    written = normalise(tag)
+    normalised = plain_name(written)
     if (closed := _CLOSED.get(normalised)) is not None:
         return closed
     if _COUNT.fullmatch(normalised):
         return Category.SPECIAL
     return load_names().category(key_of(normalised)) or (
-        Category.ARTIST if _claims_artist(tag, normalised) else Category.GENERAL
+        Category.ARTIST if _claims_artist(tag, written) else Category.GENERAL
     )
 
 

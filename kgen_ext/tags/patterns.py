@@ -2,7 +2,7 @@ r"""Ban and protect patterns: one pattern says which whole tags it means, a set 
 
 Refuses to remove anything: what happens to a tag that is hit, and whose tag it was, is the caller's business.
 
-    hat                 the tag, however it is spelled; never a part of another (`hatsune miku` stays)
+    hat                 the tag, however it is spelled or dressed up (`hat..`); never a part of another (`hatsune miku`)
     * hair, blue_?o*    glob: `*` any run, `?` any one character; `\*` and `\?` are the characters
     /blue|red/          regular expression over the whole normalised tag (`third-party regex syntax`), case ignored;
                         `/blue/i` is the same
@@ -26,6 +26,7 @@ from kgen_ext.request import Category
 from kgen_ext.tags.categories import category_of
 from kgen_ext.tags.globs import glob_matches, hide_escapes, is_glob, show_escapes, text_regex, whole_words
 from kgen_ext.tags.normalise import normalise
+from kgen_ext.tags.plain import fold, fold_text, plain_name
 
 Search = Callable[[str], Any]
 
@@ -66,11 +67,13 @@ class Pattern:
     _compiled: tuple[Search, Search] | None = field(default=None, compare=False, repr=False)
 
     def match(self, tag: str) -> bool:
-        """Tell whether the pattern means this whole tag, however it is spelled."""
-        return self.match_normalised(normalise(tag))
+        """Tell whether the pattern means this whole tag, however it is spelled or dressed up."""
+        name = fold(normalise(tag))
+        plain = plain_name(name)
+        return self.match_name(name) or (name != plain and self.match_name(plain))
 
-    def match_normalised(self, tag: str) -> bool:
-        """Do the same for a tag that is already in its normal form."""
+    def match_name(self, tag: str) -> bool:
+        """Do the same for a tag in its normal or plain form, as it stands."""
         if self.kind is Kind.LITERAL:
             return tag == self.key
         if self.kind is Kind.GLOB:
@@ -125,18 +128,23 @@ class PatternSet:
 
     def match(self, tag: str) -> str | None:
         """Return the source of the first pattern that means this whole tag, or None."""
-        tag = normalise(tag)
-        literal = self._literals.get(tag, len(self.patterns))
+        name = fold(normalise(tag))
+        plain = plain_name(name)
+        literal = min(self._literals.get(one, len(self.patterns)) for one in (plain, name))
         for number, pattern in self._others:
             if number > literal:
                 break
-            if pattern.match_normalised(tag):
+            if pattern.match_name(name) or (name != plain and pattern.match_name(plain)):
                 return pattern.source
         return self.patterns[literal].source if literal < len(self.patterns) else None
 
     def search_text(self, text: str) -> tuple[int, int, str] | None:
         """Return start, end and source of the hit that begins first in running text, the longest of these, or None."""
         hits = [(*span, pattern.source) for pattern in self.patterns if (span := pattern.search(text))]
+        if not text.isascii() and self.patterns:  # the same in plain letters, found at its place in the text
+            folded, places = fold_text(text)
+            plain = [(span, one.source) for one in self.patterns if (span := one.search(folded))]
+            hits += [(places[begin], places[end - 1] + 1, source) for (begin, end), source in plain]
         return min(hits, key=lambda hit: (hit[0], -hit[1]), default=None)
 
 
@@ -165,7 +173,7 @@ def compile_pattern(text: str) -> Pattern:
     hidden = hide_escapes(source)
     if is_glob(hidden):
         return Pattern(source, Kind.GLOB, normalise(hidden))
-    return Pattern(source, Kind.LITERAL, normalise(show_escapes(hidden)))
+    return Pattern(source, Kind.LITERAL, fold(normalise(show_escapes(hidden))))  # `hat!` means the sign, too
 
 
 def compile_patterns(texts: Iterable[str]) -> PatternSet:

@@ -1,0 +1,128 @@
+"""Signs, invisible characters and look-alike letters about a tag: no ban, repeat or contradiction is dodged by them."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from decoding_kit import ask, check, force
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kgen_ext.request import Category
+from kgen_ext.tags.build_ordinary import signed_names
+from kgen_ext.tags.categories import category_of, is_people_count
+from kgen_ext.tags.normalise import normalise
+from kgen_ext.tags.patterns import compile_pattern, compile_patterns
+from kgen_ext.tags.plain import SIGNS, fold_text, is_dressed, plain_name
+
+EXIST = (":d", ":3", "^_^", ">_<", "...", "!?", "?", "!!", "\\m/", "d:", "d.va", "st. gloriana's", "k-on!", "c.c.",
+         "o_o", "love live!", "saber (fate)", "(o) (o)", "= hair ornament", ".live", "6+girls")  # fmt: skip
+WORDS = ("hat", "long hair", "d.va", "k-on!", "saber (fate)", ":d", "hatsune miku", "2girls", "k", "st. gloriana's")
+SIGNED = st.text(alphabet=" .,;!?*~-_'\"«»…。、·•()[]#|/\\+=<>😀♥\u200b\u2060\u00ad\ufeff", max_size=6).map(
+    lambda text: text.replace(",", ".").replace("、", ".")
+)
+UNSEEN = st.sampled_from(("", "\u200b", "\u200d", "\u2060", "\u00ad", "\ufeff", "\u0336", "\ufe0f", "\u3164"))
+WIDE = str.maketrans({letter: chr(ord(letter) + 0xFEE0) for letter in "abcdefghijklmnopqrstuvwxyz0123456789"})
+CYRILLIC = str.maketrans("aeopcyx", "аеорсух")
+
+
+@st.composite
+def dressed(draw: st.DrawFn, word: str) -> str:
+    """The word as a model bent on writing it could dress it up."""
+    letters = "".join(letter + draw(UNSEEN) for letter in word)
+    letters = draw(st.sampled_from((letters, letters.upper(), letters.translate(WIDE), letters.translate(CYRILLIC))))
+    return draw(SIGNED) + letters.replace(" ", draw(st.sampled_from((" ", "  ", "_", "\u3000")))) + draw(SIGNED)
+
+
+def says(tag: str) -> str:
+    """What a reader who skips signs takes a tag for; knows nothing of how the product does it."""
+    return "".join(letter for letter in fold_text(tag.lower())[0] if letter.isalnum())
+
+
+@pytest.mark.parametrize("name", EXIST)
+def test_a_tag_that_exists_as_written_stays_itself(name: str) -> None:
+    assert plain_name(name) == name
+    assert not is_dressed(name)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [("hat..", "hat"), (".hat", "hat"), ("* hat *", "hat"), ('"hat"', "hat"), ("(hat)", "hat"), ("hat (", "hat"),
+     ("hat ()", "hat"), ("h\u200bat", "hat"), ("ｈａｔ", "hat"), ("hаt", "hat"), ("hát", "hat"), ("h̶a̶t̶", "hat"),
+     ("𝐡𝐚𝐭", "hat"),
+     ("k-on!.", "k-on!"), (":d.", ":d"), ("....", "..."), ("saber (fate).", "saber (fate)"), ("hat 😀", "hat"),
+     ("working!!", "working!!"), ("hat s", "hat s"), ("hats", "hats"), ("hat-trick", "hat-trick")],
+)  # fmt: skip
+def test_what_it_is_dressed_with_is_taken_off_and_no_more(written: str, name: str) -> None:
+    assert plain_name(normalise(written)) == name
+
+
+@given(st.one_of(st.text(), SIGNED, st.sampled_from(WORDS).flatmap(dressed)))
+def test_plain_twice_is_plain_once(text: str) -> None:
+    once = plain_name(normalise(text))
+    assert plain_name(once) == once == plain_name(normalise(once))
+
+
+@given(st.sampled_from(WORDS).flatmap(lambda word: st.tuples(st.just(word), dressed(word))))
+def test_no_ban_is_dodged_by_dressing_the_word_up(pair: tuple[str, str]) -> None:
+    word, written = pair
+    name = plain_name(normalise(written))
+    # It may have become another name that exists: `.live` is not `live`.
+    assert compile_patterns([word]).match(written) or (name != word and not is_dressed(name) and not name.isalnum())
+    assert says(name) == says(word)
+
+
+@given(dressed("red hat"))
+def test_nor_a_glob_nor_an_expression(written: str) -> None:
+    assert compile_pattern("* hat").match(written)
+    assert compile_pattern("/red .*t/").match(written)
+
+
+def test_a_sign_that_the_user_bans_is_meant() -> None:
+    assert compile_pattern("hat!").match("hat!")
+    assert not compile_pattern("hat!").match("hat")
+
+
+def test_dressed_tags_have_the_category_of_the_plain_one() -> None:
+    assert category_of("hatsune miku.") is Category.CHARACTERS
+    assert category_of("masterpiece!!") is Category.QUALITY
+    assert is_people_count("2girls..")
+
+
+@pytest.mark.parametrize("text", ["She wears a ｈａｔ.", "It is a h\u200bat.", "It is a hаt.", "A h\u0336a\u0336t!"])
+def test_a_ban_holds_in_sentences_however_its_letters_are_made(text: str) -> None:
+    begin, end, source = compile_patterns(["hat"]).search_text(text) or (0, 0, "")
+    assert (says(text[begin:end]), source) == ("hat", "hat")
+
+
+DODGES = ("hat..", ".hat", "*hat*", "(hat)", "hat!", "ｈａｔ", "hаt")
+
+
+@pytest.mark.parametrize("written", DODGES)
+def test_a_dressed_ban_is_taken_back_while_it_is_written(written: str) -> None:
+    ran = check(force([(written, "umbrella"), ",", "shrine", "</s>"], ask(ban=("hat",)), pieces=(written, "umbrella")))
+    assert ran.tags == ("umbrella", "shrine")
+    assert ran.rejected == [("banned", written)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "written", "rule"),
+    [("hat", "hat..", "repeat"), ("hat..", "hat", "repeat"), ("day", "night!", "contradiction"),
+     ("1girl", "2girls.", "contradiction"), ("sky", "hatsune miku!!", "category"), ("sky", "hat..", "garbled")],
+)  # fmt: skip
+def test_nor_does_a_dressed_tag_pass_for_another(prompt: str, written: str, rule: str) -> None:
+    script = [",", (written, "umbrella"), ",", "shrine", "</s>"]
+    ran = check(force(script, ask(prompt), pieces=(written, "umbrella", "shrine")))
+    assert ran.tags == ("umbrella", "shrine")
+    assert ran.rejected == [(rule, written)]
+
+
+def test_the_signed_tags_are_those_that_begin_or_end_with_one() -> None:
+    rows = [[":d", "0", "9"], ["go!", "0", "9"], ["saber_(fate)", "0", "9"], ["hat", "0", "9"], ["k-on!", "3", "1"]]
+    assert signed_names(rows) == [":d", "go!"]
+
+
+def test_every_signed_tag_of_the_list_stays_itself() -> None:
+    lines = [line for line in Path(SIGNS).read_text("utf-8").splitlines() if not line.startswith("# ")]
+    assert len(lines) > 100
+    assert [one for one in lines if plain_name(one) != one or normalise(one) != one] == []
