@@ -48,6 +48,18 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
+class Settings:
+    """The sampling and lengths a row was written with: the user's, else those that suit the model."""
+
+    tag_length: str = "long"
+    text_length: str = "none"
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
 class Expansion:
     """The answer for one row.
 
@@ -71,6 +83,7 @@ class Expansion:
     rewound_tokens: int
     seconds: float
     notes: tuple[str, ...] = ()
+    settings: Settings = Settings()
 
 
 @dataclass(frozen=True, slots=True)

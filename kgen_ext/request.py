@@ -5,7 +5,7 @@ The field names are the command's option names and the JSON's keys. This file re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
@@ -64,9 +64,16 @@ class Category(str, Enum):
     RATING = "rating"
 
 
+# What holds for a field that neither the user nor the model's entry in the catalogue says anything about.
+UNSAID: Mapping[str, TagLength | TextLength | float | int] = {
+    "tag_length": TagLength.LONG, "text_length": TextLength.NONE,
+    "temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.1,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class ExpandRequest:
-    """One prompt to expand.
+    """One prompt to expand. Lengths and sampling are None where the user says nothing: then what suits the model holds.
 
     Strings are accepted for the enums and for lists of patterns (`"hat, /blue .*/, category:artist"`); they are
     checked and converted here. Raises `BadValue` that names the field, the value and what is allowed.
@@ -77,8 +84,8 @@ class ExpandRequest:
 
     prompt: str = ""
     text: str = ""
-    tag_length: TagLength | str = TagLength.LONG
-    text_length: TextLength | str = TextLength.NONE
+    tag_length: TagLength | str | None = None
+    text_length: TextLength | str | None = None
     task: Task | str = Task.AUTO
     format: str = "append"
     ban: str | tuple[str, ...] = ()
@@ -91,10 +98,10 @@ class ExpandRequest:
     tag_file: str = ""
     seed: int = 0
     count: int = 1
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.1
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
     width: int = 1024
     height: int = 1024
 
@@ -103,20 +110,23 @@ class ExpandRequest:
         for name in ("prompt", "text", "format", "tag_file"):
             if not isinstance(getattr(self, name), str):
                 raise BadValue(name, getattr(self, name), "a string")
-        put("tag_length", _enum("tag_length", self.tag_length, TagLength))
-        put("text_length", _enum("text_length", self.text_length, TextLength))
+        if self.tag_length is not None:
+            put("tag_length", _enum("tag_length", self.tag_length, TagLength))
+        if self.text_length is not None:
+            put("text_length", _enum("text_length", self.text_length, TextLength))
         put("task", _enum("task", self.task, Task))
         for name in ("ban", "require", "rules", "protect"):
             put(name, split_list(name, getattr(self, name)))
         put("allow", tuple(_enum("allow", one, Category) for one in split_list("allow", self.allow)))
-        if self.no_tags and self.text_length is TextLength.NONE:
+        if self.no_tags and self.text_length in (None, TextLength.NONE):
             raise BadValue("text_length", "none", "another length: with no_tags there is nothing else to write")
         _whole("seed", self.seed, 0, MAX_SEED)
         _whole("count", self.count, 1, MAX_COUNT)
-        _number("temperature", self.temperature, 0.0, 5.0)
-        _whole("top_k", self.top_k, 0, 1_000_000)
-        _number("top_p", self.top_p, 0.0, 1.0)
-        _number("min_p", self.min_p, 0.0, 1.0)
+        if self.top_k is not None:
+            _whole("top_k", self.top_k, 0, 1_000_000)
+        for name, high in (("temperature", 5.0), ("top_p", 1.0), ("min_p", 1.0)):
+            if getattr(self, name) is not None:
+                _number(name, getattr(self, name), 0.0, high)
         _whole("width", self.width, 16, 16384)
         _whole("height", self.height, 16, 16384)
 

@@ -20,7 +20,7 @@ Capture = pytest.CaptureFixture[str]
 # From the issue: the keys of --json. `notes` is ours.
 KEYS = (
     "prompt pieces source seed row model engine fields added_tags added_text finish decoded_tokens forced_tokens "
-    "rewound_tokens seconds notes"
+    "rewound_tokens seconds notes settings"
 ).split()
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from kgen_ext.request import Category, ExpandRequest, TagLength, Task, TextLength, split_list
+from kgen_ext.request import UNSAID, Category, ExpandRequest, TagLength, Task, TextLength, split_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.f
 def shown_default(option: Option) -> str:
     """Return an option's default as help and README show it, or "" where there is none to speak of."""
     default = DEFAULTS.get(option.field)
+    if option.field in UNSAID:
+        return "what suits the model"
     if option.field == "seed" or isinstance(default, bool) or default is None or default in ("", ()):
         return ""
     return str(default.value) if isinstance(default, Enum) else str(default)
@@ -109,7 +111,7 @@ def read_expander_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _reader(option: Option) -> Callable[[str], Any]:
-    default = DEFAULTS.get(option.field)
+    default = UNSAID.get(option.field, DEFAULTS.get(option.field))
     if option.field == "threads" or isinstance(default, int):
         return int
     return float if isinstance(default, float) else str

@@ -10,7 +10,7 @@ from kgen_ext.decoding.row import Written
 from kgen_ext.events import By, Expansion, Fields, Finish, Piece
 from kgen_ext.prompt import append, attention, escape, render
 from kgen_ext.protocol.spelling import join_tags
-from kgen_ext.request import Category, TagLength, TextLength
+from kgen_ext.request import Category
 from kgen_ext.service.prepare import META, Prepared, wants_text
 from kgen_ext.tags.categories import split_by_category
 from kgen_ext.tags.templates import fill
@@ -62,6 +62,7 @@ def assemble(
         rewound_tokens=sum(one.rewound for one in done),
         seconds=seconds,
         notes=(*prepared.notes, *_notes(prepared, done, hidden), *skipped),
+        settings=prepared.settings,
     )
 
 
@@ -162,9 +163,9 @@ def _notes(prepared: Prepared, done: Sequence[Written], hidden: int) -> list[str
     if hidden:
         notes.append(f"the prompt is longer than the model's context: {hidden} tags or words were not shown to it")
     if any(one.finish is Finish.LENGTH for one in done):
-        lengths = f"tag_length {TagLength(prepared.request.tag_length).value}"
+        lengths = f"tag_length {prepared.settings.tag_length}"
         if wants_text(prepared.request):
-            lengths += f" and text_length {TextLength(prepared.request.text_length).value}"
+            lengths += f" and text_length {prepared.settings.text_length}"
         notes.append(f"{lengths}: the model's context ended before that; what is whole was kept")
     elif any(one.short for one in done):
         names = sorted({name for one in done for name in one.short})
@@ -173,10 +174,8 @@ def _notes(prepared: Prepared, done: Sequence[Written], hidden: int) -> list[str
             f"{', '.join(names)}: shorter than asked for, because the rules left the model nothing else to write"
             + (f" (most often: {most})" if most else "")
         )
-    if prepared.request.count > 1 and prepared.request.temperature == 0:
+    if prepared.request.count > 1 and prepared.settings.temperature == 0:
         notes.append("temperature 0 always writes the likeliest text: all variants are the same")
     if wants_text(prepared.request) and done and not any(one.texts for one in done):
         notes.append("text: this model or task writes tags only")
     return notes
-
-

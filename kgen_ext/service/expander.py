@@ -82,7 +82,7 @@ class Expander:
         `cancelled` is asked before each token; what is whole by then is kept, with finish=cancelled. All requests are
         checked before the first token: raises UserError for the first that is wrong.
         """
-        plan = [(one, prepare(one, self._tag_files)) for one in requests]
+        plan = [prepare(one, self._tag_files, self._speaker.recommended) for one in requests]
         return self._stream(plan, cancelled)
 
     @property
@@ -106,9 +106,7 @@ class Expander:
             self._drop_cache()
             self._speaker.engine.close()
 
-    def _stream(
-        self, plan: Sequence[tuple[ExpandRequest, Prepared]], cancelled: Callable[[], bool]
-    ) -> Generator[Event, None, None]:
+    def _stream(self, plan: Sequence[Prepared], cancelled: Callable[[], bool]) -> Generator[Event, None, None]:
         if self._owner == threading.get_ident():
             raise EngineError("a stream of this expander is still open here", hint="read it to its end or close it")
         with self._lock:
@@ -122,14 +120,13 @@ class Expander:
             finally:
                 self._owner = None
 
-    def _decode(
-        self, plan: Sequence[tuple[ExpandRequest, Prepared]], cancelled: Callable[[], bool]
-    ) -> Iterator[Event]:
+    def _decode(self, plan: Sequence[Prepared], cancelled: Callable[[], bool]) -> Iterator[Event]:
         # Rows that ask the same share one decode; the key is the request that gives this row alone.
         sharing: dict[ExpandRequest, list[int]] = {}
         todo = list[tuple[ExpandRequest, Prepared, int]]()
         row = 0
-        for request, prepared in plan:
+        for prepared in plan:
+            request = prepared.request
             for variant in range(request.count):
                 seed = derive_seed(request.seed, variant)
                 alone = replace(request, seed=seed, count=1)

@@ -65,6 +65,7 @@ def open_expander(
         protocol=protocol,
         # Of the DanTagGen family only delta and delta-rev2 were trained with the line.
         quality_line=files.entry.quality_line if files.entry else "delta" in files.id.lower(),
+        recommended=files.entry.recommended if files.entry else None,
         n_ctx=min(loaded.n_ctx, (files.entry and files.entry.context) or _TRAINED_CTX[protocol.value]),
     )
     return Expander(speaker, model=files.id, checksum=files.checksum(), rows=rows, reason=reason)

@@ -16,18 +16,22 @@ from kgen_ext.decoding.row import Job
 from kgen_ext.decoding.sampler import Sampling
 from kgen_ext.decoding.verdict import Rejection
 from kgen_ext.errors import BadValue
+from kgen_ext.events import Settings
 from kgen_ext.prompt import Prompt, parse, subjects
 from kgen_ext.protocol import Plan, Protocol, Subject, dtg, tipo
 from kgen_ext.protocol.spelling import one_line, trained_tag
 from kgen_ext.request import MAX_SEED, Category, ExpandRequest, TagLength, Task, TextLength
+from kgen_ext.service.suiting import settle
 from kgen_ext.tags.categories import split_by_category
 from kgen_ext.tags.known import TagFiles
 from kgen_ext.tags.normalise import normalise
 from kgen_ext.tags.patterns import compile_patterns
+from kgen_ext.tags.plain import plain_name
 from kgen_ext.tags.rules import parse_rules
 from kgen_ext.tags.templates import Template, resolve_format
 
 if TYPE_CHECKING:
+    from kgen_ext.catalogue import Recommended
     from kgen_ext.engines.base import Engine
 
 # Categories that stand in metadata lines; the others are the tag list.
@@ -42,17 +46,19 @@ class Speaker:
     protocol: Protocol
     quality_line: bool
     n_ctx: int
+    recommended: Recommended | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What all rows of a request share.
+    """What all rows of a request share. `request` has nothing left open, `settings` are its numbers and lengths.
 
     `subjects`: one a segment of the prompt, None where a segment has nothing to expand. `required`: tags to be added
     to the first of them. `notes`: what could not be done, a line each.
     """
 
     request: ExpandRequest
+    settings: Settings
     prompt: Prompt
     template: Template | None
     subjects: tuple[Subject | None, ...]
@@ -62,8 +68,9 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(request: ExpandRequest, tag_files: TagFiles) -> Prepared:
+def prepare(request: ExpandRequest, tag_files: TagFiles, recommended: Recommended | None = None) -> Prepared:
     """Check everything in a request that can be checked without a model, and find its subjects."""
+    request, settings = settle(request, recommended)
     template = resolve_format(request.format)
     rules = TagRules(
         bans=compile_patterns(request.ban),
@@ -87,13 +94,13 @@ def prepare(request: ExpandRequest, tag_files: TagFiles) -> Prepared:
         else:
             found.append(None)
     required, notes = _required(request, rules, given)
-    return Prepared(request, prompt, template, tuple(found), tuple(given), required, rules, notes)
+    return Prepared(request, settings, prompt, template, tuple(found), tuple(given), required, rules, notes)
 
 
 def make_jobs(prepared: Prepared, speaker: Speaker, *, row: int, seed: int) -> tuple[tuple[Job | None, ...], int]:
     """Return one job a subject for a row, and how many of the user's tags and words the context could not show."""
-    request = prepared.request
-    sampling = Sampling(request.temperature, request.top_k, request.top_p, request.min_p)
+    request, used = prepared.request, prepared.settings
+    sampling = Sampling(used.temperature, used.top_k, used.top_p, used.min_p)
     made, hidden, first = list[Job | None](), 0, True
     for index, subject in enumerate(prepared.subjects):
         if subject is None:
@@ -166,10 +173,10 @@ def _required(
     request: ExpandRequest, rules: TagRules, given: list[tuple[str, ...]]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the required tags that are not there yet and may be added, and a note for each that may not."""
-    there = {normalise(tag) for tags in given for tag in tags}
+    there = {plain_name(normalise(tag)) for tags in given for tag in tags}
     wanted, notes = list[str](), list[str]()
     for tag in dict.fromkeys(request.require):
-        name = normalise(tag)
+        name = plain_name(normalise(tag))
         if name in there:
             continue
         banned = rules.bans.match(tag)

@@ -66,7 +66,8 @@ _SEED = "-1 draws one; the answer tells it"
 def expand_schema() -> Schema:
     """Return the JSON schema of the body of POST /kgen/v1/expand."""
     defaults = {field.name: _plain(field.default) for field in dataclasses.fields(ExpandRequest)}
-    properties = {name: {**schema, "default": defaults[name]} for name, schema in FIELDS.items()}
+    properties = {name: {**schema, **({} if defaults[name] is None else {"default": defaults[name]})}
+                  for name, schema in FIELDS.items()}  # fmt: skip
     properties["seed"]["description"] = _SEED
     for name, (schema, default, text) in MORE.items():
         properties[name] = {**schema, "description": text, **({} if default is None else {"default": default})}

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from kgen_ext.errors import BadValue, UserError
 from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, check_value
+
+if TYPE_CHECKING:
+    from kgen_ext.catalogue import Recommended
 
 _NAME = re.compile(r"[^\W_][\w .+-]{0,39}")
 _HINT = "a line is name: temperature=0.7, min_p=0.1"
@@ -34,19 +37,6 @@ PRESETS: Mapping[str, Sampling] = {
     "balanced": Sampling(temperature=0.9, top_k=0, top_p=1.0, min_p=0.1),
     "daring": Sampling(temperature=1.4, top_k=0, top_p=1.0, min_p=0.05),
 }
-
-
-class Recommended(Protocol):
-    """What a catalogue says of a model; None where it says nothing."""
-
-    @property
-    def temperature(self) -> float | None: ...
-    @property
-    def top_k(self) -> int | None: ...
-    @property
-    def top_p(self) -> float | None: ...
-    @property
-    def min_p(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +63,9 @@ def resolve_sampling(
     wanted = creativity.strip().lower()
     if wanted == CUSTOM:
         return numbers
-    suits = Sampling(**{name: _or(getattr(recommended, name, None), getattr(Sampling(), name)) for name in NUMBERS})
+    from kgen_ext.service.suiting import suiting  # the host's start does not pay for the service
+
+    suits = Sampling(**{name: suiting(name, recommended) for name in NUMBERS})
     if wanted in ("", DEFAULT):
         return suits
     for preset in own:
@@ -125,7 +117,3 @@ def _parse_line(line: str, number: int) -> Preset:
     if not numbers:
         raise UserError(f"{where}: {name} has no numbers", hint=_HINT)
     return Preset(name, tuple(numbers.items()))
-
-
-def _or(value: Any, default: Any) -> Any:
-    return default if value is None else value

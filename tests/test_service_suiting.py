@@ -1,0 +1,67 @@
+"""What a request leaves open follows the model: the catalogue's recommendation, and never against the user."""
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+from test_service import expander, short
+
+from kgen_ext.catalogue import Recommended
+from kgen_ext.errors import BadValue
+from kgen_ext.request import UNSAID, ExpandRequest, Task, TextLength
+from kgen_ext.service.expander import Expander
+from kgen_ext.service.suiting import settle
+
+TIPO = Recommended(0.5, 80, 0.95, 0.05, "short", "long")
+
+
+def test_what_is_left_open_is_what_the_model_recommends() -> None:
+    whole, used = settle(ExpandRequest("1girl"), TIPO)
+    assert asdict(used) == asdict(TIPO)
+    assert {name: getattr(whole, name) for name in UNSAID} == asdict(TIPO)
+
+
+def test_what_the_user_set_stays_even_where_it_is_the_tables_default() -> None:
+    request = ExpandRequest("1girl", **UNSAID)  # type: ignore[arg-type]
+    assert settle(request, TIPO)[0] == request
+
+
+def test_where_nothing_is_recommended_the_table_holds() -> None:
+    for recommended in (None, Recommended()):
+        whole, _ = settle(ExpandRequest("1girl"), recommended)
+        assert whole == ExpandRequest("1girl", **UNSAID)  # type: ignore[arg-type]
+
+
+def test_a_recommended_zero_is_a_number() -> None:
+    assert settle(ExpandRequest(), Recommended(temperature=0.0))[1].temperature == 0
+
+
+def test_a_task_that_was_asked_for_is_not_given_text_besides() -> None:
+    assert settle(ExpandRequest(task="tag"), TIPO)[0].text_length is TextLength.NONE
+    assert settle(ExpandRequest(task=Task.AUTO), TIPO)[0].text_length is TextLength.LONG
+
+
+def test_a_request_checks_what_is_said_and_takes_what_is_not() -> None:
+    with pytest.raises(BadValue, match="min_p"):
+        ExpandRequest(min_p=2.0)
+    with pytest.raises(BadValue, match="text_length"):
+        ExpandRequest(no_tags=True)
+
+
+def test_an_expander_writes_as_its_model_recommends_and_tells_it() -> None:
+    plain = expander()
+    speaker = replace(plain._speaker, recommended=Recommended(temperature=0.0, tag_length="very_short"))
+    suited = Expander(speaker, model="scripted", checksum="x", rows=4)
+    (done,) = suited.expand([ExpandRequest("1girl, shrine", seed=3)])
+    (same,) = plain.expand([ExpandRequest("1girl, shrine", seed=3, temperature=0.0, tag_length="very_short")])
+    assert done.prompt == same.prompt
+    assert (done.settings.temperature, done.settings.tag_length) == (0.0, "very_short")
+    assert done.settings == same.settings
+
+
+def test_saying_what_the_model_recommends_is_the_same_request() -> None:
+    one = expander()
+    (first,) = one.expand([short(seed=4)])
+    steps = list(one.stream([short(seed=4, temperature=1.0, top_k=0, top_p=1.0, text_length="none")]))
+    assert len(steps) == 1  # remembered: nothing is decoded
+    assert first.settings.min_p == 0.0
