@@ -9,6 +9,7 @@ import pytest
 
 from kgen_ext.engines.devices import (
     DEVICES,
+    free_bytes,
     free_memory,
     llama_placement,
     parse_device,
@@ -145,3 +146,20 @@ def test_the_transformers_engine_runs_where_it_is_told_and_says_what_it_has() ->
 def test_no_module_assumes_cuda(storey: str) -> None:
     folder = Path(__file__).parents[1] / "kgen_ext" / storey
     assert [one.name for one in folder.rglob("*.py") if ".cuda" in one.read_text("utf-8")] == []
+
+
+def test_free_memory_is_asked_of_the_best_device_whatever_its_maker() -> None:
+    rocm, intel, apple = fake_torch(cuda=1, hip="6.2"), fake_torch(xpu=1), fake_torch(mps=True)
+    rocm.cuda.mem_get_info = lambda: (5, 9)
+    intel.xpu.mem_get_info = lambda: (6, 9)
+    apple.mps = SimpleNamespace(recommended_max_memory=lambda: 9, driver_allocated_memory=lambda: 2)
+    assert [free_bytes(one) for one in (rocm, intel, apple)] == [5, 6, 7]
+
+
+def test_where_torch_does_not_tell_nothing_is_made_up() -> None:
+    def refuses() -> tuple[int, int]:
+        raise RuntimeError("this driver has no such query")
+
+    broken = fake_torch(xpu=1)
+    broken.xpu.mem_get_info = refuses
+    assert [free_bytes(one) for one in (fake_torch(), fake_torch(xpu=1), broken, fake_torch(mps=True))] == [None] * 4

@@ -109,6 +109,7 @@ def test_inside_a_webui_its_name_and_its_models_folder_are_told(home: Path, fold
 
 def test_offline_is_told(home: Path) -> None:
     assert look(HF_HUB_OFFLINE="1").offline and look(KGEN_OFFLINE="true").offline
+    assert look(TRANSFORMERS_OFFLINE="ON").offline
     assert not look(HF_HUB_OFFLINE="0", KGEN_OFFLINE="").offline
 
 

@@ -34,7 +34,8 @@ KINDS = ("a1111", "forge", "reforge")
 def clean(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Warnings count anew, no variable of the tester's counts, and the logger is left as it was."""
     module.warn_once.cache_clear()
-    for name in ("HF_HUB_OFFLINE", "KGEN_MODELS_DIR", "HF_HOME", "HF_HUB_CACHE"):
+    offline = ("HF_HUB_OFFLINE", "KGEN_OFFLINE", "TRANSFORMERS_OFFLINE")
+    for name in (*offline, "KGEN_MODELS_DIR", "HF_HOME", "HF_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
     log = logging.getLogger(LOGGER)
     level, handlers = log.level, list(log.handlers)
@@ -232,9 +233,13 @@ def test_a_card_may_be_named_by_its_number(monkeypatch: pytest.MonkeyPatch, tmp_
     assert [value for value, _ in module.DEVICES] == [*devices.DEVICES]
 
 
-def test_the_hubs_own_word_for_offline_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "KGEN_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_every_word_for_offline_that_a_download_obeys_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
     fake(monkeypatch, tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert not read_settings(Host()).offline
+    monkeypatch.setenv(name, "1")
     assert read_settings(Host()).offline
 
 

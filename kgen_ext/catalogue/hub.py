@@ -8,6 +8,7 @@ certificates are whatever the client is set up for. A large file's checksum is i
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -208,7 +209,7 @@ def _import(name: str) -> ModuleType:
     except ImportError as error:
         raise DownloadError(
             "downloading needs the package huggingface_hub, which cannot be imported",
-            hint="pip install huggingface_hub",
+            hint=f'"{sys.executable}" -m pip install huggingface_hub',
         ) from error
 
 

@@ -100,6 +100,19 @@ def title(name: str, torch: Any) -> str:
     return f"{name} ({maker}: {model})"
 
 
+def free_bytes(torch: Any) -> int | None:
+    """Return how much memory is free on torch's best device; None on the CPU, and where torch does not tell."""
+    kind = torch_devices(torch)[0]
+    part: Any = getattr(torch, kind, None)
+    try:
+        if kind == "mps":  # shared with the processor: what Apple recommends for a GPU, less what is taken
+            return max(0, int(part.recommended_max_memory()) - int(part.driver_allocated_memory()))
+        tell = getattr(part, "mem_get_info", None)  # of CUDA and ROCm, and of XPU in newer torch
+        return None if tell is None or kind == CPU else int(tell()[0])
+    except (RuntimeError, AssertionError, AttributeError):
+        return None
+
+
 def free_memory(torch: Any, place: Place) -> None:
     """Give back what torch keeps of a device's memory for later."""
     empty = getattr(getattr(torch, place.kind, None), "empty_cache", None)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from kgen_ext import __version__
 from kgen_ext.catalogue import STARTER, ModelFiles, Places, find_models, resolve
+from kgen_ext.catalogue.hub import is_offline
 from kgen_ext.errors import Failure, KGenError
 
 NEEDED = ("numpy", "regex", "tokenizers")
 PACKAGES = (*NEEDED, "safetensors", "torch", "transformers", "llama-cpp-python", "huggingface_hub")
 ROOT = Path(__file__).resolve().parents[2]
-_TRUE = ("1", "true", "yes", "on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +83,13 @@ def examine(*, environ: Mapping[str, str] | None = None, root: Path = ROOT) -> R
     engines = tuple(_engine(name, ok, reason) for name, ok, reason in _available())
     models = tuple(_models(places))
     usable = {one.name for one in engines if one.usable}
-    offline = any(environ.get(name, "").strip().lower() in _TRUE for name in ("KGEN_OFFLINE", "HF_HUB_OFFLINE"))
     return Report(
         kgen=__version__,
         host=host,
         python=platform.python_version(),
         executable=sys.executable,
         system=f"{platform.system()} {platform.machine()}",
-        offline=offline,
+        offline=is_offline(environ),
         packages=packages,
         engines=engines,
         models_folder=str(places.own),

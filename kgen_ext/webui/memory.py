@@ -154,10 +154,10 @@ def small_card(host: Host) -> bool:
 
 def free_bytes(host: Host) -> int | None:
     """Return how much of the card's memory is free, None where torch cannot tell."""
+    from kgen_ext.engines.devices import free_bytes as free_on_device
+
     torch = host.module("torch")
-    if torch is None or not torch.cuda.is_available():
-        return None
-    return int(torch.cuda.mem_get_info()[0])
+    return None if torch is None else free_on_device(torch)
 
 
 def collect(host: Host) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 STARTER = "starter"
 # The extension whose tag file is found by itself: part of its folder's name, and the file.
 _TAGCOMPLETE, _TAG_FILE = "tagcomplete", Path("tags", "danbooru.csv")
-_TRUE = ("1", "true", "yes", "on")
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -219,8 +218,9 @@ def _model(option: Option, value: Any) -> str:
 
 
 def _offline_by_environment() -> bool:
-    # The word that all tools of the hub understand.
-    return os.environ.get("HF_HUB_OFFLINE", "").strip().lower() in _TRUE
+    from kgen_ext.catalogue.hub import is_offline  # the same words that a download obeys
+
+    return is_offline()
 
 
 def _absolute(host: Host, path: str) -> Path:
