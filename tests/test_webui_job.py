@@ -96,10 +96,13 @@ def test_subjects_of_another_hires_prompt_each_get_what_was_added_to_their_like(
     (MemoryError(), "out of memory"),
     (KeyError("x"), "KeyError: 'x'"),
     (ValueError("long " * 500), "..."),
+    (FileNotFoundError(2, "No such file", str(Path("/home/me/starter"))), "starter: No such file (install"),
+    (OSError(5, "Input/output error", 7), "OSError: [Errno 5]"),
 ])  # fmt: skip
 def test_an_error_is_one_line_of_bounded_length(error: BaseException, words: str) -> None:
     line = explain(error)
     assert words in line and "\n" not in line and len(line) <= 300
+    assert "/home" not in line
 
 
 # The starter itself, from the hooks' arguments to the infotext, in a process of its own.

@@ -6,8 +6,10 @@ was cancelled keeps the user's own prompt.
 """
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from kgen_ext.errors import KGenError
 from kgen_ext.events import By, Event, Expansion, Finish, Finished
@@ -138,6 +140,9 @@ def explain(error: BaseException) -> str:
         text = str(error)
     elif isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
         text = f"out of memory: {error or 'too little is left'} (use a smaller model, or the device “cpu” in Settings)"
+    elif isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
+        # By its last name: an infotext goes where the image goes, and where a user's folders lie is nobody's business.
+        text = f"{PurePath(os.fsdecode(error.filename)).name}: {error.strerror} (install the model, or KGen, again)"
     else:
         text = f"{type(error).__name__}: {error} (please report this, with the lines above it in the console)"
     line = " ".join(text.split())
