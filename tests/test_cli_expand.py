@@ -131,7 +131,8 @@ def test_the_help_of_expander_options_tells_the_real_defaults() -> None:
 
 def test_the_help_shows_defaults_of_the_request() -> None:
     shown = {option.field: shown_default(option) for option in REQUEST_OPTIONS}
-    assert [shown[name] for name in ("tag_length", "min_p", "top_k", "seed", "ban")] == ["long", "0.1", "0", "", ""]
+    names = ("tag_length", "min_p", "top_k", "seed", "ban")
+    assert [shown[name] for name in names] == [*["what suits the model"] * 3, "", ""]
 
 
 def test_the_prompt_may_be_left_out(service: FakeExpander) -> None:

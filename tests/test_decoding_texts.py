@@ -120,3 +120,13 @@ def test_the_word_that_replaces_a_banned_first_word_does_not_grow_onto_the_stop_
 def test_a_wide_stop_that_is_closed_ends_its_sentence_without_a_space() -> None:
     ran = write([" A", " (girl", "。", ")", "hat", " smiles", ".", "</s>"], text_length="very_short")
     assert sentences_of(ran.written.texts["long"]) == ["A (girl。)", "hat smiles."]
+
+
+def test_a_phrase_over_a_line_s_end_is_taken_back_behind_the_new_line() -> None:
+    """The paragraph is counted: taken back with its words, the next would run on in the one before."""
+    ran = write(
+        [*[" A", " girl", "."] * 4, "\n", (" Hat", " The"), " hat", " smiles", ".", "</s>"],
+        ban=("/girl\\. hat/",), text_length="long", pieces=(" Hat", " The"),
+    )  # fmt: skip
+    assert ran.written.texts["long"] == " ".join(["A girl."] * 4) + "\nThe hat smiles."
+    assert ran.rejected == [("banned", "girl.\n Hat")]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _ALWAYS = frozenset({Category.GENERAL, Category.SPECIAL})
 # What the tag files that users have list besides general tags.
 _LISTED = frozenset({Category.ARTIST, Category.CHARACTERS, Category.COPYRIGHTS, Category.META})
+# Tags in a row that are drawn again for the signs about them; a model that writes nothing else keeps its length.
+_DRESSED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class TagJudge:
         self._all = [plain_name(normalise(tag)) for tag in given]
         self._seen = _names(rules, self._all)
         self._scene = Scene(user=self._all)
+        self._patience = _DRESSED
 
     @property
     def tags(self) -> list[str]:
@@ -68,8 +71,9 @@ class TagJudge:
             if found is None:
                 return Rejection("unknown")
             tag = found
-        name = plain_name(normalise(tag))
-        if _is_garbled(name):
+        written = normalise(tag)
+        name = plain_name(written)
+        if _is_garbled(written) or _is_garbled(name):
             return Rejection("garbled")
         if name in self._seen:
             return Rejection("repeat", name)
@@ -87,11 +91,15 @@ class TagJudge:
         if broken is not None:
             return Rejection("rule", broken)
         # `smile..` breaks no rule, and yet is no tag; what the tag file has is one.
-        return Rejection("garbled") if rules.known is None and is_dressed(normalise(tag)) else tag
+        if self._patience and rules.known is None and is_dressed(written):
+            self._patience -= 1
+            return Rejection("garbled")
+        return tag
 
     def accept(self, tag: str) -> None:
         """Remember a tag that stands."""
         name = plain_name(normalise(tag))
+        self._patience = _DRESSED
         self._seen.add(name)
         self._all.append(name)
         self._scene.add(name)
@@ -104,6 +112,7 @@ class ValueJudge:
         self._rules = rules
         self._category = category
         self._all = [plain_name(normalise(tag)) for tag in given]
+        self._patience = _DRESSED
         self._seen = _names(rules, self._all)
         kinds = (one for one in rules.bans.patterns if one.kind is Kind.CATEGORY and one.key == category.value)
         self._banned_kind = next((one.source for one in kinds), None)  # whatever the value, here it is of that kind
@@ -116,8 +125,9 @@ class ValueJudge:
             if found is None:
                 return Rejection("unknown")
             tag = found
-        name = plain_name(normalise(tag))
-        if _is_garbled(name):
+        written = normalise(tag)
+        name = plain_name(written)
+        if _is_garbled(written) or _is_garbled(name):
             return Rejection("garbled")
         if name in self._seen:
             return Rejection("repeat", name)
@@ -131,7 +141,10 @@ class ValueJudge:
         if broken is not None:
             return Rejection("rule", broken)
         # `smile..` breaks no rule, and yet is no tag; what the tag file has is one.
-        return Rejection("garbled") if rules.known is None and is_dressed(normalise(tag)) else tag
+        if self._patience and rules.known is None and is_dressed(written):
+            self._patience -= 1
+            return Rejection("garbled")
+        return tag
 
     def accept(self, tag: str) -> None:
         """Remember a value, or a tag of another list, that stands."""

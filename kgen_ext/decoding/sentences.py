@@ -7,7 +7,7 @@ from __future__ import annotations
 
 _WIDE = "\u3002\uff01\uff1f"
 _TERMINAL = ".!?\u2026" + _WIDE
-_CLOSING = "\"')]\u201d\u2019\u300d"
+CLOSING = "\"')]\u201d\u2019\u300d"
 # Never the last word of a sentence.
 _TITLES = frozenset("mr mrs ms dr prof st sr jr mt ft vs dept gen col sgt capt approx e.g i.e cf al".split())
 # The last word unless a number follows.
@@ -24,12 +24,12 @@ def ends_sentence(text: str, following: str = "") -> bool:
     >>> [ends_sentence(one, " 8 lens") for one in ("f1.", "Shot at f1.8.")]
     [False, True]
     """
-    body = text[-_TAIL:].rstrip().rstrip(_CLOSING).rstrip()
+    body = text[-_TAIL:].rstrip().rstrip(CLOSING).rstrip()
     if not body or body[-1] not in _TERMINAL:
         return False
     if following and not following[0].isspace():
         # A wide stop ends the sentence behind the last of its kind and what it closes.
-        return body[-1] in _WIDE and following[0] not in _TERMINAL + _CLOSING
+        return body[-1] in _WIDE and following[0] not in _TERMINAL + CLOSING
     if body[-1] != ".":
         return True
     ahead = following.lstrip()
@@ -54,7 +54,7 @@ def split_sentences(text: str) -> list[str]:
     """
     parts, start = list[str](), 0
     for index in range(1, len(text)):
-        if (text[index].isspace() or text[index - 1] in _WIDE + _CLOSING) and ends_sentence(
+        if (text[index].isspace() or text[index - 1] in _WIDE + CLOSING) and ends_sentence(
             text[max(start, index - _TAIL) : index], text[index : index + 3]
         ):
             parts.append(text[start:index].strip())

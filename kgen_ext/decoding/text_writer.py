@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kgen_ext.decoding.sampler import Draw
-from kgen_ext.decoding.sentences import ends_sentence
+from kgen_ext.decoding.sentences import CLOSING, ends_sentence
 from kgen_ext.decoding.tokens import Allow, Kind, TokenTable, utf8_rest
 from kgen_ext.decoding.verdict import Back, Close, Feed, Rejection, Verdict
 from kgen_ext.protocol import TextBand
@@ -106,6 +106,9 @@ class TextWriter:
         if spaced or ((last >= b"\x80" or last in _CLOSERS) and not self._pending):
             sentence = self._current()
             following = (" " if last == b" " else "") + piece.decode("utf-8", "ignore")
+            behind = following.lstrip(CLOSING)
+            if behind and behind != following and _whole(sentence + following[: -len(behind)], behind):
+                return Back(length, "", "garbled", "")  # the next sentence would begin within the token
             # What only half a character follows is judged as if a word followed.
             undecided = not piece.strip(b" ") and kind != Kind.END
             over = self._over or (not undecided and _whole(sentence, following or ("x" if piece else "")))
@@ -122,7 +125,7 @@ class TextWriter:
 
     def _follows(self) -> bool:
         """Return whether a whole sentence stands right before the current one, in its paragraph."""
-        return bool(self._starts) and self._sentence > 0 and self._raw[: self._written(self._sentence)][-1:] != b"\n"
+        return bool(self._starts) and self._raw[self._written(self._sentence) :][:1] != b"\n"
 
     def _parts(self, piece: bytes) -> bool:
         """Return whether the sentence before is still over if the current one begins with the piece."""
@@ -182,7 +185,9 @@ class TextWriter:
         self._waste += len(self._ends) - max(index, self._sentence)
         if self._tries > MAX_TRIES or self._waste > MAX_WASTE:
             return self.give_up()
-        index = self._forget(max(index, self._sentence))
+        # A new line stays: it is counted, and the model was made to write it.
+        ours = self._raw[self._written(self._sentence) :][:1] == b"\n"
+        index = self._forget(max(index, self._sentence + ours))
         return Back(self._begin + index, text[first:last], why.rule, why.detail)
 
     def _cut_off(self) -> Verdict:
