@@ -9,7 +9,7 @@ Every installed package is pinned at its version while pip works. What pip added
 again. A try that failed is kept in mind for a day; `--again` does not wait. What decides:
 
     --again  --skip-install  --no-llama-cpp      also in COMMANDLINE_ARGS, but for the first
-    KGEN_OFFLINE=1, HF_HUB_OFFLINE=1, --kgen-offline    install nothing, say what is missing
+    KGEN_OFFLINE=1, HF_HUB_OFFLINE=1, TRANSFORMERS_OFFLINE=1, --kgen-offline    install nothing, say what is missing
     KGEN_LLAMA_CPP=0                             leave llama-cpp-python out; cpu, cu124, vulkan...: take that build
     KGEN_LLAMA_CPP_INDEX=https://...             a mirror of its wheels
     INDEX_URL, PIP_*                             as the host and pip know them
@@ -67,9 +67,9 @@ class Machine:
         """Tell whether an option was given, to us or to the host."""
         return name in self.arguments or name in _words(self.environ.get("COMMANDLINE_ARGS", ""))
 
-    def is_set(self, name: str) -> bool:
-        """Tell whether an environment variable says yes."""
-        return self.environ.get(name, "").strip().lower() in _TRUE
+    def is_set(self, *names: str) -> bool:
+        """Tell whether one of these environment variables says yes."""
+        return any(self.environ.get(name, "").strip().lower() in _TRUE for name in names)
 
 
 def main(machine: Machine) -> int:
@@ -238,7 +238,7 @@ def _install(machine: Machine) -> None:
 
 def _barrier(machine: Machine, pip: Pip) -> str:
     """Return what keeps us from installing anything here, or ""."""
-    if machine.is_set("KGEN_OFFLINE") or machine.is_set("HF_HUB_OFFLINE") or machine.flag("--kgen-offline"):
+    if machine.is_set("KGEN_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") or machine.flag("--kgen-offline"):
         return "offline is set"
     if not pip.command:
         return "this Python has neither pip nor uv"

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from fake_wheels import put_installed, serve_index, write_wheel
 
+from kgen_ext.catalogue import hub
+
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = ("numpy", "regex", "safetensors", "tokenizers")
 
@@ -218,6 +220,17 @@ def test_a_read_only_environment_is_left_as_it_is(webui: Webui) -> None:
         assert "cannot be written" in webui.run()
     finally:
         webui.site.chmod(mode)
+
+
+@pytest.mark.parametrize("value", ["1", "ON", "Yes", " true ", "0", "", "offline"])
+@pytest.mark.parametrize("name", hub._OFFLINE)
+def test_offline_is_what_it_is_for_downloads(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(install.sysconfig, "get_paths", lambda: {"purelib": str(tmp_path)})
+    machine = install.Machine(environ={name: value, "PATH": ""}, folder=tmp_path)
+    said = install._barrier(machine, install.Pip(machine))
+    assert (said == "offline is set") is hub.is_offline(machine.environ)
 
 
 def test_a_read_only_place_is_told_and_no_other_is_written_to(
