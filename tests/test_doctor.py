@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from kgen_ext.errors import EngineUnavailable
 from kgen_ext.service import doctor
 from kgen_ext.service.doctor import Report, examine, find_host
 
+README = Path(__file__).parents[1] / "README.md"
 STARTER_GGUF = Path(__file__).parents[1] / "kgen_ext" / "starter" / "starter-Q8_0.gguf"
 
 
@@ -134,3 +136,28 @@ def test_the_exit_code_is_1_where_nothing_can_be_expanded(
     monkeypatch.setattr(doctor, "_version", lambda name: None)
     assert main(["doctor"]) == 1
     assert "cannot be expanded yet" in capsys.readouterr().out
+
+
+def test_the_readme_shows_what_the_command_prints(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine like the README's: its versions, engines and paths are put in, every other word is the command's."""
+    shown = re.search(r"\$ kgen doctor\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    assert shown is not None
+    text = shown[1]
+    packages = dict(re.findall(r"^  ([\w-]+) +([\d.]+|-)$", text, re.MULTILINE))
+    (python, executable) = re.findall(r"(?:Python at +|, Python )([^\s,]+)", text)
+    (models,) = re.findall(r"yours go to (.*)\)", text)
+    (starter,) = re.findall(r"starter, .*, (.*)", text)
+    monkeypatch.setattr(doctor, "_version", lambda name: {"-": None}.get(packages[name], packages[name]))
+    only = [("reference", True, ""), ("transformers", False, "not installed: torch, transformers"),
+            ("llama_cpp", True, "")]  # fmt: skip
+    monkeypatch.setattr(doctor, "_available", lambda: only)
+    monkeypatch.setattr("kgen_ext.engines.available_engines", doctor._available)
+    monkeypatch.setattr(doctor, "_llama_devices", lambda: ("cpu",))
+    monkeypatch.setattr(sys, "executable", executable)
+    for name, value in (("python_version", python), ("system", "Linux"), ("machine", "x86_64")):
+        monkeypatch.setattr(doctor.platform, name, lambda value=value: value)
+    (home / "models").mkdir()
+    with (home / "models" / "TIPO-500M-ft_TIPO-500M-ft-F16.gguf").open("wb") as file:
+        file.truncate(1_020_000_000)  # a hole: no disk is used
+    printed = "\n".join(lines(look(KGEN_OFFLINE="", HF_HUB_OFFLINE="", TRANSFORMERS_OFFLINE=""))) + "\n"
+    assert printed.replace(str(home / "models"), models).replace(str(STARTER_GGUF.parent), starter) == text
