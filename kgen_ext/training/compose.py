@@ -24,7 +24,7 @@ from kgen_ext.training.scene import Scene
 from kgen_ext.training.tagforms import coloured_noun, exclusion_table, is_people_tag
 
 # Sources of a scene and their shares.
-SHARES = {"character": 0.53, "free": 0.15, "theme": 0.05, "hand_made": 0.05, "caption": 0.16, "phrase": 0.06}
+SHARES = {"character": 0.32, "free": 0.28, "theme": 0.05, "hand_made": 0.12, "caption": 0.17, "phrase": 0.06}
 _LENGTH_SHARES = {"very_short": 0.30, "short": 0.36, "long": 0.30, "very_long": 0.04}
 # A model this small can only learn the looks of those it meets often.
 _CHARACTERS = 1000
@@ -91,7 +91,7 @@ class Composer:
         size = _draw_size(rng) if rng.random() < 0.2 else len(chosen.looks) + int(rng.integers(2, 7))
         looks = consistent_looks(chosen.looks, self.rivals, rng)
         people: tuple[str, ...] = (chosen.person,) if is_people_tag(chosen.person) else ("1girl",)
-        if people != ("no humans",) and rng.random() < 0.85:
+        if people != ("no humans",) and rng.random() < 0.95:
             people = (*people, "solo")
         names = (chosen.name,) if rng.random() < 0.5 else ()
         wishes = int(rng.integers(1, 5)) if rng.random() < 0.3 else 0
@@ -100,7 +100,7 @@ class Composer:
 
     def free_scene(self, rng: np.random.Generator) -> Scene:
         """Draw a scene from the pair model alone."""
-        return self._grown(draw_people(rng), (), _draw_size(rng), rng, wishes=int(rng.integers(1, 12)))
+        return self._grown(draw_people(rng), (), _draw_size(rng), rng, wishes=int(rng.integers(1, 13)))
 
     def theme_scene(self, rng: np.random.Generator) -> Scene:
         """Draw a scene around a tag of the wide co-occurrence table and a few of its partners."""
@@ -115,9 +115,9 @@ class Composer:
         tags = self.lists[int(rng.integers(len(self.lists)))]
         people = tuple(tag for tag in tags if is_people_tag(tag)) or (draw_people(rng) if rng.random() < 0.8 else ())
         seed = [tag for tag in tags if not is_people_tag(tag)]
-        if rng.random() < 0.5:
+        if rng.random() < 0.75:
             rng.shuffle(seed)
-            seed = seed[: max(2, len(seed) // 2)]
+            seed = seed[: int(rng.integers(2, max(3, min(14, len(seed) // 2 + 2))))]
         return self._grown(people, seed, max(len(seed), _draw_size(rng)), rng)
 
     def caption_scene(self, rng: np.random.Generator) -> Scene:
@@ -169,7 +169,7 @@ class Composer:
         growth = self.model.start(people, rivals=rivals, allowed=self.allowed[company], anchors=anchors)
         for tag in first:
             growth.add(tag, own=False)
-        tags, temperature = list(first), float(rng.uniform(0.45, 0.9))
+        tags, temperature = list(first), float(rng.uniform(0.35, 0.75))
         while len(tags) + len(people) < size and (drawn := growth.draw(rng, temperature)):
             tags.append(drawn)
         scene = Scene(people, tuple(tags), given=len(first), anchors=anchors)

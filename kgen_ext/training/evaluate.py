@@ -218,7 +218,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures")
     parser.add_argument("--most", type=int, default=250, help="lists asked of each file (default: %(default)s)")
     parser.add_argument("--prompts", type=int, default=1000, help="prompts of the safety check (default: %(default)s)")
-    parser.add_argument("--temperature", type=float, default=0.5)
+    parser.add_argument("--temperature", type=float, default=0.6)
     parser.add_argument("--top-k", type=int, default=0)
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--min-p", type=float, default=0.1)

@@ -15,9 +15,12 @@ from kgen_ext.training.tagforms import is_people_tag
 _SMOOTHING = 2.0  # pseudo-count of pairs, so that a pair never seen is rare, not impossible
 WEIGHT = 1.0  # of the lift of given tags; with the cap below it ranks withheld tags best on prompts and posts alike
 _CAP = 4  # tags whose lift counts in full; more of them share that weight
-_OWN_WEIGHT, _OWN_CAP = 0.35, 2.0  # the same for tags the list has drawn itself
+_OWN_WEIGHT, _OWN_CAP = 0.1, 2.0  # the same for tags the list has drawn itself
+_FADE = 10.0  # places after which a tag of the list says a third of what the first one says
 _SURPRISE = 200.0  # how quickly a tag that was expected loses its say
 _ANCHOR_SHARE = 0.75  # how much of the next choice belongs to what was asked for and is not said yet
+_POSTS = 9.5e6  # posts behind danbooru.csv and the wide table, roughly
+_WIDE = 60.0  # prompts with a tag at which its pairs in prompts weigh as much as those of the wide table
 _DANBOORU_SHARE = 0.35  # of the base popularity; the rest is popularity in prompts
 
 
@@ -58,7 +61,8 @@ class Growth:
     """A list being grown: what was given weighs in full, what the model added itself only as far as it surprised.
 
     With full weight for both, a list feeds on itself: twenty of its own tags outvote the few that were asked for, and
-    every list ends at the same bows and ribbons (withheld tags found by such lists: .20 against .28 this way).
+    every list ends at the same bows and ribbons (withheld tags found by such lists: .20 against .28 this way). A model
+    that reads the list cannot see where the given part ends, so all tags say less the later they stand.
     """
 
     model: PairModel
@@ -70,6 +74,7 @@ class Growth:
     own: NDArray[np.float32] = field(init=False)
     n_given: float = 0.0
     n_own: float = 0.0
+    places: int = 0
 
     def __post_init__(self) -> None:
         self.given = np.zeros(len(self.model.tags), dtype=np.float32)
@@ -114,6 +119,7 @@ class Growth:
             self.anchors.remove(tag)
         else:
             self.weigh(tag, own=own)
+        self.places += 1
         barred = (tag, *self.rivals.get(tag, ()))
         for other in barred:
             if other in self.model.index:
@@ -125,14 +131,15 @@ class Growth:
         row = self.model.index.get(tag)
         if row is None:
             return
+        fade = float(np.exp(-self.places / _FADE))
         if not own:
-            self.given += self.model.lift[row]
-            self.n_given += 1
+            self.given += np.float32(fade) * self.model.lift[row]
+            self.n_given += fade
             return
         scores = self.scores()
         best = scores.max()
         share = float(np.exp(scores[row] - best) / np.exp(scores - best).sum()) if np.isfinite(best) else 0.0
-        factor = float(np.exp(-_SURPRISE * share))
+        factor = fade * float(np.exp(-_SURPRISE * share))
         self.own += np.float32(factor) * self.model.lift[row]
         self.n_own += factor
 
@@ -156,5 +163,11 @@ def build_pair_model(corpus: Corpus, *, min_count: float = 4.0) -> PairModel:
             together[index[left], index[right]] = together[index[right], index[left]] = count
     expected = (seen[:, None] * seen[None, :] / lists).astype(np.float32)
     lift = np.log((together + _SMOOTHING) / (expected + _SMOOTHING))
+    for left, right, count in zip(*corpus.pairs("cooccurrence"), strict=True):
+        if left in index and right in index and posts.get(left) and posts.get(right):
+            one, other = index[left], index[right]
+            wide = np.clip(np.log((count + 5) * _POSTS / (posts[left] * posts[right])), -1.0, 4.0)
+            share = _WIDE / (_WIDE + min(seen[one], seen[other]))
+            lift[one, other] = lift[other, one] = lift[one, other] * (1 - share) + wide * share
     np.fill_diagonal(lift, 0.0)
     return PairModel(tags, index, base.astype(np.float32), lift.astype(np.float32))

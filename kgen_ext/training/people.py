@@ -14,10 +14,10 @@ from kgen_ext.training.tagforms import is_people_tag
 
 # (people tags, share); shares follow the counts of prompt_tags.csv, with more scenes without people.
 _COMPANIES: tuple[tuple[tuple[str, ...], float], ...] = (
-    (("1girl", "solo"), 0.52),
-    (("1girl",), 0.06),
-    (("1boy", "solo"), 0.11),
-    (("1boy",), 0.02),
+    (("1girl", "solo"), 0.57),
+    (("1girl",), 0.015),
+    (("1boy", "solo"), 0.12),
+    (("1boy",), 0.005),
     (("2girls", "multiple girls"), 0.05),
     (("2girls",), 0.02),
     (("1girl", "1boy"), 0.05),

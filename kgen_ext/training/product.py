@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=40, help="lists asked of each file (default: %(default)s)")
     parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=ENGINES)
     parser.add_argument("--tag-length", default="long")
-    parser.add_argument("--temperature", type=float, default=0.5)
+    parser.add_argument("--temperature", type=float, default=0.6)
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--min-p", type=float, default=0.1)
     parser.add_argument("--top-k", type=int, default=0)

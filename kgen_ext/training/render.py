@@ -33,7 +33,7 @@ SENTENCES = {"very_short": 2, "short": 4, "long": 8, "very_long": 18}
 _NO_METADATA = 0.1  # share of texts without any metadata in TIPO's training
 _SOME_METADATA = 0.3  # share of texts with a random part of it
 _GEN_META = 0.12
-_PEOPLE_LATER = 0.35  # ours: users also begin with `fox ears, shrine`, so the count may come behind what is given
+_PEOPLE_LATER = 0.6  # ours: users also begin with `fox ears, shrine`, so the count may come behind what is given
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Sampling:
     """Temperature first, then top-k, min-p (relative to the best token) and top-p, in this order."""
 
-    temperature: float = 0.5
+    temperature: float = 0.6
     top_k: int = 0
     min_p: float = 0.1
     top_p: float = 1.0

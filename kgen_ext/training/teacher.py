@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 KEPT = 96  # chances stored for a place
-_TEMPERATURE = 0.85  # a little sharper than what lists are drawn from: rare tags are noise to a small model
-_OWED = 0.4  # chance of a people tag where the line has begun without
+_TEMPERATURE = 0.6  # sharper than what lists are drawn from: rare tags are noise to a small model
+_OWED = 0.8  # chance of a people tag where the line has begun without
 _SOFT = 0.9  # the rest belongs to the tag that was drawn
 
 
