@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from webui_kit import FakeExpander
 
-from kgen_ext.errors import EngineError
+from kgen_ext.errors import EngineError, ModelFileError
 from kgen_ext.events import By, Event, Expansion, Fields, Finish, Piece
 from kgen_ext.request import ExpandRequest
 from kgen_ext.webui.job import CANCELLED, TWICE, Answer, Ask, explain, follow, run_job
@@ -98,6 +98,9 @@ def test_subjects_of_another_hires_prompt_each_get_what_was_added_to_their_like(
     (ValueError("long " * 500), "..."),
     (FileNotFoundError(2, "No such file", str(Path("/home/me/starter"))), "starter: No such file (install"),
     (OSError(5, "Input/output error", 7), "OSError: [Errno 5]"),
+    (ModelFileError("/home/me/my models/a/model.safetensors: not a safetensors file"), "model.safetensors: not a"),
+    (ModelFileError("C:\\Users\\me\\model.gguf: llama.cpp cannot load it", hint="get it again"), "model.gguf: llama"),
+    (ModelFileError("no model in '/home/me/x/models' (see `kgen models list`)"), "no model in 'models' (see"),
 ])  # fmt: skip
 def test_an_error_is_one_line_of_bounded_length(error: BaseException, words: str) -> None:
     line = explain(error)

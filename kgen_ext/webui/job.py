@@ -7,6 +7,7 @@ was cancelled keeps the user's own prompt.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -19,6 +20,8 @@ TWICE = "already expanded: the prompt is left as it is"
 CANCELLED = "cancelled: the prompt is your own"
 NOTHING = "the model added nothing: write more in the prompt, choose a longer tag length, or loosen the rules"
 _LONGEST = 300
+# The folders before a file's name, of either system: an infotext goes where the image goes.
+_FOLDERS = re.compile(r"""(?<![^\s'"(])(?:[A-Za-z]:)?(?:[\\/][^\\/:\n]{1,255}){1,40}[\\/](?=[^\\/\s])""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +140,11 @@ def follow(request: ExpandRequest, expansion: Expansion, prompt: str) -> str:
 def explain(error: BaseException) -> str:
     """Return what went wrong and what to do, in one line of bounded length."""
     if isinstance(error, KGenError):
-        text = str(error)
+        text = _FOLDERS.sub("", str(error))
     elif isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
         text = f"out of memory: {error or 'too little is left'} (use a smaller model, or the device “cpu” in Settings)"
     elif isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
-        # By its last name: an infotext goes where the image goes, and where a user's folders lie is nobody's business.
+        # By its last name: where a user's folders lie is nobody's business.
         text = f"{PurePath(os.fsdecode(error.filename)).name}: {error.strerror} (install the model, or KGen, again)"
     else:
         text = f"{type(error).__name__}: {error} (please report this, with the lines above it in the console)"
