@@ -1,10 +1,19 @@
 """Texts by forced decoding: whole sentences, as many as asked for, and no banned phrase however they end."""
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from decoding_kit import NAMES, Ran, ask, check, force, sentences_of
 
+from kgen_ext.decoding.sampler import Draw
+from kgen_ext.decoding.text_writer import TextWriter
+from kgen_ext.decoding.tokens import token_table
+from kgen_ext.decoding.verdict import Back
+from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine, build_vocab
 from kgen_ext.events import Finish
+from kgen_ext.protocol import Band, TextBand
 
 
 def write(script: str | list[object], **options: object) -> Ran:
@@ -130,3 +139,16 @@ def test_a_phrase_over_a_line_s_end_is_taken_back_behind_the_new_line() -> None:
     )  # fmt: skip
     assert ran.written.texts["long"] == " ".join(["A girl."] * 4) + "\nThe hat smiles."
     assert ran.rejected == [("banned", "girl.\n Hat")]
+
+
+def test_a_token_that_ends_a_wide_stop_and_goes_on_is_not_taken() -> None:
+    wide = "\u3002".encode()
+    more = (b" A", b" girl", wide[:2], wide[2:] + b" hat", wide[2:])
+    plain = build_vocab([*COMMON_PIECES, " A", " girl"])
+    vocab = replace(plain, pieces=(*plain.pieces, *more))
+    table = token_table(ScriptedEngine(lambda tokens: np.zeros(len(vocab), np.float32), vocab=vocab))
+    writer = TextWriter(table, TextBand(Band(2, 4), 1, 4), None, start=0)
+    girl, spliced, whole = vocab.pieces.index(b" girl"), len(vocab) - 2, len(vocab) - 1
+    assert [writer.take(Draw(one, 1.0), at) for at, one in enumerate((girl, len(vocab) - 3))] == [None, None]
+    assert isinstance(writer.take(Draw(spliced, 1.0), 2), Back)
+    assert writer.take(Draw(whole, 1.0), 2) is None and writer.text == "girl\u3002"

@@ -98,6 +98,9 @@ class TextWriter:
             if rest is None:
                 return Back(length, "", "garbled", "")
             pending = rest
+            ended = (self._pending + piece)[: len(self._pending + piece) - len(rest)].decode() if self._pending else ""
+            if ended[1:] and _whole(self._current() + ended[0], ended[1:]):
+                return Back(length, "", "garbled", "")  # as below, behind a stop that the token completes
         last = self._raw[-1:]
         if (last == b" " and piece[:1] == b" ") or not self._parts(piece):
             return Back(length, "", "garbled", "")
