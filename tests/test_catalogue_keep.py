@@ -89,6 +89,22 @@ def test_a_page_under_a_model_s_name_is_found(places: Places) -> None:
     assert "not a GGUF file" in verify(only(places), offline=True).reason
 
 
+@pytest.mark.parametrize("share", [0.5, 0.999])
+def test_without_a_checksum_a_file_that_was_cut_is_found_by_its_head(places: Places, share: float) -> None:
+    whole = (places.own / NAME).read_bytes()
+    (places.own / NAME).write_bytes(whole[: int(len(whole) * share)])
+    verdict = verify(only(places), offline=True)
+    assert not verdict.whole and "cut off" in verdict.reason and NAME in verdict.reason
+
+
+def test_without_a_checksum_a_file_of_another_architecture_is_found(places: Places) -> None:
+    whole = (places.own / NAME).read_bytes()
+    assert whole.count(b"\x05" + b"\0" * 7 + b"llama") >= 1
+    (places.own / NAME).write_bytes(whole.replace(b"\x05" + b"\0" * 7 + b"llama", b"\x05" + b"\0" * 7 + b"qwen2", 1))
+    verdict = verify(only(places), offline=True)
+    assert not verdict.whole and "'qwen2'" in verdict.reason
+
+
 def test_a_folder_whose_tensors_are_cut_is_found(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "mine")
     places = Places(own=tmp_path)

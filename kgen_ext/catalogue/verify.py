@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kgen_ext.catalogue.entries import ModelFile
-from kgen_ext.catalogue.found import Found
+from kgen_ext.catalogue.found import STARTER, Found
 from kgen_ext.catalogue.gguf_head import read_gguf_head
 from kgen_ext.catalogue.hub import Hub, Remote, is_offline
 from kgen_ext.catalogue.progress import Meter, Progress
@@ -51,6 +51,8 @@ def verify_steps(
     weights = found.path / "model.safetensors" if found.is_folder else found.path
     remote, source = _reference(found, weights, hub, is_offline() if offline is None else offline)
     if remote is None:
+        if problem := "" if found.is_folder else _damage(weights):
+            return Verdict(False, problem)
         return Verdict(True, f"its head reads well; no checksum is known to compare with ({source})")
     if weights.stat().st_size != remote.size:
         return Verdict(False, f"{weights}: {weights.stat().st_size} bytes, {source} says {remote.size}")
@@ -81,13 +83,24 @@ def _reference(found: Found, weights: Path, hub: Hub | None, offline: bool) -> t
     if file.sha256:
         return Remote("", file.size or size, file.sha256, ""), "the catalogue"
     if not found.model.repo:
-        return None, "a file of your own"
+        return None, "it ships with KGen" if found.id == STARTER else "a file of your own"
     if offline:
         return None, "offline"
     try:
         return (hub or Hub()).look_up(found.model.repo, file.path, found.model.revision), "the hub"
     except DownloadError as error:
         return None, f"the hub could not be asked: {error.message}"
+
+
+def _damage(path: Path) -> str:
+    """Return what the head of a GGUF file says that does not fit the file, or KGen; "" if nothing."""
+    from kgen_ext.engines.gguf_weights import check_tensors
+
+    try:
+        check_tensors(path)
+    except ModelFileError as error:
+        return error.message
+    return ""
 
 
 def _catalogued(found: Found, weights: Path) -> ModelFile | None:

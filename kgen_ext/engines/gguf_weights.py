@@ -113,6 +113,19 @@ def _shape(pairs: dict[str, Any], vocab: int, *, tied: bool) -> LlamaShape:
     return shape
 
 
+def check_tensors(path: Path) -> None:
+    """Raise ModelFileError unless the architecture is known and no tensor ends behind the file, as far as can be told.
+
+    Of a quantisation that only llama.cpp reads it is known where a tensor begins.
+    """
+    check_gguf(path)
+    head, size = read_head(path), path.stat().st_size
+    for info in head.tensors:
+        _, numbers, width = TYPES.get(info.kind, ("", 1, 0))
+        if head.data + info.offset + math.prod(info.shape) // numbers * width > size:
+            raise ModelFileError(f"{path}: {info.name} ends behind the file: it is cut off", hint=AGAIN)
+
+
 def _tensors(path: Path, infos: list[TensorInfo], data: int, shape: LlamaShape) -> dict[str, GgufTensor]:
     size, wanted, found = path.stat().st_size, shape.tensors(), dict[str, GgufTensor]()
     for info in infos:
