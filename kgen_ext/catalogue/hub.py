@@ -194,8 +194,8 @@ class Hub:
 
 def offline_error(what: str) -> DownloadError:
     """Return the error for a download that was asked for while offline."""
-    names = ", ".join(_OFFLINE)
-    return DownloadError(f"{what}: offline, so nothing was asked of the network", hint=f"unset {names} to download")
+    way = f"to download leave out --offline or --kgen-offline, and unset {', '.join(_OFFLINE)}"
+    return DownloadError(f"{what}: offline, so nothing was asked of the network", hint=way)
 
 
 def _unreadable(error: OSError) -> DownloadError:

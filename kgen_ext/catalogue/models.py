@@ -92,7 +92,7 @@ def installed_files(name: str, found: Sequence[Found]) -> ModelFiles | None:
     usable = [one for one in same if not one.problem]
     if not usable:
         if same:
-            raise ModelFileError(same[0].problem, hint="put the file itself into the folder")
+            raise ModelFileError(same[0].problem, hint="put the model's own file there, or take this one away")
         return None
     best = usable[0]
     full = [one for one in usable if one.variant in FULL]
