@@ -186,6 +186,25 @@ def test_a_damaged_file_of_another_s_is_fetched_again_by_force_and_ours_is_used(
     assert theirs.read_bytes() == WEIGHTS[:-1]
 
 
+def test_of_a_damaged_file_of_one_s_own_no_download_is_promised(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models.mkdir()
+    (models / "mine-F16.gguf").write_bytes(exact_gguf().read_bytes()[:-4096])
+    assert main(["models", "verify", "mine"]) == 1
+    told = capsys.readouterr()
+    assert "mine:F16: DAMAGED: " in told.out and "cut off" in told.out
+    assert "download" not in told.err and "put a whole file in its place" in told.err
+
+
+def test_the_starter_can_be_verified_and_nothing_else_be_done_to_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "verify", "starter", "--offline"]) == 0
+    assert capsys.readouterr().out.startswith("starter:safetensors: whole: ")
+    for action in (["remove", "starter", "--yes"], ["quantize", "Starter"]):
+        assert main(["models", *action]) == 2
+        assert "the starter ships with KGen" in capsys.readouterr().err
+
+
 def test_verify_of_what_is_not_there_names_the_download(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "verify", "TIPO-100M"]) == 2
     assert "kgen models download TIPO-100M" in capsys.readouterr().err

@@ -51,13 +51,16 @@ def verify(arguments: argparse.Namespace) -> int:
     """Check each installed file of a model."""
     from kgen_ext.catalogue.verify import verify_steps
 
-    bad = 0
+    bad, again = 0, False
     for one in _installed(arguments.name):
         verdict = _show(verify_steps(one, offline=arguments.offline or None))
         sys.stdout.write(f"{one.name}: {'whole' if verdict.whole else 'DAMAGED'}: {verdict.reason}\n")
         bad += not verdict.whole
-    if bad:
+        again = again or (not verdict.whole and one.model is not None and bool(one.model.repo))
+    if again:
         _say(f"kgen models download {arguments.name} --force fetches it again, into our own folder")
+    elif bad:
+        _say("put a whole file in its place, or take it away")
     return 1 if bad else 0
 
 
@@ -67,6 +70,7 @@ def remove(arguments: argparse.Namespace) -> int:
     from kgen_ext.catalogue.keep import remove_parts
     from kgen_ext.catalogue.progress import size_text
 
+    _refuse_the_starter(arguments.name)
     places, known, found = _look()
     wanted, _, variant = arguments.name.lower().partition(":")
     same = [one for one in found if one.id.lower() == wanted and variant in ("", one.variant.lower())]
@@ -96,6 +100,7 @@ def quantize(arguments: argparse.Namespace) -> int:
     from kgen_ext.catalogue.keep import quantise_model
     from kgen_ext.catalogue.progress import size_text
 
+    _refuse_the_starter(arguments.name)
     places, _, _ = _look()
     if arguments.threads is not None and arguments.threads < 1:
         raise UserError(f"--threads: {arguments.threads} is not allowed", hint="use a whole number from 1")
@@ -149,13 +154,22 @@ def _known(name: str, known: tuple[Model, ...]) -> Model:
 
 def _installed(name: str) -> list[Found]:
     from kgen_ext.catalogue.models import not_installed
+    from kgen_ext.catalogue.show import rows
 
     _, known, found = _look()
     wanted, _, variant = name.lower().partition(":")
-    same = [one for one in found if one.id.lower() == wanted and variant in ("", one.variant.lower())]
+    here = next((here for ident, _, here in rows(known, found) if ident.lower() == wanted), ())
+    same = [one for one in here if variant in ("", one.variant.lower())]
     if not same:
         raise not_installed(name, known)
     return same
+
+
+def _refuse_the_starter(name: str) -> None:
+    from kgen_ext.catalogue.found import STARTER
+
+    if name.lower().partition(":")[0] == STARTER:
+        raise UserError("model: the starter ships with KGen and stays as it is", hint="kgen models list shows others")
 
 
 def _choose(model: Model) -> str:
