@@ -241,7 +241,7 @@ def _barrier(machine: Machine, pip: Pip) -> str:
     if machine.is_set("KGEN_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") or machine.flag("--kgen-offline"):
         return "offline is set"
     if not pip.command:
-        return "this Python has neither pip nor uv"
+        return f'this Python has neither pip nor uv ("{sys.executable}" -m ensurepip adds pip)'
     target = Path(sysconfig.get_paths()["purelib"])
     return "" if os.access(target, os.W_OK) else f"{target} cannot be written"
 

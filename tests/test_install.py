@@ -250,7 +250,7 @@ def test_an_environment_without_pip_is_told(monkeypatch: pytest.MonkeyPatch, tmp
     real = importlib.util.find_spec
     monkeypatch.setattr(install.importlib.util, "find_spec", lambda name: None if name == "pip" else real(name))
     install.main(install.Machine(environ={"PATH": str(tmp_path)}, folder=tmp_path, say=said.append))
-    assert "neither pip nor uv" in said[0]
+    assert "neither pip nor uv" in said[0] and "-m ensurepip" in said[0], "a command that needs pip alone is no help"
 
 
 def test_pip_that_does_not_end_is_stopped_and_that_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
