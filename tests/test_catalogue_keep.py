@@ -1,6 +1,7 @@
 """What is done to installed models: checking, removing, quantising; never outside our own folder."""
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -135,6 +136,18 @@ def test_removing_frees_the_bytes_and_nothing_else(places: Places) -> None:
     one = only(places)
     assert remove(one, places) == one.size
     assert sorted(places.own.iterdir()) == [other]
+
+
+def test_removing_what_is_in_use_is_told(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows lets nobody delete a file that a loaded model has mapped."""
+
+    def in_use(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Access is denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", in_use)
+    with pytest.raises(DownloadError, match="cannot be written") as caught:
+        remove(only(places), places)
+    assert NAME in str(caught.value) and "in use" in str(caught.value.hint)
 
 
 def test_of_a_folder_only_the_model_s_own_files_go(tmp_path: Path) -> None:

@@ -313,6 +313,25 @@ def test_a_disk_that_fills_up_on_the_way_is_told_and_the_part_is_kept(
     assert (tmp_path / "Tiny_Tiny-F16.gguf").read_bytes() == WEIGHTS
 
 
+def test_a_final_name_that_is_in_use_is_told_and_what_came_is_not_fetched_again(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows lets nobody replace a file that a loaded model has mapped."""
+
+    def in_use(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EACCES, "Access is denied", str(source), None, str(target))
+
+    (tmp_path / "Tiny_Tiny-F16.gguf").write_bytes(b"an older one")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", in_use)
+        with pytest.raises(DownloadError, match="cannot be written") as caught:
+            get(hub, tmp_path)
+    assert "in use" in str(caught.value.hint)
+    assert (tmp_path / "Tiny_Tiny-F16.gguf").read_bytes() == b"an older one"
+    get(hub, tmp_path)
+    assert (tmp_path / "Tiny_Tiny-F16.gguf").read_bytes() == WEIGHTS and len(hub.ranges()) == 1
+
+
 def test_a_folder_that_is_a_file_is_told(hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file where the folder should be")
     with pytest.raises(DownloadError, match="File exists"):
