@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from kgen_ext.errors import KGenError
+from kgen_ext.errors import KGenError, UserError
 from kgen_ext.events import By, Event, Expansion, Finish, Finished
 from kgen_ext.request import ExpandRequest
 
@@ -140,7 +140,8 @@ def follow(request: ExpandRequest, expansion: Expansion, prompt: str) -> str:
 def explain(error: BaseException) -> str:
     """Return what went wrong and what to do, in one line of bounded length."""
     if isinstance(error, KGenError):
-        text = _FOLDERS.sub("", str(error))
+        # What a user typed is told as it is: a pattern looks like a path.
+        text = str(error) if isinstance(error, UserError) else _FOLDERS.sub("", str(error))
     elif isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
         text = f"out of memory: {error or 'too little is left'} (use a smaller model, or the device “cpu” in Settings)"
     elif isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
