@@ -56,7 +56,7 @@ class TagJudge:
         self._all = [plain_name(normalise(tag)) for tag in given]
         self._seen = _names(rules, self._all)
         self._scene = Scene(user=self._all)
-        self._patience = _DRESSED
+        self._patience = _Patience()
 
     @property
     def tags(self) -> list[str]:
@@ -90,16 +90,12 @@ class TagJudge:
         broken = _broken(rules.rules, name, self._all)
         if broken is not None:
             return Rejection("rule", broken)
-        # `smile..` breaks no rule, and yet is no tag; what the tag file has is one.
-        if self._patience and rules.known is None and is_dressed(written):
-            self._patience -= 1
-            return Rejection("garbled")
-        return tag
+        return self._patience.judge(tag, written, known=rules.known is not None)
 
     def accept(self, tag: str) -> None:
         """Remember a tag that stands."""
         name = plain_name(normalise(tag))
-        self._patience = _DRESSED
+        self._patience = _Patience()
         self._seen.add(name)
         self._all.append(name)
         self._scene.add(name)
@@ -112,7 +108,7 @@ class ValueJudge:
         self._rules = rules
         self._category = category
         self._all = [plain_name(normalise(tag)) for tag in given]
-        self._patience = _DRESSED
+        self._patience = _Patience()
         self._seen = _names(rules, self._all)
         kinds = (one for one in rules.bans.patterns if one.kind is Kind.CATEGORY and one.key == category.value)
         self._banned_kind = next((one.source for one in kinds), None)  # whatever the value, here it is of that kind
@@ -140,17 +136,27 @@ class ValueJudge:
         broken = _broken(rules.rules, name, self._all)
         if broken is not None:
             return Rejection("rule", broken)
-        # `smile..` breaks no rule, and yet is no tag; what the tag file has is one.
-        if self._patience and rules.known is None and is_dressed(written):
-            self._patience -= 1
-            return Rejection("garbled")
-        return tag
+        return self._patience.judge(tag, written, known=rules.known is not None)
 
     def accept(self, tag: str) -> None:
         """Remember a value, or a tag of another list, that stands."""
         name = plain_name(normalise(tag))
         self._seen.add(name)
         self._all.append(name)
+
+
+class _Patience:
+    """Draws a tag again for the signs about it, a few times in a row: one that breaks no rule, and yet is none."""
+
+    def __init__(self) -> None:
+        self._left = _DRESSED
+
+    def judge(self, tag: str, written: str, *, known: bool) -> str | Rejection:
+        """Return the tag, or why not. known: the tag file has it as it is."""
+        if known or not self._left or not is_dressed(written):
+            return tag
+        self._left -= 1
+        return Rejection("garbled")
 
 
 def _names(rules: TagRules, given: Iterable[str]) -> set[str]:
