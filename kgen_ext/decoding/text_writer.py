@@ -132,7 +132,7 @@ class TextWriter:
 
     def _parts(self, piece: bytes) -> bool:
         """Return whether the sentence before is still over if the current one begins with the piece."""
-        if self._current().strip() or not piece.strip() or not self._follows():
+        if not piece.strip() or not self._follows() or self._current().strip():
             return True
         before = self._raw[self._written(self._starts[-1]) : self._written(self._sentence)].decode("utf-8", "ignore")
         gap = " " if self._raw[-1:] == b" " else ""
