@@ -194,11 +194,30 @@ def test_shards_and_batches_keep_every_target(teacher: object, tmp_path: Path) -
 
 def test_the_loss_of_sure_targets_is_cross_entropy_and_padding_costs_nothing() -> None:
     torch = pytest.importorskip("torch")
-    from kgen_ext.training.train import loss_of
+    from kgen_ext.training.loss import soft_cross_entropy
 
-    logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
-    tokens = torch.randint(0, 5, (2, 3, 4), generator=torch.Generator().manual_seed(1))
+    source = torch.Generator().manual_seed(0)
+    hidden, embedding = (torch.randn(*shape, generator=source) for shape in ((2, 3, 4), (5, 4)))
+    tokens = torch.randint(0, 5, (2, 3, 4), generator=source)
     chances = torch.zeros(2, 3, 4)
     chances[:, :2, 0] = 1.0
-    wanted = torch.nn.functional.cross_entropy(logits[:, :2].reshape(-1, 5), tokens[:, :2, 0].reshape(-1))
-    assert loss_of(lambda inputs: logits, tokens, tokens, chances) == pytest.approx(float(wanted), abs=1e-6)
+    logits = (hidden @ embedding.t())[:, :2].reshape(-1, 5)
+    wanted = torch.nn.functional.cross_entropy(logits, tokens[:, :2, 0].reshape(-1))
+    assert soft_cross_entropy(hidden, embedding, tokens, chances) == pytest.approx(float(wanted), abs=1e-6)
+
+
+def test_the_gradients_of_the_loss_are_those_of_its_formula_in_every_chunk() -> None:
+    torch = pytest.importorskip("torch")
+    from kgen_ext.training.loss import soft_cross_entropy
+
+    source = torch.Generator().manual_seed(1)
+    parts = [torch.randn(*shape, generator=source, requires_grad=True) for shape in ((2, 300, 4), (7, 4))]
+    tokens = torch.randint(0, 7, (2, 300, 3), generator=source)
+    chances = torch.rand(2, 300, 3, generator=source)
+    chances[:, -20:] = 0.0
+    logits = parts[0] @ parts[1].t()
+    plain = (logits.logsumexp(-1) * chances.sum(-1) - (logits.gather(-1, tokens) * chances).sum(-1)).sum()
+    wanted = torch.autograd.grad(3.0 * plain / chances.sum(), parts)
+    found = torch.autograd.grad(3.0 * soft_cross_entropy(*parts, tokens, chances), parts)
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
