@@ -12,6 +12,7 @@ import pytest
 from kgen_ext.training.captions import tags_in, word_forms
 from kgen_ext.training.compose import Composer, consistent_looks, drop_rivals, load_composer
 from kgen_ext.training.corpus import is_held_out, load_corpus
+from kgen_ext.training.people import mostly_alone
 from kgen_ext.training.phrases import write_sentence
 from kgen_ext.training.prose import clean_sentences, describe
 from kgen_ext.training.render import (
@@ -213,6 +214,18 @@ def test_slots_take_plain_safe_phrases(composer: Composer) -> None:
     assert not any("{" in sentence for sentence in sentences)
     assert any("ferret" in sentence for sentence in sentences)
     assert not any(re.search(r"\b[Aa] [aeio]", sentence) for sentence in sentences)
+    twins = [re.search(r"[Aa]n? (\w+) and an? (\w+)", sentence) for sentence in sentences]
+    assert any(twins) and all(found[1] != found[2] for found in twins if found)
+
+
+def test_one_person_is_mostly_alone_and_two_never_are() -> None:
+    rng = np.random.default_rng(8)
+    drawn = [mostly_alone(("1boy",), rng) for _ in range(300)]
+    assert set(drawn) == {("1boy",), ("1boy", "solo")}
+    assert drawn.count(("1boy", "solo")) > 200
+    assert {mostly_alone(people, rng) for people in ((), ("1girl", "1boy"), ("2girls",)) for _ in range(50)} == {
+        (), ("1girl", "1boy"), ("2girls",)
+    }  # fmt: skip
 
 
 def test_a_slot_sentence_brings_the_tags_it_names(composer: Composer) -> None:

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from kgen_ext.training.captions import CaptionRecord, caption_records, tags_in, word_forms
 from kgen_ext.training.corpus import ARTIST, GENERAL, Character, Corpus, is_held_out
 from kgen_ext.training.pairs import PairModel, build_pair_model
-from kgen_ext.training.people import allowed_tags, company_of, draw_people, is_human_tag, people_of_caption
+from kgen_ext.training.people import (
+    allowed_tags,
+    company_of,
+    draw_people,
+    is_human_tag,
+    mostly_alone,
+    people_of_caption,
+)
 from kgen_ext.training.phrases import load_phrases, write_sentence
 from kgen_ext.training.prose import describe
 from kgen_ext.training.render import LENGTHS, SENTENCES, TAG_RANGE
@@ -24,7 +31,7 @@ from kgen_ext.training.scene import Scene
 from kgen_ext.training.tagforms import coloured_noun, exclusion_table, is_people_tag
 
 # Sources of a scene and their shares.
-SHARES = {"character": 0.32, "free": 0.28, "theme": 0.05, "hand_made": 0.12, "caption": 0.17, "phrase": 0.06}
+SHARES = {"character": 0.22, "free": 0.41, "theme": 0.04, "hand_made": 0.13, "caption": 0.14, "phrase": 0.06}
 _LENGTH_SHARES = {"very_short": 0.30, "short": 0.36, "long": 0.30, "very_long": 0.04}
 # A model this small can only learn the looks of those it meets often.
 _CHARACTERS = 1000
@@ -113,7 +120,8 @@ class Composer:
     def hand_made_scene(self, rng: np.random.Generator) -> Scene:
         """Take a hand-made list, often a part of it, extended."""
         tags = self.lists[int(rng.integers(len(self.lists)))]
-        people = tuple(tag for tag in tags if is_people_tag(tag)) or (draw_people(rng) if rng.random() < 0.8 else ())
+        named = tuple(tag for tag in tags if is_people_tag(tag)) or (draw_people(rng) if rng.random() < 0.8 else ())
+        people = mostly_alone(named, rng)
         seed = [tag for tag in tags if not is_people_tag(tag)]
         if rng.random() < 0.75:
             rng.shuffle(seed)
@@ -126,7 +134,7 @@ class Composer:
         size = len(record.people) + len(record.tags) + int(rng.integers(0, 6))
         if rng.random() < 0.4:
             size = max(size, min(30, _draw_size(rng)))
-        scene = self._grown(record.people, record.tags, size, rng, described=False)
+        scene = self._grown(mostly_alone(record.people, rng), record.tags, size, rng, described=False)
         scene = replace(scene, anchors=scene.tags[: scene.given])
         told = [tag for tag in record.tags if tag not in record.sentences[0].lower()] or list(scene.tags[:4])
         more = describe(scene.people, told, (), 3, rng)[1:] if rng.random() < 0.5 else ()
@@ -138,7 +146,7 @@ class Composer:
         """Fill a sentence's slots and take the tags its words name."""
         text = write_sentence(self.phrases, rng)
         tags = tuple(tag for tag in tags_in(text, self.forms) if not is_people_tag(tag))
-        people = people_of_caption(text, tags)
+        people = mostly_alone(people_of_caption(text, tags), rng)
         size = max(len(tags) + int(rng.integers(3, 8)), _draw_size(rng) if rng.random() < 0.5 else 0)
         scene = self._grown(people, tags, size, rng, described=False)
         more = describe(people, list(scene.tags), (), 3, rng)[1:]

@@ -76,6 +76,12 @@ def draw_people(rng: np.random.Generator) -> tuple[str, ...]:
     return _COMPANIES[int(rng.choice(len(_COMPANIES), p=shares / shares.sum()))][0]
 
 
+def mostly_alone(people: tuple[str, ...], rng: np.random.Generator) -> tuple[str, ...]:
+    """Add the `solo` that posts of one person have, and that captions and hand-made lists seldom say."""
+    alone = people in (("1girl",), ("1boy",)) and rng.random() < 0.85
+    return (*people, "solo") if alone else people
+
+
 def people_of_caption(caption: str, tags: Sequence[str]) -> tuple[str, ...]:
     """Read the people tags off a caption; `no humans` where it names nobody, nothing where it does not say who."""
     text = caption.lower()

@@ -63,13 +63,17 @@ def load_phrases(folder: Path, is_safe: Callable[[str], bool]) -> dict[str, tupl
 
 
 def write_sentence(phrases: Mapping[str, Sequence[str]], rng: np.random.Generator) -> str:
-    """Fill a sentence's slots, each with a common word or, as often, a phrase of the lists."""
+    """Fill a sentence's slots, each with a common word or a phrase of the lists, and none with what it says already."""
+    said: set[str] = set()
 
     def fill(match: re.Match[str]) -> str:
         slot = match.group(1)
         common, rare = _COMMON[slot].split(), phrases.get(slot, ())
         pool = rare if rare and rng.random() < 0.3 else common
-        return str(pool[int(rng.integers(len(pool)))])
+        left = [phrase for phrase in pool if phrase not in said] or pool
+        chosen = str(left[int(rng.integers(len(left)))])
+        said.add(chosen)
+        return chosen
 
     text = re.sub(r"\{(\w+)\}", fill, _SENTENCES[int(rng.integers(len(_SENTENCES)))])
     text = re.sub(r"\b([Aa]) (?=[aeio])", r"\1n ", text)
