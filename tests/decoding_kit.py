@@ -16,6 +16,7 @@ from kgen_ext.events import Event, Finish, TagRejected
 from kgen_ext.protocol import Protocol, TagField, TextField
 from kgen_ext.request import Category, ExpandRequest
 from kgen_ext.service.prepare import Prepared, Speaker, make_jobs, prepare
+from kgen_ext.tags.blocklist import Blocklist
 from kgen_ext.tags.categories import category_of
 from kgen_ext.tags.contradictions import Scene
 from kgen_ext.tags.known import TagFiles
@@ -50,10 +51,10 @@ def speaker(engine: ScriptedEngine, *, protocol: Protocol = Protocol.TIPO, n_ctx
 
 def make(
     engine: ScriptedEngine, request: ExpandRequest, *, row: int = 0, protocol: Protocol = Protocol.TIPO,
-    n_ctx: int | None = None,
+    n_ctx: int | None = None, blocklist: Blocklist | None = None,
 ) -> list[tuple[Prepared, Job, tuple[str, ...]]]:
     """Return the jobs of a request with count 1: one a subject."""
-    prepared = prepare(request, TagFiles())
+    prepared = prepare(request, TagFiles(), blocklist=blocklist)
     jobs, _ = make_jobs(prepared, speaker(engine, protocol=protocol, n_ctx=n_ctx), row=row, seed=request.seed)
     made, required = list[tuple[Prepared, Job, tuple[str, ...]]](), prepared.required
     for job, given in zip(jobs, prepared.given, strict=True):
@@ -66,10 +67,11 @@ def make(
 def run_all(
     engine: ScriptedEngine, requests: Sequence[ExpandRequest], *, rows: int = 4, protocol: Protocol = Protocol.TIPO,
     n_ctx: int | None = None, decoder: BatchDecoder | None = None, cancelled: Callable[[], bool] = lambda: False,
+    blocklist: Blocklist | None = None,
 ) -> list[Ran]:
     """Run requests as one batch; one Ran a subject, in order."""
     made = [one for row, request in enumerate(requests)
-            for one in make(engine, request, row=row, protocol=protocol, n_ctx=n_ctx)]  # fmt: skip
+            for one in make(engine, request, row=row, protocol=protocol, n_ctx=n_ctx, blocklist=blocklist)]  # fmt: skip
     decoder = decoder or open_decoder(engine, rows=rows, n_ctx=n_ctx)
     events = dict[tuple[int, int], list[Event]]()
     done = dict[tuple[int, int], Written]()
@@ -99,7 +101,7 @@ def spell(engine: ScriptedEngine, ids: Iterable[int]) -> str:
 
 def force(
     script: Script, request: ExpandRequest, *, pieces: Iterable[str] = (), protocol: Protocol = Protocol.TIPO,
-    n_ctx: int = 1024, special: tuple[str, ...] = (),
+    n_ctx: int = 1024, special: tuple[str, ...] = (), blocklist: Blocklist | None = None,
 ) -> Ran:
     """Run one request greedily on an engine that wants to write `script` behind its request."""
     from kgen_ext.engines.scripted import COMMON_PIECES
@@ -107,7 +109,7 @@ def force(
     trial = ScriptedEngine.forcing([], n_ctx=n_ctx)
     prompt = spell(trial, make(trial, request, protocol=protocol)[0][1].request[1:])
     engine = ScriptedEngine.forcing({prompt: script}, pieces=(*COMMON_PIECES, *pieces), n_ctx=n_ctx)
-    return run_all(engine, [request], protocol=protocol)[0]
+    return run_all(engine, [request], protocol=protocol, blocklist=blocklist)[0]
 
 
 def ask(prompt: str = "", **options: object) -> ExpandRequest:
@@ -134,6 +136,8 @@ def _broken_by_tags(ran: Ran) -> Iterable[str]:
         seen.add(name)
         if (ban := rules.bans.match(tag)) is not None:
             yield f"banned: {tag!r} by {ban}"
+        if rules.blocklist is not None and (word := rules.blocklist.match(tag)) is not None:
+            yield f"never written: {word!r} in {tag!r}"
         if rules.known is not None and kind is None and rules.known.resolve(tag) != name:
             yield f"no such tag, or an alias: {tag!r}"
         category = category_of(tag)
@@ -174,7 +178,7 @@ def _broken_by_counts(ran: Ran) -> Iterable[str]:
 
 
 def _broken_by_texts(ran: Ran) -> Iterable[str]:
-    written, bans = ran.written, ran.prepared.rules.bans
+    written, bans, blocklist = ran.written, ran.prepared.rules.bans, ran.prepared.rules.blocklist
     plans = {plan.name: plan for plan in ran.job.fields if isinstance(plan, TextField)}
     if not written.texts.keys() <= plans.keys():
         yield f"texts nobody planned: {written.texts.keys()}"
@@ -197,6 +201,8 @@ def _broken_by_texts(ran: Ran) -> Iterable[str]:
         for shown in (text, " ".join(text.split())):
             if (hit := bans.search_text(shown)) is not None:
                 yield f"{name}: banned phrase {shown[hit[0]:hit[1]]!r}"
+            if blocklist is not None and (hit := blocklist.search_text(shown)) is not None:
+                yield f"{name}: never written: {shown[hit[0]:hit[1]]!r}"
 
 
 def sentences_of(text: str) -> list[str]:

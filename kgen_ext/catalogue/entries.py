@@ -5,7 +5,7 @@ Refuses to know what is on disk. Every value is checked; an error names the file
     {"schema": 1, "models": [MODEL, ...]}
     MODEL    id, protocol ("tipo" or "dtg"), files: [FILE, ...]                             required
              title, parameters, context, quality_line, licence, licence_url, repo, revision, engines, needs,
-             recommended, notes                                                             optional
+             recommended, blocklist (a text file beside this one, else in ours), notes      optional
     FILE     path, kind ("gguf" or "safetensors")                                           required
              quant, size (exact bytes), about (rounded bytes), sha256, companions           optional
 
@@ -106,6 +106,7 @@ class Model:
     engines: tuple[str, ...] = ENGINES
     needs: Mapping[str, str] = field(default_factory=dict, hash=False)
     recommended: Recommended = Recommended()
+    blocklist: Path | None = None  # what it never writes: kgen_ext/tags/blocklist.py
     notes: str = ""
 
     def file(self, variant: str) -> ModelFile | None:
@@ -134,14 +135,15 @@ def _read(path: Path) -> list[Model]:
     top = Reader(str(path), value, ("schema", "models"))
     if top.take("schema", whole(1, SCHEMA)) != SCHEMA:
         raise BadCatalogue(f"{path}: schema: not {SCHEMA}", hint=f'begin with "schema": {SCHEMA}')
-    models = [_model(entry, f"{path}: model {number}") for number, entry in enumerate(top.take("models", listed), 1)]
+    entries = enumerate(top.take("models", listed), 1)
+    models = [_model(entry, f"{path}: model {number}", path.parent) for number, entry in entries]
     twice = {model.id for model in models if [one.id for one in models].count(model.id) > 1}
     if twice:
         raise BadCatalogue(f"{path}: the id {sorted(twice)[0]} comes twice", hint="give each model an id of its own")
     return models
 
 
-def _model(value: Any, where: str) -> Model:
+def _model(value: Any, where: str, folder: Path) -> Model:
     if isinstance(value, dict) and isinstance(value.get("id"), str):
         where = f"{where} ({value['id']!r:.60})"
     reader = Reader(where, value, [one.name for one in fields(Model)])
@@ -159,8 +161,20 @@ def _model(value: Any, where: str) -> Model:
         "licence": text, "licence_url": shape(re.compile(r"https://\S+"), "an https address"),
         "repo": shape(_REPO, "owner/name"), "revision": relative_path,
         "engines": several(one_of(*ENGINES)), "needs": _versions, "notes": text,
+        "blocklist": _beside(folder, BUILT_IN.parent),
     }  # fmt: skip
     return Model(**found, **{name: reader.take(name, check) for name, check in checks.items() if name in value})
+
+
+def _beside(*folders: Path) -> Callable[[Any], Path]:
+    def check(value: Any) -> Path:
+        name = relative_path(value)
+        found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        if found is None or not name.endswith(".txt"):
+            raise ValueError(f"unsafe.txt, or a text file in {folders[0]}")
+        return found
+
+    return check
 
 
 def _file(value: Any, where: str) -> ModelFile:

@@ -6,11 +6,13 @@ Looks only at names on disk; what is inside a file is the engine's to judge. A n
     ID               an installed model: its full weights, else the best quantised file
     ID:VARIANT       exactly that file, such as TIPO-500M-ft:Q8_0 or TIPO-500M-ft:safetensors
     PATH             a folder with model.safetensors, or a .gguf file; never from an API or an infotext
+
+The starter's own weights are the starter wherever they lie: what the catalogue says of it holds for them.
 """
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kgen_ext.catalogue.entries import ID, Model, load_catalogue
@@ -41,17 +43,11 @@ class ModelFiles:
 
         Reading a gigabyte whole would cost seconds at every start.
         """
-        from hashlib import sha256
+        return _checksum(self.weights())
 
-        digest = sha256()
-        folder = sorted(self.folder.glob("*.safetensors")) if self.folder else []
-        for path in ([self.gguf] if self.gguf else []) + folder:
-            with path.open("rb") as file:
-                size = path.stat().st_size
-                digest.update(size.to_bytes(8, "little") + file.read(_ENDS))
-                file.seek(max(0, size - _ENDS))
-                digest.update(file.read(_ENDS))
-        return digest.hexdigest()
+    def weights(self) -> list[Path]:
+        """Return the weights files."""
+        return ([self.gguf] if self.gguf else []) + (sorted(self.folder.glob("*.safetensors")) if self.folder else [])
 
 
 def resolve(model: str, *, places: Places | None = None, paths: bool = True) -> ModelFiles:
@@ -69,11 +65,11 @@ def resolve(model: str, *, places: Places | None = None, paths: bool = True) -> 
         known = load_catalogue(places.user_file)
         installed = installed_files(model, find_models(places, models=known))
         if installed is not None:
-            return installed
+            return _recognised(installed)
         if find_entry(name, known) and not (paths and Path(model).exists()):
             raise not_installed(model, known)
     if paths and "\0" not in model:
-        return _of_path(model)
+        return _recognised(_of_path(model))
     hint = "kgen models list shows the names" if not paths else f"use {STARTER}, a folder or a .gguf file"
     raise UnknownModel(f"model: {model!r:.120} is not the name of a model", hint=hint)
 
@@ -83,6 +79,15 @@ def find_entry(name: str, models: Iterable[Model]) -> Model | None:
     wanted = name.partition(":")[0]
     return min((one for one in models if one.id.lower() == wanted.lower()), key=lambda one: one.id != wanted,
                default=None)  # fmt: skip
+
+
+def entry_of(name: str, *, places: Places | None = None) -> Model:
+    """Return what the catalogue says of a model, installed or not; raises UnknownModel, BadCatalogue."""
+    user_file = None if name == STARTER else (places or Places.default()).user_file
+    entry = find_entry(name, load_catalogue(user_file))
+    if entry is None:
+        raise UnknownModel(f"model: the catalogue has no {name!r:.120}", hint="kgen models list shows the names")
+    return entry
 
 
 def installed_files(name: str, found: Sequence[Found]) -> ModelFiles | None:
@@ -114,6 +119,31 @@ def not_installed(name: str, models: Iterable[Model]) -> UnknownModel:
         f"model: {name} is not installed",
         hint=f"kgen models download {exact}; in the WebUI choose it under Models and press Download",
     )
+
+
+def _recognised(files: ModelFiles) -> ModelFiles:
+    """Return the files with the starter's entry where nothing else is known of them and their weights are its own."""
+    if files.entry is not None:
+        return files
+    ours = {path.stat().st_size: path for path in STARTER_FOLDER.glob("*") if path.suffix in (".gguf", ".safetensors")}
+    twins = [ours.get(path.stat().st_size) for path in files.weights()]
+    same = [path for path in twins if path is not None]
+    if len(same) < len(twins) or not twins or _checksum(same) != files.checksum():
+        return files
+    return replace(files, entry=find_entry(STARTER, load_catalogue()))
+
+
+def _checksum(paths: Iterable[Path]) -> str:
+    from hashlib import sha256
+
+    digest = sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            digest.update(size.to_bytes(8, "little") + file.read(_ENDS))
+            file.seek(max(0, size - _ENDS))
+            digest.update(file.read(_ENDS))
+    return digest.hexdigest()
 
 
 def _of_path(model: str) -> ModelFiles:

@@ -49,6 +49,7 @@ def describe(model_id: str, model: Model | None, here: Sequence[Found]) -> dict[
         "engines": list(model.engines) if model else [],
         "needs": dict(model.needs) if model else {},
         "recommended": {key: one for key, one in asdict(model.recommended).items() if one is not None} if model else {},
+        "blocklist": model.blocklist.name if model and model.blocklist else "",
         "notes": model.notes if model else "",
         "names": list(choices(here)) if model_id != STARTER else [STARTER],
         "shown_size": size_text(size),
@@ -77,6 +78,8 @@ def info_lines(model_id: str, model: Model | None, here: Sequence[Found]) -> lis
     if told["recommended"]:
         shown = {key: f"{one:g}" if isinstance(one, (int, float)) else one for key, one in told["recommended"].items()}
         lines.append(("Recommended", ", ".join(f"{_RECOMMENDED[key]} {one}" for key, one in shown.items())))
+    if told["blocklist"]:
+        lines.append(("Never writes", f"the words of {told['blocklist']}"))
     if told["engines"]:
         needs = [f"{_PACKAGES.get(name, name)} {least} or later" for name, least in told["needs"].items()]
         lines.append(("Engines", ", ".join(told["engines"]) + (f" ({', '.join(needs)})" if needs else "")))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kgen_ext.decoding.verdict import Rejection
 from kgen_ext.request import Category
+from kgen_ext.tags.blocklist import Blocklist
 from kgen_ext.tags.categories import category_of
 from kgen_ext.tags.contradictions import Scene
 from kgen_ext.tags.normalise import normalise
@@ -34,6 +35,7 @@ class TagRules:
     """What may not be written, the same for all rows of a request.
 
     `allow`: categories that may be written besides general tags and people counts. `known`: only tags of this file.
+    `blocklist`: what this model never writes.
     """
 
     bans: PatternSet
@@ -41,11 +43,20 @@ class TagRules:
     allow: frozenset[Category] = frozenset()
     contradictions: bool = True
     known: KnownTags | None = None
+    blocklist: Blocklist | None = None
 
     @property
     def censors(self) -> bool:
         """Tell whether any of it holds for running text too."""
-        return bool(len(self.bans) or self.rules)
+        return bool(len(self.bans) or self.rules or self.blocklist)
+
+    def refused(self, tag: str) -> Rejection | None:
+        """Return why a tag may not stand whatever stands beside it, or None."""
+        if (banned := self.bans.match(tag)) is not None:
+            return Rejection("banned", banned)
+        if self.blocklist is not None and self.blocklist.match(tag) is not None:
+            return Rejection("blocklist", self.blocklist.name)
+        return None
 
 
 class TagJudge:
@@ -77,9 +88,9 @@ class TagJudge:
             return Rejection("garbled")
         if name in self._seen:
             return Rejection("repeat", name)
-        banned = rules.bans.match(tag)
-        if banned is not None:
-            return Rejection("banned", banned)
+        refused = rules.refused(tag)
+        if refused is not None:
+            return refused
         category = category_of(tag)
         if category not in _ALWAYS and category not in rules.allow:
             return Rejection("category", category.value)
@@ -127,9 +138,11 @@ class ValueJudge:
             return Rejection("garbled")
         if name in self._seen:
             return Rejection("repeat", name)
-        banned = rules.bans.match(tag) or self._banned_kind
-        if banned is not None:
-            return Rejection("banned", banned)
+        refused = rules.refused(tag)
+        if refused is not None:
+            return refused
+        if self._banned_kind is not None:
+            return Rejection("banned", self._banned_kind)
         category = category_of(tag)
         if category not in (self._category, Category.GENERAL):
             return Rejection("category", category.value)

@@ -82,7 +82,8 @@ class Expander:
         `cancelled` is asked before each token; what is whole by then is kept, with finish=cancelled. All requests are
         checked before the first token: raises UserError for the first that is wrong.
         """
-        plan = [prepare(one, self._tag_files, self._speaker.recommended) for one in requests]
+        recommended, blocklist = self._speaker.recommended, self._speaker.blocklist
+        plan = [prepare(one, self._tag_files, recommended, blocklist) for one in requests]
         return self._stream(plan, cancelled)
 
     @property

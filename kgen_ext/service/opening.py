@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kgen_ext.catalogue import STARTER, ModelFiles, Places, resolve
+from kgen_ext.catalogue import STARTER, ModelFiles, Places, entry_of, resolve
 from kgen_ext.errors import BadValue, EngineError, Failure, ModelFileError
 from kgen_ext.service.choosing import Attempt, plan_attempts, this_machine
 
@@ -33,6 +34,7 @@ def open_expander(
     rows: int = ROWS,
     places: Places | None = None,
     resident: bool = False,
+    known_as: str = "",
 ) -> Expander:
     """Load a model and return an expander; use it as a context manager or call its `close`.
 
@@ -40,14 +42,16 @@ def open_expander(
     reference, transformers or llama_cpp; auto takes the best that runs here, and the next where that one fails on these
     weights (the expander's `reason` tells). device: auto, cpu, cuda, cuda:1... threads: None for the library's own
     choice. rows: prompts decoded at once. places: where models may be installed, None for the command's own. resident:
-    it will be kept, so speed counts more than a quick start.
-    Raises UnknownModel, BadValue, ModelFileError, EngineUnavailable.
+    it will be kept, so speed counts more than a quick start. known_as: the id under which the catalogue speaks of these
+    files, where a path does not tell.
+    Raises UnknownModel, BadValue, BadPattern, ModelFileError, EngineUnavailable.
     """
     # A host that starts up with this package imported pays for the decoder when it first expands, not before.
     from kgen_ext.engines import ENGINES
     from kgen_ext.engines.devices import parse_device
     from kgen_ext.service.expander import Expander
     from kgen_ext.service.prepare import Speaker
+    from kgen_ext.tags.blocklist import load_blocklist
 
     if engine != "auto" and engine not in ENGINES:
         raise BadValue("engine", engine, ("auto", *ENGINES))
@@ -57,6 +61,10 @@ def open_expander(
     if rows < 1:
         raise BadValue("rows", rows, "a whole number from 1")
     files = resolve(model, places=places)
+    if known_as:
+        files = replace(files, entry=entry_of(known_as, places=places))
+    entry = files.entry
+    blocklist = load_blocklist(entry.blocklist) if entry and entry.blocklist else None
     attempts = plan_attempts(files, engine=engine, device=device, resident=resident, facts=this_machine())
     loaded, reason = _load(files, attempts, threads)
     protocol = protocol_of(loaded, files)
@@ -64,9 +72,10 @@ def open_expander(
         engine=loaded,
         protocol=protocol,
         # Of the DanTagGen family only delta and delta-rev2 were trained with the line.
-        quality_line=files.entry.quality_line if files.entry else "delta" in files.id.lower(),
-        recommended=files.entry.recommended if files.entry else None,
-        n_ctx=min(loaded.n_ctx, (files.entry and files.entry.context) or _TRAINED_CTX[protocol.value]),
+        quality_line=entry.quality_line if entry else "delta" in files.id.lower(),
+        recommended=entry.recommended if entry else None,
+        blocklist=blocklist,
+        n_ctx=min(loaded.n_ctx, (entry and entry.context) or _TRAINED_CTX[protocol.value]),
     )
     return Expander(speaker, model=files.id, checksum=files.checksum(), rows=rows, reason=reason)
 

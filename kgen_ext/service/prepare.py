@@ -33,6 +33,7 @@ from kgen_ext.tags.templates import Template, resolve_format
 if TYPE_CHECKING:
     from kgen_ext.catalogue import Recommended
     from kgen_ext.engines.base import Engine
+    from kgen_ext.tags.blocklist import Blocklist
 
 # Categories that stand in metadata lines; the others are the tag list.
 META = (Category.RATING, Category.QUALITY, Category.META, Category.ARTIST, Category.COPYRIGHTS, Category.CHARACTERS)
@@ -40,13 +41,14 @@ META = (Category.RATING, Category.QUALITY, Category.META, Category.ARTIST, Categ
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """The model a request is prepared for. `trained_ctx`: tokens it was trained on at the most."""
+    """The model a request is prepared for. `n_ctx`: tokens a row may have. `blocklist`: what it never writes."""
 
     engine: Engine
     protocol: Protocol
     quality_line: bool
     n_ctx: int
     recommended: Recommended | None = None
+    blocklist: Blocklist | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,16 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(request: ExpandRequest, tag_files: TagFiles, recommended: Recommended | None = None) -> Prepared:
-    """Check everything in a request that can be checked without a model, and find its subjects."""
+def prepare(
+    request: ExpandRequest,
+    tag_files: TagFiles,
+    recommended: Recommended | None = None,
+    blocklist: Blocklist | None = None,
+) -> Prepared:
+    """Check everything in a request that can be checked without a model, and find its subjects.
+
+    recommended, blocklist: the model's. What the request requires goes before the second.
+    """
     request, settings = settle(request, recommended)
     template = resolve_format(request.format)
     rules = TagRules(
@@ -78,6 +88,7 @@ def prepare(request: ExpandRequest, tag_files: TagFiles, recommended: Recommende
         allow=frozenset(Category(one) for one in request.allow),
         contradictions=not request.allow_contradictions,
         known=tag_files.load(request.tag_file) if request.tag_file else None,
+        blocklist=blocklist and blocklist.sparing(request.require),
     )
     protected = compile_patterns(request.protect)
     prompt = parse(request.prompt)
@@ -191,6 +202,8 @@ def _required(
 def _censor(rules: TagRules, judge: TagJudge, text: str) -> tuple[int, int, Rejection] | None:
     """Find what may not stand in a text: bans, and those of the rules that hold among the row's tags by now."""
     hits = [(*found[:2], Rejection("banned", found[2])) for found in (rules.bans.search_text(text),) if found]
+    if rules.blocklist is not None and (blocked := rules.blocklist.search_text(text)) is not None:
+        hits.append((*blocked[:2], Rejection("blocklist", rules.blocklist.name)))
     for rule in rules.rules:
         found = rule.ban.search_text(text)
         if found and rule.holds(judge.tags):
