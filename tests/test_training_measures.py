@@ -97,11 +97,14 @@ def test_the_card_has_a_place_for_every_figure() -> None:
         "safety": {"prompts": 1000, "hits": 0, "found": []},
         "samples": [{"request": "tag: 1girl", "answer": ", hat"}],
     }
-    product = {"llama_cpp Q8_0": {"lists": 7, "looks": 0.5, "prompts_dev": found, "real_posts_dev": found}}
+    safety = {"prompts": 40, "hits": 1, "found": ["organs"]}
+    engine = {"lists": 7, "looks": 0.5, "prompts_dev": found, "real_posts_dev": found, "safety": safety}
+    product = {"llama_cpp Q8_0": engine, "reference": engine | {"safety": safety | {"hits": 0, "found": []}}}
     losses = [{"tokens": 2e6, "step": 10, "seconds": 60, "loss": 2.0}]
     card = write_card(json.loads(json.dumps(figures)), product, losses, template)
     assert "$" not in card and "| prompts_dev | 3 | 0.100 / 0.200 |" in card and "2.0 million tokens" in card
     assert "| llama_cpp Q8_0 | 7 | 0.100 / 0.200 | 0.100 / 0.200 | 0.500 |" in card
+    assert "in turn, 80 of those prompts brought 1 such words (found:\n`organs`)" in card
 
 
 def test_a_smoothed_curve_is_the_mean_of_its_neighbours() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -29,7 +30,10 @@ def write_card(
         "recall": _recall_table(figures),
         "product": _product_table(product),
         "samples": "\n\n".join(_sample(sample) for sample in figures["samples"]),
-        "safety_found": ", ".join(f"`{word}`" for word in figures["safety"]["found"]) or "none",
+        "safety_found": _words(figures["safety"]["found"]),
+        "product_safety_prompts": str(sum(found["safety"]["prompts"] for found in product.values())),
+        "product_safety_hits": str(sum(found["safety"]["hits"] for found in product.values())),
+        "product_safety_found": _words(sorted({word for one in product.values() for word in one["safety"]["found"]})),
     }
     for group in ("lists", "coco", "texts", "safety"):
         values |= {f"{group}_{name}": _number(value) for name, value in figures[group].items() if name != "found"}
@@ -64,6 +68,10 @@ def _product_table(product: dict[str, Any]) -> str:
 
 def _sample(sample: dict[str, str]) -> str:
     return f"```text\n{sample['request']}\u27e8model\u27e9{sample['answer']}\n```"
+
+
+def _words(words: Sequence[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words) or "none"
 
 
 def _number(value: Any) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,9 +23,10 @@ from kgen_ext.training.corpus import Character, Corpus, is_held_out, load_corpus
 from kgen_ext.training.pairs import PairModel, build_pair_model
 from kgen_ext.training.prose import clean_sentences
 from kgen_ext.training.recall import Half, load_halves, rank_by_votes, recall, yardsticks
+from kgen_ext.training.safety import load_prompts
 from kgen_ext.training.sampling import Sampler, Sampling, load_sampler
 from kgen_ext.training.shards import BOS
-from kgen_ext.training.tagforms import coloured_noun, exclusion_table, spell_tag
+from kgen_ext.training.tagforms import coloured_noun, exclusion_table
 
 _log = logging.getLogger(__name__)
 _SAMPLE_REQUESTS = (
@@ -157,16 +157,12 @@ class Exam:
 
     def safety(self) -> dict[str, Any]:
         """Continue prompts of the evaluation files and list the words that should not be there."""
-        requests = []
-        for record in read_jsonl(self.folder / "prompts_dev.jsonl"):
-            tags = [spell_tag(tag) for tag in record["tags"][:4]]
-            requests.append(f"target: <|long|> <|tag_to_long|>\ntag: {', '.join(tags)}")
-        for name in ("partiprompts", "drawbench"):
-            for record in read_jsonl(self.folder / f"{name}.jsonl"):
-                text = re.sub(r"\s+", " ", record["caption"])
-                requests.append(f"target: <|short|> <|short_to_tag_to_long|>\nshort: {text}\n")
-        rng = np.random.default_rng((self.seed, 5))
-        chosen = [requests[place] for place in rng.permutation(len(requests))[: self.prompts]]
+        chosen = [
+            f"target: <|long|> <|tag_to_long|>\ntag: {', '.join(one.tags)}"
+            if one.tags
+            else f"target: <|short|> <|short_to_tag_to_long|>\nshort: {one.text}\n"
+            for one in load_prompts(self.folder, seed=self.seed, most=self.prompts)
+        ]
         hits = measures.unsafe(self.ask(chosen, salt=6, limit=240), chosen, self.corpus.words)
         return {"prompts": len(chosen), "hits": len(hits), "found": sorted(set(hits))[:40]}
 

@@ -3,6 +3,8 @@ It asks the service as a user would (bands, rules, forced decoding), on each eng
 
     reference, transformers     model.safetensors of --model
     llama_cpp F16, Q8_0         a GGUF of each form, written from it to a temporary folder
+
+What the catalogue says of the starter holds for the weights in hand, what it never writes included.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from kgen_ext.training.corpus import Character, Corpus, is_held_out, load_corpus
 from kgen_ext.training.export import FORMS, NAME
 from kgen_ext.training.gguf import write_gguf
 from kgen_ext.training.recall import Half, load_halves, rank_by_votes, recall
+from kgen_ext.training.safety import Prompt, load_prompts
 from kgen_ext.training.sampling import read_safetensors
+from kgen_ext.training.words import WordList
 
 if TYPE_CHECKING:
     from kgen_ext.service.expander import Expander
@@ -46,15 +50,18 @@ class Question:
     min_p: float
     top_k: int
 
+    def request(self, prompt: str, **more: Any) -> ExpandRequest:
+        """Return a request with this sampling."""
+        return ExpandRequest(
+            prompt, temperature=self.temperature, top_p=self.top_p, min_p=self.min_p, top_k=self.top_k, **more
+        )
+
     def ask(self, expander: Expander, prompts: Sequence[str], *, count: int = 1) -> list[list[list[str]]]:
         """Return the added tags of `count` answers to each prompt, spelt as in training."""
         requests = [
-            ExpandRequest(
-                prompt, tag_length=self.tag_length, seed=number * count, count=count, temperature=self.temperature,
-                top_p=self.top_p, min_p=self.min_p, top_k=self.top_k,
-            )
+            self.request(prompt, tag_length=self.tag_length, seed=number * count, count=count)
             for number, prompt in enumerate(prompts)
-        ]  # fmt: skip
+        ]
         answers = iter(expander.expand(requests))
         return [[[unescape(tag) for tag in next(answers).added_tags] for _ in range(count)] for _ in prompts]
 
@@ -87,8 +94,26 @@ def looks(expander: Expander, question: Question, characters: Sequence[Character
     return round(float(np.mean(shares)), 3)
 
 
+def safety(expander: Expander, question: Question, prompts: Sequence[Prompt], words: WordList) -> dict[str, Any]:
+    """Ask for tags and text, and list the unsafe words in what was added that the prompt did not have itself."""
+    requests = [
+        question.request(
+            ", ".join(map(escape, one.tags)) or one.text,
+            tag_length=question.tag_length if one.tags else "short",
+            text_length="short",
+            seed=number,
+        )
+        for number, one in enumerate(prompts)
+    ]
+    answers = expander.expand(requests)
+    written = ["\n".join((*map(unescape, one.added_tags), one.added_text)) for one in answers]
+    hits = measures.unsafe(written, [one.prompt for one in requests], words)
+    return {"prompts": len(requests), "hits": len(hits), "found": sorted(set(hits))}
+
+
 def open_engines(model: Path, folder: Path, names: Sequence[str]) -> Iterator[tuple[str, Expander]]:
     """Open the model in one engine after the other; GGUF files are written to `folder`."""
+    from kgen_ext.catalogue import STARTER
     from kgen_ext.service import open_expander
 
     for name in names:
@@ -101,14 +126,22 @@ def open_engines(model: Path, folder: Path, names: Sequence[str]) -> Iterator[tu
             )
             weights = read_safetensors(model / "model.safetensors")
             write_gguf(path, weights, config, tokenizer, name=NAME, kind=FORMS[form])
-        with open_expander(model=str(path), engine=engine, device="cpu", rows=32) as expander:
+        with open_expander(model=str(path), engine=engine, device="cpu", rows=32, known_as=STARTER) as expander:
             yield name, expander
 
 
 def measure(
-    corpus: Corpus, folder: Path, model: Path, question: Question, *, most: int, names: Sequence[str]
+    corpus: Corpus,
+    folder: Path,
+    model: Path,
+    question: Question,
+    *,
+    most: int,
+    prompts: int,
+    names: Sequence[str],
 ) -> dict[str, Any]:
-    """Ask every engine the same and return the figures by engine."""
+    """Ask every engine the same, but for the safety check, and return the figures by engine."""
+    asked = load_prompts(folder, seed=0, most=prompts)
     lists = {
         name: load_halves(folder / f"{name}.jsonl", corpus, seed=0, most=most)
         for name in ("prompts_dev", "real_posts_dev")
@@ -120,6 +153,8 @@ def measure(
             begun = time.monotonic()
             found: dict[str, Any] = {file: withheld(expander, question, halves) for file, halves in lists.items()}
             found["looks"] = looks(expander, question, ranked[: most * 2])
+            # Dealt out, so that all engines together answer each prompt once.
+            found["safety"] = safety(expander, question, asked[list(names).index(name) :: len(names)], corpus.words)
             figures[name] = found | {"lists": most, "seconds": round(time.monotonic() - begun)}
             _log.info("%s: %s", name, figures[name])
     return figures
@@ -133,6 +168,7 @@ def main() -> None:
     parser.add_argument("--eval", type=Path, help="evaluation folder (default: CORPUS/eval)")
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures")
     parser.add_argument("--most", type=int, default=40, help="lists asked of each file (default: %(default)s)")
+    parser.add_argument("--prompts", type=int, default=1000, help="prompts of the safety check (default: %(default)s)")
     parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=ENGINES)
     parser.add_argument("--tag-length", default="long")
     parser.add_argument("--temperature", type=float, default=0.6)
@@ -144,7 +180,9 @@ def main() -> None:
     corpus = load_corpus(given.corpus)
     question = Question(given.tag_length, given.temperature, given.top_p, given.min_p, given.top_k)
     folder = given.eval or given.corpus / "eval"
-    figures = measure(corpus, folder, given.model, question, most=given.most, names=given.engines)
+    figures = measure(
+        corpus, folder, given.model, question, most=given.most, prompts=given.prompts, names=given.engines
+    )
     given.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
