@@ -32,6 +32,7 @@ MAX_BYTES, MAX_PATTERNS, MAX_LENGTH = 200_000, 5000, 100
 _HINT = "one or several patterns a line with commas; a star only where a word ends; # before a remark"
 _LETTER, _SIGN = "[a-z0-9]", "[^a-z0-9]"
 _WORD = re.compile(r"(N?)([^*]*)(\*?)")
+_USUAL = re.compile(r"[a-z]+\*?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,8 @@ def parse_blocklist(text: str, where: str = "blocklist") -> Blocklist:
 
 def _expression(pattern: str) -> str:
     """Return a pattern as an expression over folded small letters, without what stands before and behind it."""
+    if _USUAL.fullmatch(pattern):
+        return pattern.rstrip("*")
     words = re.split(r"[\s_-]+", pattern)
     out = ""
     for number, word in enumerate(words, 1):
