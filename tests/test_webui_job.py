@@ -7,15 +7,16 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from webui_kit import FakeExpander
 
 from kgen_ext.errors import EngineError, ModelFileError
-from kgen_ext.events import By, Event, Expansion, Fields, Finish, Piece
+from kgen_ext.events import By, Event, Expansion, Fields, Finish, Finished, Piece
 from kgen_ext.request import ExpandRequest
-from kgen_ext.webui.job import CANCELLED, TWICE, Answer, Ask, explain, follow, run_job
+from kgen_ext.webui.job import CANCELLED, OWN, TWICE, Answer, Ask, explain, follow, run_job
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -75,6 +76,17 @@ def user(text: str) -> Piece:
 
 def model(text: str) -> Piece:
     return Piece(text, By.MODEL)
+
+
+def test_a_result_of_nothing_leaves_the_users_prompts() -> None:
+    empty = replace(expansion("cat"), prompt=", ", notes=("this model writes tags only",))
+    answers = run_job(
+        [Ask("cat", 1, "big cat"), Ask("", 1)], make=make, hires="follow", written_before=lambda _: False,
+        stream=lambda requests: iter([Finished(row, empty) for row in range(len(requests))]),
+    )  # fmt: skip
+    assert (answers[0].prompt, answers[0].hires) == ("cat", "big cat")
+    assert "this model writes tags only" in answers[0].note and OWN in answers[0].note
+    assert answers[1].prompt == ", " and OWN not in answers[1].note  # there was nothing to keep
 
 
 def test_another_hires_prompt_gets_the_same_tags_and_sentences_and_the_description() -> None:

@@ -130,6 +130,12 @@ def test_a_name_that_cannot_be_fetched_is_told(name: str, hub: FakeHub, places: 
     assert hub.asked == []
 
 
+def test_a_file_that_a_model_does_not_offer_is_told_with_those_it_does(hub: FakeHub, places: Places) -> None:
+    last = list(desk_of(places).download("TIPO-100M:Q2_K"))[-1]
+    assert "choose TIPO-100M:" in last.status and "your own" not in last.status
+    assert hub.asked == []
+
+
 def test_verify_tells_whole_from_damaged(hub: FakeHub, places: Places) -> None:
     places.own.mkdir()
     (places.own / FILE).write_bytes(WEIGHTS)

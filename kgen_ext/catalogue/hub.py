@@ -188,8 +188,18 @@ class Hub:
             return Broken(f"{what}: the server is busy ({status})", hint="try again later")
         if "timeout" in type(error).__name__.lower() or "timed out" in str(error).lower():
             return Broken(f"{what}: no answer within {self._timeout:g} s", hint="try again, or another HF_ENDPOINT")
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(_root(error).split())[:200] or type(error).__name__
         return Broken(f"{what}: the connection failed: {reason}", hint="check the network and HTTPS_PROXY")
+
+
+def _root(error: BaseException) -> str:
+    """Return the system's own words, such as “Connection refused”, where a library has wrapped them."""
+    inner: BaseException | None = error
+    for _ in range(8):
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        inner = inner and (inner.__cause__ or inner.__context__)
+    return str(error)
 
 
 def offline_error(what: str) -> DownloadError:

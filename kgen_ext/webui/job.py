@@ -15,10 +15,12 @@ from pathlib import PurePath
 from kgen_ext.errors import KGenError, UserError
 from kgen_ext.events import By, Event, Expansion, Finish, Finished
 from kgen_ext.request import ExpandRequest
+from kgen_ext.webui.wording import on_page
 
 TWICE = "already expanded: the prompt is left as it is"
 CANCELLED = "cancelled: the prompt is your own"
 NOTHING = "the model added nothing: write more in the prompt, choose a longer tag length, or loosen the rules"
+OWN = "nothing but your own prompt is left to draw"
 _LONGEST = 300
 # The folders before a file's name, of either system: an infotext goes where the image goes.
 _FOLDERS = re.compile(r"""(?<![^\s'"(])(?:[A-Za-z]:)?(?:[\\/][^\\/:\n]{1,255}){1,40}[\\/](?=[^\\/\s])""")
@@ -98,6 +100,9 @@ def _answer(ask: Ask, hires: str, rows: Mapping[_Key, int], found: Mapping[_Key,
     second, notes = ask.hires, list(expansion.notes)
     if not any(piece.by is By.MODEL for piece in expansion.pieces):
         notes.append(NOTHING)
+    if not expansion.prompt.strip(" ,\n") and ask.prompt.strip(" ,\n"):
+        # “Text only” of a model that wrote none: an image of nothing is not what was asked for.
+        return Answer(ask, ask.prompt, ask.hires, expansion, "; ".join(dict.fromkeys((*notes, OWN))))
     if second is not None and hires != "leave":
         if second == ask.prompt:
             second = expansion.prompt
@@ -141,7 +146,7 @@ def explain(error: BaseException) -> str:
     """Return what went wrong and what to do, in one line of bounded length."""
     if isinstance(error, KGenError):
         # What a user typed is told as it is: a pattern looks like a path.
-        text = str(error) if isinstance(error, UserError) else _FOLDERS.sub("", str(error))
+        text = on_page(error) if isinstance(error, UserError) else _FOLDERS.sub("", on_page(error))
     elif isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
         text = f"out of memory: {error or 'too little is left'} (use a smaller model, or the device “cpu” in Settings)"
     elif isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):

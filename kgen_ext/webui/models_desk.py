@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from kgen_ext.errors import KGenError, UserError
 from kgen_ext.webui.models_html import facts_html, line_html, state_html, table_html
 from kgen_ext.webui.models_tasks import Task, Tasks
+from kgen_ext.webui.wording import on_page
 
 if TYPE_CHECKING:
     from kgen_ext.catalogue import Found, Model, Places
@@ -79,7 +80,7 @@ class Desk:
             freed = remove(one, places) + remove_parts(one.id, places)
             return self._shown(f"{one.name} removed, {size_text(freed)} freed", name, changed=True), ""
         except (KGenError, OSError) as error:
-            return View(line_html(str(error), failed=True)), ""
+            return View(line_html(on_page(error), failed=True)), ""
 
     def unload(self) -> View:
         """Give the memory of loaded models back."""
@@ -92,7 +93,7 @@ class Desk:
         try:
             task: Task = self._tasks.start(task_name, work)
         except UserError as error:
-            yield View(line_html(str(error), failed=True))
+            yield View(line_html(on_page(error), failed=True))
             return
         while not task.wait(self._period):
             yield View(state_html(task.state))
@@ -106,6 +107,9 @@ class Desk:
         places, known, found = self._look()
         model = find_entry(name, known)
         file = model.file(name.partition(":")[2]) if model else None
+        if model is not None and model.repo and file is None:
+            offered = ", ".join(f"{model.id}:{one.variant}" for one in model.files)
+            raise UserError(f"{name} is not to be downloaded", hint=f"choose {offered}")
         if model is None or file is None or not model.repo:
             raise UserError(f"{name} is not to be downloaded", hint="its file is your own, or it ships with KGen")
         here = next((one for one in found if one.name == f"{model.id}:{file.variant}" and not one.problem), None)
@@ -141,7 +145,7 @@ class Desk:
         try:
             _, known, found = self._look()
         except (KGenError, OSError) as error:
-            return View(line_html(str(error), failed=True))
+            return View(line_html(on_page(error), failed=True))
         listed = tuple(rows(known, found))
         wanted = name.partition(":")[0]
         row: Row | None = next((one for one in listed if one[0] == wanted), None)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from kgen_ext.catalogue.progress import Progress
 from kgen_ext.errors import Cancelled, KGenError, UserError
+from kgen_ext.webui.wording import on_page
 
 # A generator of steps that returns the line to show in the end; it is given a function that says whether to stop.
 Work = Callable[[Callable[[], bool]], Generator[Progress, None, str]]
@@ -61,9 +62,9 @@ class Task:
         except StopIteration as end:
             self._set(State(str(end.value), over=True))
         except Cancelled as error:
-            self._set(State(str(error), over=True))
+            self._set(State(on_page(error), over=True))
         except KGenError as error:
-            self._set(State(str(error), over=True, failed=True))
+            self._set(State(on_page(error), over=True, failed=True))
         except Exception as error:  # the end of a thread: nobody above could tell the user
             self._set(State(f"{self.name}: {type(error).__name__}: {error}", over=True, failed=True))
 

@@ -168,7 +168,7 @@ def _choice(param: Param, value: Any) -> str:
 
 
 def _number(param: Param, value: Any) -> float:
-    allowed = f"{'a whole number' if param.step == 1 else 'a number'} from {param.low:g} to {param.high:g}"
+    allowed = f"{'a whole number' if param.step == 1 else 'a number'} from {param.low:g} to {param.high:.16g}"
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not param.low <= value <= param.high:
         raise BadValue(param.label, value, allowed)
     if param.step != 1:

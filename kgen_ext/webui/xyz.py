@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
-from kgen_ext.errors import BadValue
+from kgen_ext.errors import BadValue, UnknownModel
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, Widget, check_value
 from kgen_ext.webui.presets import NUMBERS, Sampling
 from kgen_ext.webui.settings import installed_models, read_settings, webui_places
 from kgen_ext.webui.values import Values, read_named
+from kgen_ext.webui.wording import on_page
 
 OVERRIDES = "kgen_overrides"
 PREFIX = "[KGen] "
@@ -119,4 +120,7 @@ def _find(host: Host, model: str) -> None:
     from kgen_ext.catalogue import resolve
 
     settings = read_settings(host)
-    resolve(settings.model if model == DEFAULT else model, places=webui_places(host, settings), paths=False)
+    try:
+        resolve(settings.model if model == DEFAULT else model, places=webui_places(host, settings), paths=False)
+    except UnknownModel as error:
+        raise UnknownModel(error.message, hint=on_page(error.hint)) from error  # the plot shows it as it is
