@@ -82,8 +82,12 @@ def test_pasting_gives_back_the_controls_and_the_prompts(values: Values, prompt:
     seed = values.seed if values.seed >= 0 else None
     params = carry(write(values, Record(prompt, "x", hires=hires, seed=seed)))
     shown = paste(params)
-    # The model is written by its real name; the sliders count, and are written, for "custom" only.
+    # The model is written by its real name; what has no say is not written: sliders and a template beside "custom"
+    # only, the length of what is written only.
     expected = replace(values, model="starter")
+    silent = {"template": values.format != CUSTOM, "tag_length": values.add == "text",
+              "text_length": values.add == "tags"}  # fmt: skip
+    expected = replace(expected, **{name: BY_FIELD[name].default for name, is_so in silent.items() if is_so})
     if values.creativity != CUSTOM:
         plain = {name: BY_FIELD[name].default for name in ("temperature", "top_k", "top_p", "min_p")}
         expected = replace(expected, **plain)
@@ -124,6 +128,16 @@ def test_an_ordinary_image_says_little_and_reads_plainly() -> None:
         'KGen: 1.2.3, KGen prompt: "1girl, shrine", KGen model: starter, KGen tag length: short, '
         'KGen ban: "hat, *_hair", KGen allow: "artist, rating"'
     )
+
+
+@pytest.mark.parametrize(("add", "keys"), [
+    ("tags", {"KGen tag length"}), ("text", {"KGen text length"}), ("both", {"KGen tag length", "KGen text length"}),
+])  # fmt: skip
+def test_the_length_of_what_is_not_written_is_not_told(add: str, keys: set[str]) -> None:
+    values = replace(PLAIN, add=add, tag_length="short", text_length="long", template="<|prompt|>")
+    told = write(values, Record("cat", "cat, hat"))
+    assert {key for key in told if "length" in key} == keys
+    assert "KGen template" not in told
 
 
 def test_pasting_an_image_without_expansion_switches_it_off_and_leaves_the_rest() -> None:

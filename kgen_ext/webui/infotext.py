@@ -105,12 +105,21 @@ def write_infotext(values: Values, records: Sequence[Record], *, version: str, m
         if param.field == "seed":
             continue  # an image's own affair
         value = model if param.field == "model" else getattr(values, param.field)
-        counts = param.field not in _SLIDERS or values.creativity == CUSTOM
-        if counts and value != (_TIMING if param.field == "timing" else param.default):
+        if _counts(param, values) and value != (_TIMING if param.field == "timing" else param.default):
             settings[param.key] = _shown(param, value)
     each = [_entries(one, settings, version) for one in records]
     keys = dict.fromkeys(key for one in each for key in one)
     return {key: _shared([one.get(key) for one in each]) for key in keys}
+
+
+def _counts(param: Param, values: Values) -> bool:
+    """Say whether a control has any say beside the others: a length of what is not written has none."""
+    if param.field in _SLIDERS:
+        return values.creativity == CUSTOM
+    if param.field == "template":
+        return values.format == CUSTOM
+    unwritten = {"tag_length": "text", "text_length": "tags"}
+    return values.add != unwritten.get(param.field)
 
 
 def _entries(record: Record, settings: Mapping[str, Any], version: str) -> dict[str, Any]:
