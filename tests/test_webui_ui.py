@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_gradio import FakeGradio
 from page_kit import Page, build_page
 from webui_kit import forget
 
@@ -137,10 +139,28 @@ def test_the_seeds_buttons_follow_the_image_or_take_the_selected_ones(page: Page
     assert reuse.js is not None and f"kgen.reuseSeed('{page.name}', inputs)" in reuse.js
 
 
-def test_building_a_page_again_and_again_changes_nothing(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hosts build every page three times and show the last."""
+def test_building_a_page_opens_no_model(page: Page) -> None:
     assert page.stage.opened == []
     assert page.stage.session._pool is None or not page.stage.session.pool.resident()
+
+
+def test_a_page_stays_small(page: Page) -> None:
+    """Each part and each event costs a start of Forge a fifth of a millisecond, twice."""
+    if isinstance(gradio := sys.modules["gradio"], FakeGradio):
+        assert len(PARAMS) < len(gradio.made) <= 90
+    assert len(page.wires) <= 20
+
+
+def test_the_api_asks_twice_for_the_defaults_and_gets_no_page(page: Page) -> None:
+    page.stage.script.controls = page.controls  # as a host does when it has the page
+    gradio = sys.modules["gradio"]
+    before = (len(gradio.made), len(gradio.wires)) if isinstance(gradio, FakeGradio) else ()
+    first, again = (ui.build(page.stage.script, page.name == "img2img") for _ in range(2))
+    assert [one.value for one in first] == [one.value for one in page.controls]
+    assert [one is other for one, other in zip(first, again, strict=True)] == [True] * len(PARAMS)
+    if isinstance(gradio, FakeGradio):
+        assert (len(gradio.made), len(gradio.wires)) == (before[0] + len(PARAMS), before[1])
+    assert page.stage.script.infotext_fields[0][0] is page.controls[0]
 
 
 def test_the_models_are_looked_for_once_for_all_pages_of_a_start(

@@ -104,7 +104,7 @@ def positional(**values: Any) -> list[Any]:
 def set_stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, kind: str = "a1111", real: bool = False) -> Stage:
     """Put everything in place. real: the starter itself in place of the fake expander."""
     fake = install(monkeypatch, tmp_path, kind=kind)
-    for cached in (host.current_host, session.current, script._hooks, ui._choices):
+    for cached in (host.current_host, session.current, script._hooks, ui._choices, ui._defaults):
         cached.cache_clear()
     places = Places(own=tmp_path / "models")
     expander = FakeExpander()
@@ -136,5 +136,5 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stage]:
 
 def forget() -> None:
     """Leave no fake host behind in what the extension remembers."""
-    for cached in (host.current_host, session.current, script._hooks, ui._choices):
+    for cached in (host.current_host, session.current, script._hooks, ui._choices, ui._defaults):
         cached.cache_clear()

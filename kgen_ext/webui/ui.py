@@ -1,6 +1,6 @@
 """The page: an accordion with the enable checkbox on its label, built from the table of parameters.
 
-Works with gradio 3.41 and 4.40. The host builds every page several times: nothing here has a side effect, loads a
+Works with gradio 3.41 and 4.40. A host asks for a page several times: nothing here has a side effect, loads a
 library or looks into more than the names of the models on disk. Refuses to know what the controls do.
 """
 from __future__ import annotations
@@ -61,10 +61,16 @@ class Tab:
 
 
 def build(script: Any, is_img2img: bool) -> list[Any]:
-    """Build the accordion of a tab and return the controls in the table's order; fills the script's paste fields."""
+    """Build the accordion of a tab and return the controls in the table's order; fills the script's paste fields.
+
+    A script whose page stands (the hosts note its controls) is asked again by the API, twice a tab, for the defaults
+    alone: it gets controls without a page around them.
+    """
     import gradio
 
     host = current_host()
+    if getattr(script, "controls", None):
+        return _defaults(host)
     tab = Tab(gradio, host, "img2img" if is_img2img else "txt2img", {}, {})
     enabled = BY_FIELD["enabled"]
     accordion = host.part("modules.ui_components.InputAccordion")
@@ -82,6 +88,15 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
     script.infotext_fields = paste_fields(tab.controls)
     script.paste_field_names = [param.key for param in PARAMS]
     return [tab.controls[param.field] for param in PARAMS]
+
+
+@functools.cache
+def _defaults(host: Host) -> list[Any]:
+    """Build the controls for their values, once for all the pages of one start."""
+    import gradio
+
+    tab = Tab(gradio, host, "api", {}, {})
+    return [_control(tab, param) for param in PARAMS]
 
 
 @contextmanager
@@ -137,6 +152,7 @@ def _choices(host: Host, field: str) -> tuple[str, ...]:
 def look_anew() -> None:
     """Forget what was found for earlier pages; to be called before pages are built."""
     _choices.cache_clear()
+    _defaults.cache_clear()
 
 
 def live_choices(host: Host, field: str) -> tuple[str, ...]:
