@@ -143,7 +143,11 @@ def test_verify_tells_whole_from_damaged(hub: FakeHub, places: Places) -> None:
     (places.own / FILE).write_bytes(WEIGHTS[:-1] + bytes([WEIGHTS[-1] ^ 1]))
     last = list(desk_of(places).verify(NAME))[-1]
     assert "damaged" in last.status
-    assert "kgen-failed" in last.status
+    assert "kgen-failed" in last.status and "download" in last.status
+    (places.own / "mine.gguf").write_bytes(b"GGUF, and no more")
+    last = list(desk_of(places).verify("mine"))[-1]
+    assert "mine is damaged" in last.status and "a whole copy in its place" in last.status
+    assert "download" not in last.status
     assert "is not installed" in list(desk_of(places).verify("TIPO-500M:F16"))[-1].status
 
 

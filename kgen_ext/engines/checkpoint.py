@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-AGAIN = "download it again"
+AGAIN = "download it again, or put a whole copy in its place"
 
 
 @dataclass(frozen=True, slots=True)
