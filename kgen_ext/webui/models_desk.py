@@ -126,10 +126,9 @@ class Desk:
         one = _pick(name, self._look()[2])
         verdict = yield from verify_steps(one, offline=self._offline() or None, cancelled=stop)
         if not verdict.whole:
+            hint = "remove it and download it again" if one.ours else "it is not ours: delete it by hand, then download"
             if one.model is None or not one.model.repo:
                 hint = "put a whole copy in its place"
-            else:
-                hint = "remove it and download it again" if one.ours else "it is not ours: delete it by hand, then download"
             raise ModelFileError(f"{one.name} is damaged: {verdict.reason}", hint=hint)
         return f"{one.name} is whole: {verdict.reason}"
 
