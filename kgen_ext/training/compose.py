@@ -177,7 +177,7 @@ class Composer:
         growth = self.model.start(people, rivals=rivals, allowed=self.allowed[company], anchors=anchors)
         for tag in first:
             growth.add(tag, own=False)
-        tags, temperature = list(first), float(rng.uniform(0.35, 0.75))
+        tags, temperature = list(first), float(rng.uniform(0.25, 0.65))
         while len(tags) + len(people) < size and (drawn := growth.draw(rng, temperature)):
             tags.append(drawn)
         scene = Scene(people, tuple(tags), given=len(first), anchors=anchors)

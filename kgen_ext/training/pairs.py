@@ -13,11 +13,12 @@ from kgen_ext.training.corpus import GENERAL, Corpus
 from kgen_ext.training.tagforms import is_people_tag
 
 _SMOOTHING = 2.0  # pseudo-count of pairs, so that a pair never seen is rare, not impossible
-WEIGHT = 1.0  # of the lift of given tags; with the cap below it ranks withheld tags best on prompts and posts alike
-_CAP = 4  # tags whose lift counts in full; more of them share that weight
-_OWN_WEIGHT, _OWN_CAP = 0.1, 2.0  # the same for tags the list has drawn itself
-_FADE = 10.0  # places after which a tag of the list says a third of what the first one says
-_SURPRISE = 200.0  # how quickly a tag that was expected loses its say
+_RIDGE = 100.0  # pseudo-count on the diagonal of the regression
+_UNSEEN = 0.5, 2.0  # a pair not counted stands for this share of what chance gives, at most so many prompts
+_POPULAR, _FLOOR = 0.25, 0.01  # of popularity (of its root) beside what the regression says
+_LIFT_WEIGHT, _CAP = 0.3, 4  # of the lifts; more than so many tags share the weight of that many
+_OWN_WEIGHT = 0.2  # what a tag weighs that the list has drawn itself
+_FADE = 20.0  # places after which a tag of the list says a third of what the first one says
 _ANCHOR_SHARE = 0.75  # how much of the next choice belongs to what was asked for and is not said yet
 _POSTS = 9.5e6  # posts behind danbooru.csv and the wide table, roughly
 _WIDE = 60.0  # prompts with a tag at which its pairs in prompts weigh as much as those of the wide table
@@ -26,17 +27,32 @@ _DANBOORU_SHARE = 0.35  # of the base popularity; the rest is popularity in prom
 
 @dataclass(frozen=True, slots=True)
 class PairModel:
-    """Tags, their base log popularity [V] and the log lift of each pair of them [V, V]."""
+    """Tags, their base popularity [V], and of each pair of them [V, V] the regression weight and the log lift.
+
+    `weights[a, b]` is what tag a in a list adds to the chance of tag b: a ridge regression of every tag on all others
+    (Steck 2019, "Embarrassingly shallow autoencoders"), which needs counts of pairs only and, unlike a sum of lifts,
+    does not count the same hint twice when two tags say the same.
+    """
 
     tags: tuple[str, ...]
     index: Mapping[str, int]
     base: NDArray[np.float32]
+    weights: NDArray[np.float32]
     lift: NDArray[np.float32]
 
-    def scores(self, taken: Iterable[str], weight: float) -> NDArray[np.float32]:
+    def scores(self, taken: Iterable[str]) -> NDArray[np.float32]:
         """Return unnormalised log scores [V] of every tag as the next one after `taken`."""
         rows = [self.index[tag] for tag in taken if tag in self.index]
-        return self.base + _share(weight, len(rows)) * self.lift[rows].sum(axis=0)
+        return self.judge(self.weights[rows].sum(axis=0), self.lift[rows].sum(axis=0), len(rows))
+
+    def judge(
+        self, weights: NDArray[np.float32], lift: NDArray[np.float32], known: float
+    ) -> NDArray[np.float32]:
+        """Return log scores [V] from sums [V] of the weights and lifts of `known` tags."""
+        chance = np.maximum(weights + np.float32(_POPULAR) * self.base, 0) + np.float32(_FLOOR) * np.sqrt(self.base)
+        share = np.float32(_LIFT_WEIGHT * min(1.0, _CAP / max(1.0, known)))
+        result: NDArray[np.float32] = np.log(chance) + share * lift
+        return result
 
     def start(
         self,
@@ -45,10 +61,9 @@ class PairModel:
         rivals: Mapping[str, Collection[str]],
         allowed: NDArray[np.bool_],
         anchors: Sequence[str] = (),
-        weight: float = WEIGHT,
     ) -> Growth:
         """Begin a list: `people` first, `anchors` (what the text before the list asks for) weigh like given tags."""
-        growth = Growth(self, rivals, ~allowed, list(anchors), weight)
+        growth = Growth(self, rivals, ~allowed, list(anchors))
         for tag in people:
             growth.add(tag, own=False)
         for tag in anchors:
@@ -58,34 +73,29 @@ class PairModel:
 
 @dataclass(slots=True)
 class Growth:
-    """A list being grown: what was given weighs in full, what the model added itself only as far as it surprised.
+    """A list being grown: what was given weighs in full, what the model added itself a fifth of that.
 
     With full weight for both, a list feeds on itself: twenty of its own tags outvote the few that were asked for, and
-    every list ends at the same bows and ribbons (withheld tags found by such lists: .20 against .28 this way). A model
-    that reads the list cannot see where the given part ends, so all tags say less the later they stand.
+    every list ends at the same bows and ribbons. A model that reads the list cannot see where the given part ends, so
+    all tags say less the later they stand.
     """
 
     model: PairModel
     rivals: Mapping[str, Collection[str]]
     closed: NDArray[np.bool_]
     anchors: list[str]
-    weight: float
-    given: NDArray[np.float32] = field(init=False)
-    own: NDArray[np.float32] = field(init=False)
-    n_given: float = 0.0
-    n_own: float = 0.0
+    weights: NDArray[np.float32] = field(init=False)
+    lift: NDArray[np.float32] = field(init=False)
+    known: float = 0.0
     places: int = 0
 
     def __post_init__(self) -> None:
-        self.given = np.zeros(len(self.model.tags), dtype=np.float32)
-        self.own = np.zeros(len(self.model.tags), dtype=np.float32)
+        self.weights = np.zeros(len(self.model.tags), dtype=np.float32)
+        self.lift = np.zeros(len(self.model.tags), dtype=np.float32)
 
     def scores(self) -> NDArray[np.float32]:
         """Return log scores [V], minus infinity where a tag may not come."""
-        scores = self.model.base + _share(self.weight, self.n_given) * self.given
-        if self.n_own:
-            scores = scores + _OWN_WEIGHT * min(1.0, _OWN_CAP / self.n_own) * self.own
-        return np.where(self.closed, np.float32(-np.inf), scores)
+        return np.where(self.closed, np.float32(-np.inf), self.model.judge(self.weights, self.lift, self.known))
 
     def chances(self, temperature: float) -> tuple[NDArray[np.float32], dict[str, float]]:
         """Return the chance of each tag [V] to come next, and what the anchors get on top; all sum to 1."""
@@ -131,21 +141,10 @@ class Growth:
         row = self.model.index.get(tag)
         if row is None:
             return
-        fade = float(np.exp(-self.places / _FADE))
-        if not own:
-            self.given += np.float32(fade) * self.model.lift[row]
-            self.n_given += fade
-            return
-        scores = self.scores()
-        best = scores.max()
-        share = float(np.exp(scores[row] - best) / np.exp(scores - best).sum()) if np.isfinite(best) else 0.0
-        factor = fade * float(np.exp(-_SURPRISE * share))
-        self.own += np.float32(factor) * self.model.lift[row]
-        self.n_own += factor
-
-
-def _share(weight: float, known: float) -> float:
-    return weight * min(1.0, _CAP / max(1.0, known))
+        factor = np.float32(np.exp(-self.places / _FADE) * (_OWN_WEIGHT if own else 1.0))
+        self.weights += factor * self.model.weights[row]
+        self.lift += factor * self.model.lift[row]
+        self.known += float(factor)
 
 
 def build_pair_model(corpus: Corpus, *, min_count: float = 4.0) -> PairModel:
@@ -170,4 +169,18 @@ def build_pair_model(corpus: Corpus, *, min_count: float = 4.0) -> PairModel:
             share = _WIDE / (_WIDE + min(seen[one], seen[other]))
             lift[one, other] = lift[other, one] = lift[one, other] * (1 - share) + wide * share
     np.fill_diagonal(lift, 0.0)
-    return PairModel(tags, index, base.astype(np.float32), lift.astype(np.float32))
+    return PairModel(
+        tags, index, np.exp(base).astype(np.float32), _regression(together, expected, seen), lift.astype(np.float32)
+    )
+
+
+def _regression(
+    together: NDArray[np.float32], expected: NDArray[np.float32], seen: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    share, most = _UNSEEN
+    gram = np.where(together > 0, together, np.minimum(expected * share, most)).astype(np.float64)
+    np.fill_diagonal(gram, seen + _RIDGE)
+    inverse = np.linalg.inv(gram)
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return weights.astype(np.float32)

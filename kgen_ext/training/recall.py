@@ -1,5 +1,5 @@
 """Withheld recall: half of a list's safe general tags is given, the other half is to be found.
-It knows rankings and yardsticks (popularity, the pair model), and refuses to know how a model samples."""
+It knows rankings and yardsticks (popularity, lifts, the pair model), and refuses to know how a model samples."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kgen_ext.training.corpus import GENERAL, Corpus, read_jsonl
-from kgen_ext.training.pairs import WEIGHT, PairModel
+from kgen_ext.training.pairs import PairModel
 from kgen_ext.training.tagforms import is_people_tag, spell_tag
 
 DEPTHS = (10, 20)
+_LIFTS = 4  # lifts that count in full; more of them share the weight of that many
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +53,23 @@ def recall(halves: Sequence[Half], rank: Callable[[Half], Sequence[str]]) -> dic
 
 
 def yardsticks(halves: Sequence[Half], corpus: Corpus, model: PairModel) -> dict[str, dict[str, float]]:
-    """Measure popularity in danbooru.csv, popularity in prompts, and the pair model on the same lists."""
+    """Measure popularity in danbooru.csv and in prompts, sums of lifts, and the pair model on the same lists."""
     booru = [tag for tag, category, _ in corpus.danbooru if category == GENERAL][:300]
     prompts = list(corpus.prompt_tags()[1])[:300]
 
-    def pair_ranking(half: Half) -> list[str]:
-        scores = model.scores(half.given, WEIGHT)
+    def lift_ranking(half: Half) -> list[str]:
+        rows = [model.index[tag] for tag in half.given if tag in model.index]
+        share = min(1.0, _LIFTS / max(1, len(rows)))
+        return best(np.log(model.base) + share * model.lift[rows].sum(axis=0))
+
+    def best(scores: NDArray[np.float32]) -> list[str]:
         return [model.tags[place] for place in np.argsort(-scores)[:120]]
 
     return {
         "popularity_danbooru": recall(halves, lambda half: booru),
         "popularity_prompts": recall(halves, lambda half: prompts),
-        "pair_model": recall(halves, pair_ranking),
+        "lifts": recall(halves, lift_ranking),
+        "pair_model": recall(halves, lambda half: best(model.scores(half.given))),
     }
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 KEPT = 96  # chances stored for a place
-_TEMPERATURE = 0.6  # sharper than what lists are drawn from: rare tags are noise to a small model
+_TEMPERATURE = 0.5  # sharper than what lists are drawn from: rare tags are noise to a small model
 _OWED = 0.8  # chance of a people tag where the line has begun without
 _SOFT = 0.9  # the rest belongs to the tag that was drawn
 
