@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from fake_host import FakeHost, install
 
-from kgen_ext.webui.api import Api
-from kgen_ext.webui.api_routes import PREFIX, add_routes, authorised, passwords, register_api
+from kgen_ext.webui import script
+from kgen_ext.webui.api_routes import PREFIX, add_routes, authorised, passwords
 from kgen_ext.webui.api_schema import MAX_BYTES, expand_schema
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.session import Session
@@ -65,21 +65,20 @@ def client(fake: FakeHost, session: Session) -> Any:
     from fastapi.testclient import TestClient
 
     app = server()
-    assert add_routes(Host(), Api(host=Host(), session=lambda: session), app, title="KGen")
+    assert add_routes(Host(), lambda: session, app, title="KGen")
     return TestClient(app)
 
 
 def test_the_routes_follow_the_hosts_own_api(fake: FakeHost, session: Session) -> None:
-    api = Api(host=Host(), session=lambda: session)
     for flags, there in (({"api": False}, False), ({"api": True}, True), ({"api": False, "nowebui": True}, True)):
         vars(fake.cmd_opts).update({"nowebui": False, **flags})
         app = server()
-        assert add_routes(Host(), api, app, title="KGen") is there
+        assert add_routes(Host(), lambda: session, app, title="KGen") is there
         assert set(paths(app)) == (PATHS if there else set())
 
 
-def test_they_are_registered_when_the_server_has_started_and_only_once(fake: FakeHost, session: Session) -> None:
-    register_api(Host(), Api(host=Host(), session=lambda: session), title="KGen")
+def test_they_are_added_when_the_server_has_started_and_only_once(fake: FakeHost) -> None:
+    script.register()
     app = server()
     for _ in range(2):
         for call in fake.callbacks["on_app_started"]:
@@ -148,7 +147,7 @@ def test_the_hosts_passwords_protect_every_route(
         __import__("sys").modules, "modules.initialize_util", SimpleNamespace(get_gradio_auth_creds=creds)
     )
     app = server()
-    add_routes(Host(), Api(host=Host(), session=lambda: session), app, title="KGen")
+    add_routes(Host(), lambda: session, app, title="KGen")
     caller = TestClient(app)
     for method, path in (("GET", "schema"), ("GET", "models"), ("POST", "expand"), ("POST", "unload")):
         for auth in (None, ("me", "pa"), ("me", "x"), ("nobody", "pa:ss"), ("", ""), ("mé", "pä")):
@@ -162,7 +161,7 @@ def test_passwords_that_cannot_be_read_keep_the_routes_away(
 ) -> None:
     fake.cmd_opts.gradio_auth_path = "/nowhere/passwords"
     app = server()
-    assert not add_routes(Host(), Api(host=Host(), session=lambda: session), app, title="KGen")
+    assert not add_routes(Host(), lambda: session, app, title="KGen")
     assert paths(app) == []
     assert "passwords" in caplog.text
 

@@ -18,6 +18,9 @@ from kgen_ext.service.pool import Pool
 from kgen_ext.webui import host, script, session, ui
 from kgen_ext.webui.params import PARAMS
 
+# Taken here: a stage puts another session in the place of the one it finds.
+CACHED = (host.current_host, session.current, script._hooks, ui._choices, ui._defaults)
+
 
 @dataclass
 class FakeExpander:
@@ -104,13 +107,13 @@ def positional(**values: Any) -> list[Any]:
 def set_stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, kind: str = "a1111", real: bool = False) -> Stage:
     """Put everything in place. real: the starter itself in place of the fake expander."""
     fake = install(monkeypatch, tmp_path, kind=kind)
-    for cached in (host.current_host, session.current, script._hooks, ui._choices, ui._defaults):
+    for cached in CACHED:
         cached.cache_clear()
     places = Places(own=tmp_path / "models")
     expander = FakeExpander()
     pool = Pool(open=lambda **given: open_fake(stage, given), find=lambda name: resolve(name, places=places))
     own = session.Session(places=lambda: places, pool=None if real else pool)
-    monkeypatch.setattr(script, "current", lambda: own)
+    monkeypatch.setattr(session, "current", lambda: own)
 
     class KGenScript(script.KGenScript, Script):
         pass
@@ -136,5 +139,5 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stage]:
 
 def forget() -> None:
     """Leave no fake host behind in what the extension remembers."""
-    for cached in (host.current_host, session.current, script._hooks, ui._choices, ui._defaults):
+    for cached in CACHED:
         cached.cache_clear()

@@ -11,23 +11,20 @@ from base64 import b64decode
 from binascii import Error
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kgen_ext.webui.api import Answer, Api, refusal
-from kgen_ext.webui.api_schema import MAX_BYTES, expand_schema, schema
 from kgen_ext.webui.host import Host
+
+if TYPE_CHECKING:
+    from kgen_ext.webui.api import Answer
+    from kgen_ext.webui.session import Session
 
 PREFIX = "/kgen/v1"
 _TAGS = ["KGen"]
 
 
-def register_api(host: Host, api: Api, *, title: str) -> None:
-    """Add the routes when the server has started; to be called at each load of the scripts."""
-    host.on("on_app_started", lambda demo, app: add_routes(host, api, app, title=title))
-
-
-def add_routes(host: Host, api: Api, app: Any, *, title: str) -> bool:
-    """Add the routes to a server; says whether they are there now."""
+def add_routes(host: Host, session: "Callable[[], Session]", app: Any, *, title: str) -> bool:
+    """Add the routes to a server that has started; says whether they are there now."""
     if not (host.flag("api", False) or host.flag("nowebui", False)):
         return False
     users = passwords(host)
@@ -36,7 +33,7 @@ def add_routes(host: Host, api: Api, app: Any, *, title: str) -> bool:
         return False
     if any(getattr(route, "path", "") == f"{PREFIX}/schema" for route in app.routes):
         return True
-    _add(app, api, users, title)
+    _add(host, session, app, users, title)
     return True
 
 
@@ -74,17 +71,22 @@ def _users(pairs: Iterable[Any]) -> dict[str, str]:
     return {pair[0].strip(): pair[1] for pair in pairs if len(pair) == 2 and pair[0].strip()}
 
 
-def _add(app: Any, api: Api, users: Mapping[str, str], title: str) -> None:
+def _add(host: Host, session: "Callable[[], Session]", app: Any, users: Mapping[str, str], title: str) -> None:
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
+
+    from kgen_ext.webui.api import Api, refusal  # a start without the API does not pay for it
+    from kgen_ext.webui.api_schema import MAX_BYTES, expand_schema, schema
+
+    api = Api(host=host, session=session)
 
     # A thread of our own: those who wait for the host's queue must not take the threads that serve others.
     queue = ThreadPoolExecutor(1, thread_name_prefix="kgen-api")
 
-    async def work(call: Callable[..., Answer], *arguments: Any, queue: ThreadPoolExecutor | None = None) -> Any:
+    async def work(call: "Callable[..., Answer]", *arguments: Any, queue: ThreadPoolExecutor | None = None) -> Any:
         return send(await asyncio.get_running_loop().run_in_executor(queue, call, *arguments))
 
-    def send(answer: Answer) -> Any:
+    def send(answer: "Answer") -> Any:
         headers = {"WWW-Authenticate": "Basic"} if answer.status == 401 else None
         return Response(answer.body.encode(), answer.status, headers=headers, media_type="application/json")
 

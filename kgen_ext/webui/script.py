@@ -8,16 +8,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kgen_ext.webui.expanding import expand_job, sampling_of
-from kgen_ext.webui.hooks import Hooks
 from kgen_ext.webui.host import Host, current_host
 from kgen_ext.webui.pasting import Road, on_pasted
-from kgen_ext.webui.session import current
 from kgen_ext.webui.settings import read_settings
 from kgen_ext.webui.settings_page import register_settings
 from kgen_ext.webui.xyz import register_axes
+
+if TYPE_CHECKING:
+    from kgen_ext.webui.hooks import Hooks
 
 # What the API's `alwayson_scripts` calls it, in any case of letters.
 TITLE = "KGen"
@@ -79,6 +79,11 @@ def _guarded(p: Any, hook: Callable[[Hooks], None]) -> None:
 
 @functools.cache
 def _hooks() -> Hooks:
+    # What a start does not need, it does not pay for.
+    from kgen_ext.webui.expanding import expand_job, sampling_of
+    from kgen_ext.webui.hooks import Hooks
+    from kgen_ext.webui.session import current
+
     host = current_host()
     return Hooks(
         host=host,
@@ -102,7 +107,7 @@ def _pasted(host: Host, params: dict[str, Any]) -> None:
 
 
 def _add_routes(host: Host, app: Any) -> None:
-    from kgen_ext.webui.api import Api
     from kgen_ext.webui.api_routes import add_routes
+    from kgen_ext.webui.session import current
 
-    add_routes(host, Api(host=host, session=current), app, title=TITLE)
+    add_routes(host, current, app, title=TITLE)
