@@ -20,6 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+# The way out of every damaged model file.
+AGAIN = "download it again, or put a whole copy in its place"
+
 
 class KGenError(Exception):
     """Root of the tree. `str(error)` is one line: what is wrong, then the way out."""

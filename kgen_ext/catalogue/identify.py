@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from kgen_ext.catalogue.gguf_head import read_gguf_head
-from kgen_ext.errors import ModelFileError
+from kgen_ext.errors import AGAIN, ModelFileError
 
 
 def protocol_of_file(path: Path) -> str | None:
@@ -31,5 +31,5 @@ def _special_of_folder(folder: Path) -> frozenset[str]:
             added = value if name == "added_tokens.json" else [one["content"] for one in value["added_tokens"]]
             return frozenset(str(text) for text in added)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ModelFileError(f"{path}: no list of added tokens: {error!r}", hint="download it again") from error
+            raise ModelFileError(f"{path}: no list of added tokens: {error!r}", hint=AGAIN) from error
     raise ModelFileError(f"{folder / 'tokenizer.json'}: no such file", hint="the folder needs one")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgen_ext.errors import ModelFileError
+from kgen_ext.errors import AGAIN, ModelFileError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-AGAIN = "download it again, or put a whole copy in its place"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kgen_ext.engines.checkpoint import AGAIN, refuse_pickles
-from kgen_ext.errors import ModelFileError
+from kgen_ext.engines.checkpoint import refuse_pickles
+from kgen_ext.errors import AGAIN, ModelFileError
 
 # Architectures, and the llama-cpp-python that first had each: 0.3.9's llama.cpp knows no dots1, 0.3.10's does.
 KNOWN = {"llama": "0.2", "dots1": "0.3.10"}

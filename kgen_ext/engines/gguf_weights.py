@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgen_ext.engines.checkpoint import AGAIN, LlamaShape
+from kgen_ext.engines.checkpoint import LlamaShape
 from kgen_ext.engines.gguf_file import TensorInfo, check_gguf, read_head
 from kgen_ext.engines.pieces import CONTROL, Piece
-from kgen_ext.errors import ModelFileError
+from kgen_ext.errors import AGAIN, ModelFileError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgen_ext.engines.checkpoint import AGAIN, read_json
-from kgen_ext.errors import ModelFileError
+from kgen_ext.engines.checkpoint import read_json
+from kgen_ext.errors import AGAIN, ModelFileError
 
 SPACE = "\u2581"
 # Kinds of both formats.

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.engines.base import Vocab
-from kgen_ext.engines.checkpoint import AGAIN, read_json
+from kgen_ext.engines.checkpoint import read_json
 from kgen_ext.engines.pieces import Piece, read_sentencepiece, tokenizer_layout
-from kgen_ext.errors import EngineUnavailable, ModelFileError
+from kgen_ext.errors import AGAIN, EngineUnavailable, ModelFileError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -70,7 +70,7 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
 
     host = current_host()
     if getattr(script, "controls", None):
-        return _defaults(host)
+        return list(_defaults(host))
     tab = Tab(gradio, host, "img2img" if is_img2img else "txt2img", {}, {})
     enabled = BY_FIELD["enabled"]
     accordion = host.part("modules.ui_components.InputAccordion")
@@ -91,12 +91,12 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
 
 
 @functools.cache
-def _defaults(host: Host) -> list[Any]:
+def _defaults(host: Host) -> tuple[Any, ...]:
     """Build the controls for their values, once for all the pages of one start."""
     import gradio
 
     tab = Tab(gradio, host, "api", {}, {})
-    return [_control(tab, param) for param in PARAMS]
+    return tuple(_control(tab, param) for param in PARAMS)
 
 
 @contextmanager
