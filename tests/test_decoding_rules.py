@@ -22,6 +22,7 @@ CASES: dict[str, tuple[str, str, dict[str, object]]] = {
     "new artist": ("wlop", "", {}),
     "new character": ("hatsune miku", "", {}),
     "new series": ("vocaloid", "", {}),
+    "new series' costume": ("k/da (league of legends)", "", {}),
     "quality": ("masterpiece", "", {}),
     "rating": ("nsfw", "", {}),
     "meta": ("highres", "", {}),
@@ -30,7 +31,7 @@ CASES: dict[str, tuple[str, str, dict[str, object]]] = {
 }
 REASONS = {"banned": "banned", "repeat": "repeat", "contradiction": "contradiction", "new": "category",
            "quality": "category", "rating": "category", "meta": "category", "rule": "rule"}  # fmt: skip
-PIECES = ("twintails1", "twintails2", "wlop", "vocaloid", "umbrella", "shrine")
+PIECES = ("twintails1", "twintails2", "wlop", "vocaloid", "umbrella", "shrine", "k/da (league of legends)")
 
 
 def reason(case: str) -> str:
@@ -86,6 +87,18 @@ def test_every_group_of_contradictions_holds_and_can_be_switched_off(group: obje
 def test_what_is_allowed_may_be_written(tag: str, category: str) -> None:
     ran = check(force([(tag, "hat"), "</s>", "</s>"], ask(allow=(category,)), pieces=PIECES))
     assert ran.tags == (tag,)
+    assert ran.rejected == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options"),
+    [("ahri \\(league of legends\\)", {}), ("league of legends", {}), ("hatsune miku", {}),
+     ("k/da all out \\(League_of_Legends\\)", {}), ("hat", {"allow": ("copyrights",)})],
+)  # fmt: skip
+def test_what_belongs_to_a_series_may_stand_where_one_is_named(prompt: str, options: dict[str, object]) -> None:
+    script = [",", ("k/da (league of legends)", "umbrella"), "</s>", "</s>"]
+    ran = check(force(script, ask(prompt, **options), pieces=PIECES))
+    assert ran.tags == ("k/da (league of legends)",)
     assert ran.rejected == []
 
 

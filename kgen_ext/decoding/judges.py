@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kgen_ext.decoding.verdict import Rejection
 from kgen_ext.request import Category
 from kgen_ext.tags.blocklist import Blocklist
-from kgen_ext.tags.categories import category_of
+from kgen_ext.tags.categories import category_of, series_of
 from kgen_ext.tags.contradictions import Scene
 from kgen_ext.tags.normalise import normalise
 from kgen_ext.tags.patterns import Kind, PatternSet
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # What a tag list is made of; everything else needs to be allowed.
 _ALWAYS = frozenset({Category.GENERAL, Category.SPECIAL})
+_NAMES = frozenset({Category.CHARACTERS, Category.COPYRIGHTS})
 # What the tag files that users have list besides general tags.
 _LISTED = frozenset({Category.ARTIST, Category.CHARACTERS, Category.COPYRIGHTS, Category.META})
 # Tags in a row that are drawn again for the signs about them; a model that writes nothing else keeps its length.
@@ -68,6 +69,8 @@ class TagJudge:
         self._seen = _names(rules, self._all)
         self._scene = Scene(user=self._all)
         self._patience = _Patience()
+        # Costumes and emblems of a series are general tags, out of place where nobody and no series is named.
+        self._named = Category.COPYRIGHTS in rules.allow or any(map(_names_series, self._all))
 
     @property
     def tags(self) -> list[str]:
@@ -94,6 +97,8 @@ class TagJudge:
         category = category_of(tag)
         if category not in _ALWAYS and category not in rules.allow:
             return Rejection("category", category.value)
+        if not self._named and series_of(name) is not None:
+            return Rejection("category", Category.COPYRIGHTS.value)
         if rules.contradictions:
             other = self._scene.conflict(name)
             if other is not None:
@@ -110,6 +115,11 @@ class TagJudge:
         self._seen.add(name)
         self._all.append(name)
         self._scene.add(name)
+        self._named = self._named or _names_series(name)
+
+
+def _names_series(tag: str) -> bool:
+    return category_of(tag) in _NAMES or series_of(tag) is not None
 
 
 class ValueJudge:

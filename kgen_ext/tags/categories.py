@@ -53,6 +53,19 @@ def category_of(tag: str) -> Category:
     )
 
 
+def series_of(tag: str) -> str | None:
+    """Return the series that a tag names behind its own name, as general tags do too: `vision (genshin impact)`.
+
+    >>> series_of("Vision_(Genshin_Impact)"), series_of("star (symbol)")
+    ('genshin impact', None)
+    """
+    name, opening, series = plain_name(normalise(tag)).rpartition("(")
+    if not name or not opening or not series.endswith(")"):
+        return None
+    series = series[:-1]
+    return series if load_names().category(key_of(series)) is Category.COPYRIGHTS else None
+
+
 def split_by_category(tags: Iterable[str]) -> dict[Category, tuple[str, ...]]:
     """Sort tags into all eight categories, as given and in the order given within each."""
     lists: dict[Category, list[str]] = {category: [] for category in Category}
