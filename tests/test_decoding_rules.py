@@ -31,7 +31,8 @@ CASES: dict[str, tuple[str, str, dict[str, object]]] = {
 }
 REASONS = {"banned": "banned", "repeat": "repeat", "contradiction": "contradiction", "new": "category",
            "quality": "category", "rating": "category", "meta": "category", "rule": "rule"}  # fmt: skip
-PIECES = ("twintails1", "twintails2", "wlop", "vocaloid", "umbrella", "shrine", "k/da (league of legends)")
+PIECES = ("twintails1", "twintails2", "wlop", "vocaloid", "umbrella", "shrine", "k/da (league of legends)",
+          "amiya (arknights)")
 
 
 def reason(case: str) -> str:
@@ -81,8 +82,8 @@ def test_every_group_of_contradictions_holds_and_can_be_switched_off(group: obje
 
 @pytest.mark.parametrize(
     ("tag", "category"),
-    [("hatsune miku", "characters"), ("vocaloid", "copyrights"), ("masterpiece", "quality"), ("nsfw", "rating"),
-     ("highres", "meta"), ("wlop", "artist")],
+    [("hatsune miku", "characters"), ("amiya (arknights)", "characters"), ("vocaloid", "copyrights"),
+     ("masterpiece", "quality"), ("nsfw", "rating"), ("highres", "meta"), ("wlop", "artist")],
 )  # fmt: skip
 def test_what_is_allowed_may_be_written(tag: str, category: str) -> None:
     ran = check(force([(tag, "hat"), "</s>", "</s>"], ask(allow=(category,)), pieces=PIECES))

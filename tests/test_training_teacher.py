@@ -87,7 +87,7 @@ def test_what_prompts_say_little_of_is_learnt_from_the_wide_table() -> None:
 
 
 def test_two_tags_that_say_the_same_count_once() -> None:
-    """`fox ears` and `fox tail` come together always, so a list with both hints no more at a shrine than with one."""
+    """`fox ears` and `fox tail` always come together: both hint hardly more at a shrine than one."""
     counts = {"fox ears": 400.0, "fox tail": 400.0, "shrine": 400.0, "hat": 4000.0}
     pairs = [("fox ears", "fox tail", 400.0), ("fox ears", "shrine", 200.0), ("fox tail", "shrine", 200.0)]
     corpus = SimpleNamespace(
@@ -98,7 +98,7 @@ def test_two_tags_that_say_the_same_count_once() -> None:
     rows = [model.index[tag] for tag in ("fox ears", "fox tail")]
     shrine = model.index["shrine"]
     one, both = model.weights[rows[0], shrine], model.weights[rows, shrine].sum()
-    # With the ridge of 100 behind 400 lists, half of them shrines: alone 200 / 500, together 200 / 450 each way.
+    # Half of 400 lists have shrines, the ridge is 100 lists: 200 / 500 for one tag alone, 200 / 450 for both.
     assert both == pytest.approx(2 * one) and 0.35 < both < 0.5
     assert model.weights[shrine, shrine] == 0.0
 

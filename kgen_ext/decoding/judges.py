@@ -97,7 +97,7 @@ class TagJudge:
         category = category_of(tag)
         if category not in _ALWAYS and category not in rules.allow:
             return Rejection("category", category.value)
-        if not self._named and series_of(name) is not None:
+        if category is Category.GENERAL and not self._named and series_of(name) is not None:
             return Rejection("category", Category.COPYRIGHTS.value)
         if rules.contradictions:
             other = self._scene.conflict(name)

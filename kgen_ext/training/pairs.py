@@ -1,4 +1,4 @@
-"""The pair model: which tag comes next in a list, from log popularity and the log lift of the tags already there.
+"""The pair model: which tag comes next in a list, from popularity, a regression on the tags already there, and lifts.
 It knows counts and a generator, and refuses to know captions, characters or the text format."""
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def build_pair_model(corpus: Corpus, *, min_count: float = 4.0) -> PairModel:
     index = {tag: position for position, tag in enumerate(tags)}
     seen = np.array([counts[tag] for tag in tags])
     booru = np.array([posts.get(tag, 0) for tag in tags], dtype=float)
-    base = np.log((1 - _DANBOORU_SHARE) * seen / lists + _DANBOORU_SHARE * booru / max(posts.values()) * 0.7 + 1e-6)
+    base = (1 - _DANBOORU_SHARE) * seen / lists + _DANBOORU_SHARE * booru / max(posts.values()) * 0.7 + 1e-6
     together = np.zeros((len(tags), len(tags)), dtype=np.float32)
     for left, right, count in zip(*corpus.pairs("prompt_pairs"), strict=True):
         if left in index and right in index:
@@ -170,13 +170,14 @@ def build_pair_model(corpus: Corpus, *, min_count: float = 4.0) -> PairModel:
             lift[one, other] = lift[other, one] = lift[one, other] * (1 - share) + wide * share
     np.fill_diagonal(lift, 0.0)
     return PairModel(
-        tags, index, np.exp(base).astype(np.float32), _regression(together, expected, seen), lift.astype(np.float32)
+        tags, index, base.astype(np.float32), _regression(together, expected, seen), lift.astype(np.float32)
     )
 
 
 def _regression(
     together: NDArray[np.float32], expected: NDArray[np.float32], seen: NDArray[np.float64]
 ) -> NDArray[np.float32]:
+    """Return the weights [V, V] of the ridge regression, from counts of pairs (true, by chance) and of tags."""
     share, most = _UNSEEN
     gram = np.where(together > 0, together, np.minimum(expected * share, most)).astype(np.float64)
     np.fill_diagonal(gram, seen + _RIDGE)
