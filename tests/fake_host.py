@@ -351,6 +351,7 @@ class FakeHost:
         self.styles = Styles()
         self.queue_lock = threading.Lock()
         self.callbacks: dict[str, list[Callable[..., Any]]] = {event: [] for event in EVENTS}
+        self.registered: list[tuple[str, str | None]] = []  # what was registered under which file's name
         self.scripts_data: list[Any] = []
         self.modules: dict[str, ModuleType] = {}
         self._draws = itertools.count(1_000_000, 1000)
@@ -501,6 +502,13 @@ def install(
     def register(event: str) -> Callable[..., None]:
         return lambda call, *, name=None: host.callbacks[event].append(call)
 
+    def add_callback(
+        callbacks: list[Callable[..., Any]], fun: Callable[..., Any], *, name: str | None = None,
+        category: str = "unknown", filename: str | None = None,
+    ) -> None:  # fmt: skip
+        host.registered.append((category, filename))
+        callbacks.append(fun)
+
     paths = {
         "script_path": str(host.root), "data_path": str(host.root), "models_path": str(host.root / "models"),
         "extensions_dir": str(host.root / "extensions"),
@@ -513,7 +521,9 @@ def install(
         add("modules.paths", **paths)
         add("modules.paths_internal", **paths)
         add("modules.call_queue", queue_lock=host.queue_lock)
-        add("modules.script_callbacks", **{event: register(event) for event in EVENTS})
+        lists = {"callbacks_" + event[len("on_") :]: calls for event, calls in host.callbacks.items()}
+        add("modules.script_callbacks", **{event: register(event) for event in EVENTS}, add_callback=add_callback,
+            callback_map=lists)  # fmt: skip
         add("modules.errors", report=lambda message, *, exc_info=False: None)
         add("modules.processing", get_fixed_seed=host.fixed_seed, StableDiffusionProcessingTxt2Img=Txt2Img,
             StableDiffusionProcessingImg2Img=Img2Img, StableDiffusionProcessing=Processing)  # fmt: skip

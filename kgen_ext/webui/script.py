@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.webui.host import Host, current_host
@@ -52,16 +51,8 @@ class KGenScript:
 
 
 def register() -> None:
-    """Register everything but the script itself, which the host finds in `scripts/kgen.py`.
-
-    In a thread of its own, as its stack is short: at each registration the hosts look up the source of every frame of
-    the caller's, which takes 70 ms where they load scripts.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="kgen-register") as thread:
-        thread.submit(_register, current_host()).result()
-
-
-def _register(host: Host) -> None:
+    """Register everything but the script itself, which the host finds in `scripts/kgen.py`."""
+    host = current_host()
     register_settings(host)
     register_axes(host)
     host.on("on_before_ui", _look_anew)
