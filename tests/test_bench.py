@@ -21,6 +21,7 @@ from kgen_ext.engines.scripted import ScriptedEngine
 from kgen_ext.errors import Failure
 from kgen_ext.protocol.lengths import TIPO_TAGS
 from kgen_ext.request import TagLength, TextLength
+from kgen_ext.tags.blocklist import parse_blocklist
 
 QUIET = lambda line: None  # noqa: E731
 
@@ -96,6 +97,15 @@ def test_our_side_stops_after_a_number_of_steps() -> None:
     ours = Ours(ScriptedEngine.random(1))
     asks = turn_asks(4, tag_length=TagLength.LONG, text_length=TextLength.NONE, seed=1)
     assert ours.steps(asks, 4, 5).work.calls == 5
+
+
+def test_our_side_keeps_to_the_words_the_model_never_writes() -> None:
+    asks = turn_asks(4, tag_length=TagLength.VERY_SHORT, text_length=TextLength.NONE, seed=1)
+    free = [tag for one in Ours(ScriptedEngine.random(1)).run(asks, 2).outcomes for tag in one.added]
+    listed = next(tag for tag in free if tag.isascii() and tag.isalpha())
+    ours = Ours(ScriptedEngine.random(1), blocklist=parse_blocklist(f"{listed}*"))
+    kept = [tag for one in ours.run(asks, 2).outcomes for tag in one.added]
+    assert kept and not any(tag.startswith(listed) for tag in kept)
 
 
 def test_our_side_remembers_nothing_between_turns() -> None:

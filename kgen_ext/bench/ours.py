@@ -22,12 +22,14 @@ from kgen_ext.request import ExpandRequest
 from kgen_ext.service import ROWS
 from kgen_ext.service.expander import Expander
 from kgen_ext.service.prepare import Speaker
+from kgen_ext.tags.blocklist import load_blocklist
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from kgen_ext.engines.base import Cache, Engine
+    from kgen_ext.tags.blocklist import Blocklist
 
 # Defaults of the reference's WebUI extension (z-tipo-extension, scripts/tipo.py), taken over for equal work.
 TEMPERATURE, TOP_P, TOP_K = 0.5, 0.95, 80
@@ -109,11 +111,12 @@ class CountedEngine:
 
 
 class Ours:
-    """The service as `open_expander` builds it, on an engine that counts."""
+    """The service as `open_expander` builds it, on an engine that counts. `blocklist`: what the model never writes."""
 
-    def __init__(self, engine: Engine, *, model: str = "") -> None:
+    def __init__(self, engine: Engine, *, model: str = "", blocklist: Blocklist | None = None) -> None:
         self._engine = CountedEngine(engine)
         self._model = model
+        self._blocklist = blocklist
 
     def run(self, asks: Sequence[Ask], at_once: int) -> Turn:
         """Answer the asks in calls of `at_once`."""
@@ -138,8 +141,9 @@ class Ours:
     def _expander(self, rows: int) -> Iterator[Expander]:
         engine = self._engine
         speaker = Speaker(
-            engine=engine, protocol=Protocol.TIPO, quality_line=False, n_ctx=min(engine.n_ctx, _TRAINED_CTX)
-        )
+            engine=engine, protocol=Protocol.TIPO, quality_line=False, n_ctx=min(engine.n_ctx, _TRAINED_CTX),
+            blocklist=self._blocklist,
+        )  # fmt: skip
         with Expander(speaker, model=self._model, checksum="", rows=rows) as expander:
             steps = iter(range(8))
             warm = [ExpandRequest("warm", seed=seed) for seed in range(rows)]
@@ -180,9 +184,14 @@ class Ours:
 
 
 def open_ours(model: str, threads: int) -> Ours:
-    """Load a GGUF file into the llama.cpp engine."""
+    """Load a GGUF file into the llama.cpp engine, with the list of words the catalogue gives to this model."""
     files = resolve(model)
-    return Ours(load_engine("llama_cpp", folder=None, gguf=files.gguf or Path(model), threads=threads), model=files.id)
+    words = files.entry and files.entry.blocklist
+    return Ours(
+        load_engine("llama_cpp", folder=None, gguf=files.gguf or Path(model), threads=threads),
+        model=files.id,
+        blocklist=load_blocklist(words) if words else None,
+    )
 
 
 def request_of(ask: Ask) -> ExpandRequest:
