@@ -54,3 +54,8 @@ def test_a_wrong_value_is_named_with_what_is_allowed(field: str, value: object, 
     with pytest.raises(BadValue) as caught:
         ExpandRequest(**{field: value})  # type: ignore[arg-type]
     assert str(caught.value).startswith(f"{field}: ") and allowed in str(caught.value)
+
+
+def test_neither_tags_nor_sentences_is_refused() -> None:
+    with pytest.raises(BadValue, match="text_length: 'none' is not allowed"):
+        ExpandRequest("cat", no_tags=True)

@@ -280,11 +280,6 @@ def test_a_model_that_writes_tags_only_says_so_when_asked_for_sentences_alone() 
         Expander(speaker, model="scripted", checksum="x", rows=1).expand([short(text_length="short", no_tags=True)])
 
 
-def test_neither_tags_nor_sentences_is_refused() -> None:
-    with pytest.raises(BadValue, match="text_length: 'none' is not allowed"):
-        ExpandRequest("cat", no_tags=True)
-
-
 def test_a_tag_file_is_read_once_and_again_when_it_was_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

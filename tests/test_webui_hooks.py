@@ -1,18 +1,14 @@
 """Jobs of a host with the extension in them: what is drawn, what is written, and that nothing is ever in the way."""
 from __future__ import annotations
 
-import logging
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_host import Runner, Script, shallow
+from fake_job import Runner
 from webui_kit import Stage, forget, positional, set_stage
 
 from kgen_ext import __version__
-from kgen_ext.errors import EngineUnavailable, ModelFileError, UnknownModel
-from kgen_ext.webui.hooks import OVERRIDES
 from kgen_ext.webui.params import PARAMS
 
 
@@ -56,89 +52,6 @@ def test_api_arguments_may_be_few_or_named(stage: Stage, args: list[Any]) -> Non
 def test_names_go_before_defaults_that_the_host_puts_behind_them(stage: Stage) -> None:
     args = [{"enabled": True, "seed": 3}, *[param.shown_default for param in PARAMS[1:]]]
     assert stage.run(args=args).prompts == ["cat, word3"]
-
-
-@pytest.mark.parametrize("args", [
-    [True, "starter", "nonsense"], [{"enabled": True, "colour": 1}], [True] * 99, ["yes"], [{"enabled": 1, "seed": -9}],
-    [True, "starter", None], [True, 7],
-])  # fmt: skip
-def test_wrong_arguments_make_the_image_from_ones_own_prompt_and_say_why(
-    stage: Stage, args: list[Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING, "kgen"):
-        done = stage.run(args=args)
-    found = stage.host.parse(done.infotexts[0])
-    assert done.prompts == ["cat"] and "not allowed" in found["KGen error"]
-    assert len(caplog.records) == 1 and not stage.host_errors()
-
-
-class Colour(Exception):
-    pass
-
-
-class OutOfMemoryError(RuntimeError):
-    pass
-
-
-FAILURES = [
-    UnknownModel("model: 'x' is not the name of a model", hint="kgen models list shows the names"),
-    ModelFileError("model.gguf: ends in the middle", hint="download it again"),
-    EngineUnavailable("llama-cpp-python is not installed", hint="choose the engine auto"),
-    MemoryError(),
-    OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB"),
-    Colour("foreign\nand long " + "x" * 1000),
-    KeyError("x"),
-]
-
-
-@pytest.mark.parametrize("timing", ["after", "before"])
-@pytest.mark.parametrize("where", ["opening", "running"])
-@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
-def test_whatever_fails_the_image_is_made_and_one_line_says_why(
-    stage: Stage, failure: BaseException, where: str, timing: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    if where == "opening":
-        stage.failure = failure
-    else:
-        stage.expander.failure = failure
-    job = stage.job(values={"timing": timing}, n_iter=2, enable_hr=True, hr_prompt="dog")
-    with caplog.at_level(logging.WARNING, "kgen"):
-        done = stage.host.run(job)
-    assert done.prompts == ["cat", "cat"] and done.hr_prompts == ["dog", "dog"] and not job.scripts.errors
-    assert len(caplog.records) == 1 and "\n" not in caplog.records[0].getMessage()
-    for text in done.infotexts:
-        found = stage.host.parse(text)
-        assert found["KGen error"] in caplog.records[0].getMessage() and len(found["KGen error"]) <= 300
-    assert stage.session.report.failed and stage.session.report.line == found["KGen error"]
-    stage.failure = stage.expander.failure = None
-    assert stage.run().prompts == ["cat, word7"]  # the next job is not the worse for it
-    assert not stage.session.report.failed
-
-
-def test_a_bad_ban_says_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    stage = set_stage(monkeypatch, tmp_path, real=True)
-    done = stage.run(values={"ban": "/(/"})
-    assert done.prompts == ["cat"] and "/(/" in stage.host.parse(done.infotexts[0])["KGen error"]
-    forget()
-
-
-def test_a_tag_file_that_is_missing_is_told(stage: Stage) -> None:
-    found = stage.host.parse(stage.run(values={"known_only": True}).infotexts[0])
-    assert "tag file" in found["KGen error"] and not stage.opened
-
-
-def test_a_path_in_place_of_a_model_opens_no_file(stage: Stage, tmp_path: Path) -> None:
-    (tmp_path / "secret.gguf").write_bytes(b"GGUF")
-    found = stage.host.parse(stage.run(values={"model": str(tmp_path / "secret.gguf")}).infotexts[0])
-    assert "KGen error" in found and not stage.opened
-
-
-def test_an_empty_answer_is_noted(stage: Stage) -> None:
-    stage.expander.adds_nothing = True
-    done = stage.run()
-    assert done.prompts == ["cat"] and "added nothing" in stage.host.parse(done.infotexts[0])["KGen note"]
-    stage.expander.adds_nothing = False
-    assert stage.run().prompts == ["cat, word7"]  # the prompt did not become one that is done
 
 
 def test_notes_of_the_expander_go_into_the_infotext(stage: Stage) -> None:
@@ -265,176 +178,6 @@ def test_each_resolved_wildcard_prompt_is_expanded_and_recorded(stage: Stage) ->
     done = stage.host.run(job)
     assert done.prompts == ["a ape, word7", "a bee, word8", "a cow, word9"]
     assert [stage.host.paste(text)["Prompt"] for text in done.infotexts] == ["a ape", "a bee", "a cow"]
-
-
-# Hires.
-
-
-@pytest.mark.parametrize("timing", ["after", "before"])
-@pytest.mark.parametrize("hires, typed, drawn, written", [
-    ("follow", "", "cat, word7", ""),
-    ("follow", "cat", "cat, word7", ""),
-    ("follow", "dog BREAK (fox)", "dog, word7 BREAK (fox)", "dog, word7 BREAK (fox)"),
-    ("separate", "", "cat, word7", ""),
-    ("separate", "dog", "dog, word7", "dog, word7"),
-    ("leave", "", "cat", "cat"),
-    ("leave", "dog", "dog", "dog"),
-])  # fmt: skip
-def test_the_hires_prompt(
-    stage: Stage, hires: str, typed: str, drawn: str, written: str, timing: str
-) -> None:
-    done = stage.run(values={"hires": hires, "timing": timing}, enable_hr=True, hr_prompt=typed)
-    assert (done.prompts, done.hr_prompts) == (["cat, word7"], [drawn])
-    assert len(stage.requests) == (2 if hires == "separate" and typed else 1)
-    found = stage.host.parse(done.infotexts[0])
-    assert found["Hires prompt"] == written
-    pasted = stage.host.paste(done.infotexts[0])
-    assert pasted["Prompt"] == "cat" and pasted["Hires prompt"] == (typed if typed != "cat" else "")
-
-
-@pytest.mark.parametrize("typed", ["", "dog"])
-def test_hires_prompts_of_later_batches_are_those_of_their_images(stage: Stage, typed: str) -> None:
-    done = stage.run(n_iter=2, batch_size=2, enable_hr=True, hr_prompt=typed)
-    start = typed or "cat"
-    assert done.hr_prompts == [f"{start}, word{seed}" for seed in (7, 8, 9, 10)]
-    for text, hires in zip(done.infotexts, done.hr_prompts, strict=True):
-        assert stage.host.parse(text)["Hires prompt"] == (hires if typed else "")
-
-
-def test_without_hires_fix_the_hires_prompt_is_no_matter(stage: Stage) -> None:
-    stage.run(values={"hires": "separate"}, hr_prompt="dog")
-    assert len(stage.requests) == 1
-
-
-def upscale(stage: Stage, infotext: str, **fields: Any) -> Any:
-    """Run a hires pass from the gallery on an image that carries this infotext, with its seed."""
-    job = stage.job(seed=stage.host.parse(infotext)["Seed"], enable_hr=True, **fields)
-    job.txt2img_upscale = True
-    job.firstpass_image = SimpleNamespace(info={"parameters": infotext})
-    return stage.host.run(job)
-
-
-@pytest.mark.parametrize("timing", ["after", "before"])
-@pytest.mark.parametrize("index", [0, 3])
-def test_hires_from_the_gallery_draws_the_text_of_that_image(stage: Stage, timing: str, index: int) -> None:
-    values = {"timing": timing}
-    first = stage.run(values=values, n_iter=2, batch_size=2)
-    done = upscale(stage, first.infotexts[index], values=values)
-    assert done.prompts == done.hr_prompts == [first.prompts[index]]
-    ours = [{key: value for key, value in stage.host.parse(text).items() if key.startswith("KGen")}
-            for text in (first.infotexts[index], done.infotexts[0])]  # fmt: skip
-    assert ours[0] == ours[1]
-
-
-def test_hires_from_the_gallery_keeps_the_text_whatever_the_page_says_by_now(stage: Stage) -> None:
-    first = stage.run()
-    done = upscale(stage, first.infotexts[0], values={"seed": 99, "ban": "hat"})
-    assert done.prompts == ["cat, word7"] and len(stage.requests) == 1
-
-
-def test_hires_from_the_gallery_of_an_image_made_without_us_leaves_its_prompt(stage: Stage) -> None:
-    first = stage.run(args=positional(enabled=False))
-    done = upscale(stage, first.infotexts[0])
-    assert done.prompts == ["cat"] and "KGen" not in done.infotexts[0]
-
-
-def test_hires_from_the_gallery_with_another_prompt_typed_since_expands_that(stage: Stage) -> None:
-    first = stage.run()
-    assert upscale(stage, first.infotexts[0], prompt="dog").prompts == ["dog, word7"]
-
-
-def test_hires_from_the_gallery_of_an_image_that_says_nothing_gives_the_same_words_from_its_seed(
-    stage: Stage,
-) -> None:
-    job = stage.job(enable_hr=True)
-    job.txt2img_upscale, job.firstpass_image = True, object()
-    assert stage.host.run(job).prompts == ["cat, word7"]
-
-
-# Never twice.
-
-
-@pytest.mark.parametrize("timing", ["after", "before"])
-def test_a_result_of_this_session_is_not_expanded_again(stage: Stage, timing: str) -> None:
-    prompt = stage.run().prompts[0]
-    done = stage.run(prompt=f" {prompt}\n", values={"timing": timing})
-    assert [one.strip() for one in done.prompts] == [prompt] and len(stage.requests) == 1
-    found = stage.host.parse(done.infotexts[0])
-    assert "already expanded" in found["KGen note"] and "KGen prompt" not in found
-    assert "already expanded" in stage.session.report.line
-
-
-def test_an_inner_job_of_adetailer_is_left_alone(stage: Stage) -> None:
-    job = stage.job(prompt="face", img2img=True, extra_generation_params={"KGen prompt": "outer"})
-    job._ad_inner = True
-    done = stage.host.run(job)
-    assert done.prompts == ["face"] and not stage.requests and job.extra_generation_params["KGen prompt"] == "outer"
-
-
-@pytest.mark.parametrize("inner_on", [True, False])
-def test_a_job_run_within_an_image_gives_the_images_entries_back(stage: Stage, inner_on: bool) -> None:
-    job = stage.job(n_iter=2, values={"ban": "hat"})
-    insides: list[str] = []
-
-    class Detailer(Script):
-        """Draws a part of each batch anew, in a job that shares the image's dict of entries."""
-
-        def title(self) -> str:
-            return "detailer"
-
-        def postprocess_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
-            inner = stage.job(prompt="face", img2img=True, values={"enabled": inner_on})
-            inner.extra_generation_params = p.extra_generation_params
-            insides.extend(stage.host.run(inner).infotexts)
-
-    job.scripts.alwayson_scripts.append(Detailer())
-    found = [stage.host.parse(one) for one in stage.host.run(job).infotexts]
-    assert [(one["Prompt"], one["KGen prompt"], one["KGen ban"]) for one in found] == [
-        ("cat, word7", "cat", "hat"), ("cat, word8", "cat", "hat")
-    ]  # fmt: skip
-    assert [stage.host.parse(one).get("KGen prompt") for one in insides] == ["face" if inner_on else None] * 2
-    assert "KGen ban" not in " ".join(insides)
-
-
-def test_a_job_that_breaks_off_leaves_nothing_behind_for_the_next(stage: Stage) -> None:
-    broken, job = stage.job(values={"ban": "hat"}), stage.job()
-    job.extra_generation_params = broken.extra_generation_params
-    broken.init = lambda: 1 / 0
-    with pytest.raises(ZeroDivisionError):
-        stage.host.run(broken)
-    found = stage.host.parse(stage.host.run(job).infotexts[0])
-    assert found["KGen prompt"] == "cat" and "KGen ban" not in found
-
-
-def test_generating_forever_starts_from_the_typed_prompt_each_time(stage: Stage) -> None:
-    assert [stage.run(seed=seed).prompts[0] for seed in (1, 2, 1)] == ["cat, word1", "cat, word2", "cat, word1"]
-
-
-@pytest.mark.parametrize("timing, last", [("after", "cat, word20"), ("before", "cat, word7")])
-def test_a_script_that_runs_one_job_again_expands_once_for_each_image(
-    stage: Stage, timing: str, last: str
-) -> None:
-    job = stage.job(img2img=True, values={"timing": timing})
-    assert stage.host.run(job).prompts == ["cat, word7"]
-    job.seed = 20
-    done = stage.host.run(job)
-    found = stage.host.parse(done.infotexts[0])
-    assert done.prompts == [last] and found["KGen prompt"] == "cat" and "KGen note" not in found
-
-
-# X/Y/Z: shallow copies that share one dict of infotext entries.
-
-
-def test_cells_of_a_plot_do_not_inherit_each_others_entries(stage: Stage) -> None:
-    job = stage.job(values={"ban": "hat"}, prompt="cat")
-    found = []
-    for overrides in ({"seed": 3}, {"enabled": False}, {"ban": ""}):
-        cell = shallow(job)
-        setattr(cell, OVERRIDES, overrides)
-        found.append(stage.host.parse(stage.host.run(cell).infotexts[0]))
-    assert (found[0]["KGen ban"], found[0]["KGen seed"], found[0]["Prompt"]) == ("hat", "3", "cat, word3")
-    assert not [key for key in found[1] if key.startswith("KGen")] and found[1]["Prompt"] == "cat"
-    assert "KGen ban" not in found[2] and "KGen seed" not in found[2] and found[2]["Prompt"] == "cat, word7"
 
 
 # Progress and stopping.

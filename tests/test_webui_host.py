@@ -82,7 +82,7 @@ def test_styles_are_looked_for_as_the_host_is_set(monkeypatch: pytest.MonkeyPatc
 START = """
 import sys, time, types
 sys.path[:0] = [{tests!r}, {root!r}]
-import pytest, fake_host, dataclasses, logging, pathlib, argparse, importlib.util
+import pytest, fake_host, fake_parts, dataclasses, logging, pathlib, argparse, importlib.util
 patch = pytest.MonkeyPatch()
 host = fake_host.install(patch)
 before = time.process_time()
@@ -90,7 +90,7 @@ spec = importlib.util.spec_from_file_location("kgen.py", {script!r})
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 spent = time.process_time() - before
-classes = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, fake_host.Script)]
+classes = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, fake_parts.Script)]
 import json
 print(json.dumps([spent, sorted(sys.modules), [one.__name__ for one in classes]]))
 """

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fake_host import install, parse_infotext, write_parameters
+from fake_host import install
+from fake_infotext import parse_infotext, write_parameters
 from hypothesis import example, given
 from hypothesis import strategies as st
 

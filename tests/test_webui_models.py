@@ -3,24 +3,20 @@ from __future__ import annotations
 
 import random
 import struct
-import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hub_server import FakeHub, running_hub
+from models_kit import desk_of, page
 
 from kgen_ext.catalogue import Places, load_catalogue
 from kgen_ext.catalogue.hub import Hub
-from kgen_ext.catalogue.progress import Progress
 from kgen_ext.catalogue.show import rows
-from kgen_ext.errors import Cancelled, Failure, UserError
-from kgen_ext.webui.host import Host
-from kgen_ext.webui.models_desk import Desk, offered
+from kgen_ext.webui.models_desk import offered
 from kgen_ext.webui.models_html import facts_html, state_html, table_html
-from kgen_ext.webui.models_panel import BUTTONS, build
-from kgen_ext.webui.models_tasks import State, Task, Tasks
+from kgen_ext.webui.models_panel import BUTTONS
+from kgen_ext.webui.models_tasks import State, Tasks
 
 WEIGHTS = struct.pack("<4sIQQ", b"GGUF", 3, 0, 0) + random.Random(8).randbytes(300_000)
 NAME, FILE = "TIPO-100M:F16", "TIPO-100M_TIPO-100M-F16.gguf"
@@ -48,10 +44,6 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
         monkeypatch.setattr("kgen_ext.catalogue.download.Hub", lambda: Hub(endpoint=one.endpoint))
         monkeypatch.setattr("kgen_ext.catalogue.verify.Hub", lambda: Hub(endpoint=one.endpoint))
         yield one
-
-
-def desk_of(places: Places, *, offline: bool = False, tasks: Tasks | None = None, unloaded: int = 0) -> Desk:
-    return Desk(places=lambda: places, offline=lambda: offline, unload=lambda: unloaded, tasks=tasks, period=0.02)
 
 
 def test_a_click_downloads_with_progress_and_shows_the_model_as_installed(hub: FakeHub, places: Places) -> None:
@@ -217,110 +209,7 @@ def test_the_list_offers_every_file_that_can_be_fetched_once() -> None:
     assert not any(name.startswith("starter") for name in names)
 
 
-# Tasks.
-
-
-def waiting(free: threading.Event) -> Callable[[Callable[[], bool]], Generator[Progress, None, str]]:
-    def work(stop: Callable[[], bool]) -> Generator[Progress, None, str]:
-        while not free.wait(0.01):
-            if stop():
-                raise Cancelled("stopped")
-            yield Progress("downloading", "x", 1, 4)
-        return "finished"
-
-    return work
-
-
-def test_one_task_runs_at_a_time_and_the_same_one_is_joined() -> None:
-    free, tasks = threading.Event(), Tasks()
-    first = tasks.start("a", waiting(free))
-    assert tasks.start("a", waiting(free)) is first
-    with pytest.raises(UserError, match="a is under way"):
-        tasks.start("b", waiting(free))
-    free.set()
-    assert first.wait(5)
-    assert first.state == State("finished", None, over=True)
-    assert tasks.running is None
-    assert not tasks.stop()
-    assert tasks.start("b", waiting(free)).wait(5)
-
-
-@pytest.mark.parametrize("failure, line", [
-    (Failure("no room", hint="free some"), "no room (free some)"), (ValueError("odd"), "a: ValueError: odd"),
-])  # fmt: skip
-def test_a_task_that_fails_says_why(failure: Exception, line: str) -> None:
-    def work(stop: Callable[[], bool]) -> Generator[Progress, None, str]:
-        yield Progress("asking", "x")
-        raise failure
-
-    task = Task("a", work)
-    assert task.wait(5)
-    assert task.state == State(line, None, over=True, failed=True)
-
-
-def test_a_task_that_was_stopped_is_over_and_did_not_fail() -> None:
-    task = Task("a", waiting(threading.Event()))
-    task.stop()
-    assert task.wait(5)
-    assert task.state == State("stopped", None, over=True)
-
-
 # The page.
-
-
-class Part:
-    """A component that keeps what it was made with and what its events do."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.args, self.kwargs = args, kwargs
-        self.events: dict[str, tuple[Callable[..., Any], list[Any], list[Any]]] = {}
-
-    def __enter__(self) -> Part:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def click(self, fn: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
-        self.events["click"] = (fn, inputs, outputs)
-
-    def change(self, fn: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
-        self.events["change"] = (fn, inputs, outputs)
-
-
-class FakeGradio:
-    """As much of gradio as the panel uses; keeps the components by element id."""
-
-    def __init__(self) -> None:
-        self.made: dict[str, Part] = {}
-
-    def make(self, *args: Any, **kwargs: Any) -> Part:
-        part = Part(*args, **kwargs)
-        self.made[kwargs.get("elem_id", f"other {len(self.made)}")] = part
-        return part
-
-    HTML = Button = Dropdown = State = make
-
-    def Row(self, **_: Any) -> Part:
-        return Part()
-
-    def update(self, **changes: Any) -> dict[str, Any]:
-        return changes
-
-
-class FakeTab:
-    def __init__(self) -> None:
-        self.gr, self.host, self.name = FakeGradio(), Host(), "txt2img"
-        self.controls = {"model": Part()}
-
-    def id(self, name: str) -> str:
-        return f"kgen_{self.name}_{name}"
-
-
-def page(places: Places) -> tuple[FakeTab, dict[str, Part]]:
-    tab = FakeTab()
-    build(tab, desk=desk_of(places))  # type: ignore[arg-type]
-    return tab, tab.gr.made
 
 
 def test_every_button_answers_for_each_of_its_outputs(hub: FakeHub, places: Places) -> None:

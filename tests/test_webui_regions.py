@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_host import Runner, Script
+from fake_job import Runner
+from fake_parts import Script
 from webui_kit import Stage, forget, positional, set_stage
 
 from kgen_ext.prompt import append, parse, render, subjects

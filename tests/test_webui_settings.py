@@ -16,14 +16,7 @@ from hypothesis import strategies as st
 from kgen_ext.engines import devices
 from kgen_ext.webui import settings as module
 from kgen_ext.webui.host import LOGGER, Host
-from kgen_ext.webui.settings import (
-    BY_KEY,
-    OPTIONS,
-    installed_models,
-    read_settings,
-    tag_file,
-    webui_places,
-)
+from kgen_ext.webui.settings import BY_KEY, OPTIONS, installed_models, read_settings, tag_file, webui_places
 from kgen_ext.webui.settings_page import SECTION, declare_options, register_settings, set_up_log
 from kgen_ext.webui.values import read_named
 

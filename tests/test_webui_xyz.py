@@ -9,7 +9,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_host import FakeHost, install, shallow
+from fake_host import FakeHost, install
+from fake_job import shallow
 from webui_kit import forget, set_stage
 
 from kgen_ext.errors import KGenError

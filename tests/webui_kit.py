@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_host import FakeHost, Script, install
+from fake_host import FakeHost, install
+from fake_parts import Script
 
 from kgen_ext import events
 from kgen_ext.catalogue import Places, resolve

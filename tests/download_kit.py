@@ -1,0 +1,56 @@
+"""A hub with one small model, and the ways downloads are asked of it."""
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hub_server import FakeHub, running_hub
+
+from kgen_ext.catalogue.download import fetch_order, place_order
+from kgen_ext.catalogue.entries import Model, ModelFile
+from kgen_ext.catalogue.hub import Hub
+from kgen_ext.catalogue.progress import Progress
+
+REPO = "Owner/Tiny"
+WEIGHTS = struct.pack("<4sIQQ", b"GGUF", 3, 0, 0) + random.Random(5).randbytes(700_000)
+FILE = ModelFile("Tiny-F16.gguf", "gguf", "F16")
+MODEL = Model("Tiny", "tipo", (FILE,), repo=REPO)
+
+
+@contextmanager
+def tiny_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """Run a hub with the model, in an environment that says nothing of hubs and sends the loopback through no proxy."""
+    for name in ("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "KGEN_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("kgen_ext.catalogue.hub.CHUNK", 1 << 14)
+    with running_hub() as one:
+        one.add(REPO, "Tiny-F16.gguf", WEIGHTS)
+        yield one
+
+
+def client(hub: FakeHub, *, token: str | None = None, timeout: float = 5.0) -> Hub:
+    return Hub(endpoint=hub.endpoint, token=token, timeout=timeout)
+
+
+def get(
+    hub: FakeHub, to: Path, *, model: Model = MODEL, timeout: float = 5.0, token: str | None = None
+) -> list[Progress]:
+    """Download the model's first file without waiting between tries; return the steps."""
+    use = client(hub, token=token, timeout=timeout)
+    order = place_order(model, model.files[0], to=to, hub=use)
+    return list(fetch_order(order, to=to, hub=use, sleep=lambda _: None))
+
+
+def final_names(folder: Path) -> list[str]:
+    """Return what stands in the folder under a final name."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
+                  if path.is_file() and ".downloads" not in path.parts)  # fmt: skip
+
+
+def parts(folder: Path) -> list[Path]:
+    return sorted((folder / ".downloads").glob("*.part"))

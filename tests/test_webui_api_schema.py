@@ -1,0 +1,62 @@
+"""The schema the API tells: fields, bounds, choices and the order of arguments are those that are checked."""
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from kgen_ext import ExpandRequest
+from kgen_ext.errors import BadValue, KGenError
+from kgen_ext.webui.api_schema import (
+    FIELDS,
+    MORE,
+    control_schema,
+    expand_schema,
+    schema,
+)
+from kgen_ext.webui.params import PARAMS, check_value
+
+
+def test_the_schema_has_every_field_of_a_request_but_the_path() -> None:
+    names = {field.name for field in fields(ExpandRequest)} - {"tag_file"}
+    assert {*FIELDS, "prompt"} == names
+    assert set(expand_schema()["properties"]) == {*FIELDS, *MORE}
+
+
+@pytest.mark.parametrize("name", [name for name, one in FIELDS.items() if "minimum" in one])
+def test_the_bounds_are_those_of_a_request(name: str) -> None:
+    low, high = FIELDS[name]["minimum"], FIELDS[name]["maximum"]
+    low = 0 if name == "seed" else low  # -1 is the API's own
+    ExpandRequest(**{name: low})
+    ExpandRequest(**{name: high})
+    for value in (low - 1, high + 1):
+        with pytest.raises(BadValue):
+            ExpandRequest(**{name: value})
+
+
+@pytest.mark.parametrize("name", [name for name, one in FIELDS.items() if "enum" in one])
+def test_the_choices_are_those_of_a_request(name: str) -> None:
+    for value in FIELDS[name]["enum"]:
+        ExpandRequest(**{name: value})
+
+
+@pytest.mark.parametrize("param", PARAMS, ids=lambda one: one.field)
+def test_a_controls_schema_agrees_with_its_check(param: Any) -> None:
+    one = control_schema(param)
+    default = tuple(one["default"]) if isinstance(one["default"], list) else one["default"]
+    assert check_value(param, one["default"]) == default
+    for value in one.get("enum", []):
+        check_value(param, value)
+    for bound, step in (("minimum", -1), ("maximum", 1)):
+        if bound in one:
+            check_value(param, one[bound])
+            with pytest.raises(KGenError):
+                check_value(param, one[bound] + step)
+
+
+def test_the_order_of_positional_arguments_is_the_tables() -> None:
+    told = schema("KGen")
+    assert told["script"]["order"] == [param.field for param in PARAMS]
+    assert json.loads(json.dumps(told)) == told
