@@ -13,6 +13,7 @@ from kgen_ext.training.compose import Composer
 from kgen_ext.training.pairs import PairModel, build_pair_model
 from kgen_ext.training.scene import Scene
 from kgen_ext.training.tagforms import exclusion_table
+from kgen_ext.training.teacher import said_in
 from kgen_ext.training.vocabulary import SPACE, reachable, tokenizer_json
 
 TAGS = ("1girl", "smile", "black hair", "black hat", "blonde hair", "fox ears", "fox tail", "shrine")
@@ -239,3 +240,14 @@ def test_the_gradients_of_the_loss_are_those_of_its_formula_in_every_chunk() -> 
     found = torch.autograd.grad(3.0 * soft_cross_entropy(*parts, tokens, chances), parts)
     for one, other in zip(found, wanted, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("text, tags", [
+    ("A dog under a red hat, at the bus stop.", ["dog", "red hat", "hat", "bus stop"]),
+    ("Two dogs with boxes.", ["dog", "box"]),
+    ("That hatter's cathedral.", []),  # hat, cat: parts of words
+    ("She is :d, d and ^_^.", []),
+])  # fmt: skip
+def test_a_tag_is_said_as_whole_words_however_short(text: str, tags: list[str]) -> None:
+    known = ["dog", "red hat", "hat", "bus stop", "box", "cat", ":d", "^_^", "shrine"]
+    assert said_in(text, known) == tags

@@ -9,7 +9,8 @@ tags that begin as this one does. Only the largest chances are kept; what they l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 KEPT = 96  # chances stored for a place
 _TEMPERATURE = 0.5  # sharper than what lists are drawn from: rare tags are noise to a small model
 _OWED = 0.8  # chance of a people tag where the line has begun without
+_WORD = re.compile(r"[\w'()]+")
 _SOFT = 0.9  # the rest belongs to the tag that was drawn
 
 
@@ -121,7 +123,7 @@ class Teacher:
         if known or (told and not scene.characters):
             anchors = scene.anchors
         if told:
-            anchors = tuple(dict.fromkeys((*anchors, *(tag for tag in scene.tags if len(tag) > 3 and tag in told))))
+            anchors = tuple(dict.fromkeys((*anchors, *said_in(told, scene.tags))))
         single = company_of(scene.people) == "nobody" or "solo" in scene.people or len(scene.people) == 1
         return composer.model.start(
             (), rivals=composer.rivals if single else {}, allowed=composer.allowed[company_of(scene.people)],
@@ -154,6 +156,17 @@ class Teacher:
                 values = np.array([value for _, value in best], dtype=np.float32) / np.float32(total)
                 found.append((place, (np.array([token for token, _ in best]), values)))
         return found
+
+
+def said_in(text: str, tags: Iterable[str]) -> list[str]:
+    """Return the tags that stand in a text as whole words, in the plural too.
+
+    >>> said_in("a dog that wears two hats", ["dog", "hat", "ears", ":d"])
+    ['dog', 'hat']
+    """
+    words = f" {' '.join(_WORD.findall(text.lower()))} "
+    spelt = ((tag, " ".join(_WORD.findall(tag.lower()))) for tag in tags)
+    return [tag for tag, name in spelt if len(name) > 2 and any(f" {name}{end} " in words for end in ("", "s", "es"))]
 
 
 def _leads(before: Sequence[str]) -> bool:
