@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,25 @@ def test_descriptions_stay_within_the_sentences_of_their_length() -> None:
     for name in LENGTHS:
         text = render_plan(scene, Plan("tag_to_long", name), np.random.default_rng(0))
         assert text.count("Sentence") == SENTENCES[name]
+
+
+def test_behind_a_sentence_other_tags_stand_among_those_it_names() -> None:
+    named, others = ("dog", "couch", "sleeping"), tuple(f"other {number}" for number in range(9))
+    scene = Scene(("no humans",), named + others, given=3, anchors=named, short=("A dog sleeps on a sofa.",))
+
+    def tags(task: str | None, seed: int, scene: Scene = scene) -> list[str]:
+        text = render_plan(scene, Plan(task, "short"), np.random.default_rng(seed))
+        line = next(one for one in text.split("\n") if one.startswith("tag: "))
+        return [tag for tag in line.removeprefix("tag: ").split(", ") if tag != "no humans"]
+
+    told = [tags("short_to_tag", seed) for seed in range(60)]
+    assert all(sorted(one) == sorted(scene.tags) for one in told)
+    assert all([tag for tag in one if tag in others] == list(others) for one in told)
+    late = [set(one[:3]) != set(named) for one in told]
+    assert 0.4 < sum(late) / len(late) < 0.9
+    # Where the tags come first, those a user gives stand in front; so they do behind a sentence of something else.
+    assert all(set(tags(None, seed)[:3]) == set(named) for seed in range(20))
+    assert all(set(tags("short_to_tag", seed, replace(scene, anchors=()))[:3]) == set(named) for seed in range(20))
 
 
 def test_captions_become_sentences_or_nothing() -> None:

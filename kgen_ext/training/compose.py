@@ -31,7 +31,7 @@ from kgen_ext.training.scene import Scene
 from kgen_ext.training.tagforms import coloured_noun, exclusion_table, is_people_tag
 
 # Sources of a scene and their shares.
-SHARES = {"character": 0.22, "free": 0.41, "theme": 0.04, "hand_made": 0.13, "caption": 0.14, "phrase": 0.06}
+SHARES = {"character": 0.17, "free": 0.33, "theme": 0.04, "hand_made": 0.12, "caption": 0.18, "phrase": 0.16}
 _LENGTH_SHARES = {"very_short": 0.30, "short": 0.36, "long": 0.30, "very_long": 0.04}
 # A model this small can only learn the looks of those it meets often.
 _CHARACTERS = 1000

@@ -33,6 +33,7 @@ SENTENCES = {"very_short": 2, "short": 4, "long": 8, "very_long": 18}
 _NO_METADATA = 0.1  # share of texts without any metadata in TIPO's training
 _SOME_METADATA = 0.3  # share of texts with a random part of it
 _GEN_META = 0.12
+_ANCHOR_NEXT = 0.7  # chance of what a sentence names at a place of the list behind it
 _PEOPLE_LATER = 0.6  # ours: users also begin with `fox ears, shrine`, so the count may come behind what is given
 
 
@@ -87,7 +88,10 @@ def render_plan(scene: Scene, plan: Plan, rng: np.random.Generator) -> str:
     target += [f"<|{plan.task}|>"] if plan.task else []
     target += ["<|gen_meta|>"] if written else []
     head = [*rng.permutation(kept).tolist(), f"target: {' '.join(target)}"]
-    return "\n".join([*head, *(field_line(scene, name, plan.length, rng) for name in fields_of(plan.task)), *written])
+    fields = fields_of(plan.task)
+    told = [fields[0] != "tag" and name == "tag" for name in fields]
+    body = [field_line(scene, name, plan.length, rng, told=behind) for name, behind in zip(fields, told, strict=True)]
+    return "\n".join([*head, *body, *written])
 
 
 def fields_of(task: str | None) -> tuple[str, ...]:
@@ -95,17 +99,31 @@ def fields_of(task: str | None) -> tuple[str, ...]:
     return tuple(task.split("_to_")) if task else ("tag",)
 
 
-def field_line(scene: Scene, name: str, length: str, rng: np.random.Generator) -> str:
-    """Write one field: tags behind the people count, the given ones shuffled, or sentences up to the limit."""
+def field_line(scene: Scene, name: str, length: str, rng: np.random.Generator, *, told: bool = False) -> str:
+    """Write one field: tags behind the people count, the given ones shuffled, or sentences up to the limit.
+
+    told: a sentence that names the anchors stands before the tags. Then other tags stand among them, as a model that
+    never saw an anchor behind another tag forgets what it has not said yet once it has written one.
+    """
     if name == "tag":
-        first = list(scene.tags[: scene.given])
+        first, rest = list(scene.tags[: scene.given]), list(scene.tags[scene.given :])
         rng.shuffle(first)
+        if told and set(first) <= set(scene.anchors):
+            first, rest = _mixed(first, rest, rng), []
         later = [tag for tag in scene.people if rng.random() < 0.6] if rng.random() < _PEOPLE_LATER else []
-        tags = [*(tag for tag in scene.people if tag not in later), *first, *scene.tags[scene.given :]]
-        behind = len(scene.people) - len(later) + (len(first) or int(rng.integers(0, 5)))
+        tags = [*(tag for tag in scene.people if tag not in later), *first, *rest]
+        behind = len(scene.people) - len(later) + (min(len(first), scene.given) or int(rng.integers(0, 5)))
         return f"tag: {', '.join([*tags[:behind], *later, *tags[behind:]])}"
     sentences = scene.short if name == "short" else scene.long
     return f"{name}: {' '.join(sentences[: SENTENCES[length]])}"
+
+
+def _mixed(anchors: list[str], others: list[str], rng: np.random.Generator) -> list[str]:
+    """Put the others among the anchors; the order of each stays."""
+    mixed = list[str]()
+    while anchors and others:
+        mixed.append((anchors if rng.random() < _ANCHOR_NEXT else others).pop(0))
+    return [*mixed, *anchors, *others]
 
 
 def metadata_lines(scene: Scene) -> list[str]:
