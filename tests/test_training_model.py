@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,24 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("model")
     write_tokenizer(reachable(PIECES), folder / "tokenizer", context=512)
-    export(None, folder / "tokenizer", folder / "out", forms=("F16", "Q8_0"))
+    export((), folder / "tokenizer", folder / "out", forms=("F16", "Q8_0"))
     return folder / "out"
+
+
+def test_the_mean_of_several_checkpoints_is_exported(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from kgen_ext.training.export import load_weights
+    from kgen_ext.training.model import Shape
+
+    shapes = [asdict(Shape(vocab_size=300)), asdict(Shape(vocab_size=300)), asdict(Shape(vocab_size=301))]
+    paths = [tmp_path / f"{number}.pt" for number in range(3)]
+    for number, (path, shape) in enumerate(zip(paths, shapes, strict=True)):
+        torch.save({"average": {"norm.weight": torch.tensor([1.0, 2.0 * number])}, "shape": shape}, path)
+    weights, shape = load_weights(paths[:2], Shape())
+    assert shape.vocab_size == 300
+    assert weights["model.norm.weight"].tolist() == [1.0, 1.0]
+    with pytest.raises(ValueError, match="different shapes"):
+        load_weights(paths, Shape())
 
 
 def test_exported_safetensors_are_read_back(exported: Path) -> None:

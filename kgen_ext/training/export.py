@@ -1,7 +1,8 @@
-"""Export a checkpoint: `python -m kgen_ext.training.export --checkpoint FILE --tokenizer DIR --out DIR`.
+"""Export checkpoints: `python -m kgen_ext.training.export --checkpoint FILE [FILE ...] --tokenizer DIR --out DIR`.
 It knows the files other engines read (safetensors in Hugging Face's layout, GGUF) and refuses to know training.
 
-Without `--checkpoint` a model with random weights is written, so that engines can be built before training is done.
+Of several checkpoints the mean is written. Without any a model with random weights is, so that engines can be built
+before training is done.
 """
 
 from __future__ import annotations
@@ -27,15 +28,21 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_m
 _log = logging.getLogger(__name__)
 
 
-def load_weights(checkpoint: Path | None, shape: Shape) -> tuple[dict[str, NDArray[np.float32]], Shape]:
-    """Return Hugging Face named weights and the shape: of a checkpoint (its averaged weights), or random ones."""
+def load_weights(checkpoints: Sequence[Path], shape: Shape) -> tuple[dict[str, NDArray[np.float32]], Shape]:
+    """Return Hugging Face named weights and the shape: the mean of checkpoints' averaged weights, or random ones.
+
+    Raises ValueError where the checkpoints are of models of different shapes.
+    """
     import torch
 
-    if checkpoint is None:
+    if not checkpoints:
         state = build_model(shape, seed=0).state_dict()
     else:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        state, shape = saved["average"], Shape(**saved["shape"])
+        saved = [torch.load(path, map_location="cpu", weights_only=True) for path in checkpoints]
+        shape = Shape(**saved[0]["shape"])
+        if others := [one["shape"] for one in saved if Shape(**one["shape"]) != shape]:
+            raise ValueError(f"checkpoints of different shapes: {saved[0]['shape']}, {others[0]}")
+        state = {name: sum(one["average"][name] for one in saved) / len(saved) for name in saved[0]["average"]}
     return {f"model.{name}": value.float().numpy() for name, value in state.items()}, shape
 
 
@@ -52,11 +59,11 @@ def write_safetensors(path: Path, weights: dict[str, NDArray[np.float32]]) -> No
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
 
 
-def export(checkpoint: Path | None, tokenizer: Path, out: Path, *, forms: Sequence[str]) -> None:
+def export(checkpoints: Sequence[Path], tokenizer: Path, out: Path, *, forms: Sequence[str]) -> None:
     """Write the configuration, model.safetensors, the tokenizer's files and a GGUF of each of `forms` to `out`."""
     document = json.loads((tokenizer / "tokenizer.json").read_text(encoding="utf-8"))
     vocabulary = len({*document["model"]["vocab"].values(), *(entry["id"] for entry in document["added_tokens"])})
-    weights, shape = load_weights(checkpoint, Shape(vocab_size=vocabulary))
+    weights, shape = load_weights(checkpoints, Shape(vocab_size=vocabulary))
     if shape.vocab_size != vocabulary:
         raise ValueError(f"checkpoint has {shape.vocab_size} tokens, the tokenizer {vocabulary}")
     # All engines shall see the same numbers, so both files start from the rounded weights.
@@ -80,7 +87,10 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m kgen_ext.training.export", description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, help="checkpoint of train.py (default: random weights)")
+    parser.add_argument(
+        "--checkpoint", type=Path, nargs="+", default=(), metavar="FILE",
+        help="checkpoints of train.py, of several the mean (default: random weights)",
+    )  # fmt: skip
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
