@@ -39,9 +39,9 @@ def load_weights(checkpoints: Sequence[Path], shape: Shape) -> tuple[dict[str, N
         state = build_model(shape, seed=0).state_dict()
     else:
         saved = [torch.load(path, map_location="cpu", weights_only=True) for path in checkpoints]
-        shape = Shape(**saved[0]["shape"])
-        if others := [one["shape"] for one in saved if Shape(**one["shape"]) != shape]:
-            raise ValueError(f"checkpoints of different shapes: {saved[0]['shape']}, {others[0]}")
+        shape, *others = dict.fromkeys(Shape(**one["shape"]) for one in saved)
+        if others:
+            raise ValueError(f"checkpoints of different shapes: {shape}, {others[0]}")
         state = {name: sum(one["average"][name] for one in saved) / len(saved) for name in saved[0]["average"]}
     return {f"model.{name}": value.float().numpy() for name, value in state.items()}, shape
 

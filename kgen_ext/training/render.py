@@ -13,6 +13,7 @@ of the string here: the tokenizer step adds their ids. Descriptions stay on one 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -89,8 +90,7 @@ def render_plan(scene: Scene, plan: Plan, rng: np.random.Generator) -> str:
     target += ["<|gen_meta|>"] if written else []
     head = [*rng.permutation(kept).tolist(), f"target: {' '.join(target)}"]
     fields = fields_of(plan.task)
-    told = [fields[0] != "tag" and name == "tag" for name in fields]
-    body = [field_line(scene, name, plan.length, rng, told=behind) for name, behind in zip(fields, told, strict=True)]
+    body = [field_line(scene, name, plan.length, rng, told=fields[0] != "tag") for name in fields]
     return "\n".join([*head, *body, *written])
 
 
@@ -106,24 +106,23 @@ def field_line(scene: Scene, name: str, length: str, rng: np.random.Generator, *
     never saw an anchor behind another tag forgets what it has not said yet once it has written one.
     """
     if name == "tag":
-        first, rest = list(scene.tags[: scene.given]), list(scene.tags[scene.given :])
+        first, rest = list(scene.tags[: scene.given]), scene.tags[scene.given :]
         rng.shuffle(first)
-        if told and set(first) <= set(scene.anchors):
-            first, rest = _mixed(first, rest, rng), []
+        listed = _mixed(first, rest, rng) if told and set(first) <= set(scene.anchors) else [*first, *rest]
         later = [tag for tag in scene.people if rng.random() < 0.6] if rng.random() < _PEOPLE_LATER else []
-        tags = [*(tag for tag in scene.people if tag not in later), *first, *rest]
-        behind = len(scene.people) - len(later) + (min(len(first), scene.given) or int(rng.integers(0, 5)))
+        tags = [*(tag for tag in scene.people if tag not in later), *listed]
+        behind = len(scene.people) - len(later) + (len(first) or int(rng.integers(0, 5)))
         return f"tag: {', '.join([*tags[:behind], *later, *tags[behind:]])}"
     sentences = scene.short if name == "short" else scene.long
     return f"{name}: {' '.join(sentences[: SENTENCES[length]])}"
 
 
-def _mixed(anchors: list[str], others: list[str], rng: np.random.Generator) -> list[str]:
+def _mixed(anchors: Sequence[str], others: Sequence[str], rng: np.random.Generator) -> list[str]:
     """Put the others among the anchors; the order of each stays."""
-    mixed = list[str]()
-    while anchors and others:
-        mixed.append((anchors if rng.random() < _ANCHOR_NEXT else others).pop(0))
-    return [*mixed, *anchors, *others]
+    left, right, mixed = list(anchors), list(others), list[str]()
+    while left and right:
+        mixed.append((left if rng.random() < _ANCHOR_NEXT else right).pop(0))
+    return [*mixed, *left, *right]
 
 
 def metadata_lines(scene: Scene) -> list[str]:
