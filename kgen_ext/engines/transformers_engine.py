@@ -9,11 +9,15 @@ argument says what each new token sees, `position_ids` where it stands. Only the
     4.41 and later   a Cache whose `update` stores into our tensors and answers with views of them; a 4-D mask
     before           a tuple of (keys, values) for each layer, to which the library joins the new ones; a 2-D mask
 
+What it is called (`past_key_values`, from 5.24 on `cache`) is asked of the model's own signature.
+
 Rows join a call with padding behind their tokens. The last bits of a row's logits depend on its company here.
 """
 from __future__ import annotations
 
+import inspect
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WITH_CACHE_CLASS = (4, 41)
+CACHE_ARGUMENTS = ("cache", "past_key_values")  # the newest name first
 # Since when the library computes what a config asks for; before, it overlooked some of this without a word.
 SINCE: dict[tuple[int, int], Callable[[LlamaShape], bool]] = {
     (4, 30): lambda shape: True,
@@ -53,7 +58,7 @@ class TransformersEngine:
         self._tokens, self.vocab = checkpoint.tokens, checkpoint.tokens.vocab
         self.n_ctx = min(n_ctx or self.shape.context, self.shape.context)
         self.torch, transformers = open_torch()
-        version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+        version = read_version(transformers.__version__)
         needed = max(since for since, needs in SINCE.items() if needs(self.shape))
         if version < needed:
             raise EngineUnavailable(
@@ -76,6 +81,7 @@ class TransformersEngine:
             self.model = model.to(device=self.device, dtype=self.dtype).eval()
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError) as error:
             raise EngineError(f"{path}: transformers cannot load it on {self.place.name}: {error}") from error
+        self.cache_argument = find_cache_argument(self.model.model.forward, transformers.__version__)
 
     def tokenize(self, text: str) -> list[int]:
         """Return the ids of text."""
@@ -206,7 +212,7 @@ class _Call:
         hidden = np.arange(self.seen) > self.places[:, :, None]
         mask = torch.zeros((len(self.rows), 1, *hidden.shape[1:]), dtype=engine.dtype, device=engine.device)
         mask.masked_fill_(torch.from_numpy(hidden)[:, None].to(engine.device), torch.finfo(engine.dtype).min)
-        return self._run(attention_mask=mask, past_key_values=OurCache())
+        return self._run(mask, OurCache())
 
     def with_tuples(self) -> Any:
         """Run an older library: it joins our columns and its new ones, which are taken out of what it returns."""
@@ -219,18 +225,41 @@ class _Call:
         if past:
             keys, values = self.cache._keys[:, self.slots, :, :past], self.cache._values[:, self.slots, :, :past]
             held = tuple(zip(keys, values, strict=True))
-        result = self._run(attention_mask=mask, past_key_values=held)
+        result = self._run(mask, held)
         for layer, (keys, values) in enumerate(result[1]):
             self.store(layer, keys[:, :, past:], values[:, :, past:])
         return result[0]
 
-    def _run(self, **named: Any) -> Any:
+    def _run(self, mask: Any, held: Any) -> Any:
         positions = self.torch.from_numpy(self.places).to(self.engine.device)
         legacy = self.engine.cache_class is None
         result = self.engine.model.model(
-            input_ids=self.ids, position_ids=positions, use_cache=True, return_dict=not legacy, **named
-        )
+            input_ids=self.ids, attention_mask=mask, position_ids=positions, use_cache=True, return_dict=not legacy,
+            **{self.engine.cache_argument: held},
+        )  # fmt: skip
         return result if legacy else result.last_hidden_state
+
+
+def read_version(text: str) -> tuple[int, int]:
+    """Return major and minor of a release, of whatever kind.
+
+    >>> read_version("5.0rc1"), read_version("4.57.6.dev0")
+    ((5, 0), (4, 57))
+    """
+    major, minor, *_ = (*map(int, re.findall(r"\d+", text)), 0, 0)
+    return major, minor
+
+
+def find_cache_argument(forward: Callable[..., Any], version: str) -> str:
+    """Return what a model's `forward` calls the keys and values it is given; raises EngineUnavailable."""
+    named = inspect.signature(forward).parameters
+    for name in CACHE_ARGUMENTS:
+        if name in named:
+            return name
+    raise EngineUnavailable(
+        f"transformers {version} takes none of the cache arguments that KGen knows ({', '.join(CACHE_ARGUMENTS)})",
+        hint="use the reference engine or llama_cpp, or another release of transformers",
+    )
 
 
 def open_torch() -> tuple[Any, Any]:
