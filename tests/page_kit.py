@@ -1,6 +1,7 @@
 """Builds the page of a tab for tests, with the fake gradio or the one installed, and lets a test press its buttons."""
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.util
 import os
@@ -54,7 +55,8 @@ def build_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, img2img: bool
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")  # read when it is imported
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # gradio's own, about its own dependencies
-        return _real(monkeypatch, stage, img2img)
+        # Within a loop: without one, gradio makes event loops of its own and leaves them open.
+        return asyncio.run(_real(monkeypatch, stage, img2img))
 
 
 def _fake(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) -> Page:
@@ -67,7 +69,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) -> Page:
     return Page(stage, "img2img" if img2img else "txt2img", controls, parts, gradio.wires)
 
 
-def _real(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) -> Page:
+async def _real(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) -> Page:
     import gradio as gr
 
     new = int(gr.__version__.split(".")[0]) >= 4
