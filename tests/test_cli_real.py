@@ -62,6 +62,7 @@ def test_variants_differ_and_each_has_its_own_seed(capsys: Capture) -> None:
     assert alone["prompt"] == rows[2]["prompt"]
 
 
+@pytest.mark.slow
 def test_odd_prompts_come_back_whole(capsys: Capture, tmp_path: Path) -> None:
     odd = ["\0", "((((", "a" * 1_000_000, "x, " * 50_000, "\u2028,\x85", "🦊‍🔥", "<|long|> </s>"]
     path = tmp_path / "odd.txt"
@@ -99,6 +100,7 @@ def test_a_damaged_model_file_is_named(capsys: Capture, tmp_path: Path, name: st
     assert out == "" and name in error and "Traceback" not in error and "Error:" not in error, error
 
 
+@pytest.mark.slow
 def test_a_cold_expansion_takes_at_most_twelve_times_importing_numpy(tmp_path: Path) -> None:
     def best(*argv: str) -> float:
         """Return the quickest of five: what the machine does besides only ever adds."""

@@ -219,6 +219,7 @@ def test_the_model_sees_the_first_tags_of_a_prompt_that_is_too_long() -> None:
     assert violations(ran) == []
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_many_prompts_of_one_decoder() -> None:
     one = engine()
     decoder = open_decoder(one, rows=2)

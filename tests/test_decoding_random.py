@@ -18,6 +18,8 @@ from kgen_ext.engines.scripted import BASE_SPECIAL, COMMON_PIECES, TIPO_SPECIAL,
 from kgen_ext.protocol import Protocol
 from kgen_ext.request import ExpandRequest, Task
 
+pytestmark = pytest.mark.slow
+
 # Tokens no sane tokenizer has, and some that real ones have: separators glued to words, halves of characters, control
 # and invisible characters, special tokens spelled in plain letters, stops with what follows them.
 HOSTILE = (

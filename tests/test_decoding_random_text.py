@@ -9,6 +9,8 @@ from test_decoding_random import BIAS, VOCAB, mad_engine
 
 from kgen_ext.request import ExpandRequest
 
+pytestmark = pytest.mark.slow
+
 WORDS = [index for index, piece in enumerate(VOCAB.pieces) if piece[:1] == b" " and piece.strip().isalpha()]
 STOPS = [index for index, piece in enumerate(VOCAB.pieces) if piece.strip() in (b".", b"!", b"?", b"...", b'."')]
 BANS = ("hat", "girl", "/\\. a/", "/girl\\./", "/^a/", "/[a-z]+\\.$/", "/hat\\W/", "yes! precure", "/.*stands.*girl.*/",

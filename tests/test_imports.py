@@ -36,6 +36,7 @@ def test_the_package_opens_an_expander_lazily(tmp_path: Path) -> None:
     assert "numpy" not in names
 
 
+@pytest.mark.slow
 def test_importing_the_service_costs_at_most_60_ms_over_numpy(tmp_path: Path) -> None:
     # Processor time, as other work on the machine adds to the wall's; the quickest of five, the first may fill caches.
     code = "import time, numpy; t = time.process_time(); import kgen_ext.service; print(time.process_time() - t)"

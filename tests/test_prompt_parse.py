@@ -49,6 +49,7 @@ def check(source: str, prompt: Prompt) -> None:
     assert prompt.segments[0].start == 0 and prompt.segments[-1].end == len(source)
 
 
+@pytest.mark.slow
 def test_ten_thousand_random_strings_come_back_as_they_were() -> None:
     chance = random.Random(20)
     for _ in range(10_000):
@@ -68,6 +69,7 @@ def test_any_well_formed_prompt_comes_back(source: str) -> None:
     check(source, parse(source))
 
 
+@pytest.mark.slow
 def test_a_prompt_of_a_megabyte_is_read() -> None:
     source = "1girl, (smile:1.2), long hair\n" * 34_000
     prompt = parse(source)
@@ -86,6 +88,7 @@ def test_no_repetition_makes_reading_slower_than_linear(unit: str) -> None:
     assert render(parse(source)) == source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", ["()", "[]", "{}"])
 def test_a_hundred_thousand_nested_brackets_are_read(pair: str) -> None:
     source = pair[0] * 100_000 + "x" + pair[1] * 100_000

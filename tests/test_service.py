@@ -197,6 +197,7 @@ def test_a_prompt_longer_than_the_context_is_kept_whole_and_told_once() -> None:
     assert sum("context" in note for note in done.notes) == 1
 
 
+@pytest.mark.slow
 def test_a_megabyte_is_handled() -> None:
     prompt = "sky, tree " * 100_000
     done = expander().expand([short(prompt)])[0]
@@ -222,6 +223,7 @@ def test_a_wrong_request_is_refused_before_the_first_token(
     assert words in str(caught.value) and engine.calls == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     prompt=st.text(alphabet="ab ,()[]{}:|\\<>_#.\n12AND", max_size=60),

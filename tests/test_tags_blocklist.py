@@ -106,6 +106,7 @@ def test_a_hit_lies_in_the_text_and_is_no_part_of_a_latin_word(text: str) -> Non
     assert not re.match("[a-z0-9]", (" " + text + " nude ")[hit[0]])
 
 
+@pytest.mark.slow
 def test_time_is_linear_in_the_text() -> None:
     shipped = load_blocklist(FILE)
     for text in ("no " * 70_000, "a" * 200_000, "on" + "-" * 200_000, "wet ,. " * 30_000, "thick, " * 30_000):

@@ -197,6 +197,7 @@ def test_an_expression_made_to_hang_is_refused_by_name(text: str) -> None:
             ask("a" * 4000 + "!")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HANGING + SLOW)
 def test_an_expression_made_to_hang_is_answered_or_refused_within_bounds(text: str) -> None:
     bans = compile_patterns([text])
@@ -213,6 +214,7 @@ def test_an_expression_made_to_hang_while_it_is_compiled_is_refused(text: str) -
         compile_pattern(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("glob", ["a*" * 100, "*a?" * 80, "a" + "?*" * 100 + "b", "* " * 100, "*a" * 100 + "b"])
 def test_no_glob_takes_long(glob: str) -> None:
     pattern = compile_pattern(glob)

@@ -78,6 +78,7 @@ def test_prompts_of_the_safety_check_are_drawn_alike_for_everyone(tmp_path: Path
     assert load_prompts(tmp_path, seed=1, most=2) == found[:2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_every_engine_answers_the_same_question(name: str, tmp_path: Path) -> None:
     for package in {"reference": ("tokenizers",), "transformers": ("transformers", "torch")}.get(name, ("llama_cpp",)):

@@ -106,6 +106,7 @@ def start(tmp_path: Path) -> tuple[float, set[str], list[str]]:
     return spent, set(names), classes
 
 
+@pytest.mark.slow
 def test_starting_costs_under_100_ms_and_loads_no_library(tmp_path: Path) -> None:
     runs = [start(tmp_path) for _ in range(3)]
     _, names, classes = runs[0]
