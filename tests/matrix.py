@@ -1,10 +1,11 @@
-"""Installs the extension into environments pinned as the hosts pin theirs, and expands a prompt with each engine there.
+"""Installs the extension beside what the hosts pin and beside the newest of everything, and tries it out there.
 
     python tests/matrix.py [--only a1111,forge,newest] [--keep FOLDER]
 
-Refuses to trust install.py: `pip freeze` before and after must differ by what was missing, and by nothing else. Needs
-PyPI or a pip that is told of wheels. The prebuilt llama-cpp-python is the one of the Python that runs this, packed up
-again and served as its own index would: nothing is compiled.
+In each environment: install.py adds what is missing and changes nothing (`pip freeze` before and after), every engine
+expands a prompt, and the tests that meet a library run: the engine contract, the hub client, the page, the API.
+Needs PyPI or a pip that is told of wheels. The prebuilt llama-cpp-python is the one of the Python that runs this,
+packed up again and served as its own index would; only a newer one is compiled.
 """
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import argparse
 import importlib.metadata
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -23,30 +25,46 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+CONSTRAINTS = ("--constraint", str(ROOT / "constraints.txt"))
+CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 PROMPT = "1girl, (fox ears:1.2), BREAK shrine"
 EXTENSION = ("install.py", "preload.py", "metadata.ini", "kgen_ext", "scripts")
 
 
 @dataclass(frozen=True)
 class Host:
-    """The versions a host pins, as far as KGen meets them; `without`: what is then taken away, to be missing."""
+    """The versions a host pins, as far as KGen meets them.
+
+    `without`: what is then taken away, to be missing. `llama_cpp`: what replaces the packed llama-cpp-python before
+    the tests. `below`: the first Python for which these versions have no wheels.
+    """
 
     pins: tuple[str, ...]
     without: tuple[str, ...] = ()
+    llama_cpp: str = ""
+    below: tuple[int, int] = (4, 0)
 
 
 # requirements_versions.txt of AUTOMATIC1111 1.10.1 and of Forge; what they leave open is what was current then.
 HOSTS = {
     "a1111": Host(
         ("transformers==4.30.2", "tokenizers==0.13.3", "pydantic==1.10.19", "huggingface_hub==0.24.7", "numpy==1.26.2",
-         "safetensors==0.4.2"), without=("regex",),
+         "safetensors==0.4.2", "gradio==3.41.2", "gradio_client==0.5.0", "fastapi==0.94.0", "httpx==0.24.1",
+         "pillow==9.5.0", "matplotlib<4"), without=("regex",), below=(3, 12),
     ),
     "forge": Host(
-        ("transformers==4.46.1", "huggingface_hub==0.26.2", "pydantic==2.8.2", "numpy==1.26.2", "safetensors==0.4.2"),
-        without=("regex",),
+        ("transformers==4.46.1", "huggingface_hub==0.26.2", "pydantic==2.8.2", "numpy==1.26.2", "safetensors==0.4.2",
+         "gradio==4.40.0", "gradio_client==1.2.0", "fastapi==0.104.1", "httpx==0.24.1", "pillow==9.5.0"),
+        without=("regex",), below=(3, 13),
     ),
-    "newest": Host(("transformers", "huggingface_hub", "pydantic", "numpy", "safetensors")),
+    "newest": Host(
+        ("transformers", "tokenizers", "huggingface_hub", "pydantic", "numpy", "gradio", "fastapi", "httpx"),
+        llama_cpp="llama-cpp-python",
+    ),
 }  # fmt: skip
+# What plays against a library. The long random tests and those that measure time are asked once, by the whole run.
+TESTS = ("engine_contract", "engine_files", "engine_llama_cpp", "engine_transformers", "devices", "download",
+         "download_faults", "webui_ui", "webui_preview", "webui_api_routes")  # fmt: skip
 
 
 class Failed(Exception):
@@ -64,8 +82,8 @@ class Environment:
     def build(self) -> None:
         """Install what the host has."""
         subprocess.run([sys.executable, "-m", "venv", str(self.home / "venv")], check=True)
-        # A torch that lies at hand spares the download of a CUDA build.
-        self.pip("install", "--no-index", "--no-deps", "torch>=2.0", check=False)
+        # As in the README: a CPU build of torch where one is to be had.
+        self.pip("install", "--no-deps", *CONSTRAINTS, "--extra-index-url", CPU_BUILDS, "torch")
         self.pip("install", "torch", *self.host.pins)
         if self.host.without:
             self.pip("uninstall", "--yes", *self.host.without)
@@ -113,6 +131,21 @@ class Environment:
             raise Failed(f"{engine}: {told}")
         return str(told["prompt"])
 
+    def test(self) -> str:
+        """Run the tests that meet a library with this environment's; return pytest's closing line."""
+        self.pip("install", *CONSTRAINTS, "pytest", "hypothesis")
+        if self.host.llama_cpp:
+            self.pip("install", "--upgrade", self.host.llama_cpp)
+        files = [f"tests/test_{name}.py" for name in TESTS]
+        required = {f"KGEN_REQUIRE_{name}": "1" for name in ("ENGINES", "GRADIO", "FASTAPI")}
+        done = subprocess.run(
+            [str(self.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *files],
+            cwd=ROOT, env={**os.environ, **required}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise Failed(f"the tests: {done.stdout[-6000:]}{done.stderr[-1500:]}")
+        return done.stdout.strip().splitlines()[-1]
+
 
 def check(name: str, home: Path, index: str) -> dict[str, str]:
     """Build a host, install into it without and with llama-cpp-python, and return what each engine wrote."""
@@ -140,10 +173,13 @@ def check(name: str, home: Path, index: str) -> dict[str, str]:
     if not report["works"] or not all(one["usable"] for one in report["engines"]):
         raise Failed(f"{name}: doctor says {report}")
     say(name, began, "expanded by llama_cpp; the next start is idle; doctor finds all engines")
+    passed = there.test()
+    say(name, began, f"{', '.join(sorted(one for one in there.freeze() if one.split('==')[0] in SHOWN))}: {passed}")
     return words
 
 
-SHOWN = ("transformers", "tokenizers", "pydantic", "huggingface-hub", "huggingface_hub", "numpy", "torch")
+SHOWN = ("transformers", "tokenizers", "pydantic", "huggingface-hub", "huggingface_hub", "numpy", "torch", "gradio",
+         "fastapi", "llama-cpp-python", "llama_cpp_python")  # fmt: skip
 
 
 def say(name: str, began: float, text: str) -> None:
@@ -184,7 +220,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     home.mkdir(parents=True, exist_ok=True)
     try:
         index = write_index(home / "index")
-        words = {name: check(name, home, index) for name in options.only.split(",")}
+        chosen = [name for name in options.only.split(",") if sys.version_info < HOSTS[name].below]
+        for name in options.only.split(","):
+            if name not in chosen:
+                sys.stdout.write(f"{name:<8} left out: its versions are not for Python {platform.python_version()}\n")
+        words = {name: check(name, home, index) for name in chosen}
     except Failed as error:
         sys.stdout.write(f"FAILED {error}\n")
         return 1
