@@ -41,14 +41,11 @@ class Fitted:
 def fit(engine: Engine, make: Callable[[Subject], Plan], subject: Subject, n_ctx: int) -> Fitted:
     """Plan a subject, showing the model as many of its first tags and words as the context can hold.
 
-    Metadata is shown whole or, where it would fill the context by itself, not at all.
+    `make` refuses no part of a subject if it does not refuse what `clip` leaves of it.
     """
-    words = subject.text[: n_ctx * _CHARS_PER_TOKEN].split(" ")
-    dropped = 0
-    if sum(len(one) for _, values in subject.meta for one in values) > n_ctx:
-        # A character is a quarter of a token or so: metadata this long would leave no room for anything else.
-        dropped = sum(len(values) for _, values in subject.meta)
-        subject = replace(subject, meta=())
+    clipped = clip(subject, n_ctx)
+    dropped = 0 if clipped.meta else sum(len(values) for _, values in subject.meta)
+    subject, words = clipped, clipped.text.split(" ")
     limit = n_ctx - _room(make(replace(subject, shown=0, text=" ".join(words[:1]))), n_ctx)
 
     def attempt(tags: int, text: int) -> tuple[Plan, tuple[int, ...]]:
@@ -62,7 +59,7 @@ def fit(engine: Engine, make: Callable[[Subject], Plan], subject: Subject, n_ctx
             low, high = (middle, high) if fits(middle) else (low, middle - 1)
         return low
 
-    tags = min(len(subject.tags), n_ctx)
+    tags = subject.shown if subject.shown is not None else len(subject.tags)
     plan, ids = attempt(tags, len(words))
     text = len(words)
     if len(ids) > limit:
@@ -71,6 +68,21 @@ def fit(engine: Engine, make: Callable[[Subject], Plan], subject: Subject, n_ctx
         tags = longest(0, tags, lambda count: len(attempt(count, text)[1]) <= limit)
         plan, ids = attempt(tags, text)
     return Fitted(plan, ids, dropped + len(subject.tags) - tags + len(words) - text)
+
+
+def clip(subject: Subject, n_ctx: int) -> Subject:
+    """Return what a context of so many tokens could show of a subject at the very most; tokenises nothing.
+
+    Metadata is shown whole or, where it would fill the context by itself, not at all.
+    """
+    # A character is a quarter of a token or so: metadata this long would leave no room for anything else.
+    fills = sum(len(one) for _, values in subject.meta for one in values) > n_ctx
+    return replace(
+        subject,
+        shown=min(len(subject.tags), n_ctx),
+        meta=() if fills else subject.meta,
+        text=subject.text[: n_ctx * _CHARS_PER_TOKEN],
+    )
 
 
 def _room(plan: Plan, n_ctx: int) -> int:

@@ -21,7 +21,7 @@ from kgen_ext.events import Event, Expansion, Finished
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.assemble import assemble
 from kgen_ext.service.cache import Key, ResultCache
-from kgen_ext.service.prepare import Prepared, Speaker, make_jobs, prepare
+from kgen_ext.service.prepare import Prepared, Speaker, check_servable, make_jobs, prepare
 from kgen_ext.tags.known import TagFiles
 
 if TYPE_CHECKING:
@@ -80,10 +80,14 @@ class Expander:
         """Yield events as rows are decoded; every row ends with `Finished`, in the order they finish.
 
         `cancelled` is asked before each token; what is whole by then is kept, with finish=cancelled. All requests are
-        checked before the first token: raises UserError for the first that is wrong.
+        checked when this is called, for what they ask and for what this model can write: raises UserError for the first
+        that is wrong. Only an expression that proves too slow on what the model writes raises BadPattern later.
         """
         recommended, blocklist = self._speaker.recommended, self._speaker.blocklist
-        plan = [prepare(one, self._tag_files, recommended, blocklist) for one in requests]
+        plan = list[Prepared]()
+        for request in requests:
+            plan.append(prepare(request, self._tag_files, recommended, blocklist))
+            check_servable(plan[-1], self._speaker)
         return self._stream(plan, cancelled)
 
     @property

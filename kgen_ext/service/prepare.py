@@ -4,7 +4,7 @@ What the model may see is worked out here, once; what it wrote is put back toget
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from kgen_ext.service.suiting import settle
 from kgen_ext.tags.categories import split_by_category
 from kgen_ext.tags.known import TagFiles
 from kgen_ext.tags.normalise import normalise
-from kgen_ext.tags.patterns import compile_patterns
+from kgen_ext.tags.patterns import Kind, compile_patterns
 from kgen_ext.tags.plain import plain_name
 from kgen_ext.tags.rules import parse_rules
 from kgen_ext.tags.templates import Template, resolve_format
@@ -108,21 +108,30 @@ def prepare(
     return Prepared(request, settings, prompt, template, tuple(found), tuple(given), required, rules, notes)
 
 
+def check_servable(prepared: Prepared, speaker: Speaker) -> None:
+    """Raise BadValue where the model cannot write what a request asks for, BadPattern where a rule is too slow to ask.
+
+    Costs a plan in text for each subject: no tokens and no jobs.
+    """
+    timed = [rule for rule in prepared.rules.rules if any(one.kind is Kind.REGEX for one in rule.when)]
+    for subject, given in _with_required(prepared):
+        if subject is None:
+            continue
+        _plan(prepared.request, speaker, jobs.clip(subject, speaker.n_ctx))
+        present = [plain_name(normalise(tag)) for tag in given] if timed else []
+        for rule in timed:
+            rule.holds(present)  # asked of the user's own tags here as it is when the first tag is written
+
+
 def make_jobs(prepared: Prepared, speaker: Speaker, *, row: int, seed: int) -> tuple[tuple[Job | None, ...], int]:
     """Return one job a subject for a row, and how many of the user's tags and words the context could not show."""
     request, used = prepared.request, prepared.settings
     sampling = Sampling(used.temperature, used.top_k, used.top_p, used.min_p)
-    made, hidden, first = list[Job | None](), 0, True
-    for index, subject in enumerate(prepared.subjects):
+    made, hidden = list[Job | None](), 0
+    for index, (subject, given) in enumerate(_with_required(prepared)):
         if subject is None:
             made.append(None)
             continue
-        given = prepared.given[index]
-        if first and prepared.required:
-            # Required tags stand behind the user's own, as if given: the model writes on with them in view.
-            subject = replace(subject, tags=(*subject.tags, *(trained_tag(one) for one in prepared.required)))
-            given = (*given, *prepared.required)
-        first = False
         judge = TagJudge(prepared.rules, given=given)
         fitted = jobs.fit(speaker.engine, partial(_plan, request, speaker), subject, speaker.n_ctx)
         hidden += fitted.hidden
@@ -142,6 +151,20 @@ def make_jobs(prepared: Prepared, speaker: Speaker, *, row: int, seed: int) -> t
             )
         )
     return tuple(made), hidden
+
+
+def _with_required(prepared: Prepared) -> Iterator[tuple[Subject | None, tuple[str, ...]]]:
+    """Yield each subject and its given tags, the first with the required ones behind the user's own.
+
+    The model writes on with them in view, as if they had been given.
+    """
+    required = prepared.required
+    for subject, given in zip(prepared.subjects, prepared.given, strict=True):
+        if subject is None or not required:
+            yield subject, given
+            continue
+        yield replace(subject, tags=(*subject.tags, *map(trained_tag, required))), (*given, *required)
+        required = ()
 
 
 def _plan(request: ExpandRequest, speaker: Speaker, subject: Subject) -> Plan:
