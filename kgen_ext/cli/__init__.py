@@ -56,8 +56,9 @@ def _run(argv: Sequence[str] | None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command and option."""
     from kgen_ext import __version__
+    from kgen_ext.cli.parser import Parser
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="kgen",
         description="Expand Stable Diffusion prompts; your own text is never altered.",
         allow_abbrev=False,

@@ -28,7 +28,8 @@ SWITCHES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the prompt; may be left out")
+    text = "the prompt; may be left out. One that begins with - goes last, behind --"
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help=text)
     parser.add_argument("--file", metavar="PROMPTS.txt", help="one prompt a line, as one batch; - is standard input")
     for flag, text in SWITCHES.items():
         parser.add_argument(flag, action="store_true", help=text)

@@ -17,7 +17,7 @@ SUMMARY = "show how a prompt is read, and what a model may see of it"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    parser.add_argument("prompt", metavar="PROMPT", help="the prompt")
+    parser.add_argument("prompt", metavar="PROMPT", help="the prompt; one that begins with - goes last, behind --")
     parser.add_argument("--protect", default="", metavar="WORDS", help="hide these words of yours from the model")
 
 
