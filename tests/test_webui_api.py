@@ -16,8 +16,8 @@ from kgen_ext import ExpandRequest
 from kgen_ext.as_json import expansion_json
 from kgen_ext.errors import EngineError
 from kgen_ext.service import open_expander
-from kgen_ext.webui.api import Answer, Api
-from kgen_ext.webui.api_schema import FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_TEXT, expand_schema
+from kgen_ext.webui.api import Answer, Api, read_wish
+from kgen_ext.webui.api_schema import FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_TEXT, MORE, REQUIRED, expand_schema
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.session import Session
 from kgen_ext.webui.settings import read_settings, webui_places
@@ -167,7 +167,12 @@ def test_a_stop_keeps_what_is_whole_and_says_so(api: Api, fake: FakeHost, monkey
         (b'{"prompts": "a"}', "prompts"),
         (b'{"prompts": ["a", 1]}', "prompts"),
         (b'{"prompt": ["a"]}', "prompt"),
-        (b'{"prompt": null}', "prompt"),
+        (b'{"prompt": null}', "prompt: None"),
+        (b'{"prompt": null, "prompts": null}', "prompt: None"),
+        (b'{"prompts": ["a", null]}', "prompts"),
+        (b'{"tag_file": null}', "'tag_file' is not allowed"),
+        (b'{"ban": ["a", null]}', "ban"),
+        (b'{"allow": [null]}', "allow"),
         (b'{"prompt": "\\ud800"}', "surrogate"),
         (b'{"ban": ["a", "\\udfff"]}', "surrogate"),
         (b'{"model": "/etc/passwd"}', "not the name of a model"),
@@ -197,12 +202,25 @@ def test_a_stop_keeps_what_is_whole_and_says_so(api: Api, fake: FakeHost, monkey
         (b'{"ban": ["/(/"]}', "/(/"),
         (b'{"rules": ["if nothing"]}', "if nothing"),
         (b'{"format": "<|nothing|>"}', "nothing"),
-        (b'{"format": null}', "format"),
         (b'{"width": 3}', "width"),
     ],
 )  # fmt: skip
 def test_what_is_asked_wrongly_is_told_and_nothing_else_happens(body: bytes, says: str, api: Api) -> None:
     assert says in error(api.expand(body))["detail"]
+
+
+@pytest.mark.parametrize("name", [name for name in (*FIELDS, *MORE) if name not in REQUIRED])
+def test_null_for_an_optional_field_says_the_same_as_leaving_it_out(name: str) -> None:
+    assert read_wish({"prompt": "1girl", name: None}) == read_wish({"prompt": "1girl"})
+
+
+def test_a_client_that_spells_every_absent_field_as_null_is_answered(api: Api) -> None:
+    nulls = {name: None for name in (*FIELDS, *MORE) if name not in REQUIRED}
+    assert ask(api, **{**nulls, "prompt": "1girl", **SHORT}) == ask(api, prompt="1girl", **SHORT)
+
+
+def test_a_null_prompt_beside_prompts_is_left_out() -> None:
+    assert read_wish({"prompt": None, "prompts": ["1girl"]}) == read_wish({"prompts": ["1girl"]})
 
 
 def test_too_much_is_refused(api: Api) -> None:

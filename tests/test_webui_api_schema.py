@@ -9,10 +9,12 @@ import pytest
 
 from kgen_ext import ExpandRequest
 from kgen_ext.errors import BadValue, KGenError
+from kgen_ext.webui.api import read_wish
 from kgen_ext.webui.api_schema import (
     FIELDS,
     MORE,
     control_schema,
+    controls_schema,
     expand_schema,
     schema,
 )
@@ -54,6 +56,31 @@ def test_a_controls_schema_agrees_with_its_check(param: Any) -> None:
             check_value(param, one[bound])
             with pytest.raises(KGenError):
                 check_value(param, one[bound] + step)
+
+
+def admits_null(one: dict[str, Any]) -> bool:
+    return {"type": "null"} in one.get("anyOf", ())
+
+
+@pytest.mark.parametrize("name", [*FIELDS, *MORE])
+def test_null_is_in_a_fields_schema_where_it_is_accepted(name: str) -> None:
+    try:
+        read_wish({name: None})
+        accepted = True
+    except BadValue:
+        accepted = False
+    assert admits_null(expand_schema()["properties"][name]) == accepted
+
+
+@pytest.mark.parametrize("name", [param.field for param in PARAMS])
+def test_null_is_in_every_controls_schema(name: str) -> None:
+    assert admits_null(controls_schema()["properties"][name])
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_that_may_be_null_has_its_own_kinds_beside_it(name: str) -> None:
+    kinds = expand_schema()["properties"][name]["anyOf"]
+    assert kinds[:-1] == FIELDS[name].get("anyOf", [FIELDS[name]])
 
 
 def test_the_order_of_positional_arguments_is_the_tables() -> None:

@@ -45,7 +45,12 @@ def test_one_object_of_names_works_alone_and_before_the_hosts_defaults() -> None
     assert read_named(given).tag_length == "very_long"
 
 
-@pytest.mark.parametrize("arguments", [[*SHOWN, 1], [{"colour": 1}], [{"enabled": "yes"}], ["yes"]])
+@pytest.mark.parametrize("name", [param.field for param in PARAMS])
+def test_none_for_a_name_says_the_same_as_leaving_it_out(name: str) -> None:
+    assert read_named({name: None}) == read_named({})
+
+
+@pytest.mark.parametrize("arguments", [[{"colour": None}], [*SHOWN, 1], [{"colour": 1}], [{"enabled": "yes"}], ["yes"]])
 def test_what_cannot_be_read_is_named(arguments: list[Any]) -> None:
     with pytest.raises(BadValue, match="not allowed"):
         read_values(arguments)

@@ -21,7 +21,7 @@ from kgen_ext.as_json import expansion_json, json_line
 from kgen_ext.errors import BadValue, KGenError, UserError
 from kgen_ext.events import Expansion, Finished
 from kgen_ext.request import MAX_SEED, ExpandRequest
-from kgen_ext.webui.api_schema import FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_TEXT, MORE
+from kgen_ext.webui.api_schema import FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_TEXT, MORE, REQUIRED
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.job import explain
 from kgen_ext.webui.memory import lend
@@ -166,26 +166,33 @@ def read_body(body: bytes) -> Mapping[str, Any]:
 
 
 def read_wish(wish: Mapping[str, Any]) -> tuple[Sequence[str], dict[str, Any]]:
-    """Return the prompts, and the other fields with lists as tuples; checks all that `ExpandRequest` does not."""
+    """Return the prompts, and the other fields with lists as tuples; checks all that `ExpandRequest` does not.
+
+    null means left out, but for a prompt that nothing stands in for.
+    """
     given: dict[str, Any] = {}
     for name, value in wish.items():
         if name not in FIELDS and name not in MORE:
             raise BadValue("body", name, f"the fields {', '.join((*MORE, *FIELDS))}")
+        if value is None and name not in REQUIRED:
+            continue
         if isinstance(value, dict):
             raise BadValue(name, value, "no object here")
         _check_texts(name, value)
         if name in _FLAGS and not isinstance(value, bool):
             raise BadValue(name, value, "true or false")
         given[name] = tuple(value) if isinstance(value, list) else value
-    prompts = given.pop("prompts", None)
+    prompt, prompts = given.pop("prompt", ""), given.pop("prompts", None)
     if prompts is None:
-        prompts = (given.pop("prompt", ""),)
-    elif "prompt" in given:
+        if not isinstance(prompt, str):
+            raise BadValue("prompt", prompt, "a string")
+        prompts = (prompt,)
+    elif "prompt" in wish and prompt is not None:
         raise UserError("prompt and prompts were both given", hint="send one of them")
     if not isinstance(prompts, tuple) or not 1 <= len(prompts) <= MAX_PROMPTS:
         raise BadValue("prompts", prompts, f"a list of 1 to {MAX_PROMPTS} strings")
     if not all(isinstance(one, str) for one in prompts):
-        raise BadValue("prompts" if "prompts" in wish else "prompt", prompts, "a string")
+        raise BadValue("prompts", prompts, "strings")
     for name in ("model", "creativity"):
         if not isinstance(given.get(name, ""), str):
             raise BadValue(name, given[name], "a string")

@@ -60,7 +60,10 @@ MORE: dict[str, tuple[Schema, Any, str]] = {
     "creativity": ({"type": "string"}, None, "a preset of the page; the four numbers, where given, go before it"),
     "known_only": (_FLAG, False, "write only tags of the tag file that Settings name or that is found"),
 }  # fmt: skip
+# null is no prompt; of every other field it says the same as leaving it out.
+REQUIRED = frozenset({"prompt"})
 _SEED = "-1 draws one; the answer tells it"
+_NOTES = ("title", "description", "default")
 
 
 def expand_schema() -> Schema:
@@ -71,13 +74,12 @@ def expand_schema() -> Schema:
     properties["seed"]["description"] = _SEED
     for name, (schema, default, text) in MORE.items():
         properties[name] = {**schema, "description": text, **({} if default is None else {"default": default})}
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+    return _object(properties)
 
 
 def controls_schema() -> Schema:
     """Return the JSON schema of the script's arguments by name; the order of the table is that of positional ones."""
-    properties = {param.field: control_schema(param) for param in PARAMS}
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+    return _object({param.field: control_schema(param) for param in PARAMS})
 
 
 def control_schema(param: Param) -> Schema:
@@ -104,6 +106,18 @@ def schema(title: str) -> Schema:
         "expand": expand_schema(),
         "limits": {"prompts": MAX_PROMPTS, "rows": MAX_ROWS, "bytes": MAX_BYTES, "text": MAX_TEXT},
     }
+
+
+def _object(properties: dict[str, Schema]) -> Schema:
+    shown = {name: one if name in REQUIRED else _nullable(one) for name, one in properties.items()}
+    return {"type": "object", "properties": shown, "additionalProperties": False}
+
+
+def _nullable(schema: Schema) -> Schema:
+    """Return the schema that takes null, too; not as a list of types, which the FastAPI of older hosts refuses."""
+    notes = {name: schema[name] for name in _NOTES if name in schema}
+    kind = {name: value for name, value in schema.items() if name not in _NOTES}
+    return {"anyOf": [*kind.get("anyOf", [kind]), {"type": "null"}], **notes}
 
 
 def _plain(value: Any) -> Any:

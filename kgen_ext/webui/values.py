@@ -64,11 +64,11 @@ def read_values(arguments: Sequence[Any]) -> Values:
 
 
 def read_named(values: Mapping[str, Any]) -> Values:
-    """Read values by field; what is missing is default. Raises BadValue, for an unknown name too."""
+    """Read values by field; what is missing or None is default. Raises BadValue, for an unknown name too."""
     for name in values:
         if name not in BY_FIELD:
             raise BadValue("args", name, f"the names {', '.join(BY_FIELD)}")
-    return _checked(values)
+    return _checked({name: value for name, value in values.items() if value is not None})
 
 
 def _checked(given: Mapping[str, Any]) -> Values:
