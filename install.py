@@ -2,7 +2,7 @@
 
 Refuses to change anything that is installed, to compile, to raise, and to import more than the standard library.
 
-    needed     numpy, regex, safetensors, tokenizers: hosts have them as a rule
+    needed     numpy, regex, tokenizers: hosts have them as a rule
     optional   llama-cpp-python, from its prebuilt wheels: for the accelerator torch was built for, else the CPU
 
 Every installed package is pinned at its version while pip works. What pip added and cannot be loaded is taken away
@@ -37,7 +37,6 @@ from pathlib import Path
 NEEDED = {
     "numpy": "numpy>=1.24",
     "regex": "regex>=2022.10.31",
-    "safetensors": "safetensors>=0.3.1",
     "tokenizers": "tokenizers>=0.13.3",
 }
 OPTIONAL = "llama-cpp-python"

@@ -16,7 +16,7 @@ from fake_wheels import write_wheel
 pip = pytest.importorskip("pip")
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDED = ("numpy", "regex", "safetensors", "tokenizers")
+NEEDED = ("numpy", "regex", "tokenizers")
 
 
 def load_installer() -> Any:

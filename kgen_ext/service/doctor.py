@@ -18,7 +18,7 @@ from kgen_ext.catalogue.hub import is_offline
 from kgen_ext.errors import Failure, KGenError
 
 NEEDED = ("numpy", "regex", "tokenizers")
-PACKAGES = (*NEEDED, "safetensors", "torch", "transformers", "llama-cpp-python", "huggingface_hub")
+PACKAGES = (*NEEDED, "torch", "transformers", "llama-cpp-python", "huggingface_hub")
 ROOT = Path(__file__).resolve().parents[2]
 
 
