@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from engine_fixtures import GGUF as GGUF_FILE
 
 from kgen_ext import engines
 from kgen_ext.catalogue import ModelFiles, Places, find_entry, load_catalogue, resolve
@@ -39,10 +40,8 @@ def facts(*usable: str, offload: bool = False, gpu: str = "") -> Facts:
     return Facts(frozenset(usable), lambda: offload, lambda: gpu)
 
 
-def plan(
-    files: ModelFiles, have: Facts, *, engine: str = "auto", device: str = "auto", resident: bool = False
-) -> list[str]:
-    found = plan_attempts(files, engine=engine, device=device, resident=resident, facts=have)
+def plan(files: ModelFiles, have: Facts, *, engine: str = "auto", device: str = "auto") -> list[str]:
+    found = plan_attempts(files, engine=engine, device=device, facts=have)
     assert all(one.reason for one in found)
     return [f"{one.engine} {one.device}" for one in found]
 
@@ -51,11 +50,14 @@ BOTH = ModelFiles("m", Path("m"), Path("m.gguf"))
 FOLDER, GGUF = ModelFiles("m", Path("m"), None), ModelFiles("m", None, Path("m.gguf"))
 
 
-def test_the_starter_starts_quickest_with_numpy_and_stays_with_llama_cpp() -> None:
+def test_the_starter_starts_quickest_with_numpy() -> None:
     starter = resolve("starter")
     assert plan(starter, facts(*ALL)) == ["reference cpu", "llama_cpp cpu", "transformers cpu"]
-    assert plan(starter, facts(*ALL), resident=True) == ["llama_cpp cpu", "reference cpu", "transformers cpu"]
     assert plan(starter, facts(*ALL, gpu="cuda"), device="cuda")[0] == "reference cpu", "too small to gain by one"
+
+
+def test_where_nothing_runs_the_starter_numpy_is_tried_and_says_what_it_lacks() -> None:
+    assert plan(resolve("starter"), facts()) == ["reference cpu"]
 
 
 @pytest.mark.parametrize("files", [BOTH, GGUF], ids=["both", "GGUF"])
@@ -112,10 +114,10 @@ def test_where_only_a_missing_library_runs_a_model_the_command_that_adds_it_is_t
 def test_where_an_engine_fails_the_next_runs_the_same_weights_and_it_is_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    installed(monkeypatch, *ALL)
+    installed(monkeypatch, "llama_cpp", "reference")
     tried = failing(monkeypatch, {"llama_cpp": EngineError("a shared library is missing")})
-    with caplog.at_level(logging.WARNING, "kgen"), open_expander(resident=True) as expander:
-        assert expander.engine == "reference" and expander.model == "starter"
+    with caplog.at_level(logging.WARNING, "kgen"), open_expander(model=str(GGUF_FILE)) as expander:
+        assert expander.engine == "reference" and expander.model == GGUF_FILE.stem
         assert expander.reason == "llama_cpp failed: a shared library is missing"
     assert tried == ["llama_cpp", "reference"]
     assert len(caplog.messages) == 1 and "a shared library is missing" in caplog.text
@@ -157,7 +159,7 @@ def test_an_engine_that_computes_no_numbers_has_failed(monkeypatch: pytest.Monke
     monkeypatch.setattr(
         engines, "load_engine", lambda name, **options: Broken() if name == "llama_cpp" else real(name, **options)
     )
-    with open_expander(resident=True) as expander:
+    with open_expander(model=str(GGUF_FILE)) as expander:
         assert expander.engine == "reference" and "computes no numbers" in expander.reason
     assert len(closed) == 2, "its cache, and itself"
 

@@ -11,16 +11,17 @@ import pytest
 from decoding_kit import NAMES, Ran, ask, check, force
 from engine_fixtures import write_tiny
 
-from kgen_ext.catalogue import STARTER, Places, entry_of, load_catalogue, resolve
+from kgen_ext.catalogue import STARTER, Places, find_entry, load_catalogue, resolve
 from kgen_ext.catalogue.entries import BUILT_IN, USER_FILE
 from kgen_ext.catalogue.models import STARTER_FOLDER
 from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine
-from kgen_ext.errors import BadCatalogue, BadPattern, UnknownModel
+from kgen_ext.errors import BadCatalogue, BadPattern
 from kgen_ext.events import TagRejected
 from kgen_ext.protocol import Protocol
 from kgen_ext.request import Category, ExpandRequest
 from kgen_ext.service import open_expander
 from kgen_ext.service.expander import Expander
+from kgen_ext.service.opening import open_files
 from kgen_ext.service.prepare import Speaker
 from kgen_ext.tags.blocklist import Blocklist, load_blocklist, parse_blocklist
 
@@ -149,7 +150,7 @@ def test_the_starter_is_the_starter_by_id_and_by_path(name: str) -> None:
     with open_expander(model=STARTERS[name], engine="reference") as opened:
         speaker = opened._speaker
         assert speaker.blocklist is load_blocklist(FILE) and speaker.n_ctx == 512
-        assert speaker.recommended == entry_of(STARTER).recommended
+        assert speaker.recommended == find_entry(STARTER, load_catalogue()).recommended  # type: ignore[union-attr]
 
 
 def test_a_copy_of_the_starter_is_the_starter_and_other_weights_are_not(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_a_copy_of_the_starter_is_the_starter_and_other_weights_are_not(tmp_path
     data = bytearray((tuned / "x.gguf").read_bytes())
     data[-1] ^= 1
     (tuned / "x.gguf").write_bytes(bytes(data))
-    starter = entry_of(STARTER)
+    starter = find_entry(STARTER, load_catalogue())
     assert resolve(str(copied / "x.gguf")).entry == resolve(str(copied)).entry == starter
     assert resolve("x", places=Places(own=copied)).entry == starter
     assert resolve(str(tuned / "x.gguf")).entry is None
@@ -192,15 +193,14 @@ def test_files_of_any_path_may_be_opened_as_a_model_of_the_catalogue(tmp_path: P
     places = Places(own=tmp_path)
     (tmp_path / "mine.txt").write_text("hair*, eyes", encoding="utf-8")
     catalogue(tmp_path, "mine.txt")
-    with open_expander(model=STARTER, engine="reference", known_as="mine", places=places) as opened:
+    files = replace(resolve(STARTER), entry=find_entry("mine", load_catalogue(places.user_file)))
+    with open_files(files, engine="reference") as opened:
         assert opened._speaker.blocklist == load_blocklist(tmp_path / "mine.txt")
         (done,) = opened.expand([ExpandRequest("1girl", seed=1)])
         assert done.added_tags and not [tag for tag in done.added_tags if "hair" in tag or "eyes" in tag.split()]
-    with pytest.raises(UnknownModel, match="nosuch"):
-        open_expander(model=STARTER, known_as="nosuch", places=places)
     (tmp_path / "mine.txt").write_text("a*b", encoding="utf-8")
     with pytest.raises(BadPattern, match=r"mine\.txt, line 1"):
-        open_expander(model=STARTER, known_as="mine", places=places)
+        open_files(files, engine="reference")
 
 
 def test_two_expanders_of_the_same_weights_with_and_without_a_list_do_not_share_answers() -> None:

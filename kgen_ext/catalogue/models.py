@@ -81,15 +81,6 @@ def find_entry(name: str, models: Iterable[Model]) -> Model | None:
                default=None)  # fmt: skip
 
 
-def entry_of(name: str, *, places: Places | None = None) -> Model:
-    """Return what the catalogue says of a model, installed or not; raises UnknownModel, BadCatalogue."""
-    user_file = None if name == STARTER else (places or Places.default()).user_file
-    entry = find_entry(name, load_catalogue(user_file))
-    if entry is None:
-        raise UnknownModel(f"model: the catalogue has no {name!r:.120}", hint="kgen models list shows the names")
-    return entry
-
-
 def installed_files(name: str, found: Sequence[Found]) -> ModelFiles | None:
     """Return the files of `ID` or `ID:VARIANT` among what was found, or None; raises ModelFileError if refused."""
     wanted, _, variant = name.lower().partition(":")

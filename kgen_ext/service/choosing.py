@@ -5,7 +5,7 @@ Loads no model. Asking torch what devices it has costs its import, so that is as
     GGUF                llama.cpp, the quickest to write; torch and NumPy read the LLaMA files among them as well
     safetensors         torch, then NumPy
     a GPU of torch's    torch goes before a llama.cpp built for the CPU; where it fails there, it is tried on the CPU
-    the starter         NumPy, the quickest to start, unless it stays loaded: then llama.cpp; too small for a GPU
+    the starter         NumPy, the quickest to start, and the same words on every machine; too small for a GPU
 """
 from __future__ import annotations
 
@@ -36,15 +36,13 @@ class Facts:
     gpu: Callable[[], str]
 
 
-def plan_attempts(
-    files: ModelFiles, *, engine: str, device: str, resident: bool, facts: Facts
-) -> tuple[Attempt, ...]:
+def plan_attempts(files: ModelFiles, *, engine: str, device: str, facts: Facts) -> tuple[Attempt, ...]:
     """Return what to try, best first: one where an engine was asked for, at least one in any case."""
     if engine != AUTO:
         return (Attempt(engine, device, "as asked for"),)
     able = [name for name in ("llama_cpp", "transformers", "reference") if files.gguf or name != "llama_cpp"]
     if files.id == STARTER:
-        return _for_starter([one for one in able if one in facts.usable], device, resident=resident)
+        return _for_starter(facts)
     if files.entry is not None:
         able = [one for one in able if one in files.entry.engines] or able
     there = [one for one in able if one in facts.usable]
@@ -65,15 +63,15 @@ def plan_attempts(
     return tuple(found)
 
 
-def _for_starter(there: list[str], device: str, *, resident: bool) -> tuple[Attempt, ...]:
+def _for_starter(facts: Facts) -> tuple[Attempt, ...]:
     reasons = {
-        "llama_cpp": "llama.cpp is the quickest to write",
         "reference": "the starter is small, and NumPy is the quickest to start",
+        "llama_cpp": "llama.cpp is the quickest to write",
         "transformers": "torch runs it",
     }
-    order = ("llama_cpp", "reference", "transformers") if resident else ("reference", "llama_cpp", "transformers")
     # A device that was named is for those that have one; NumPy needs none, and the starter gains nothing by one.
-    return tuple(Attempt(name, CPU, reasons[name]) for name in order if name in there)
+    found = tuple(Attempt(name, CPU, reason) for name, reason in reasons.items())
+    return tuple(one for one in found if one.engine in facts.usable) or found[:1]
 
 
 def _gpu(there: list[str], device: str, facts: Facts) -> str:

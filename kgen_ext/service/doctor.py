@@ -152,7 +152,7 @@ def _models(places: Places) -> Iterable[ModelFact]:
             files: ModelFiles = resolve(name, places=places, paths=False)
         except KGenError as error:
             return ModelFact(name, str(path), size, "", str(error))
-        first = plan_attempts(files, engine="auto", device="auto", resident=False, facts=facts)[0]
+        first = plan_attempts(files, engine="auto", device="auto", facts=facts)[0]
         engine = first.engine if first.engine in facts.usable else ""
         return ModelFact(name, str(path), size, engine, first.reason if engine else f"needs {first.engine}")
 

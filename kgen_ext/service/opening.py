@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kgen_ext.catalogue import STARTER, ModelFiles, Places, entry_of, resolve
+from kgen_ext.catalogue import STARTER, ModelFiles, Places, resolve
 from kgen_ext.errors import BadValue, EngineError, Failure, ModelFileError
 from kgen_ext.service.choosing import Attempt, plan_attempts, this_machine
 
@@ -33,19 +32,22 @@ def open_expander(
     threads: int | None = None,
     rows: int = ROWS,
     places: Places | None = None,
-    resident: bool = False,
-    known_as: str = "",
 ) -> Expander:
     """Load a model and return an expander; use it as a context manager or call its `close`.
 
     model: the name of an installed one, "starter", a folder with model.safetensors, or a .gguf file. engine: auto,
     reference, transformers or llama_cpp; auto takes the best that runs here, and the next where that one fails on these
     weights (the expander's `reason` tells). device: auto, cpu, cuda, cuda:1... threads: None for the library's own
-    choice. rows: prompts decoded at once. places: where models may be installed, None for the command's own. resident:
-    it will be kept, so speed counts more than a quick start. known_as: the id under which the catalogue speaks of these
-    files, where a path does not tell.
-    Raises UnknownModel, BadValue, BadPattern, ModelFileError, EngineUnavailable.
+    choice. rows: prompts decoded at once. places: where models may be installed, None for the command's own.
+    Raises UnknownModel, BadValue, BadPattern, ModelFileError, EngineUnavailable, EngineError.
     """
+    return open_files(resolve(model, places=places), engine=engine, device=device, threads=threads, rows=rows)
+
+
+def open_files(
+    files: ModelFiles, *, engine: str = "auto", device: str = "auto", threads: int | None = None, rows: int = ROWS
+) -> Expander:
+    """Load a model by its files, with all that `files.entry` says of it; else as `open_expander`."""
     # A host that starts up with this package imported pays for the decoder when it first expands, not before.
     from kgen_ext.engines import ENGINES
     from kgen_ext.engines.devices import parse_device
@@ -60,12 +62,9 @@ def open_expander(
         raise BadValue("threads", threads, "a whole number from 1")
     if rows < 1:
         raise BadValue("rows", rows, "a whole number from 1")
-    files = resolve(model, places=places)
-    if known_as:
-        files = replace(files, entry=entry_of(known_as, places=places))
     entry = files.entry
     blocklist = load_blocklist(entry.blocklist) if entry and entry.blocklist else None
-    attempts = plan_attempts(files, engine=engine, device=device, resident=resident, facts=this_machine())
+    attempts = plan_attempts(files, engine=engine, device=device, facts=this_machine())
     loaded, reason = _load(files, attempts, threads)
     protocol = protocol_of(loaded, files)
     speaker = Speaker(
@@ -80,11 +79,9 @@ def open_expander(
     return Expander(speaker, model=files.id, checksum=files.checksum(), rows=rows, reason=reason)
 
 
-def choose_engines(
-    files: ModelFiles, wanted: str, *, device: str = "auto", resident: bool = False
-) -> list[tuple[str, str]]:
+def choose_engines(files: ModelFiles, wanted: str, *, device: str = "auto") -> list[tuple[str, str]]:
     """Return the engines that opening these files would try, best first, each with the reason."""
-    found = plan_attempts(files, engine=wanted, device=device, resident=resident, facts=this_machine())
+    found = plan_attempts(files, engine=wanted, device=device, facts=this_machine())
     return [(one.engine, one.reason) for one in found]
 
 

@@ -16,7 +16,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,9 +113,10 @@ def safety(expander: Expander, question: Question, prompts: Sequence[Prompt], wo
 
 def open_engines(model: Path, folder: Path, names: Sequence[str]) -> Iterator[tuple[str, Expander]]:
     """Open the model in one engine after the other; GGUF files are written to `folder`."""
-    from kgen_ext.catalogue import STARTER
-    from kgen_ext.service import open_expander
+    from kgen_ext.catalogue import STARTER, resolve
+    from kgen_ext.service.opening import open_files
 
+    entry = resolve(STARTER).entry  # what is said of the starter holds for the weights that are to be the next
     for name in names:
         engine, _, form = name.partition(" ")
         path = model
@@ -126,7 +127,8 @@ def open_engines(model: Path, folder: Path, names: Sequence[str]) -> Iterator[tu
             )
             weights = read_safetensors(model / "model.safetensors")
             write_gguf(path, weights, config, tokenizer, name=NAME, kind=FORMS[form])
-        with open_expander(model=str(path), engine=engine, device="cpu", rows=32, known_as=STARTER) as expander:
+        files = replace(resolve(str(path)), entry=entry)
+        with open_files(files, engine=engine, device="cpu", rows=32) as expander:
             yield name, expander
 
 

@@ -67,7 +67,6 @@ class Session:
     def _open(self, *, model: str, engine: str, device: str, threads: int | None) -> Expander:
         from kgen_ext.service import open_expander
 
-        # Not as a resident one: the starter then runs on NumPy as in the command, and writes the same on every machine.
         return open_expander(model=model, engine=engine, device=device, threads=threads, places=self._places())
 
     def lease(
