@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,6 +44,17 @@ def get(
     use = client(hub, token=token, timeout=timeout)
     order = place_order(model, model.files[0], to=to, hub=use)
     return list(fetch_order(order, to=to, hub=use, sleep=lambda _: None))
+
+
+def download(
+    model: Model, *, to: Path, hub: Hub, on_progress: Callable[[Progress], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Path:  # fmt: skip
+    """Download the model's first file; return where it is."""
+    order = place_order(model, model.files[0], to=to, hub=hub)
+    for step in fetch_order(order, to=to, hub=hub, cancelled=cancelled):
+        on_progress(step)
+    return order.target
 
 
 def final_names(folder: Path) -> list[str]:

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_fixtures import GGUF, STARTER, exact_gguf, tiny_config, tiny_tensors, tiny_tokenizer, write_tiny
+from engine_fixtures import GGUF, exact_gguf, tiny_config, tiny_tensors, tiny_tokenizer, write_tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from model_shapes import DTG
 
 from kgen_ext.catalogue.gguf_head import read_gguf_head
 from kgen_ext.catalogue.identify import protocol_of_file
 from kgen_ext.errors import ModelFileError
-from kgen_ext.protocol import dtg, tipo
+from kgen_ext.protocol import tipo
 from kgen_ext.training.gguf import F16, write_gguf
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,14 +45,13 @@ def gguf_with(path: Path, special: tuple[str, ...]) -> Path:
 
 def test_the_starter_s_gguf_tells_its_facts() -> None:
     head = read_gguf_head(GGUF)
-    assert (head.architecture, head.context, head.quant) == ("llama", 512, "Q8_0")
-    assert head.tokens == json.loads((STARTER / "config.json").read_text())["vocab_size"]
+    assert head.quant == "Q8_0"
     assert head.special.issuperset(tipo.SPECIAL_TOKENS)
     assert read_gguf_head(exact_gguf()).quant == "F16"
 
 
 @pytest.mark.parametrize("special, protocol", [
-    (tipo.SPECIAL_TOKENS, "tipo"), (dtg.SPECIAL_TOKENS, "dtg"), (("<|im_start|>",), None), ((), None),
+    (tipo.SPECIAL_TOKENS, "tipo"), (DTG.special, "dtg"), (("<|im_start|>",), None), ((), None),
     (tuple(tipo.SPECIAL_TOKENS)[1:], None),
 ])  # fmt: skip
 def test_the_protocol_is_told_by_the_special_tokens(
@@ -77,7 +77,7 @@ def test_a_folder_without_a_tokenizer_is_told(tmp_path: Path) -> None:
 
 
 def test_reading_a_head_reads_no_tensors(tmp_path: Path) -> None:
-    path = gguf_with(tmp_path / "a.gguf", tuple(dtg.SPECIAL_TOKENS))
+    path = gguf_with(tmp_path / "a.gguf", DTG.special)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - 20_000])
     assert protocol_of_file(path) == "dtg"

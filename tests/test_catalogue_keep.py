@@ -13,7 +13,7 @@ from kgen_ext.catalogue import Found, Model, ModelFile, Places, find_models, res
 from kgen_ext.catalogue.gguf_head import read_gguf_head
 from kgen_ext.catalogue.hub import Hub
 from kgen_ext.catalogue.keep import quantise_model, remove, remove_parts
-from kgen_ext.catalogue.verify import verify
+from kgen_ext.catalogue.verify import Verdict, verify_steps
 from kgen_ext.errors import DownloadError, ModelFileError, UserError
 
 NAME = "TIPO-100M_TIPO-100M-F16.gguf"
@@ -31,6 +31,15 @@ def places(tmp_path: Path) -> Places:
 def only(places: Places) -> Found:
     (one,) = find_models(places)
     return one
+
+
+def verify(one: Found, *, hub: Hub | None = None, offline: bool) -> Verdict:
+    steps = verify_steps(one, hub=hub, offline=offline)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
 
 
 def spoilt(data: bytes) -> bytes:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from download_kit import FILE, MODEL, REPO, WEIGHTS, client, final_names, get, parts, tiny_hub
+from download_kit import FILE, MODEL, REPO, WEIGHTS, client, download, final_names, get, parts, tiny_hub
 from hub_server import FakeHub
 
-from kgen_ext.catalogue.download import download, fetch_order, place_order
+from kgen_ext.catalogue.download import fetch_order, place_order
 from kgen_ext.catalogue.entries import Model, ModelFile
 from kgen_ext.errors import Cancelled, DownloadError
 

@@ -26,14 +26,14 @@ import sys
 from pathlib import Path
 from kgen_ext.catalogue import hub
 hub.CHUNK = 1 << 14
-from kgen_ext.catalogue.download import download
+from kgen_ext.catalogue.download import fetch_order, place_order
 from kgen_ext.catalogue.entries import Model, ModelFile
 
-def show(step):
-    print(step.stage, step.done, step.note, flush=True)
-
 model = Model("Tiny", "tipo", (ModelFile("Tiny-F16.gguf", "gguf", "F16"),), repo="Owner/Tiny")
-print("path", download(model, to=Path(sys.argv[1]), on_progress=show), flush=True)
+order = place_order(model, model.files[0], to=Path(sys.argv[1]))
+for step in fetch_order(order, to=Path(sys.argv[1])):
+    print(step.stage, step.done, step.note, flush=True)
+print("path", order.target, flush=True)
 """
 
 

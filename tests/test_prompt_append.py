@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from host_schedule import schedule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgen_ext.events import By
-from kgen_ext.prompt import Kind, append, escape, parse, schedule
+from kgen_ext.prompt import Kind, append, escape, parse
 from kgen_ext.prompt.lexer import blank
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "attention.json").read_text(encoding="utf-8"))

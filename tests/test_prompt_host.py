@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from host_schedule import schedule
 
 from kgen_ext.events import By
-from kgen_ext.prompt import append, attention, parse, schedule
+from kgen_ext.prompt import append, attention, parse
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "attention.json").read_text(encoding="utf-8"))
 STEPS = 20

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from model_shapes import DTG
 
 from kgen_ext.engines.scripted import TIPO_SPECIAL, ScriptedEngine, build_vocab
 from kgen_ext.errors import BadPattern, BadTemplate, BadValue, UserError
 from kgen_ext.events import Finished
-from kgen_ext.protocol import Protocol, dtg
+from kgen_ext.protocol import Protocol
 from kgen_ext.request import ExpandRequest, Task
 from kgen_ext.service.expander import Expander
 from kgen_ext.service.prepare import Speaker, check_servable, make_jobs, prepare
 from kgen_ext.tags.known import TagFiles
 
-SPECIAL = {Protocol.TIPO: TIPO_SPECIAL, Protocol.DTG: dtg.SPECIAL_TOKENS}
+SPECIAL = {Protocol.TIPO: TIPO_SPECIAL, Protocol.DTG: DTG.special}
 SLOW, HANGING = "a" * 4000 + "z", "/(a+)+$/"
 PROSE = "A fox sits by the river."
 SENTENCES: dict[str, Any] = {"no_tags": True, "text_length": "short"}

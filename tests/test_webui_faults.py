@@ -62,10 +62,8 @@ def test_whatever_fails_the_image_is_made_and_one_line_says_why(
     for text in done.infotexts:
         found = stage.host.parse(text)
         assert found["KGen error"] in caplog.records[0].getMessage() and len(found["KGen error"]) <= 300
-    assert stage.session.report.failed and stage.session.report.line == found["KGen error"]
     stage.failure = stage.expander.failure = None
     assert stage.run().prompts == ["cat, word7"]  # the next job is not the worse for it
-    assert not stage.session.report.failed
 
 
 def test_a_bad_ban_says_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

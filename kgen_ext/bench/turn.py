@@ -4,11 +4,7 @@ Plain values that travel between processes; judging them is done in `score`.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
-from kgen_ext.bench.asks import Ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +49,3 @@ class Turn:
     def rate(self) -> float:
         """Tokens through the model for each second of wall time, prefill and decode alike."""
         return self.work.tokens / self.seconds
-
-
-class Runtime(Protocol):
-    """A runtime under test, living in a process of its own."""
-
-    def run(self, asks: Sequence[Ask], at_once: int) -> Turn:
-        """Answer the asks, `at_once` together where the runtime can do that."""
-        ...
-
-    def steps(self, asks: Sequence[Ask], at_once: int, length: int) -> Turn:
-        """Decode about `length` tokens for each ask and stop: for weights that never end by themselves."""
-        ...

@@ -90,18 +90,6 @@ def fetch_order(
     yield Progress("done", order.target.name, order.size, order.size, path=order.target)
 
 
-def download(
-    model: Model, file: ModelFile | None = None, *, to: Path, on_progress: Callable[[Progress], None] = lambda _: None,
-    cancelled: Callable[[], bool] = lambda: False, offline: bool | None = None, hub: Hub | None = None,
-) -> Path:  # fmt: skip
-    """Download a model's file, its first unless another is named, into the folder `to`; return where it is."""
-    file = file or model.files[0]
-    order = place_order(model, file, to=to, hub=hub, offline=offline)
-    for step in fetch_order(order, to=to, hub=hub, cancelled=cancelled):
-        on_progress(step)
-    return order.target
-
-
 def target_of(model: Model, file: ModelFile, to: Path) -> Path:
     """Return the final path of a model's file below our own folder, which it never leaves."""
     name = model.id if file.kind == "safetensors" else f"{model.id}_{file.name}"

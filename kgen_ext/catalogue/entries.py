@@ -39,7 +39,6 @@ from kgen_ext.errors import BadCatalogue
 
 BUILT_IN = Path(__file__).parent / "data" / "models.json"
 USER_FILE = "kgen-models.json"
-HUB = "https://huggingface.co"
 SCHEMA = 1
 # Also what an API or an infotext may name: no separator, no dots alone, nothing a file system would read otherwise.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?<!\.)")

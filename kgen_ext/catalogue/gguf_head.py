@@ -1,4 +1,4 @@
-"""What a GGUF file says of itself in its head: architecture, context, quantisation, the special tokens.
+"""What a GGUF file says of itself in its head: its quantisation, and the special tokens.
 
 Refuses to load weights or the ML library, and to know the file's layout (`engines.gguf_file`); a head of 32,000 tokens
 takes some ten milliseconds.
@@ -17,13 +17,9 @@ _CONTROL, _USER_DEFINED = 3, 4  # tokenizer.ggml.token_type
 
 @dataclass(frozen=True, slots=True)
 class GgufHead:
-    """The pairs a person asks for; `special` are the tokens that are no ordinary text."""
+    """The quantisation, "" where none is named, and the tokens that are no ordinary text."""
 
-    architecture: str
-    name: str
-    context: int | None
     quant: str
-    tokens: int
     special: frozenset[str]
 
 
@@ -33,14 +29,8 @@ def read_gguf_head(path: Path) -> GgufHead:
 
     pairs = read_head(path).pairs
     tokens, kinds = pairs.get("tokenizer.ggml.tokens", []), pairs.get("tokenizer.ggml.token_type", [])
-    architecture = str(pairs.get("general.architecture", ""))
-    context = pairs.get(f"{architecture}.context_length")
     marked = {text for text, kind in zip(tokens, kinds, strict=False) if kind in (_CONTROL, _USER_DEFINED)}
     return GgufHead(
-        architecture=architecture,
-        name=str(pairs.get("general.name", "")),
-        context=context if isinstance(context, int) else None,
         quant=_QUANTS.get(pairs.get("general.file_type", -1), ""),
-        tokens=len(tokens),
         special=frozenset(marked | {text for text in tokens[-64:] if text.startswith("<|")}),
     )

@@ -68,11 +68,6 @@ class Hub:
         self._token = token or os.environ.get("HF_TOKEN") or None
         self._timeout = timeout
 
-    @property
-    def endpoint(self) -> str:
-        """Return the address that is asked, the hub's or a mirror's."""
-        return self._endpoint
-
     def look_up(self, repo: str, path: str, revision: str) -> Remote:
         """Return what the hub says of a file; raises DownloadError, NotThere or Broken."""
         own = str(self._constants.ENDPOINT)

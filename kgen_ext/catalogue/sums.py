@@ -5,11 +5,8 @@ Refuses to trust a size alone where a checksum is known. Git's is the SHA-1 of "
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from kgen_ext.catalogue.hub import Remote
-
-_BLOCK = 1 << 20
 
 
 class Sum:
@@ -28,12 +25,3 @@ class Sum:
     def agrees(self) -> bool:
         """Tell whether size and checksum are the hub's."""
         return self._left == 0 and self._wanted in ("", self._digest.hexdigest())
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -61,16 +61,6 @@ def verify_steps(
     return Verdict(True, f"SHA-256 {remote.sha256[:16]}... as {source} says")
 
 
-def verify(found: Found, *, hub: Hub | None = None, offline: bool | None = None) -> Verdict:
-    """Check an installed model and return the verdict."""
-    steps = verify_steps(found, hub=hub, offline=offline)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
-
-
 def _reference(found: Found, weights: Path, hub: Hub | None, offline: bool) -> tuple[Remote | None, str]:
     """Return what the file should be, and who says so; None and the reason if nobody does."""
     size = weights.stat().st_size

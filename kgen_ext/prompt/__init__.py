@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from kgen_ext.prompt.append import Appended, append
 from kgen_ext.prompt.brackets import attention
-from kgen_ext.prompt.edits import schedule
 from kgen_ext.prompt.escape import escape
 from kgen_ext.prompt.parser import parse
 from kgen_ext.prompt.spans import Kind, Prompt, Segment, Span, Token, render
 from kgen_ext.prompt.subjects import Subject, subjects
 
 __all__ = [
-    "parse", "render", "subjects", "append", "escape", "attention", "schedule",
+    "parse", "render", "subjects", "append", "escape", "attention",
     "Prompt", "Segment", "Span", "Token", "Kind", "Subject", "Appended",
 ]

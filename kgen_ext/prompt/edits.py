@@ -1,4 +1,4 @@
-"""Which `[..]` A1111 reads as prompt editing or alternation, and what the prompt is at each step.
+"""Which `[..]` A1111 reads as prompt editing or alternation, where its branches stand, and when the first one ends.
 
 Knows the host's grammar and nothing of weights. Facts: the grammar of A1111 1.10.1's prompt_parser.
 
@@ -12,7 +12,6 @@ Knows the host's grammar and nothing of weights. Facts: the grammar of A1111 1.1
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -109,42 +108,3 @@ def _close(source: str, group: _Open, at: int) -> tuple[Edit | None, bool]:
         return None, False
     branches = parts[:2] if len(marks) == 2 else ((start + 1, start + 1), parts[0])
     return Edit(start, at + 1, branches, number.group(1)), True
-
-
-def schedule(prompt: str, steps: int) -> list[tuple[int, str]]:
-    """Return A1111's prompt editing schedule: (last step, prompt) pairs, the last of them at `steps`.
-
-    >>> schedule("a [b:c:0.5]", 10)
-    [(5, 'a b'), (10, 'a c')]
-    """
-    edits, accepted = read_edits(prompt)
-    if not accepted:
-        return [(steps, prompt)]
-    ends = {steps}
-    for edit in edits:
-        if edit.when is None:
-            ends.update(range(1, steps + 1))
-        elif edit.last_step(steps) >= 1:
-            ends.add(edit.last_step(steps))
-    return [(step, _at_step(prompt, edits, step, steps)) for step in sorted(ends)]
-
-
-def _at_step(prompt: str, edits: list[Edit], step: int, steps: int) -> str:
-    """Copy the prompt, jumping over the branches that do not rule at this step."""
-    jumps: dict[int, int] = {}
-    for edit in edits:
-        if edit.when is None:
-            branch = edit.branches[(step - 1) % len(edit.branches)]
-        else:
-            branch = edit.branches[step > edit.last_step(steps)]
-        jumps[edit.start] = branch[0] if branch[0] < branch[1] else edit.stop
-        if branch[0] < branch[1]:
-            jumps[branch[1]] = edit.stop
-    stops = sorted(jumps)
-    out: list[str] = []
-    at = i = 0
-    while i < len(stops):
-        out.append(prompt[at : stops[i]])
-        at = jumps[stops[i]]
-        i = bisect_left(stops, at, i + 1)
-    return "".join(out) + prompt[at:]

@@ -20,7 +20,6 @@ from kgen_ext.request import Category, TagLength
 
 EMPTY = "<|empty|>"
 INPUT_END = "<|input_end|>"
-SPECIAL_TOKENS: tuple[str, ...] = (INPUT_END, EMPTY, *(f"<|{length.value}|>" for length in TagLength))
 
 _META: tuple[Category, ...] = (Category.RATING, Category.ARTIST, Category.CHARACTERS, Category.COPYRIGHTS)
 

@@ -8,7 +8,7 @@ is silent while several people are in the scene, and each group names the tags t
 """
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -273,15 +273,6 @@ class Scene:
         if self._user_counts and all(_kind(other) != _kind(tag) for other in self._user_counts):
             return self._user_counts[0]
         return None
-
-
-def conflict(tag: str, present: Collection[str]) -> str | None:
-    """Return the tag among those present that this one contradicts, or None.
-
-    >>> conflict("blue hair", ["1girl", "red_hair"]), conflict("blue hair", ["1girl", "1boy", "red hair"])
-    ('red hair', None)
-    """
-    return Scene(present).conflict(tag)
 
 
 def _kind(count: str) -> str:

@@ -27,7 +27,7 @@ from typing import Any
 from kgen_ext.training.tagforms import spell_tag
 from kgen_ext.training.words import WordList, load_word_list
 
-GENERAL, ARTIST, COPYRIGHT, CHARACTER, META = 0, 1, 3, 4, 5
+GENERAL, ARTIST, CHARACTER = 0, 1, 4
 # Tags that say something about the file or the site, or that only make sense for comics and doll parts.
 _DULL = frozenset(
     (

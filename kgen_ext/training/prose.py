@@ -25,7 +25,6 @@ _PLACES_IN = frozenset(
     "city forest garden classroom library kitchen bedroom room cafe park village town field alley".split()
 )
 _WORN = frozenset("dress shirt skirt jacket coat kimono uniform hoodie sweater suit armor robe cape yukata".split())
-_PLACES_AT = frozenset("beach shrine temple school castle church night sunset".split())
 
 
 def clean_sentences(text: str, *, limit: int = 8) -> tuple[str, ...]:

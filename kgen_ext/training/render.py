@@ -14,7 +14,7 @@ of the string here: the tokenizer step adds their ids. Descriptions stay on one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -137,8 +137,3 @@ def metadata_lines(scene: Scene) -> list[str]:
         "copyrights": ", ".join(scene.copyrights),
     }
     return [f"{key}: {value}" for key, value in values.items() if value]
-
-
-def trim_scene(scene: Scene, limit: int) -> Scene:
-    """Drop tags over `limit`, people first kept."""
-    return replace(scene, tags=scene.tags[: max(0, limit - len(scene.people))])

@@ -68,13 +68,11 @@ def expand_job(
         line = explain(error)
         host.log.warning("the prompt is used as it is: %s", line)
         host.log.debug("how it came to that:", exc_info=error)
-        session.say(line, failed=True)
         return Outcome(tuple(untouched(ask) for ask in asks), model, line)
     for answer in answers:
         session.remember(answer.prompt, source=answer.ask.prompt)
         if answer.hires is not None and answer.ask.hires is not None:
             session.remember(answer.hires, source=answer.ask.hires)
-    session.say(next((one.note for one in answers if one.note), ""))
     return Outcome(tuple(answers), opened[0] if opened else model)
 
 

@@ -27,7 +27,7 @@ class Progress:
 
 
 @contextmanager
-def shown_progress(host: Host, *, rows: int, text: str = "") -> Iterator[Progress]:
+def shown_progress(host: Host, *, rows: int) -> Iterator[Progress]:
     """Show a bar for so many rows and a line of text, and put everything back at the end.
 
     Where the host counts images already (X/Y/Z plots) its bar is left alone and only the text is shown.
@@ -51,8 +51,7 @@ def shown_progress(host: Host, *, rows: int, text: str = "") -> Iterator[Progres
             state.sampling_step = min(sum(tags.values()), STEPS * rows)
 
     try:
-        # The host shows a line of text as it is: a line break would end it.
-        state.textinfo = " ".join((text or f"KGen: expanding {rows} prompt{'' if rows == 1 else 's'}").split())
+        state.textinfo = f"KGen: expanding {rows} prompt{'' if rows == 1 else 's'}"
         if owns_bar:
             state.job_count, state.job_no, state.sampling_steps, state.sampling_step = 1, 0, STEPS * rows, 0
         yield Progress(on_event, host.interrupted)

@@ -11,7 +11,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kgen_ext.webui.host import current_host
@@ -26,14 +25,6 @@ if TYPE_CHECKING:
 _REMEMBERED = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What the last job has to say to the page: a line, and whether it failed."""
-
-    line: str
-    failed: bool = False
-
-
 class Session:
     """The state all jobs share. `close` gives the models' memory back; the session can be used on after it."""
 
@@ -46,7 +37,6 @@ class Session:
         self._pool = pool
         self._size = remembered
         self._results: OrderedDict[bytes, None] = OrderedDict()
-        self._report = Report("")
 
     @property
     def pool(self) -> Pool:
@@ -92,17 +82,6 @@ class Session:
         with self._lock:
             return key in self._results
 
-    @property
-    def report(self) -> Report:
-        """Return what the last job had to say."""
-        with self._lock:
-            return self._report
-
-    def say(self, line: str, *, failed: bool = False) -> None:
-        """Keep the last job's line for the page; "" when all went well."""
-        with self._lock:
-            self._report = Report(line, failed)
-
     def unload(self) -> int:
         """Give the memory of all models back; return how many went at once (those in use go when given back)."""
         with self._lock:
@@ -114,7 +93,6 @@ class Session:
         with self._lock:
             pool, self._pool = self._pool, None
             self._results.clear()
-            self._report = Report("")
         if pool is not None:
             pool.close()
 
