@@ -1,6 +1,6 @@
 """Finds the files of a model by its name or path: the starter that ships, an installed model, a folder, a GGUF file.
 
-Looks only at names on disk; what is inside a file is the engine's to judge. A name is
+Goes by names on disk, and for copies of the starter by a checksum; the rest is the engine's to judge. A name is
 
     starter          the model that ships
     ID               an installed model: its full weights, else the best quantised file

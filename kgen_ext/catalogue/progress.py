@@ -1,6 +1,6 @@
-"""How far a download is: bytes, speed, time left, and the same as a line for people.
+"""How far a download or a check is: bytes, speed, time left, and the same as a line for people.
 
-Refuses to know what is downloaded. Sizes are decimal, as on the hub's pages: 1 GB is 1,000,000,000 bytes.
+Refuses to know what is read or written. Sizes are decimal, as on the hub's pages: 1 GB is 1,000,000,000 bytes.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WINDOW = 5.0  # seconds over which the speed is taken
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A moment of a download. `stage`: asking, waiting (for another process), downloading, checking or done."""
+    """A moment of it. `stage`: asking, waiting (for another process), downloading, checking or done."""
 
     stage: str
     file: str
@@ -38,7 +38,7 @@ class Progress:
 
 
 class Meter:
-    """Bytes so far, into speed and time left; `before` bytes were there already and count for no speed."""
+    """Bytes so far, into the speed of the last seconds and the time left; those of the first `at` were there before."""
 
     def __init__(self, file: str, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._file, self._total, self._clock = file, total, clock

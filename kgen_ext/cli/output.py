@@ -1,6 +1,6 @@
 """Turns expansions into what is printed for people: the prompt with the additions in colour.
 
-Refuses to know streams and terminals beyond the one question whether colour is welcome; JSON is the service's.
+Refuses to know streams and terminals beyond the one question whether colour is welcome; JSON is `as_json`'s business.
 """
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One row of a batch: its tokens, the field being written, and what became of every draw.
 
-It turns verdicts of the fields into token ids to feed and positions to go back to; the cache and the batch belong to
-`batch`, the rules to whoever made the judges.
+It turns verdicts of the fields into token ids to feed and positions to go back to; the cache belongs to `lane`, the
+order of rows to `batch`, the rules to whoever made the judges.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranges of a string, merged, and walked in step with a scan from left to right.
+"""Ranges of a string, merged, and asked which of them holds a position, in any order.
 
 Knows nothing of prompts.
 """

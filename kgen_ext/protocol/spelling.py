@@ -1,4 +1,4 @@
-"""How tags are spelled in training texts, and the order people counts take.
+"""How tags, running text and the aspect ratio are spelled in training texts.
 
 One rule for TIPO and DanTagGen; comparing and categorising tags is not known here.
 """

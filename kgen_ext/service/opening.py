@@ -1,6 +1,6 @@
-"""Opens an expander: finds the model, chooses the engine, and tells which protocol the model speaks.
+"""Opens an expander: finds the model, loads it in the first engine that runs it, and tells which protocol it speaks.
 
-The only place that knows which engine suits which files; loading itself is the engines' business.
+Which engines are tried, and in which order, is `choosing`'s to say; loading itself is the engines' business.
 """
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Opener(Protocol):
-    """What opens an expander; `open_expander`, but for tests."""
+    """What opens an expander, as `open_expander` does."""
 
     def __call__(self, *, model: str, engine: str, device: str, threads: int | None) -> Expander: ...
 
