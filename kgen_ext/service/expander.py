@@ -79,9 +79,9 @@ class Expander:
     ) -> Generator[Event, None, None]:
         """Yield events as rows are decoded; every row ends with `Finished`, in the order they finish.
 
-        `cancelled` is asked before each token; what is whole by then is kept, with finish=cancelled. All requests are
-        checked when this is called, for what they ask and for what this model can write: raises UserError for the first
-        that is wrong. Only an expression that proves too slow on what the model writes raises BadPattern later.
+        `cancelled` is asked before each step of the batch; what is whole by then is kept, with finish=cancelled. All
+        requests are checked when this is called, for what they ask and for what this model can write: raises UserError
+        for the first that is wrong. Only an expression too slow on what the model writes raises BadPattern later.
         """
         recommended, blocklist = self._speaker.recommended, self._speaker.blocklist
         plan = list[Prepared]()
