@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from kgen_ext.decoding.batch import BatchDecoder
 from kgen_ext.decoding.row import Job, Written
-from kgen_ext.decoding.sentences import ends_sentence, split_sentences
 from kgen_ext.decoding.tokens import token_table
 from kgen_ext.engines.scripted import Script, ScriptedEngine
 from kgen_ext.events import Event, Finish, TagRejected
+from kgen_ext.prompt.sentences import ends_sentence, split_sentences
 from kgen_ext.protocol import Protocol, TagField, TextField
 from kgen_ext.request import Category, ExpandRequest
 from kgen_ext.service.prepare import Prepared, Speaker, make_jobs, prepare

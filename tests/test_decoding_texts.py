@@ -8,9 +8,9 @@ import pytest
 from decoding_kit import NAMES, Ran, ask, check, force, sentences_of
 
 from kgen_ext.decoding.sampler import Draw
-from kgen_ext.decoding.text_writer import TextWriter
+from kgen_ext.decoding.text_writer import Censor, TextWriter
 from kgen_ext.decoding.tokens import token_table
-from kgen_ext.decoding.verdict import Back
+from kgen_ext.decoding.verdict import Back, Rejection
 from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine, build_vocab
 from kgen_ext.events import Finish
 from kgen_ext.protocol import Band, TextBand
@@ -152,3 +152,33 @@ def test_a_token_that_ends_a_wide_stop_and_goes_on_is_not_taken() -> None:
     assert [writer.take(Draw(one, 1.0), at) for at, one in enumerate((girl, len(vocab) - 3))] == [None, None]
     assert isinstance(writer.take(Draw(spliced, 1.0), 2), Back)
     assert writer.take(Draw(whole, 1.0), 2) is None and writer.text == "girl\u3002"
+
+
+def half_characters(*, censor: Censor | None = None) -> tuple[TextWriter, dict[bytes, int]]:
+    """Return a writer of two to four sentences, and its tokens; one is a space and half of a letter."""
+    plain = build_vocab([*COMMON_PIECES, " p.m.", " girl.", " girl...", " Hat"])
+    vocab = replace(plain, pieces=(*plain.pieces, " é".encode()[:2]))
+    table = token_table(ScriptedEngine(lambda tokens: np.zeros(len(vocab), np.float32), vocab=vocab))
+    return TextWriter(table, TextBand(Band(2, 4), 1, 4), censor, start=0), table.ids
+
+
+@pytest.mark.parametrize(
+    ("end", "taken"), [(b" girl.", True), (b" girl", True), (b" p.m.", False), (b" girl...", False)]
+)
+def test_half_a_letter_is_not_taken_where_a_small_one_would_go_on_and_a_capital_would_not(
+    end: bytes, taken: bool
+) -> None:
+    writer, ids = half_characters()
+    assert [writer.take(Draw(ids[one], 1.0), at) for at, one in enumerate((b" girl", end))] == [None, None]
+    assert (writer.take(Draw(ids[b" \xc3"], 1.0), 2) is None) is taken
+
+
+def test_half_a_letter_does_not_replace_a_capital_that_ended_the_sentence_before() -> None:
+    def censor(text: str) -> tuple[int, int, Rejection] | None:
+        at = text.find("Hat")
+        return (at, at + 3, Rejection("banned", "hat")) if at >= 0 else None
+
+    writer, ids = half_characters(censor=censor)
+    taken = [writer.take(Draw(ids[one], 1.0), at) for at, one in enumerate((b" girl", b" p.m.", b" Hat", b" girl"))]
+    assert isinstance(taken[-1], Back) and taken[-1].rule == "banned"
+    assert isinstance(writer.take(Draw(ids[b" \xc3"], 1.0), 2), Back)

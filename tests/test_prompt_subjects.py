@@ -94,6 +94,7 @@ def test_each_segment_is_a_subject_mistake_9() -> None:
         ("The girl is sitting near the window.", "The girl is sitting near the window."),
         ("a photo of my_char_v2 in the rain", "a photo of in the rain"),
         ("shot on an old camera with an f1.8 lens at dusk", "shot on an old camera with an f1.8 lens at dusk"),
+        ("waiting for Max.", "waiting for Max."),
         ("A cat sits on the mat. It sleeps.\n1girl", "A cat sits on the mat. It sleeps."),
     ],
 )
@@ -105,7 +106,8 @@ def test_sentences_are_text(source: str, seen: str) -> None:
     "tag",
     ["looking at viewer", "hand on own hip", "holding a sword", "f1.8 lens", "5.30 p.m.", "the legend of zelda",
      "arms behind back", "short hair with long locks", "who is this?", "happy birthday to you!", "bocchi the rock!",
-     "the legend of zelda: breath of the wild", "hello, world"],
+     "walk at 5.30 p.m.", "lesson by the Prof.", "flag of the U.S.", "tale by J.R.R.", "waiting for you...",
+     "hats of Jr.", "the legend of zelda: breath of the wild", "hello, world"],
 )
 def test_tags_of_several_words_are_no_sentences(tag: str) -> None:
     assert text(tag) == ""

@@ -201,7 +201,7 @@ def test_behind_a_sentence_other_tags_stand_among_those_it_names() -> None:
 
 
 def test_captions_become_sentences_or_nothing() -> None:
-    assert clean_sentences("a dog runs on grass . it is happy") == ("A dog runs on grass. it is happy.",)
+    assert clean_sentences("a dog runs on grass . it is happy there") == ("A dog runs on grass.", "It is happy there.")
     assert clean_sentences("Two cats sit here. The camera zooms in.") == ("Two cats sit here.",)
     assert clean_sentences("a portrait by greg rutkowski, artstation") == ()
 

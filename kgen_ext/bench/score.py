@@ -1,6 +1,6 @@
 """Judges results from the outside: length bands, repeats, bans, tokens kept, how far variants differ.
 
-The same few lines for both runtimes, and none of the code that made the promises (only the split into sentences).
+The same few lines for both runtimes, and none of the code that made the promises (only the count of sentences).
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import combinations
 
 from kgen_ext.bench.asks import Ask
 from kgen_ext.bench.turn import Outcome
-from kgen_ext.decoding.sentences import split_sentences
+from kgen_ext.prompt.sentences import count_sentences
 from kgen_ext.protocol.lengths import TIPO_LONG_TEXT, TIPO_TAGS
 from kgen_ext.request import TextLength
 
@@ -72,7 +72,7 @@ def _score(ask: Ask, outcome: Outcome) -> Score:
         failed=bool(outcome.error),
         in_band=not outcome.error and len(names) in TIPO_TAGS[ask.tag_length],
         texts=wants_text,
-        text_in_band=wants_text and len(split_sentences(outcome.text)) in TIPO_LONG_TEXT[ask.text_length].sentences,
+        text_in_band=wants_text and count_sentences(outcome.text) in TIPO_LONG_TEXT[ask.text_length].sentences,
         repeats=len(names) - len(set(names)),
         leaks=leaks(ask, outcome),
         calls=outcome.calls,

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kgen_ext.decoding.sampler import Draw
-from kgen_ext.decoding.sentences import CLOSING, ends_sentence
 from kgen_ext.decoding.tokens import Allow, Kind, TokenTable, utf8_rest
 from kgen_ext.decoding.verdict import Back, Close, Feed, Rejection, Verdict
+from kgen_ext.prompt.sentences import CLOSING, ends_sentence, is_finished
 from kgen_ext.protocol import TextBand
 
 # A sentence that has no stop by then is cut off (inside the band) or given one (below it).
@@ -77,11 +77,11 @@ class TextWriter:
             # Where the first word of a sentence was taken back, the next must not grow onto the stop before it.
             return Allow.SENTENCE if self._follows() and self._raw[-1] < 0x80 else Allow.TEXT_START
         # Below the minimum not even a new line: it would begin a paragraph, or, as the model sees it, the next field.
-        if not _whole(tail):
+        if not ends_sentence(tail):
             return Allow.TEXT
         if len(self._starts) + 1 < self._band.sentences.minimum:
             # A model that would rather end here goes on with a comma, and lists tags: what comes is a sentence.
-            stopped = tail[-1].isascii() and tail[-1] != " " and _whole(tail, " a") and _whole(tail, " 0")
+            stopped = tail[-1].isascii() and tail[-1] != " " and is_finished(tail) and ends_sentence(tail, " 0")
             return Allow.SENTENCE if stopped else Allow.TEXT
         return Allow.TEXT_END
 
@@ -99,7 +99,7 @@ class TextWriter:
                 return Back(length, "", "garbled", "")
             pending = rest
             ended = (self._pending + piece)[: len(self._pending + piece) - len(rest)].decode() if self._pending else ""
-            if ended[1:] and _whole(self._current() + ended[0], ended[1:]):
+            if ended[1:] and ends_sentence(self._current() + ended[0], ended[1:]):
                 return Back(length, "", "garbled", "")  # as below, behind a stop that the token completes
         last = self._raw[-1:]
         if (last == b" " and piece[:1] == b" ") or not self._parts(piece):
@@ -110,11 +110,14 @@ class TextWriter:
             sentence = self._current()
             following = (" " if last == b" " else "") + piece.decode("utf-8", "ignore")
             behind = following.lstrip(CLOSING)
-            if behind and behind != following and _whole(sentence + following[: -len(behind)], behind):
+            if behind and behind != following and ends_sentence(sentence + following[: -len(behind)], behind):
                 return Back(length, "", "garbled", "")  # the next sentence would begin within the token
-            # What only half a character follows is judged as if a word followed.
+            if pending and not following.strip():
+                following += "x"  # half a character: a letter, and where the kind of letter decides, another is drawn
+                if ends_sentence(sentence, following) != ends_sentence(sentence, following.upper()):
+                    return Back(length, "", "garbled", "")
             undecided = not piece.strip(b" ") and kind != Kind.END
-            over = self._over or (not undecided and _whole(sentence, following or ("x" if piece else "")))
+            over = self._over or (not undecided and ends_sentence(sentence, following))
             banned = self._banned(sentence, self._sentence) if spaced or over else None
             if banned is not None:
                 return banned
@@ -135,8 +138,8 @@ class TextWriter:
         if not piece.strip() or not self._follows() or self._current().strip():
             return True
         before = self._raw[self._written(self._starts[-1]) : self._written(self._sentence)].decode("utf-8", "ignore")
-        gap = " " if self._raw[-1:] == b" " else ""
-        return _whole(before, gap + (piece.decode("utf-8", "ignore") or "x"))
+        following = (" " if self._raw[-1:] == b" " else "") + piece.decode("utf-8", "ignore")
+        return ends_sentence(before, following if following.strip() else following + "x")
 
     def _next_sentence(self, token: int, kind: int, length: int) -> Verdict:
         """End the current sentence in front of the drawn token."""
@@ -221,7 +224,7 @@ class TextWriter:
                 continue
             between = index == len(self._ends) or self._raw[self._written(index) :][:1] == b" "
             # Whatever comes behind the stop: a small word or a number must not make it part of the sentence.
-            if between and body[-1:].isalnum() and _whole(body + ".", " a") and _whole(body + ".", " 0"):
+            if between and body[-1:].isalnum() and is_finished(body + ".") and ends_sentence(body + ".", " 0"):
                 return index
         return None
 
@@ -236,7 +239,7 @@ class TextWriter:
         """End the text behind its last whole sentence."""
         over = self._over
         self._forget(len(self._ends))
-        if over or _whole(self._current()):
+        if over or ends_sentence(self._current()):
             self._starts.append(self._sentence)
             self._sentence = len(self._ends)
         return self._settle()
@@ -274,7 +277,7 @@ class TextWriter:
         return index
 
 
-_CLOSERS = (b'"', b"'", b")", b"]")
+_CLOSERS = tuple(char.encode() for char in CLOSING if char.isascii())
 _INSIDE = bytes(range(0x80, 0xC0))  # bytes that continue a character
 
 
@@ -287,7 +290,3 @@ def _search(censor: Censor, text: str) -> tuple[int, int, Rejection] | None:
     solid = [index for index, char in enumerate(text) if not char.isspace()]
     before, upto = (sum(not char.isspace() for char in line[:end]) for end in found[:2])
     return solid[min(before, len(solid) - 1)], solid[max(upto - 1, 0)] + 1, found[2]
-
-
-def _whole(sentence: str, following: str = "") -> bool:
-    return ends_sentence(sentence, following) and any(char.isalnum() for char in sentence)

@@ -5,7 +5,6 @@ and headers come from the engine's own tokenizer, in the context of running text
 """
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -13,16 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from kgen_ext.prompt.sentences import may_end_within
 from kgen_ext.protocol.tipo import HEADERS
 
 if TYPE_CHECKING:
     from kgen_ext.engines.base import Engine
-
-
-_SPLICE = (
-    r"""[.!?\u2026]["')\]\u201d\u2019\u300d]*\s+\S|"""
-    r"""[\u3002\uff01\uff1f][^\s\u2026\u3002\uff01\uff1f"')\]\u201d\u2019\u300d]"""
-)
 
 
 class Kind(IntEnum):
@@ -144,7 +138,7 @@ def _kind(piece: bytes, index: int, eos: int, special: set[int]) -> Kind:
     if any(byte < 0x20 or byte == 0x7F for byte in piece):
         return Kind.FORBIDDEN
     # Two spaces, or a sentence and the beginning of the next.
-    if b"  " in piece or re.search(_SPLICE, piece.decode("utf-8", "ignore")):
+    if b"  " in piece or may_end_within(piece.decode("utf-8", "ignore")):
         return Kind.FORBIDDEN
     if b"," in piece:
         return Kind.COMMA if piece.index(b",") == len(piece.rstrip(b" ")) - 1 else Kind.FORBIDDEN

@@ -22,8 +22,8 @@ from kgen_ext.events import By, Piece
 from kgen_ext.prompt.escape import escape
 from kgen_ext.prompt.lexer import blank
 from kgen_ext.prompt.places import Place, Places
+from kgen_ext.prompt.sentences import is_finished
 from kgen_ext.prompt.spans import Kind, Prompt, Segment, render
-from kgen_ext.prompt.words import ends_sentence
 
 _COMMAS = (",", "，", "、")
 
@@ -81,7 +81,7 @@ def _before(shown: str, segment: Segment, place: Place) -> str:
     if not text:
         return "" if spaced or segment.start == 0 else " "
     last = segment.items[-1] if segment.items else None
-    sentence = last is not None and last.kind is Kind.PROSE and last.end <= place.at and ends_sentence(text)
+    sentence = last is not None and last.kind is Kind.PROSE and last.end <= place.at and is_finished(text)
     if text.endswith(_COMMAS) or sentence:
         return "" if spaced else " "
     return ", "

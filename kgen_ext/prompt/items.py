@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from kgen_ext.prompt.brackets import Bracket
 from kgen_ext.prompt.ranges import Ranges
+from kgen_ext.prompt.sentences import is_finished
 from kgen_ext.prompt.spans import Kind, Span, Token
-from kgen_ext.prompt.words import ends_sentence, is_prose
+from kgen_ext.prompt.words import is_prose
 
 _SEPARATORS = frozenset((Kind.COMMA, Kind.NEWLINE, Kind.SLOT))
 _UNSEEN = frozenset((Kind.NETWORK, Kind.COMMENT))
@@ -92,11 +93,11 @@ def _join_sentences(items: list[Span], lines: list[int]) -> list[Span]:
     i = 0
     while i < len(items):
         stop = i + 1
-        if items[i].kind is Kind.PROSE and not ends_sentence(items[i].shown):
+        if items[i].kind is Kind.PROSE and not is_finished(items[i].shown):
             for j in range(i + 1, min(i + _SENTENCE_ITEMS, len(items))):
                 if items[j].kind is Kind.OPAQUE or lines[j] != lines[i]:
                     break
-                if ends_sentence(items[j].shown) and " " in items[j].shown:
+                if is_finished(items[j].shown) and " " in items[j].shown:
                     stop = j + 1
                     break
         if stop == i + 1:

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import re
 
+from kgen_ext.prompt.sentences import is_finished
+
 _STARTERS = frozenset("a an he she they it i we you his her their its my our this that these those there".split())
 _FUNCTION = frozenset(
     "a an the of in on at to with and or from by for is are was were has have her his their its she he they it "
     "who which that as into over under while near behind between through".split()
 )
 _BE = frozenset("is are was were".split())
-_SENTENCE_END = (".", "!", "?", "。", "！", "？")
-_CLOSERS = "\"'”’)]"
 
 
 def is_prose(shown: str) -> bool:
@@ -36,23 +36,10 @@ def is_prose(shown: str) -> bool:
         (words[0] in _STARTERS and len(words) >= 4)
         or (words[0] == "the" and len(words) >= 6 and ":" not in shown)
         or (len(words) >= 4 and any(word in _BE for word in words[1:-1]))
-        or (ends_sentence(shown) and functions >= 1 and (shown[-1] not in "!?！？" or len(words) >= 5))
+        or (is_finished(shown) and functions >= 1 and (shown[-1] not in "!?！？" or len(words) >= 5))
         or (len(words) >= 8 and functions >= 2 and ":" not in shown)
         or len(words) >= 12
     )
-
-
-def ends_sentence(text: str) -> bool:
-    """Say whether text ends in . ! or ?, closing quotes aside; `p.m.` and `...` do not end one.
-
-    >>> ends_sentence("She smiles."), ends_sentence("at 5.30 p.m.")
-    (True, False)
-    """
-    text = text.rstrip().rstrip(_CLOSERS)
-    if not text.endswith(_SENTENCE_END):
-        return False
-    last = text.split()[-1]
-    return not last.endswith("..") and not re.fullmatch(r"(?:\w\.)+|(?:Mr|Mrs|Ms|Dr|St|vs|etc)\.", last)
 
 
 def is_trigger(word: str) -> bool:

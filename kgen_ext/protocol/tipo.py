@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kgen_ext.errors import BadValue
+from kgen_ext.prompt.sentences import count_sentences
 from kgen_ext.protocol.lengths import TIPO_LONG_TEXT, TIPO_TAGS, short_text_band
 from kgen_ext.protocol.plan import FieldPlan, MetaField, Plan, Subject, TagField, TextField
 from kgen_ext.protocol.spelling import aspect_ratio, join_tags, plain, trained_tag
@@ -92,7 +93,7 @@ def choose_task(subject: Subject, *, wants_text: bool) -> Task:
     if wants_text:
         return Task.SHORT_TO_TAG_TO_LONG
     # A text longer than `short:` ever was in training (6 sentences at the most) is a `long:` one.
-    return Task.LONG_TO_TAG if _sentences(subject.text) > 4 else Task.SHORT_TO_TAG
+    return Task.LONG_TO_TAG if count_sentences(subject.text) > 4 else Task.SHORT_TO_TAG
 
 
 def plan(
@@ -174,7 +175,3 @@ def _meta_lines(subject: Subject) -> str:
         if value := plain(join_tags(values)):
             lines.append(f"{key}: {value}\n")
     return "".join(lines)
-
-
-def _sentences(text: str) -> int:
-    return sum(text.count(mark + " ") for mark in ".!?") + 1

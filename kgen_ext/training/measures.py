@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from kgen_ext.prompt.sentences import ends_sentence
 from kgen_ext.training.tagforms import is_people_tag
 from kgen_ext.training.words import WordList
 
@@ -56,7 +57,7 @@ def contradiction_share(
 
 def sentences_ended(texts: Sequence[str]) -> float:
     """Return the share of texts that end as a sentence does."""
-    return sum(text.rstrip().endswith((".", "!", "?", '"')) for text in texts) / max(1, len(texts))
+    return sum(ends_sentence(text) for text in texts) / max(1, len(texts))
 
 
 def mention_share(pairs: Sequence[tuple[Sequence[str], str]]) -> float:

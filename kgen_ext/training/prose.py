@@ -8,10 +8,10 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from kgen_ext.prompt.sentences import split_sentences
 from kgen_ext.training.roles import sort_tags
 from kgen_ext.training.tagforms import coloured_noun
 
-_SENTENCE = re.compile(r"(?<=[a-z0-9)\"'][.!?])\s+(?=[A-Z\"])")
 _LEAD = re.compile(
     r"^(?:please |can you )?(?:draw|generate|create|make|paint|design|show)(?: me)?(?: an image of| a picture of)?:?\s+"
     r"|^(?:generated? (?:image|picture)|generating picture)\s*:\s*",
@@ -34,7 +34,7 @@ def clean_sentences(text: str, *, limit: int = 8) -> tuple[str, ...]:
     text = re.sub(r"\b(\d) (?=\d\b)", r"\1", text)
     if _ARTISTS.search(text) or not text.isascii() or len(text) < 12 or ":" in text or "<" in text:
         return ()
-    sentences = [part.strip() for part in _SENTENCE.split(text)]
+    sentences = split_sentences(text)
     kept = [part for part in sentences if not _CAMERA.search(part) and 12 <= len(part) <= 320 and "http" not in part]
     if not kept or kept[0] != sentences[0]:
         return ()
