@@ -109,11 +109,12 @@ def test_half_a_sentence_at_the_end_of_the_context_is_dropped(room: int) -> None
     assert sentences and set(sentences) == {"A girl smiles."}
 
 
-def test_where_another_sentence_must_come_a_comma_does_not_go_on_with_the_last() -> None:
+@pytest.mark.parametrize("stop", [".", '."'])
+def test_where_another_sentence_must_come_a_comma_does_not_go_on_with_the_last(stop: str) -> None:
     """A small model that would rather end lists tags instead: `A girl smiles., hat, ribbon`."""
-    ran = write([" A girl smiles", ".", ",", " a hat", " A dog runs", ".", "</s>"])
-    assert ".," not in ran.written.texts["long"]
-    assert ran.written.texts["long"].startswith("A girl smiles. ")
+    ran = write([" A girl smiles", stop, ",", " a hat", " A dog runs", ".", "</s>"], pieces=(stop,))
+    assert f"{stop}," not in ran.written.texts["long"]
+    assert ran.written.texts["long"].startswith(f"A girl smiles{stop} ")
 
 
 @pytest.mark.parametrize("second", ["9", "girl", "]"])

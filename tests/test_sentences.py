@@ -82,7 +82,9 @@ def test_a_whole_sentence_is_one(text: str) -> None:
     assert split_sentences(text) == [text]
 
 
-@pytest.mark.parametrize("text", ["", " ", "A girl", "A girl,", "Mr.", "by Dr.", "e.g.", "i.e.", "vs.", "J.", ".", '"'])
+@pytest.mark.parametrize(
+    "text", ["", " ", "A girl", "A girl,", "Mr.", "by Dr.", "e.g.", "i.e.", "vs.", "J.", ".", '"', "...", "?!"]
+)
 def test_what_is_no_end_is_none(text: str) -> None:
     assert not ends_sentence(text)
 
@@ -128,6 +130,8 @@ def test_mistake_7_f1_8_lens_stays_whole_and_sentences_keep_their_order() -> Non
         ('"Stop!" she says. "Go." He goes.', ['"Stop!" she says.', '"Go."', "He goes."]),
         ("It is 5 p.m. \u201cGo,\u201d he says.", ["It is 5 p.m.", "\u201cGo,\u201d he says."]),
         ('Off to "the U.S." now. In "the U.S." He goes.', ['Off to "the U.S." now.', 'In "the U.S."', "He goes."]),
+        ("Up to 5 p.m. \u5c11\u5973\u3002", ["Up to 5 p.m.", "\u5c11\u5973\u3002"]),
+        ("\u5c11\u5973\u3002Mr. Fox waits.", ["\u5c11\u5973\u3002", "Mr. Fox waits."]),
         ("... !? A girl. :)", ["... !? A girl.", ":)"]),
     ],
 )  # fmt: skip
@@ -163,6 +167,24 @@ def test_no_sentence_ends_inside_a_number(number: str) -> None:
 )
 def test_signs_alone_are_no_sentence(text: str, count: int) -> None:
     assert count_sentences(text) == count
+
+
+@pytest.mark.parametrize("text", TABLE)
+def test_where_letters_of_both_kinds_agree_so_does_whatever_takes_more_than_a_byte(text: str) -> None:
+    """What writes a text relies on it: of such a character it may have drawn no more than a half."""
+    ends = {ends_sentence(text, f" {char}") for char in "xX"}
+    others = "\xe9\xc9\u0436\u5c11\uff15\xb2\u201c\u300c\u300d\u3002\uff01\u2026\U0001f60a"
+    assert {ends_sentence(text, f" {char}") for char in others} <= ends
+
+
+@pytest.mark.parametrize("piece", [". The", '." The', "!) the", "\u3002\u7a7a", "\u300d\u3002\u300d\u7a7a", "? "+'"'])
+def test_a_piece_may_hold_an_end_and_a_beginning(piece: str) -> None:
+    assert may_end_within(piece)
+
+
+@pytest.mark.parametrize("piece", [".", ". ", '."', " The", "5.30", ".com", "\u3002", "\u3002\u300d", "\uff1f\uff01"])
+def test_a_piece_that_holds_one_of_them_alone_may_not(piece: str) -> None:
+    assert not may_end_within(piece)
 
 
 @given(BITS)
