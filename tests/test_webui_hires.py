@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_parts import Script
 from webui_kit import Stage, positional
 
 
@@ -79,6 +80,60 @@ def test_hires_from_the_gallery_of_an_image_made_without_us_leaves_its_prompt(st
 def test_hires_from_the_gallery_with_another_prompt_typed_since_expands_that(stage: Stage) -> None:
     first = stage.run()
     assert upscale(stage, first.infotexts[0], prompt="dog").prompts == ["dog, word7"]
+
+
+@pytest.mark.parametrize("timing", ["after", "before"])
+def test_words_for_a_prompt_typed_since_come_from_the_images_own_seed(stage: Stage, timing: str) -> None:
+    first = stage.run(values={"timing": "before"}, n_iter=2)  # the second image has seed 8, its words are from 7
+    assert upscale(stage, first.infotexts[1], prompt="dog", values={"timing": timing}).prompts == ["dog, word8"]
+
+
+def test_hires_from_the_gallery_with_its_prompt_left_alone_keeps_what_the_image_says(stage: Stage) -> None:
+    first = stage.run()
+    done = upscale(stage, first.infotexts[0], hr_prompt="dog", values={"hires": "leave", "ban": "hat"})
+    assert done.prompts == ["cat, word7"] and "KGen ban" not in done.infotexts[0]
+
+
+def test_hires_from_the_gallery_leaves_the_hires_prompt_alone_where_the_page_says_so(stage: Stage) -> None:
+    first = stage.run()
+    assert upscale(stage, first.infotexts[0], hr_prompt="dog", values={"hires": "leave"}).hr_prompts == ["dog"]
+
+
+def test_hires_from_the_gallery_of_an_empty_prompt_draws_the_text_of_that_image(stage: Stage) -> None:
+    first = stage.run(prompt="")
+    assert upscale(stage, first.infotexts[0], prompt="").hr_prompts == first.prompts
+
+
+@pytest.mark.parametrize("hires", ["", "dog"])
+@pytest.mark.parametrize("timing", ["after", "before"])
+def test_hires_from_the_gallery_of_words_with_seed_0_has_the_same_words(stage: Stage, timing: str, hires: str) -> None:
+    first = stage.run(values={"seed": 0})
+    done = upscale(stage, first.infotexts[0], hr_prompt=hires, values={"timing": timing})
+    assert done.hr_prompts == [f"{hires or 'cat'}, word0"]
+
+
+@pytest.mark.parametrize("timing", ["after", "before"])
+def test_hires_from_the_gallery_of_an_image_with_a_negative_seed_tells_no_other(stage: Stage, timing: str) -> None:
+    first = stage.run(seed=-5, values={"timing": timing})
+    assert "KGen seed" not in upscale(stage, first.infotexts[0], values={"timing": timing}).infotexts[0]
+
+
+class Appending(Script):
+    """A script behind ours that adds to the typed prompt."""
+
+    default_args = ()
+
+    def title(self) -> str:
+        return "appending"
+
+    def before_process(self, p: Any, *args: Any) -> None:
+        p.prompt += ", film"
+
+
+def test_an_empty_hires_prompt_stays_open_for_what_scripts_behind_ours_make_of_the_prompt(stage: Stage) -> None:
+    job = stage.job(values={"timing": "before"}, enable_hr=True)
+    job.scripts.alwayson_scripts.append(Appending())
+    assert stage.host.run(job).hr_prompts == ["cat, word7, film"]
 
 
 def test_hires_from_the_gallery_of_an_image_that_says_nothing_gives_the_same_words_from_its_seed(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_job import Runner
+from fake_job import Processed, Runner
 from webui_kit import Stage, forget, positional, set_stage
 
 from kgen_ext import __version__
@@ -170,12 +170,22 @@ class Dynamic:
         p.all_prompts = [f"{one} {animal}" for one, animal in zip(p.all_prompts, ("ape", "bee", "cow"), strict=True)]
 
 
-def test_each_resolved_wildcard_prompt_is_expanded_and_recorded(stage: Stage) -> None:
+@pytest.fixture
+def dynamic(stage: Stage) -> Processed:
+    """A job whose images have prompts of their own before we see them."""
     job = stage.job(prompt="a", n_iter=3)
     dynamic = Dynamic()
     dynamic.args_from = dynamic.args_to = 0  # type: ignore[attr-defined]
     job.scripts = Runner([dynamic, stage.script])
-    done = stage.host.run(job)
+    return stage.host.run(job)
+
+
+def test_the_grid_keeps_a_prompt_that_is_no_images(stage: Stage, dynamic: Processed) -> None:
+    assert stage.host.parse(dynamic.grid)["Prompt"] == "a"
+
+
+def test_each_resolved_wildcard_prompt_is_expanded_and_recorded(stage: Stage, dynamic: Processed) -> None:
+    done = dynamic
     assert done.prompts == ["a ape, word7", "a bee, word8", "a cow, word9"]
     assert [stage.host.paste(text)["Prompt"] for text in done.infotexts] == ["a ape", "a bee", "a cow"]
 

@@ -84,7 +84,7 @@ class Hooks:
         seed = values.seed if values.seed >= 0 else self._job_seed(p)
         drawn = self._drawn(p)
         if drawn is not None and _source(drawn) in sources:
-            seed = infotext.seed_of(drawn) or seed
+            seed = _drawn_seed(drawn, otherwise=seed)
         asks = [Ask(text, seed, hires) for text, hires in zip(sources, _typed_hires(p, sources), strict=True)]
         outcome = self._expander(p)(values, _checked(asks), width=p.width, height=p.height)
         prompts = [one.prompt for one in outcome.answers]
@@ -169,13 +169,13 @@ class Hooks:
         if drawn is not None and _source(drawn) == prompts[0]:
             if infotext.VERSION not in drawn:
                 return  # this very prompt made the image without us; its hires pass is to be like it
-            seeds = [request_seed(infotext.seed_of(drawn) or seeds[0])]
+            seeds = [_drawn_seed(drawn, otherwise=seeds[0])]
             kept = {key: value for key, value in drawn.items() if key.startswith(infotext.PREFIX)}
         asks = _checked([Ask(*one) for one in zip(prompts, seeds, hires, strict=True)])
         if kept and (hires[0] in (None, prompts[0]) or values.hires == "leave"):
             # The very text of the image, whatever is set on the page by now.
             text = infotext.result_of(drawn or {})
-            outcome = Outcome((Answer(asks[0], text, hires[0] if values.hires == "leave" else hires[0] and text),), "")
+            outcome = Outcome((Answer(asks[0], text, hires[0] if values.hires == "leave" else text),), "")
         else:
             outcome, kept = self._expander(p)(values, asks, width=p.width, height=p.height), {}
         written = [one.prompt for one in outcome.answers]
@@ -214,6 +214,12 @@ class Hooks:
 def _source(drawn: Mapping[str, str]) -> str:
     """Return the prompt an image was asked for with, before expansion."""
     return infotext.decode(drawn.get(infotext.PROMPT, drawn["Prompt"]))
+
+
+def _drawn_seed(drawn: Mapping[str, str], *, otherwise: int) -> int:
+    """Return the seed that wrote an image's words, as a request takes it."""
+    seed = infotext.seed_of(drawn)
+    return otherwise if seed is None else request_seed(seed)
 
 
 def _inner(p: Any) -> bool:
