@@ -1,6 +1,7 @@
 """The sampler chain on four-element distributions, and the noise behind its draws."""
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -186,10 +187,51 @@ def test_noise_of_neighbouring_tokens_and_of_one_token_over_positions_is_uncorre
         assert abs(np.corrcoef(series[1:], series[:-1])[0, 1]) < 4 / np.sqrt(size)
 
 
-def test_mix_is_splitmix64() -> None:
-    """First outputs of SplitMix64 from state 0, as its authors publish them."""
-    assert mix(0) == 0xE220A8397B1DCDAF
-    assert mix(0x9E3779B97F4A7C15) == 0x6E789E6AA1B965F4
+@pytest.mark.parametrize(("value", "mixed"), [
+    (0, 0xE220A8397B1DCDAF), (0x9E3779B97F4A7C15, 0x6E789E6AA1B965F4),  # its first outputs, as its authors publish them
+    (7, 0x63CBE1E459320DD7), (2**63 - 1, 0x2A67D7552E039EA7), (2**64 - 1, 0xE4D971771B652C20),
+])  # fmt: skip
+def test_mix_is_splitmix64(value: int, mixed: int) -> None:
+    assert mix(value) == mixed
+
+
+# The same seed gives the same text after an upgrade: what follows must never change. Whole numbers, since the last bit
+# of a logarithm is the numpy version's own.
+
+
+@pytest.mark.parametrize(("seed", "index", "derived"), [
+    (0, 1, 313702574736366215), (0, 2, 7774984521324166428), (7, 1, 2207009715805324207), (7, 2, 2545488658212934290),
+    (MAX_SEED, 1, 7539667506701923294),
+])  # fmt: skip
+def test_a_seeds_relatives_are_those_of_every_version(seed: int, index: int, derived: int) -> None:
+    assert derive_seed(seed, index) == derived
+
+
+@pytest.mark.parametrize(("seed", "position", "key"), [
+    (0, 0, 0xA706DD2F4D197E6F), (7, 0, 0xB8B4C2977EABCE45), (7, 1, 0x3D41BF495CD3075F),
+    (MAX_SEED, 300, 0xB59063AF399CDD51),
+])  # fmt: skip
+def test_the_key_of_a_draw_is_that_of_every_version(seed: int, position: int, key: int) -> None:
+    assert draw_key(seed, position) == key
+
+
+@pytest.mark.parametrize(("seed", "position", "token", "bits"), [
+    (0, 0, 0, 0x238275BC38FCBE91), (0, 0, 1, 0x29BDAB46A05A16DC), (7, 0, 1, 0x816F7933E2BE9A40),
+    (7, 1, 1, 0x1C672609B449E1D6), (7, 12, 6143, 0x20F6E616EC2D0D55), (MAX_SEED, 300, 151935, 0x54074D77B941E522),
+])  # fmt: skip
+def test_the_noise_of_a_token_is_that_of_every_version(seed: int, position: int, token: int, bits: int) -> None:
+    (noise,) = gumbel(np.array([draw_key(seed, position)], np.uint64), np.array([token]))
+    assert noise == pytest.approx(-math.log(-math.log(((bits >> 12) + 0.5) / 2**52)), rel=1e-12)
+
+
+@pytest.mark.parametrize(("bits", "cell"), [(0, 1), (2**12 - 1, 1), (2**12, 3), (2**64 - 1, 2**53 - 1)])
+def test_random_bits_become_the_middle_of_their_cell(bits: int, cell: int) -> None:
+    assert to_uniform(np.array([bits], np.uint64))[0] == cell * 2.0**-53
+
+
+def test_draws_among_equals_are_those_of_every_version() -> None:
+    keys = [draw_key(7, position) for position in range(8)]
+    assert draw(np.zeros((8, 1000), np.float32), [Sampling()] * 8, keys) == [195, 118, 358, 393, 935, 629, 219, 232]
 
 
 @given(st.integers(0, MAX_SEED))

@@ -16,17 +16,21 @@ from kgen_ext.events import By, Delta, Expansion, Finish, Finished, Started, Tag
 from kgen_ext.protocol import Protocol
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.expander import Expander
-from kgen_ext.service.prepare import Speaker
+from kgen_ext.service.prepare import Speaker, make_jobs, prepare
 from kgen_ext.tags import known
+from kgen_ext.tags.known import TagFiles
 from kgen_ext.tags.normalise import normalise
 
 WORDS = [f" {word}" for word in "fox red blue sky tree stone river lamp cloud door hill rain snow leaf moss".split()]
 PIECES = [",", "\n", ".", *WORDS, *(word.strip() for word in WORDS), "tag", "long", "short", ":", " A", " It", " is"]
 
 
+def speaker(engine: ScriptedEngine | None = None, *, n_ctx: int = 1024) -> Speaker:
+    return Speaker(engine or ScriptedEngine.random(7, pieces=PIECES), Protocol.TIPO, False, n_ctx)
+
+
 def expander(engine: ScriptedEngine | None = None, *, rows: int = 4, n_ctx: int = 1024) -> Expander:
-    engine = engine or ScriptedEngine.random(7, pieces=PIECES)
-    return Expander(Speaker(engine, Protocol.TIPO, False, n_ctx), model="scripted", checksum="x", rows=rows)
+    return Expander(speaker(engine, n_ctx=n_ctx), model="scripted", checksum="x", rows=rows)
 
 
 def short(prompt: str = "1girl, fox ears, shrine", **options: object) -> ExpandRequest:
@@ -82,6 +86,17 @@ def test_each_variant_has_a_seed_that_gives_it_alone() -> None:
     assert len({row.added_tags for row in rows}) == 5
     for row in rows:
         assert bare(expander().expand([short(seed=row.seed)])[0]) == bare(row)
+
+
+def test_the_seeds_of_variants_are_those_of_every_version() -> None:
+    assert [row.seed for row in expander().expand([short(seed=7, count=3)])] == [
+        7, 2207009715805324207, 2545488658212934290,
+    ]  # fmt: skip
+
+
+def test_the_seeds_of_subjects_are_those_of_every_version() -> None:
+    jobs, _ = make_jobs(prepare(short("fox BREAK sky BREAK sea"), TagFiles()), speaker(), row=0, seed=7)
+    assert [job and job.seed for job in jobs] == [7, 8885351339813208944, 2699158312959822386]
 
 
 def test_equal_requests_in_one_call_are_decoded_once() -> None:
@@ -277,9 +292,9 @@ def test_sentences_alone_leave_the_list_of_tags_as_it_is() -> None:
 
 
 def test_a_model_that_writes_tags_only_says_so_when_asked_for_sentences_alone() -> None:
-    speaker = Speaker(ScriptedEngine.random(7, pieces=PIECES), Protocol.DTG, False, 512)
+    dtg = replace(speaker(), protocol=Protocol.DTG)
     with pytest.raises(BadValue, match="this model writes tags only"):
-        Expander(speaker, model="scripted", checksum="x", rows=1).expand([short(text_length="short", no_tags=True)])
+        Expander(dtg, model="scripted", checksum="x", rows=1).expand([short(text_length="short", no_tags=True)])
 
 
 def test_a_tag_file_is_read_once_and_again_when_it_was_changed(

@@ -11,6 +11,8 @@ import pytest
 
 import kgen_ext
 from kgen_ext.engines import load_engine
+from kgen_ext.request import ExpandRequest
+from kgen_ext.service import open_expander
 from kgen_ext.training.render import SPECIAL_TOKENS
 from kgen_ext.training.vocabulary import FIRST_PIECE, SPACE
 
@@ -89,6 +91,21 @@ def test_the_shipped_gguf_says_what_the_safetensors_say() -> None:
     for cache, engine in ((exact, one), (rounded, other)):
         cache.close()
         engine.close()
+
+
+def test_its_text_for_a_seed_changes_only_with_its_weights() -> None:
+    request = ExpandRequest("1girl, fox ears, shrine", tag_length="short", text_length="short", seed=7,
+                            temperature=1.0, min_p=0.1)  # fmt: skip
+    with open_expander(model="starter", engine="reference") as starter:
+        (done,) = starter.expand([request])
+    assert done.prompt == (
+        "1girl, fox ears, shrine, solo, looking at viewer, long hair, japanese clothes, black hair, animal ears, tail, "
+        "fox tail, kimono, red eyes, smile, fox girl, hair between eyes, open mouth, outdoors, wide sleeves, very long "
+        "hair, hair ornament, torii, hair flower, sitting, full body, skirt, lantern, whisker markings, blush, "
+        "thighhighs, leaf, dress, nontraditional miko, At a shrine, a girl with fox ears and black hair is looking at "
+        "the viewer. There are a hair flower and japanese clothes nearby. She has red eyes and a fox tail. She is "
+        "dressed in thighhighs and a hair ornament."
+    )
 
 
 @pytest.mark.parametrize("text", ["target: <|long|> <|tag_to_long|>\ntag: 1girl", "caf\u00e9 \U0001f98a,  two  spaces"])

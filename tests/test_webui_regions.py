@@ -52,6 +52,11 @@ def test_each_line_is_a_region_with_forge_couple(stage: Stage, timing: str) -> N
     assert found["Prompt"] == "cat\n\ndog\ndog" and "KGen seed" not in found
 
 
+def test_the_seeds_of_regions_are_those_of_every_version(stage: Stage) -> None:
+    stage.host.run(couple_job(stage, prompt="cat\ndog\nfox"))
+    assert [one.seed for one in stage.requests] == [7, 0x1E3779B97F4A7C1C, 0x3C6EF372FE94F831]
+
+
 @pytest.mark.parametrize(
     "separator, prompt", [("|", "cat| dog"), ("\\n", "cat\ndog"), ("  ", "cat\ndog"), (None, "a\nb")]
 )
