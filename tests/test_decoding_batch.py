@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kgen_ext.decoding.row import Job
-from kgen_ext.engines.scripted import ScriptedEngine
+from kgen_ext.decoding.row import Job, Row
+from kgen_ext.decoding.sampler import Draw
+from kgen_ext.decoding.tokens import token_table
+from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine
 from kgen_ext.errors import EngineError
 from kgen_ext.events import Delta, Finish, Started, TagAccepted, TagRejected
 from kgen_ext.request import ExpandRequest
@@ -129,7 +131,7 @@ def test_cancel_ends_every_row_before_the_next_token_and_keeps_what_is_whole(ste
     decoder = open_decoder(one, rows=2)
     whole = {number: alone(number).written for number in (4, 5, 7)}
     ran = run_all(one, [asked(number) for number in whole], decoder=decoder, cancelled=lambda: one.calls >= steps)
-    assert one.calls == min(steps, one.calls)
+    assert one.calls == steps
     for run, number in zip(ran, whole, strict=True):
         assert run.written.finish in (Finish.CANCELLED, whole[number].finish)
         # What stands is the beginning of what would have come.
@@ -193,6 +195,22 @@ def test_deltas_joined_are_what_was_written_when_nothing_is_taken_back() -> None
     assert [one.strip() for one in told["tag"].split(",")] == ["", *ran.tags]
     assert told["long"].strip() == ran.written.texts["long"]
     assert ran.rejected == []
+
+
+def test_what_was_refused_behind_other_words_may_be_drawn_in_the_same_place_again() -> None:
+    one = ScriptedEngine.forcing([" The", " hat", " girl"], pieces=[*COMMON_PIECES, *NAMES, " "])
+    request = ask(", ".join(NAMES[:18]), text_length="short", ban=("a hat",))
+    row = Row(make(one, request)[0][1], token_table(one))
+    start = len(row.ids)
+
+    def take(piece: str) -> bool:
+        return row.take(Draw(one.tokenize(piece)[0], 1.0))
+
+    assert [take(piece) for piece in (" A", " ", " girl")] == [False, False, True]  # two spaces: refused on the spot
+    assert [take(piece) for piece in ("hat", " smiles")] == [False, False]
+    assert len(row.ids) == start, "back before the phrase"
+    assert [take(piece) for piece in (" The", " hat")] == [False, False]
+    assert row.masked() == []
 
 
 def test_a_character_of_several_tokens_is_told_whole() -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from test_decoding_batch import alone, asked, engine
 
 from kgen_ext.decoding.batch import BatchDecoder
+from kgen_ext.decoding.row import Row
 from kgen_ext.decoding.tokens import token_table
 from kgen_ext.engines.base import Cache
 from kgen_ext.engines.scripted import ScriptedEngine
@@ -113,6 +114,13 @@ def test_forced_tokens_are_fed_one_a_step_with_the_draws_of_the_others() -> None
     ran = run_all(one, [asked(number) for number in range(6)], decoder=BatchDecoder([cache], token_table(one)))
     assert sum(each.written.forced for each in ran) > 6  # a header here and there
     assert sum(size > 1 for step in cache.fed for _, size in step) == 6  # the prompts themselves
+
+
+def test_a_slot_that_is_done_holds_no_more_than_its_row_began_with() -> None:
+    one = engine()
+    cache = one.open_cache(1, one.n_ctx)
+    ran = run_all(one, [asked(3)], decoder=BatchDecoder([cache], token_table(one)))[0]
+    assert cache.tokens[0] == Row(ran.job, token_table(one)).ids
 
 
 def test_a_few_rows_lie_side_by_side_wherever_others_were_before() -> None:

@@ -5,6 +5,7 @@ import pytest
 from decoding_kit import NAMES, ask, check, force, make, spell
 
 from kgen_ext.decoding.batch import BatchDecoder
+from kgen_ext.decoding.row import _PATIENCE
 from kgen_ext.decoding.tag_writer import MAX_TAG_TOKENS
 from kgen_ext.decoding.text_writer import MAX_SENTENCE_TOKENS, MAX_WASTE
 from kgen_ext.decoding.tokens import token_table
@@ -111,6 +112,28 @@ def test_a_ban_of_everything_ends_soon_and_says_so() -> None:
     assert ran.written.short == ("tag", "long")
     # What each field may waste, and the tag or sentence in which it met that bound.
     assert ran.written.decoded <= 2 * MAX_WASTE + MAX_TAG_TOKENS + MAX_SENTENCE_TOKENS
+
+
+def test_a_row_whose_rejections_run_out_closes_at_the_next_one() -> None:
+    """Twelve at each place stay below every other bound."""
+    bad = [f"bad {name}{letter}" for letter in "abcdefghijkl" for name in NAMES[:50]]
+    script = [part for at, name in enumerate(NAMES[:50]) for part in ((*bad[12 * at : 12 * at + 12], name), ",")]
+    ran = check(force(script, ask(tag_length="very_long", ban=("bad *",)), pieces=[*NAMES, *bad]))
+    assert len(ran.rejected) == _PATIENCE
+    assert ran.tags == NAMES[: _PATIENCE // 12]
+
+
+DRESSED = [f"{name}.." for name in NAMES[:16]]  # no such tag, and no rule against it
+
+
+def test_the_ninth_tag_in_a_row_with_signs_about_it_stands() -> None:
+    ran = check(force([tuple(DRESSED), "</s>"], ask(), pieces=DRESSED))
+    assert ran.tags == (DRESSED[8],)
+
+
+def test_a_tag_that_stands_ends_the_row_of_those_with_signs_about_them() -> None:
+    script = [(*DRESSED[:8], "hat"), ",", (*DRESSED[8:], "smile"), "</s>"]
+    assert check(force(script, ask(), pieces=DRESSED)).tags == ("hat", "smile")
 
 
 @pytest.mark.parametrize("script", [[" and"] * 400, ["smile", *[" and"] * 400], many(100), ["\n"] * 50])

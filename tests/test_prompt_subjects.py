@@ -102,6 +102,12 @@ def test_sentences_are_text(source: str, seen: str) -> None:
     assert text(source) == seen
 
 
+@pytest.mark.parametrize(("parts", "one"), [(12, True), (13, False)])
+def test_commas_cut_a_sentence_into_twelve_parts_at_most(parts: int, one: bool) -> None:
+    source = ", ".join(["A girl in a red hat", *["on a hill"] * (parts - 2), "looks up there."])
+    assert (text(source) == source) is one
+
+
 @pytest.mark.parametrize(
     "tag",
     ["looking at viewer", "hand on own hip", "holding a sword", "f1.8 lens", "5.30 p.m.", "the legend of zelda",

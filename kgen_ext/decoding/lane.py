@@ -130,7 +130,7 @@ class Lane:
             if row.finish is not None:
                 del self.active[slot]
                 # What it wrote is of no use to others, and an idle slot with room keeps its neighbours exact.
-                self._cut(slot, min(len(self._held[slot]), self._first[slot]))
+                self._cut(slot, self._first[slot])
                 yield row.job, row.written()
 
     def clear(self) -> None:

@@ -14,7 +14,7 @@ from kgen_ext.prompt.words import is_prose
 
 _SEPARATORS = frozenset((Kind.COMMA, Kind.NEWLINE, Kind.SLOT))
 _UNSEEN = frozenset((Kind.NETWORK, Kind.COMMENT))
-_SENTENCE_ITEMS = 12  # a sentence has at most so many commas
+_SENTENCE_ITEMS = 12  # commas cut a sentence into at most so many
 
 
 class Weights:
