@@ -9,6 +9,7 @@ import pytest
 from webui_kit import Stage, forget, set_stage
 
 from kgen_ext.errors import EngineUnavailable, ModelFileError, UnknownModel
+from kgen_ext.webui.infotext import read_values
 
 
 @pytest.mark.parametrize("args", [
@@ -64,6 +65,17 @@ def test_whatever_fails_the_image_is_made_and_one_line_says_why(
         assert found["KGen error"] in caplog.records[0].getMessage() and len(found["KGen error"]) <= 300
     stage.failure = stage.expander.failure = None
     assert stage.run().prompts == ["cat, word7"]  # the next job is not the worse for it
+
+
+def test_a_prompt_that_is_no_text_is_told(stage: Stage) -> None:
+    job = stage.job(prompt=5, values={"timing": "before"})
+    job.scripts.call("before_process", job)
+    assert job.extra_generation_params["KGen error"] == "prompt: 5 is not allowed (use a text)"
+
+
+def test_an_image_of_a_job_that_failed_is_pasted_as_one_with_expansion(stage: Stage) -> None:
+    found = stage.host.parse(stage.run(args=[True, 7]).infotexts[0])
+    assert read_values(found) is not None
 
 
 def test_a_bad_ban_says_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

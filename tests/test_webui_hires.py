@@ -40,6 +40,31 @@ def test_hires_prompts_of_later_batches_are_those_of_their_images(stage: Stage, 
         assert stage.host.parse(text)["Hires prompt"] == (hires if typed else "")
 
 
+def test_switched_off_the_host_writes_the_hires_prompts_as_it_counts(stage: Stage) -> None:
+    done = stage.run(args=positional(enabled=False), prompt=["cat", "ape"], hr_prompt=["dog", "bee"], n_iter=2,
+                     enable_hr=True)  # fmt: skip
+    assert [stage.host.parse(text)["Hires prompt"] for text in done.infotexts] == ["dog", "dog"]
+
+
+def test_before_styles_hires_prompts_that_are_no_prompts_like_stay_as_they_are(stage: Stage) -> None:
+    done = stage.run(values={"timing": "before"}, n_iter=2, enable_hr=True, hr_prompt=["dog", "bee"])
+    assert (done.prompts, done.hr_prompts) == (["cat, word7"] * 2, ["dog", "bee"])
+
+
+def test_before_styles_a_list_of_hires_prompts_stays_a_list(stage: Stage) -> None:
+    job = stage.job(values={"timing": "before"}, enable_hr=True, hr_prompt=["dog"])
+    stage.host.run(job)
+    assert job.hr_prompt == ["dog, word7"]
+
+
+def test_after_styles_hires_prompts_that_are_not_one_for_each_image_stay_as_they_are(stage: Stage) -> None:
+    job = stage.job(enable_hr=True)
+    job.all_prompts, job.main_prompt, job.all_seeds = ["cat", "ape"], "cat", [7, 8]  # as another script left them
+    job.all_hr_prompts = ["dog"]
+    job.scripts.call("process", job)
+    assert (job.all_prompts, job.all_hr_prompts) == (["cat, word7", "ape, word8"], ["dog"])
+
+
 def test_without_hires_fix_the_hires_prompt_is_no_matter(stage: Stage) -> None:
     stage.run(values={"hires": "separate"}, hr_prompt="dog")
     assert len(stage.requests) == 1
@@ -136,9 +161,15 @@ def test_an_empty_hires_prompt_stays_open_for_what_scripts_behind_ours_make_of_t
     assert stage.host.run(job).hr_prompts == ["cat, word7, film"]
 
 
+@pytest.mark.parametrize("info", [None, {}, {"parameters": "cat"}])
 def test_hires_from_the_gallery_of_an_image_that_says_nothing_gives_the_same_words_from_its_seed(
-    stage: Stage,
+    stage: Stage, info: Any
 ) -> None:
     job = stage.job(enable_hr=True)
-    job.txt2img_upscale, job.firstpass_image = True, object()
+    job.txt2img_upscale, job.firstpass_image = True, SimpleNamespace(info=info)
     assert stage.host.run(job).prompts == ["cat, word7"]
+
+
+def test_a_gallery_pass_of_several_images_is_a_job_like_any_other(stage: Stage) -> None:
+    first = stage.run()
+    assert upscale(stage, first.infotexts[0], n_iter=2).prompts == ["cat, word7", "cat, word8"]

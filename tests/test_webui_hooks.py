@@ -39,6 +39,11 @@ def test_switched_off_nothing_is_touched_opened_or_written(stage: Stage) -> None
     assert not stage.opened and not stage.expander.asked
 
 
+def test_a_switch_that_was_never_touched_is_off(stage: Stage) -> None:
+    done = stage.run(args=[None])
+    assert done.prompts == ["cat"] and "KGen" not in done.infotexts[0]
+
+
 def test_switched_off_wrong_values_are_no_matter(stage: Stage) -> None:
     done = stage.run(args=[False, 3, None, "x"] + ["y"] * 90)
     assert done.prompts == ["cat"] and "KGen" not in done.infotexts[0]
@@ -87,6 +92,18 @@ def test_variations_of_one_image_share_its_words(stage: Stage) -> None:
 @pytest.mark.parametrize("seeds", [[5, 9], ["5", 9]])
 def test_seeds_of_other_scripts_are_taken_as_they_are(stage: Stage, seeds: list[Any]) -> None:
     assert stage.run(seed=seeds, n_iter=2).prompts == ["cat, word5", "cat, word9"]
+
+
+@pytest.mark.parametrize("timing", ["after", "before"])
+def test_seed_0_of_the_page_is_a_seed_like_any_other(stage: Stage, timing: str) -> None:
+    assert stage.run(values={"seed": 0, "timing": timing}).prompts == ["cat, word0"]
+
+
+def test_images_beyond_the_listed_seeds_have_the_last(stage: Stage) -> None:
+    job = stage.job()
+    job.all_prompts, job.main_prompt, job.all_seeds = ["cat", "dog"], "cat", [7]  # as another script left them
+    job.scripts.call("process", job)
+    assert job.all_prompts == ["cat, word7", "dog, word7"]
 
 
 def test_a_negative_image_seed_is_a_seed_too(stage: Stage) -> None:

@@ -62,6 +62,17 @@ def test_a_job_that_breaks_off_leaves_nothing_behind_for_the_next(stage: Stage) 
     assert found["KGen prompt"] == "cat" and "KGen ban" not in found
 
 
+def test_a_job_that_breaks_off_and_turns_to_another_dict_does_not_surround_the_next(stage: Stage) -> None:
+    broken, job = stage.job(values={"ban": "hat"}), stage.job()
+    shared = broken.extra_generation_params
+    broken.init = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        stage.host.run(broken)
+    broken.extra_generation_params, job.extra_generation_params = {}, shared
+    stage.host.run(job)
+    assert "KGen ban" not in job.extra_generation_params
+
+
 def test_generating_forever_starts_from_the_typed_prompt_each_time(stage: Stage) -> None:
     assert [stage.run(seed=seed).prompts[0] for seed in (1, 2, 1)] == ["cat, word1", "cat, word2", "cat, word1"]
 
@@ -76,6 +87,13 @@ def test_a_script_that_runs_one_job_again_expands_once_for_each_image(
     done = stage.host.run(job)
     found = stage.host.parse(done.infotexts[0])
     assert done.prompts == [last] and found["KGen prompt"] == "cat" and "KGen note" not in found
+
+
+def test_a_script_that_runs_one_job_again_with_another_prompt_has_that_expanded(stage: Stage) -> None:
+    job = stage.job(img2img=True, values={"timing": "before"})
+    stage.host.run(job)
+    job.prompt = "dog"
+    assert stage.host.run(job).prompts == ["dog, word7"]
 
 
 def test_cells_of_a_plot_do_not_inherit_each_others_entries(stage: Stage) -> None:

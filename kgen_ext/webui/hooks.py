@@ -91,8 +91,8 @@ class Hooks:
         p.prompt = prompts if isinstance(p.prompt, list) else prompts[0]
         if getattr(p, "enable_hr", False):
             hires = [one.hires for one in outcome.answers]
-            # Empty stays empty where it means the same: the host then shows no hires prompt.
-            if hires != prompts or p.hr_prompt:
+            # Empty stays empty where it means the same: the host then shows no hires prompt. None: not one a prompt.
+            if None not in hires and (hires != prompts or p.hr_prompt):
                 p.hr_prompt = hires if isinstance(p.prompt, list) or isinstance(p.hr_prompt, list) else hires[0]
         setattr(p, _STATE, _Before(p.prompt, values, outcome))
 
