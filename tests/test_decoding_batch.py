@@ -12,10 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kgen_ext.decoding.row import Job, Row
-from kgen_ext.decoding.sampler import Draw
-from kgen_ext.decoding.tokens import token_table
-from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine
+from kgen_ext.decoding.row import Job
+from kgen_ext.engines.scripted import ScriptedEngine
 from kgen_ext.errors import EngineError
 from kgen_ext.events import Delta, Finish, Started, TagAccepted, TagRejected
 from kgen_ext.request import ExpandRequest
@@ -195,22 +193,6 @@ def test_deltas_joined_are_what_was_written_when_nothing_is_taken_back() -> None
     assert [one.strip() for one in told["tag"].split(",")] == ["", *ran.tags]
     assert told["long"].strip() == ran.written.texts["long"]
     assert ran.rejected == []
-
-
-def test_what_was_refused_behind_other_words_may_be_drawn_in_the_same_place_again() -> None:
-    one = ScriptedEngine.forcing([" The", " hat", " girl"], pieces=[*COMMON_PIECES, *NAMES, " "])
-    request = ask(", ".join(NAMES[:18]), text_length="short", ban=("a hat",))
-    row = Row(make(one, request)[0][1], token_table(one))
-    start = len(row.ids)
-
-    def take(piece: str) -> bool:
-        return row.take(Draw(one.tokenize(piece)[0], 1.0))
-
-    assert [take(piece) for piece in (" A", " ", " girl")] == [False, False, True]  # two spaces: refused on the spot
-    assert [take(piece) for piece in ("hat", " smiles")] == [False, False]
-    assert len(row.ids) == start, "back before the phrase"
-    assert [take(piece) for piece in (" The", " hat")] == [False, False]
-    assert row.masked() == []
 
 
 def test_a_character_of_several_tokens_is_told_whole() -> None:

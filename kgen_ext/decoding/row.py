@@ -88,10 +88,7 @@ class Row:
         self._decoded = self._forced = self._rewound = self._rejections = 0
         self._field = -1
         self._writer: Writer | None = None
-        if len(self.ids) >= job.n_ctx:
-            self.finish = Finish.LENGTH
-        else:
-            self._open_next()
+        self._open_next()
 
     def bias_index(self) -> int:
         """Return the row of the token table's bias for the next draw."""
@@ -143,7 +140,6 @@ class Row:
             if verdict.cut is not None:
                 self._cut(verdict.cut)
             self._masked.clear()
-            self._half = b""
             self._feed(verdict.ids)
             self._end_field()
             self._open_next()

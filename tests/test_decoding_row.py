@@ -1,0 +1,168 @@
+"""One row, driven draw by draw: what it keeps, counts, forgets and asks for next."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from decoding_kit import NAMES, ask, make
+
+from kgen_ext.decoding.row import _PATIENCE, Row
+from kgen_ext.decoding.sampler import Draw
+from kgen_ext.decoding.tag_writer import MAX_TAG_TOKENS
+from kgen_ext.decoding.tokens import Allow, token_table
+from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine
+from kgen_ext.events import Delta, Finish, TagAccepted
+from kgen_ext.request import ExpandRequest
+
+ENGINE = ScriptedEngine.forcing([], pieces=[*COMMON_PIECES, *NAMES, " ", " The", "hat,"])
+TABLE = token_table(ENGINE)
+FULL = ", ".join(NAMES[:18])  # no tag may be added to this under a very short length
+LAST = ", ".join(NAMES[:17])  # and one to this
+HALF, REST, ODD = "\xc3", "\xa9", "\xff"  # bytes of "é", and one of no character
+
+
+@dataclass
+class Driven:
+    """A row whose draws a test makes; `began` is how many tokens it held before them."""
+
+    request: ExpandRequest
+    room: int = 1024  # tokens beyond those it begins with
+    row: Row = field(init=False)
+    began: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        job = make(ENGINE, self.request)[0][1]
+        self.began = len(Row(job, TABLE).ids)
+        self.row = Row(replace(make(ENGINE, self.request)[0][1], n_ctx=self.began + self.room), TABLE)
+
+    def take(self, *pieces: str, share: float = 1.0) -> bool:
+        """Have tokens drawn, "</s>" and single bytes by their names; return what the last one came to."""
+        again = False
+        for piece in pieces:
+            data = piece.encode("latin-1")
+            token = ENGINE.vocab.eos if piece == "</s>" else ENGINE.vocab.pieces.index(data)
+            self.row.kept = len(self.row.ids)  # what was fed is in the cache by now
+            again = self.row.take(Draw(token, share))
+        return again
+
+    def told(self) -> str:
+        return "".join(event.text for event in self.row.events() if isinstance(event, Delta))
+
+    def accepted(self) -> list[str]:
+        return [event.tag for event in self.row.events() if isinstance(event, TagAccepted)]
+
+    @property
+    def held(self) -> int:
+        return len(self.row.ids) - self.began
+
+
+def test_what_was_refused_behind_other_words_may_be_drawn_in_the_same_place_again() -> None:
+    one = Driven(ask(FULL, text_length="short", ban=("a hat",)))
+    one.take(" A", " ")
+    assert one.take(" girl"), "two spaces are refused on the spot"
+    one.take("hat", " smiles")
+    assert one.held == 0, "back before the phrase"
+    one.take(" The", " hat")
+    assert one.row.masked() == []
+
+
+def test_what_is_refused_on_the_spot_ends_no_field_of_a_row_without_patience() -> None:
+    one = Driven(ask(tag_length="very_long", ban=("hat",)))
+    for number in range(_PATIENCE):
+        one.take("hat", ",")
+        if number % 90 == 89:  # below what one place may cost
+            one.take(NAMES[number // 90], ",")
+    assert one.take(ODD)
+
+
+def test_where_nothing_can_be_drawn_a_list_ends() -> None:
+    one = Driven(ask())
+    one.row.take(Draw(-1, 0.0))
+    assert one.row.finish is Finish.COMPLETE
+
+
+def test_what_could_not_be_drawn_is_no_draw() -> None:
+    one = Driven(ask())
+    one.row.take(Draw(-1, 0.0))
+    assert one.row.written().decoded == 0
+
+
+def test_metadata_begins_with_nothing_tried() -> None:
+    one = Driven(ask(allow=("rating",)))
+    one.take("smile", ODD, "</s>")
+    assert one.row.masked() == []
+
+
+def test_the_first_draw_of_metadata_is_from_the_logits_at_hand() -> None:
+    one = Driven(ask(allow=("rating",)))
+    one.take("smile")
+    assert one.take("</s>")
+
+
+def test_a_character_that_the_last_token_of_the_last_tag_completes_is_told_whole() -> None:
+    one = Driven(ask(LAST))
+    one.told()
+    one.take(*"a" * (MAX_TAG_TOKENS - 2), HALF, REST)
+    assert one.told() == "a" * (MAX_TAG_TOKENS - 2) + "\xe9"
+
+
+def test_a_tag_is_whole_at_its_longest() -> None:
+    one = Driven(ask())
+    one.take(*"a" * (MAX_TAG_TOKENS - 1))
+    assert one.accepted() == []
+    one.take("a")
+    assert one.accepted() == ["a" * MAX_TAG_TOKENS]
+
+
+@pytest.mark.parametrize(("room", "finish"), [(2, Finish.LENGTH), (3, None)])
+def test_a_row_ends_when_its_last_place_is_taken(room: int, finish: Finish | None) -> None:
+    one = Driven(ask(), room=room)
+    one.take("smile", ",")
+    assert one.row.finish is finish
+
+
+@pytest.mark.parametrize(("room", "finish"), [(1, Finish.LENGTH), (2, None)])
+def test_a_field_is_begun_only_where_there_is_room_to_write(room: int, finish: Finish | None) -> None:
+    assert Driven(ask(FULL, text_length="short"), room=room).row.finish is finish
+
+
+@pytest.mark.parametrize(("prompt", "draws", "forced"), [
+    ("", ("smile", ",", "sky", "</s>"), 0),
+    ("smile", ("sky", ",", "solo", "</s>"), 1),  # the comma behind the user's own
+    ("", ("hat,", "sky", "</s>"), 1),  # two tokens in place of the one drawn
+])  # fmt: skip
+def test_forced_is_what_was_fed_beyond_the_draws(prompt: str, draws: tuple[str, ...], forced: int) -> None:
+    one = Driven(ask(prompt))
+    headers = sum(map(len, one.row.job.headers))
+    one.take(*draws)
+    assert one.row.written().forced - headers == forced
+
+
+def test_the_rule_that_took_back_most_is_told() -> None:
+    one = Driven(ask(ban=("hat", "sky")))
+    one.take("hat", ",", "sky", ",", "sky", ",", "</s>")
+    assert one.row.written().refused == "banned 'sky', 2 times"
+
+
+def test_a_tag_in_one_token_with_its_comma_is_not_drawn_again() -> None:
+    one = Driven(ask())
+    one.take("hat,")
+    assert ENGINE.vocab.pieces.index(b"hat,") in one.row.masked()
+
+
+def test_a_tag_is_never_taken_back_to_the_middle_of_a_character() -> None:
+    one = Driven(ask(ban=("a\xe9",)))
+    one.take("a", HALF, REST, ",", share=0.5)
+    assert one.held == 1
+
+
+def test_behind_a_space_of_its_own_a_tag_goes_on_without_another() -> None:
+    one = Driven(ask())
+    one.take(" ")
+    assert Allow(one.row.bias_index()) is Allow.TAG_WORD
+
+
+def test_half_a_character_at_a_tag_s_longest_is_forgotten_with_the_tag() -> None:
+    one = Driven(ask())
+    one.take(*"a" * (MAX_TAG_TOKENS - 1), HALF)
+    assert Allow(one.row.bias_index()) is Allow.TAG_START
