@@ -123,6 +123,19 @@ def test_a_row_whose_rejections_run_out_closes_at_the_next_one() -> None:
     assert ran.tags == NAMES[: _PATIENCE // 12]
 
 
+@pytest.mark.parametrize(("length", "tries"), [("very_short", 12), ("short", 96)])  # inside the band, and below it
+@pytest.mark.parametrize(("more", "tags"), [(0, ("hat",)), (1, ())])
+def test_a_place_is_tried_so_often_and_no_more(length: str, tries: int, more: int, tags: tuple[str, ...]) -> None:
+    bad = [f"bad {name}" for name in NAMES[: tries + more]]
+    ran = check(force([(*bad, "hat"), *["</s>"] * 2], ask(tag_length=length, ban=("bad *",)), pieces=bad))
+    assert ran.tags[:1] == tags
+
+
+def test_long_tags_that_may_not_stand_are_not_listened_to_for_long() -> None:
+    ran = check(force([" and"] * 400, ask(tag_length="short", ban=("*",))))
+    assert len(ran.rejected) == MAX_WASTE // (MAX_TAG_TOKENS - 1)
+
+
 DRESSED = [f"{name}.." for name in NAMES[:16]]  # no such tag, and no rule against it
 
 

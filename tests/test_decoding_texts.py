@@ -76,6 +76,46 @@ def test_a_sentence_that_never_stops_is_given_a_stop_behind_a_whole_word() -> No
     assert all(part.endswith("girl.") for part in parts)
 
 
+def test_a_sentence_is_given_its_stop_at_96_tokens() -> None:
+    first = sentences_of(write([" A", *[" girl"] * 500]).written.texts["long"])[0]
+    assert first == "A" + " girl" * 94 + "."
+
+
+def bad(count: int) -> list[str]:
+    return [f" bad{name[-2:]}" for name in NAMES[:count]]
+
+
+@pytest.mark.parametrize(("count", "text"), [(48, "A girl. A girl."), (49, "A girl.")])
+def test_a_sentence_with_a_banned_word_is_tried_48_times(count: int, text: str) -> None:
+    script = [" A", " girl", ".", " A", (*bad(count), " girl"), ".", "</s>"]
+    ran = write(script, ban=("/bad[a-j]+/",), pieces=bad(count))  # type: ignore[arg-type]
+    assert ran.written.texts["long"] == text
+
+
+def test_every_sentence_has_its_own_tries() -> None:
+    script = [" A", (*bad(40), " girl"), ".", " A", (*bad(80)[40:], " girl"), ".", "</s>"]
+    ran = write(script, ban=("/bad[a-j]+/",), pieces=bad(80))  # type: ignore[arg-type]
+    assert ran.written.texts["long"] == "A girl. A girl."
+
+
+def test_the_last_paragraph_ends_with_its_line() -> None:
+    ran = write(" A girl smiles." * 4 + "\n A girl stands.\n A girl sits.</s>", text_length="long")
+    assert ran.written.texts["long"] == " ".join(["A girl smiles."] * 4) + "\nA girl stands."
+
+
+def test_a_line_that_begins_another_field_is_not_of_the_text() -> None:
+    script = [*[" A", " girl", "."] * 4, "\n", "tag:", " hat", ".", "</s>"]
+    assert write(script, text_length="long").written.texts["long"] == " ".join(["A girl."] * 4)  # type: ignore[arg-type]
+
+
+def test_a_text_whose_paragraphs_hold_too_little_is_short() -> None:
+    engine = ScriptedEngine.forcing([" A", " girl"])
+    writer = TextWriter(token_table(engine), TextBand(Band(2, 4), paragraphs=1, per_paragraph=1), None, start=0)
+    for at, piece in enumerate((" A", " girl", ".", " A")):
+        writer.take(Draw(engine.tokenize(piece)[0], 1.0), at)
+    assert writer.short
+
+
 def test_a_stop_of_ours_never_completes_a_banned_phrase() -> None:
     ran = write([" A", *[" girl"] * 500], ban=("/girl\\./",))
     assert "girl." not in ran.written.texts["long"]
