@@ -14,7 +14,6 @@ A model of the user's that has the id of one of ours replaces it.
 """
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -36,6 +35,7 @@ from kgen_ext.catalogue.checks import (
     whole,
 )
 from kgen_ext.errors import BadCatalogue
+from kgen_ext.once import once
 
 BUILT_IN = Path(__file__).parent / "data" / "models.json"
 USER_FILE = "kgen-models.json"
@@ -121,7 +121,7 @@ def load_catalogue(user_file: Path | None = None) -> tuple[Model, ...]:
     return tuple(models.values())
 
 
-@functools.cache
+@once
 def _built_in() -> tuple[Model, ...]:
     return tuple(_read(BUILT_IN))  # a page asks a dozen times while it is built
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from kgen_ext.errors import EngineError, EngineUnavailable
+from kgen_ext.once import once
 
 UPDATE = "pip install -U llama-cpp-python"
 ERROR, GO_ON = 4, 5  # ggml_log_level
@@ -94,17 +94,9 @@ class Library:
         return partial(found)
 
 
-_OPENING = threading.Lock()
-
-
+@once  # two threads that import it at once can meet it half made
 def open_library() -> Library:
     """Import llama_cpp and take over its log; there is one library in a process, so there is one of these."""
-    with _OPENING:  # two threads that import it at once can meet it half made
-        return _open_once()
-
-
-@cache
-def _open_once() -> Library:
     try:
         llama_cpp = import_module("llama_cpp")
     except ModuleNotFoundError as error:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 
+from kgen_ext.once import once
 from kgen_ext.tags.categories import is_people_count
 from kgen_ext.tags.normalise import normalise
 
@@ -176,7 +176,7 @@ def _split(text: str) -> frozenset[str]:
     return frozenset(tag.strip() for tag in text.split(",") if tag.strip())
 
 
-@cache
+@once
 def _index() -> dict[str, tuple[tuple[int, frozenset[str]], ...]]:
     """Return tag -> (group, answers it allows), ..."""
     index: dict[str, dict[int, set[str]]] = {}
@@ -187,7 +187,7 @@ def _index() -> dict[str, tuple[tuple[int, frozenset[str]], ...]]:
     return {tag: tuple((n, frozenset(found)) for n, found in groups.items()) for tag, groups in index.items()}
 
 
-@cache
+@once
 def _lifted_by() -> dict[str, frozenset[int]]:
     """Return tag -> the groups it lifts."""
     lifters: dict[str, set[int]] = {}

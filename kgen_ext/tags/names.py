@@ -22,9 +22,9 @@ import struct
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from functools import cache
 
 from kgen_ext.errors import Failure
+from kgen_ext.once import once
 from kgen_ext.request import Category
 
 MAGIC = b"KGENTAG1"
@@ -94,7 +94,7 @@ def _little_endian(data: memoryview) -> Sequence[int]:
     return swapped
 
 
-@cache
+@once
 def load_names() -> NameTable:
     """Map the shipped table, once per process."""
     return NameTable(PATH)

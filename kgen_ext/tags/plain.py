@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from functools import cache
 
+from kgen_ext.once import once
 from kgen_ext.tags.names import PATH, key_of, load_names
 from kgen_ext.tags.normalise import normalise
 
@@ -113,7 +113,7 @@ def _exists(name: str) -> bool:
     return name in _signs() or load_names().category(key_of(name)) is not None
 
 
-@cache
+@once
 def _signs() -> frozenset[str]:
     with open(SIGNS, encoding="utf-8") as file:
         return frozenset(line.rstrip("\n") for line in file if not line.startswith("# "))

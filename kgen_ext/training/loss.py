@@ -7,8 +7,9 @@ small enough for the processor's cache, and turned into gradients at once: no pa
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from kgen_ext.once import once
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,7 @@ def soft_cross_entropy(
     return result
 
 
-@cache
+@once
 def _function() -> Any:
     import torch
 

@@ -6,7 +6,6 @@ Refuses to know what any of it is used for.
 """
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import inspect
@@ -18,6 +17,8 @@ from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from kgen_ext.once import once
 
 LOGGER = "kgen"
 EXTENSION = Path(__file__).resolve().parents[2]
@@ -161,7 +162,7 @@ class Host:
         return logging.getLogger(LOGGER)
 
 
-@functools.cache
+@once
 def current_host() -> Host:
     """Return the host this process runs in."""
     return Host()

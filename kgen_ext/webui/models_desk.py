@@ -5,12 +5,12 @@ own; a button's answer watches it.
 """
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kgen_ext.errors import KGenError, UserError
+from kgen_ext.once import once
 from kgen_ext.webui.models_html import facts_html, line_html, state_html, table_html
 from kgen_ext.webui.models_tasks import Task, Tasks
 from kgen_ext.webui.wording import on_page
@@ -174,7 +174,7 @@ def _pick(name: str, found: tuple[Found, ...]) -> Found:
     return one
 
 
-@functools.cache
+@once
 def shared_tasks() -> Tasks:
     """Return this process's tasks: they outlive a page and a reload of the UI, so that Cancel still finds them."""
     return Tasks()

@@ -6,7 +6,6 @@ Comes from a browser: every part is checked. Refuses to know what a preview does
 """
 from __future__ import annotations
 
-import functools
 import json
 import threading
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kgen_ext.errors import BadValue
+from kgen_ext.once import once
 
 TABS = ("txt2img", "img2img")
 _LONGEST = 4_000_000
@@ -92,7 +92,7 @@ class Previews:
         return flag is not None
 
 
-@functools.cache
+@once
 def shared_previews() -> Previews:
     """Return this process's previews."""
     return Previews()

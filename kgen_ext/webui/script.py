@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from kgen_ext.once import once
 from kgen_ext.webui.host import Host, current_host
 from kgen_ext.webui.pasting import Road, on_pasted
 from kgen_ext.webui.settings import read_settings
@@ -68,7 +69,7 @@ def _guarded(p: Any, hook: Callable[[Hooks], None]) -> None:
         hooks.failed(p, error)
 
 
-@functools.cache
+@once
 def _hooks() -> Hooks:
     # What a start does not need, it does not pay for.
     from kgen_ext.webui.expanding import expand_job, sampling_of

@@ -5,7 +5,6 @@ the host it knows only where models lie.
 """
 from __future__ import annotations
 
-import functools
 import hashlib
 import threading
 from collections import OrderedDict
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from kgen_ext.once import once
 from kgen_ext.webui.host import current_host
 from kgen_ext.webui.settings import read_settings, webui_places
 
@@ -103,7 +103,7 @@ def _hash(prompt: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-@functools.cache
+@once
 def current() -> Session:
     """Return this process's session."""
     host = current_host()

@@ -4,11 +4,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from kgen_ext.once import once
 from kgen_ext.webui.host import LOGGER, Host
 from kgen_ext.webui.settings import OPTIONS, Option, installed_models, read_settings
 
 SECTION = ("kgen", "KGen")
-_HANDLER = "kgen-console"
 
 
 def register_settings(host: Host) -> None:
@@ -33,11 +33,16 @@ def set_up_log(level: str) -> None:
     """Take a level, and write to the console where the host has not set up logging itself."""
     log = logging.getLogger(LOGGER)
     log.setLevel(level.upper())
-    if not logging.getLogger().handlers and not any(one.name == _HANDLER for one in log.handlers):
-        handler = logging.StreamHandler()
-        handler.set_name(_HANDLER)
-        handler.setFormatter(logging.Formatter("[KGen] %(message)s"))
-        log.addHandler(handler)
+    if not logging.getLogger().handlers:
+        log.addHandler(_console())  # which adds none twice
+
+
+@once
+def _console() -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.set_name("kgen-console")
+    handler.setFormatter(logging.Formatter("[KGen] %(message)s"))
+    return handler
 
 
 def _info(host: Host, option: Option, info_class: Any) -> Any:

@@ -5,12 +5,12 @@ library or looks into more than the names of the models on disk. Refuses to know
 """
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from kgen_ext.once import once
 from kgen_ext.webui import models_panel, preview_panel
 from kgen_ext.webui.host import Host, current_host
 from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, PARAMS, Group, Param, Widget
@@ -70,7 +70,7 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
 
     host = current_host()
     if getattr(script, "controls", None):
-        return list(_defaults(host))
+        return list(_defaults())
     tab = Tab(gradio, host, "img2img" if is_img2img else "txt2img", {}, {})
     enabled = BY_FIELD["enabled"]
     accordion = host.part("modules.ui_components.InputAccordion")
@@ -90,12 +90,12 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
     return [tab.controls[param.field] for param in PARAMS]
 
 
-@functools.cache
-def _defaults(host: Host) -> tuple[Any, ...]:
+@once
+def _defaults() -> tuple[Any, ...]:
     """Build the controls for their values, once for all the pages of one start."""
     import gradio
 
-    tab = Tab(gradio, host, "api", {}, {})
+    tab = Tab(gradio, current_host(), "api", {}, {})
     return tuple(_control(tab, param) for param in PARAMS)
 
 
@@ -130,7 +130,7 @@ def _control(tab: Tab, param: Param) -> Any:
     if param.widget is Widget.CHOICES:
         return gr.CheckboxGroup(choices=[label for _, label in param.choices], value=shown, **common)
     if param.widget is Widget.LIVE:
-        choices = list(_choices(tab.host, param.field))
+        choices = list(_choices()[param.field])
         # A name that is not in the list, pasted from an image, must be shown and explained rather than dropped.
         return gr.Dropdown(choices=choices, value=shown, allow_custom_value=True,
                            visible=_offers(param.field, choices), **common)  # fmt: skip
@@ -143,10 +143,10 @@ def _control(tab: Tab, param: Param) -> Any:
     return gr.Textbox(value=shown, lines=lines, max_lines=max(6, lines), visible=param.field != "template", **common)
 
 
-@functools.cache
-def _choices(host: Host, field: str) -> tuple[str, ...]:
-    """Look once for all the pages of one start."""
-    return live_choices(host, field)
+@once
+def _choices() -> Mapping[str, tuple[str, ...]]:
+    """Look once for all the pages of one start; return what each live list offers, by field."""
+    return {param.field: live_choices(current_host(), param.field) for param in PARAMS if param.widget is Widget.LIVE}
 
 
 def look_anew() -> None:
