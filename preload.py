@@ -26,6 +26,11 @@ def preload(parser: argparse.ArgumentParser) -> None:
             "--kgen-models-dir", type=str, default=None, metavar="FOLDER",
             help="KGen: where prompt expansion models are kept (default: models/kgen)",
         )  # fmt: skip
+    if "--kgen-tag-file" not in known:
+        parser.add_argument(
+            "--kgen-tag-file", type=str, default=None, metavar="PATH",
+            help="KGen: the CSV of tags for 'Only tags that exist', whatever Settings say",
+        )  # fmt: skip
     if "--kgen-offline" not in known:
         parser.add_argument(
             "--kgen-offline", action="store_true", default=False, help="KGen: never download anything"

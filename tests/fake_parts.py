@@ -46,6 +46,7 @@ class OptionInfo:
                  category_id: Any = None) -> None:  # fmt: skip
         self.default, self.label, self.component, self.component_args = default, label, component, component_args
         self.section, self.onchange, self.refresh, self.infotext = section, onchange, refresh, infotext
+        self.restrict_api = restrict_api
         self.notes: list[str] = []
 
     def info(self, text: str) -> OptionInfo:

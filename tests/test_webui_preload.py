@@ -27,7 +27,9 @@ def test_options_are_absent_unless_given() -> None:
     target = parser()
     preload(target)
     given = target.parse_args([])
-    assert (given.kgen_models_dir, given.kgen_offline, given.kgen_device) == (None, False, None)
+    assert (given.kgen_models_dir, given.kgen_tag_file, given.kgen_offline, given.kgen_device) == (
+        None, None, False, None,
+    )  # fmt: skip
 
 
 def test_options_are_read() -> None:
@@ -101,3 +103,9 @@ def test_no_rule_names_our_own_folder_which_a_user_may_rename() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "metadata.ini", encoding="utf-8")
     assert config.sections() == ["scripts"]
+
+
+def test_a_tag_file_anywhere_may_be_named() -> None:
+    target = parser()
+    preload(target)
+    assert target.parse_args(["--kgen-tag-file", "/some where/tags.csv"]).kgen_tag_file == "/some where/tags.csv"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kgen_ext.engines import devices
 from kgen_ext.webui import settings as module
 from kgen_ext.webui.host import LOGGER, Host
-from kgen_ext.webui.settings import BY_KEY, OPTIONS, installed_models, read_settings, tag_file, webui_places
+from kgen_ext.webui.settings import BY_KEY, OPTIONS, installed_models, read_settings, webui_places
 from kgen_ext.webui.settings_page import SECTION, declare_options, register_settings, set_up_log
 from kgen_ext.webui.values import read_named
 
@@ -117,22 +117,35 @@ def test_a_widgets_arguments_may_be_changed_later(
     assert labels["kgen_device"].component is editable, "cuda:1 can be typed in"
 
 
-def test_no_client_of_the_api_may_set_a_path(
+def told(host: FakeHost, key: str) -> str:
+    """Return what the page tells behind an option's label."""
+    declare_options(Host())
+    return "".join(host.opts.__dict__["data_labels"][key].notes)
+
+
+def test_the_page_tells_the_models_folder_in_use_and_the_flag_that_changes_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
 ) -> None:
     host = fake(monkeypatch, tmp_path)
-    declare_options(Host())
-    labels = host.opts.__dict__["data_labels"]
-    assert {key for key, info in labels.items() if info.restrict_api} == {"kgen_tag_file", "kgen_models_dir"}
+    assert told(host, "kgen_model").endswith(
+        f"--kgen-models-dir FOLDER says where models are kept, now {tmp_path / 'models' / 'kgen'}"
+    )
 
 
-def test_paths_are_hidden_where_the_host_hides_its_own(
+def test_the_page_tells_the_folder_of_the_flag(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
+) -> None:
+    host = fake(monkeypatch, tmp_path)
+    host.cmd_opts.kgen_models_dir = str(tmp_path / "<b>mine")
+    assert told(host, "kgen_model").endswith(f"now {tmp_path}/&lt;b&gt;mine")
+
+
+def test_the_page_tells_no_folder_where_the_host_hides_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
 ) -> None:
     host = fake(monkeypatch, tmp_path)
     host.cmd_opts.hide_ui_dir_config = True
-    declare_options(Host())
-    assert host.opts.__dict__["data_labels"]["kgen_tag_file"].component_args == {"visible": False}
+    assert str(tmp_path) not in told(host, "kgen_model")
 
 
 def test_the_list_of_models_keeps_one_that_is_gone(
@@ -169,7 +182,8 @@ def test_keeping_comes_down_to_seconds(monkeypatch: pytest.MonkeyPatch, tmp_path
     ("key", "value"),
     [("kgen_engine", "onnx"), ("kgen_device", 7), ("kgen_device", ["cpu"]), ("kgen_keep", ""),
      ("kgen_idle_minutes", "soon"), ("kgen_idle_minutes", 0), ("kgen_timing", ["after"]), ("kgen_paste", {}),
-     ("kgen_tag_file", 3), ("kgen_presets", "x: heat=1"), ("kgen_offline", "maybe"), ("kgen_log_level", "loud"),
+     ("kgen_tag_file", 3), ("kgen_tag_file", "/mine.csv"), ("kgen_tag_file", "C:mine.csv"),
+     ("kgen_presets", "x: heat=1"), ("kgen_offline", "maybe"), ("kgen_log_level", "loud"),
      ("kgen_model", 1.5)],
 )  # fmt: skip
 def test_a_value_that_cannot_be_used_is_the_default_and_one_line(
@@ -236,12 +250,16 @@ def test_every_word_for_offline_that_a_download_obeys_counts(
     assert read_settings(Host()).offline
 
 
-def test_models_lie_below_the_hosts_models_folder_or_where_one_says(
+def test_models_lie_below_the_hosts_models_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake(monkeypatch, tmp_path)
+    assert webui_places(Host(), read_settings(Host())).own == tmp_path / "models" / "kgen"
+
+
+def test_models_lie_where_the_flag_says_and_are_found_below_the_hosts_folder_too(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     host = fake(monkeypatch, tmp_path)
-    assert webui_places(Host(), read_settings(Host())).own == tmp_path / "models" / "kgen"
-    host.opts.kgen_models_dir = "my models"
+    host.cmd_opts.kgen_models_dir = "my models"
     places = webui_places(Host(), read_settings(Host()))
     assert (places.own, places.more) == (tmp_path / "my models", (tmp_path / "models" / "kgen",))
 
@@ -266,17 +284,6 @@ def test_an_installed_model_is_on_offer(monkeypatch: pytest.MonkeyPatch, tmp_pat
     folder.mkdir()
     (folder / "mine-Q8_0.gguf").write_bytes(b"GGUF")
     assert installed_models(Host()) == ("starter", "mine:Q8_0")
-
-
-def test_the_tag_file_of_the_autocomplete_extension_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    host = fake(monkeypatch, tmp_path)
-    assert tag_file(Host(), read_settings(Host())) == ""
-    tags = tmp_path / "extensions" / "a1111-sd-webui-tagcomplete" / "tags"
-    tags.mkdir(parents=True)
-    (tags / "danbooru.csv").write_text("1girl,0\n", encoding="utf-8")
-    assert tag_file(Host(), read_settings(Host())) == str(tags / "danbooru.csv")
-    host.opts.kgen_tag_file = ' "mine.csv" '
-    assert tag_file(Host(), read_settings(Host())) == str(tmp_path / "mine.csv")
 
 
 def test_the_log_speaks_at_the_level_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType) -> None:

@@ -28,6 +28,7 @@ from kgen_ext.webui.memory import lend
 from kgen_ext.webui.params import DEFAULT
 from kgen_ext.webui.presets import NUMBERS, Sampling, resolve_sampling
 from kgen_ext.webui.progress import own_job, shown_progress
+from kgen_ext.webui.requests import NO_TAG_FILE
 from kgen_ext.webui.settings import ENGINES, Settings, read_settings, tag_file, webui_places
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Api:
         if given.pop("known_only", False):
             given["tag_file"] = tag_file(self._host, settings)
             if not given["tag_file"]:
-                raise UserError("known_only: there is no tag file", hint="name one in Settings, KGen")
+                raise UserError("known_only: there is no tag file", hint=NO_TAG_FILE)
         files = session.find(model)
         if creativity is not None:
             recommended = files.entry.recommended if files.entry else None

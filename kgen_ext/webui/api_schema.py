@@ -58,7 +58,7 @@ MORE: dict[str, tuple[Schema, Any, str]] = {
     "model": ({"type": "string"}, "default", "a name that GET /kgen/v1/models shows; default is the one in Settings"),
     "engine": ({"type": "string", "enum": [value for value, _ in ENGINES]}, "auto", "what runs the model"),
     "creativity": ({"type": "string"}, None, "a preset of the page; the four numbers, where given, go before it"),
-    "known_only": (_FLAG, False, "write only tags of the tag file that Settings name or that is found"),
+    "known_only": (_FLAG, False, "write only tags of the tag file that is chosen in Settings or found"),
 }  # fmt: skip
 # null is no prompt; of every other field it says the same as leaving it out.
 REQUIRED = frozenset({"prompt"})

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
+from os import PathLike
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -137,7 +138,12 @@ class Host:
         return True
 
     def read_image(self, image: Any) -> str:
-        """Return the infotext an image carries, "" where it carries none that can be read."""
+        """Return the infotext an image carries, "" where it carries none that can be read.
+
+        A text is no image: there are hosts whose reader opens it as a path.
+        """
+        if isinstance(image, (str, bytes, PathLike)):
+            return ""
         own = getattr(image, "info", None)
         text = own.get("parameters") if isinstance(own, dict) else None
         read = self.part("modules.images.read_info_from_image")

@@ -106,7 +106,7 @@ PARAMS: tuple[Param, ...] = (
     Param("allow_contradictions", Widget.CHECKBOX, Group.RULES, "Allow contradictions", "KGen contradictions", False,
           "Let a second hair colour, another number of people and the like stand."),
     Param("known_only", Widget.CHECKBOX, Group.RULES, "Only tags that exist", "KGen known tags", False,
-          "Write only tags of the tag file (found beside the tag autocomplete extension, or named in Settings)."),
+          "Write only tags of the tag file (found in the tag autocomplete extension, or chosen in Settings)."),
     Param("format", Widget.CHOICE, Group.ADVANCED, "Format", "KGen format", "append",
           "How the result is put together. All but “Text only” keep your prompt whole.",
           (*((name, named.label) for name, named in NAMED_FORMATS.items()), (CUSTOM, "Custom template"))),

@@ -11,6 +11,7 @@ from kgen_ext.request import MAX_SEED, ExpandRequest, TextLength
 from kgen_ext.webui.params import BY_FIELD, CUSTOM
 from kgen_ext.webui.values import Values
 
+NO_TAG_FILE = "put one into the folder “tags” of the models folder, or start with --kgen-tag-file PATH"
 # What a request accepts; a job may say less (0 where a host fills it in later) or more.
 _SMALLEST, _LARGEST = 16, 16384
 
@@ -38,7 +39,7 @@ def make_request(
     if values.format == CUSTOM and not values.template.strip():
         raise BadValue(BY_FIELD["template"].label, "", "one such as <|prompt|>, <|general|>; or choose another Format")
     if values.known_only and not tag_file:
-        raise BadValue(BY_FIELD["known_only"].label, True, "it with a tag file: name one in Settings, KGen")
+        raise BadValue(BY_FIELD["known_only"].label, True, f"it with a tag file: {NO_TAG_FILE}")
     return ExpandRequest(
         prompt=prompt,
         text=values.text,

@@ -55,9 +55,9 @@ class Session:
         return resolve(model, places=self._places(), paths=False)
 
     def _open(self, *, model: str, engine: str, device: str, threads: int | None) -> Expander:
-        from kgen_ext.service import open_expander
+        from kgen_ext.service.opening import open_files
 
-        return open_expander(model=model, engine=engine, device=device, threads=threads, places=self._places())
+        return open_files(self.find(model), engine=engine, device=device, threads=threads)
 
     def lease(
         self, *, model: str, engine: str = "auto", device: str = "auto", threads: int | None = None

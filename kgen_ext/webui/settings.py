@@ -2,18 +2,22 @@
 
 Refuses to know widgets (`settings_page` declares the options). A value that cannot be used, left behind by another
 version or written by hand, falls to its default with one line in the log. A flag of the command line goes before it.
+
+No option holds a path: hosts let every client of their API change options, whatever `restrict_api` says. Files are
+chosen by the names they are found under; folders, and files elsewhere, are named by flags.
 """
 from __future__ import annotations
 
 import functools
 import logging
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgen_ext.errors import BadValue, KGenError
+from kgen_ext.errors import BadValue, KGenError, UserError
 from kgen_ext.webui.host import LOGGER, Host
 from kgen_ext.webui.params import DEFAULT
 from kgen_ext.webui.presets import Preset, parse_presets
@@ -23,15 +27,16 @@ if TYPE_CHECKING:
     from kgen_ext.webui.values import Values
 
 STARTER = "starter"
-# The extension whose tag file is found by itself: part of its folder's name, and the file.
-_TAGCOMPLETE, _TAG_FILE = "tagcomplete", Path("tags", "danbooru.csv")
+# Where tag files are found by themselves: this folder of the models folders, and of the extensions with this in their
+# name. The last is the file that is taken unless another is chosen.
+_TAGS, _TAGCOMPLETE, _TAG_FILE = "tags", "tagcomplete", "danbooru.csv"
 
 Pairs = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A setting. `choices`: (value, label) of a closed set, stored as the label. `path`: names a file or folder."""
+    """A setting. `choices`: (value, label) of a closed set, stored as the label."""
 
     key: str
     default: Any
@@ -41,7 +46,6 @@ class Option:
     low: float = 0
     high: float = 0
     lines: int = 0
-    path: bool = False
 
     @property
     def stored_default(self) -> Any:
@@ -54,7 +58,8 @@ ENGINES: Pairs = (("auto", "auto"), ("llama_cpp", "llama_cpp"), ("transformers",
 DEVICES: Pairs = tuple((one, one) for one in ("auto", "cpu", "cuda", "xpu", "mps", "directml"))
 
 OPTIONS: tuple[Option, ...] = (
-    Option("kgen_model", STARTER, "Default model", "what “default” means in the model list of the page"),
+    Option("kgen_model", STARTER, "Default model",
+           "what “default” means in the model list of the page; --kgen-models-dir FOLDER says where models are kept"),
     Option("kgen_engine", "auto", "Default engine", "auto takes the best one installed", ENGINES),
     Option("kgen_device", "auto", "Device", "auto takes a graphics card if the engine can use it; cuda:1 is the second",
            DEVICES),
@@ -68,10 +73,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("kgen_paste", "original", "Pasting the parameters of an image", "both make the same image again",
            (("original", "my own prompt, expansion on"), ("expanded", "the expanded prompt, expansion off"))),
     Option("kgen_tag_file", "", "Tag file for “Only tags that exist”",
-           "a CSV; empty: danbooru.csv of the tag autocomplete extension, if that is installed", path=True),
+           "a CSV in the folder “tags” of the tag autocomplete extension or of the models folder; empty: danbooru.csv; "
+           "--kgen-tag-file PATH names one elsewhere and goes before this"),
     Option("kgen_presets", "", "Creativity presets of your own", "one a line: soft: temperature=0.7, min_p=0.15",
            lines=4),
-    Option("kgen_models_dir", "", "Models folder", "empty: models/kgen; --kgen-models-dir goes before this", path=True),
     Option("kgen_offline", False, "Offline", "never download anything"),
     Option("kgen_log_level", "info", "Log level", "what is told in the console",
            (("error", "errors"), ("warning", "warnings too"), ("info", "what is done"), ("debug", "everything"))),
@@ -81,7 +86,10 @@ BY_KEY = {option.key: option for option in OPTIONS}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is set. `idle_seconds` is None where a model is kept; `keep` False gives it back after each use."""
+    """What is set. `idle_seconds` is None where a model is kept; `keep` False gives it back after each use.
+
+    `tag_file` is the name of one that is to be found; `tag_path` and `models_dir` are paths, of flags alone.
+    """
 
     model: str
     engine: str
@@ -92,6 +100,7 @@ class Settings:
     timing: str
     paste: str
     tag_file: str
+    tag_path: str
     presets: tuple[Preset, ...]
     models_dir: str
     offline: bool
@@ -112,6 +121,7 @@ def read_settings(host: Host) -> Settings:
     keep = read("kgen_keep", _choice)
     flag = host.flag("kgen_device")
     device = _device(BY_KEY["kgen_device"], flag) if flag else read("kgen_device", _device)
+    tag_path = host.flag("kgen_tag_file") or ""
     return Settings(
         model=read("kgen_model", _model),
         engine=read("kgen_engine", _choice),
@@ -121,9 +131,10 @@ def read_settings(host: Host) -> Settings:
         idle_seconds=60.0 * read("kgen_idle_minutes", _number) if keep == "idle" else None,
         timing=read("kgen_timing", _choice),
         paste=read("kgen_paste", _choice),
-        tag_file=read("kgen_tag_file", _text),
+        tag_file="" if tag_path else read("kgen_tag_file", _file_name),
+        tag_path=tag_path,
         presets=read("kgen_presets", lambda option, value: parse_presets(_text(option, value))),
-        models_dir=host.flag("kgen_models_dir") or read("kgen_models_dir", _text),
+        models_dir=host.flag("kgen_models_dir") or "",
         offline=bool(host.flag("kgen_offline")) or _offline_by_environment() or read("kgen_offline", _flag),
         log_level=read("kgen_log_level", _choice),
     )
@@ -153,14 +164,39 @@ def installed_models(host: Host) -> tuple[str, ...]:
 
 
 def tag_file(host: Host, settings: Settings) -> str:
-    """Return the path of the tag file: the one set, else the tag autocomplete extension's, else ""."""
-    if settings.tag_file:
-        return str(_absolute(host, settings.tag_file))
-    for folder in _extension_folders(host):
-        for extension in sorted(folder.glob(f"*{_TAGCOMPLETE}*")):
-            if (extension / _TAG_FILE).is_file():
-                return str(extension / _TAG_FILE)
-    return ""
+    """Return the path of the tag file: the flag's, else the chosen one, else danbooru.csv, "" where there is none."""
+    if settings.tag_path:
+        return str(_absolute(host, settings.tag_path))
+    found = tag_files(host, settings)
+    if settings.tag_file and settings.tag_file not in found:
+        option = BY_KEY["kgen_tag_file"]
+        error = BadValue(option.key, settings.tag_file, ", ".join(found) or "a file in a folder “tags”: none is found")
+        warn_once(f"Settings, KGen, {option.label}: {error}; the default is used")
+    # A name is compared with what was found, and never made a path of.
+    return str(found.get(settings.tag_file) or found.get(_TAG_FILE) or "")
+
+
+def tag_files(host: Host, settings: Settings) -> Mapping[str, Path]:
+    """Return the tag files to choose from, by name; of two with one name that in the models folder. Never raises."""
+    found: dict[str, Path] = {}
+    try:
+        places = webui_places(host, settings)
+        folders = [place / _TAGS for place in (places.own, *places.more)]
+        for extensions in _extension_folders(host):
+            folders += [extension / _TAGS for extension in sorted(extensions.glob(f"*{_TAGCOMPLETE}*"))]
+        for path in (path for folder in folders for path in sorted(folder.glob("*.csv"))):
+            if path.is_file():
+                found.setdefault(path.name, path)
+    except OSError as error:
+        warn_once(f"tag files: {error}")
+    return found
+
+
+def warn_of_old_paths(host: Host) -> None:
+    """Say what becomes of the folder that an earlier version had among its options."""
+    old = host.option("kgen_models_dir", "")
+    if old and not host.flag("kgen_models_dir"):
+        warn_once(f"Settings, KGen: {_ignored('kgen_models_dir', old, '--kgen-models-dir FOLDER')}")
 
 
 @functools.lru_cache(maxsize=64)
@@ -203,7 +239,20 @@ def _number(option: Option, value: Any) -> float:
 def _text(option: Option, value: Any) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise BadValue(option.key, value, "a text")
-    return value.strip().strip('"') if option.path else value
+    return value
+
+
+def _file_name(option: Option, value: Any) -> str:
+    name = _text(option, value)
+    if re.search(r"[/\\:]", name):
+        raise _ignored(option.key, value, "--kgen-tag-file PATH")
+    return name
+
+
+def _ignored(key: str, value: Any, flag: str) -> UserError:
+    """Return what is said of a path that an earlier version kept among its options."""
+    why = "clients of the API can change options"
+    return UserError(f"{key}: {value!r:.300} is not used any more, as {why}", hint=f"add {flag} to COMMANDLINE_ARGS")
 
 
 def _flag(option: Option, value: Any) -> bool:

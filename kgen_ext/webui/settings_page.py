@@ -1,12 +1,22 @@
 """Puts the options onto the host's settings page, and sets up the log; refuses to know what the options are for."""
 from __future__ import annotations
 
+import html
 import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kgen_ext.once import once
 from kgen_ext.webui.host import LOGGER, Host
-from kgen_ext.webui.settings import OPTIONS, Option, installed_models, read_settings
+from kgen_ext.webui.settings import (
+    OPTIONS,
+    Option,
+    installed_models,
+    read_settings,
+    tag_files,
+    warn_of_old_paths,
+    webui_places,
+)
 
 SECTION = ("kgen", "KGen")
 
@@ -15,6 +25,7 @@ def register_settings(host: Host) -> None:
     """Declare the options when the host asks for them, and set up the log; to be called at each load of the scripts."""
     host.on("on_ui_settings", lambda: declare_options(host))
     set_up_log(read_settings(host).log_level)
+    warn_of_old_paths(host)
 
 
 def declare_options(host: Host) -> None:
@@ -22,10 +33,7 @@ def declare_options(host: Host) -> None:
     options = host.part("modules.shared.opts")
     info_class = host.part("modules.shared.OptionInfo") or host.part("modules.options.OptionInfo")
     for option in OPTIONS:
-        info = _info(host, option, info_class)
-        # Set afterwards, as not every host's constructor knows it: no client of the API may point us at a file.
-        info.restrict_api = option.path
-        options.add_option(option.key, info)
+        options.add_option(option.key, _info(host, option, info_class))
     set_up_log(read_settings(host).log_level)
 
 
@@ -52,10 +60,10 @@ def _info(host: Host, option: Option, info_class: Any) -> Any:
     arguments: Any = None
     refresh: Any = None
     onchange: Any = None
-    if option.key == "kgen_model":
+    if option.key in _LISTS:
         component, refresh = gradio.Dropdown, lambda: None
         # Called when the page is built and at each press of the refresh button.
-        arguments = lambda: {"choices": _model_choices(host)}  # noqa: E731
+        arguments = lambda: {"choices": _LISTS[option.key](host)}  # noqa: E731
     elif option.choices:
         component, arguments = (gradio.Dropdown if len(labels) > 3 else gradio.Radio), {"choices": labels}
         if option.key == "kgen_device":
@@ -66,16 +74,37 @@ def _info(host: Host, option: Option, info_class: Any) -> Any:
         arguments = {"minimum": option.low, "maximum": option.high, "step": 1}
     elif option.lines:
         component, arguments = gradio.Textbox, {"lines": option.lines}
-    elif option.path:
-        component, arguments = gradio.Textbox, {"visible": not host.flag("hide_ui_dir_config", False)}
     if option.key == "kgen_log_level":
         onchange = lambda: set_up_log(read_settings(host).log_level)  # noqa: E731
     info = info_class(
         option.stored_default, option.label, component, arguments, section=SECTION, refresh=refresh, onchange=onchange
     )
-    return info.info(option.info)
+    return info.info(_told(host, option))
 
 
-def _model_choices(host: Host) -> list[str]:
+def _told(host: Host, option: Option) -> str:
+    """Return what stands behind an option's label, as HTML; with the folder in use where the host shows its own."""
+    if option.key != "kgen_model" or host.flag("hide_ui_dir_config", False):
+        return option.info
+    try:
+        folder = webui_places(host, read_settings(host)).own
+    except OSError as error:  # an extensions folder that cannot be read is no reason to have no page
+        host.log.warning("models: %s", error)
+        return option.info
+    return f"{option.info}, now {html.escape(str(folder))}"
+
+
+def _models(host: Host) -> list[str]:
     # A model that is not there any more stays shown: the page must not silently choose another.
     return list(dict.fromkeys((*installed_models(host), read_settings(host).model)))
+
+
+def _tag_files(host: Host) -> list[str]:
+    # What is stored stays shown, whatever it is: gradio refuses the whole page for one value that is no choice.
+    stored = host.option("kgen_tag_file", "")
+    names = ("", *tag_files(host, read_settings(host)), stored if isinstance(stored, str) else "")
+    return list(dict.fromkeys(names))
+
+
+# The options whose choices are looked for anew.
+_LISTS: Mapping[str, Callable[[Host], list[str]]] = {"kgen_model": _models, "kgen_tag_file": _tag_files}
