@@ -36,7 +36,7 @@ def lay(folder: Path, *names: str) -> Path:
 
 def test_without_a_tag_file_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, tmp_path)
-    lay_tags(tmp_path, "readme.txt")
+    lay_tags(tmp_path, "e621.csv")
     assert tag_file(Host(), read_settings(Host())) == ""
 
 
@@ -76,7 +76,7 @@ def test_the_page_offers_the_tag_files_that_are_found_and_keeps_what_is_stored(
 ) -> None:
     host = install(monkeypatch, tmp_path)
     monkeypatch.setitem(sys.modules, "gradio", FakeGradio())
-    lay_tags(tmp_path, "danbooru.csv", "e621.csv")
+    lay_tags(tmp_path, "danbooru.csv", "e621.csv", "readme.txt")
     declare_options(Host())
     host.opts.kgen_tag_file = "/old/tags.csv"
     offered = host.opts.__dict__["data_labels"]["kgen_tag_file"].component_args()

@@ -100,7 +100,7 @@ def _models(host: Host) -> list[str]:
 
 
 def _tag_files(host: Host) -> list[str]:
-    # What is stored stays shown, whatever it is: gradio refuses the whole page for one value that is no choice.
+    # What is stored stays shown, also where it cannot be used: the log tells that.
     stored = host.option("kgen_tag_file", "")
     names = ("", *tag_files(host, read_settings(host)), stored if isinstance(stored, str) else "")
     return list(dict.fromkeys(names))
