@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from engine_fixtures import PACKAGES
 from model_shapes import write_dots1
 
 from kgen_ext.engines import load_engine
@@ -53,6 +54,8 @@ def test_it_expands_by_itself_with_all_guarantees(gguf: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["reference", "transformers"])
 def test_other_engines_say_who_runs_it(gguf: Path, engine: str) -> None:
+    for package in PACKAGES[engine]:
+        pytest.importorskip(package)
     with pytest.raises(ModelFileError, match=r"only llama\.cpp runs its kind \(dots1\).*pip install llama-cpp-python"):
         load_engine(engine, folder=None, gguf=gguf)
 
