@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from fake_infotext import parse_infotext, quote, unquote, write_parameters
 from fake_job import Img2Img, Processed, Processing, Runner, Txt2Img
-from fake_parts import ALWAYS_VISIBLE, OptionInfo, Options, Script, State, Styles
+from fake_parts import ALWAYS_VISIBLE, OptionHTML, OptionInfo, Options, Script, State, Styles
 
 EVENTS = (
     "on_ui_settings", "on_app_started", "on_before_ui", "on_ui_tabs", "on_infotext_pasted", "on_script_unloaded",
@@ -207,7 +207,7 @@ def install(
     add("modules.shared", opts=host.opts, cmd_opts=host.cmd_opts, state=host.state, prompt_styles=host.styles,
         OptionInfo=OptionInfo)  # fmt: skip
     if kind != "bare":
-        add("modules.options", OptionInfo=OptionInfo)
+        add("modules.options", OptionInfo=OptionInfo, OptionHTML=OptionHTML)
         add("modules.paths", **paths)
         add("modules.paths_internal", **paths)
         add("modules.call_queue", queue_lock=host.queue_lock)

@@ -69,6 +69,14 @@ class OptionInfo:
         return self
 
 
+class OptionHTML(OptionInfo):
+    """A paragraph of the settings page: its text is what it has for a value, and nobody can set it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.do_not_save = True
+
+
 class Options:
     """The settings: attributes, with defaults from what was declared."""
 

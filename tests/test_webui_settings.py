@@ -17,7 +17,7 @@ from kgen_ext.engines import devices
 from kgen_ext.webui import settings as module
 from kgen_ext.webui.host import LOGGER, Host
 from kgen_ext.webui.settings import BY_KEY, OPTIONS, installed_models, read_settings, webui_places
-from kgen_ext.webui.settings_page import SECTION, declare_options, register_settings, set_up_log
+from kgen_ext.webui.settings_page import NOTE, SECTION, declare_options, register_settings, set_up_log
 from kgen_ext.webui.values import read_named
 
 KINDS = ("a1111", "forge", "reforge")
@@ -75,8 +75,9 @@ def test_the_page_shows_every_option_in_our_section(
     for call in host.callbacks["on_ui_settings"]:
         call()
     labels = host.opts.__dict__["data_labels"]
-    assert [*labels] == [option.key for option in OPTIONS]
-    assert all(info.section == SECTION and info.label and info.notes for info in labels.values())
+    shown = {key: info for key, info in labels.items() if key != NOTE}
+    assert [*shown] == [option.key for option in OPTIONS]
+    assert all(info.section == SECTION and info.label and info.notes for info in shown.values())
 
 
 def test_a_page_as_declared_reads_as_the_defaults(
@@ -117,19 +118,25 @@ def test_a_widgets_arguments_may_be_changed_later(
     assert labels["kgen_device"].component is editable, "cuda:1 can be typed in"
 
 
-def told(host: FakeHost, key: str) -> str:
-    """Return what the page tells behind an option's label."""
+def told(host: FakeHost) -> str:
+    """Return what the page tells about files."""
     declare_options(Host())
-    return "".join(host.opts.__dict__["data_labels"][key].notes)
+    note = host.opts.__dict__["data_labels"][NOTE]
+    assert (note.section, note.do_not_save) == (SECTION, True)
+    return str(note.default)
 
 
-def test_the_page_tells_the_models_folder_in_use_and_the_flag_that_changes_it(
+def test_the_page_tells_the_models_folder_in_use(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
 ) -> None:
-    host = fake(monkeypatch, tmp_path)
-    assert told(host, "kgen_model").endswith(
-        f"--kgen-models-dir FOLDER says where models are kept, now {tmp_path / 'models' / 'kgen'}"
-    )
+    assert f"kept in {tmp_path / 'models' / 'kgen'}." in told(fake(monkeypatch, tmp_path))
+
+
+@pytest.mark.parametrize("flag", ["--kgen-models-dir FOLDER", "--kgen-tag-file PATH"])
+def test_the_page_tells_the_flags_that_name_paths(
+    flag: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
+) -> None:
+    assert f"<code>{flag}</code>" in told(fake(monkeypatch, tmp_path))
 
 
 def test_the_page_tells_the_folder_of_the_flag(
@@ -137,7 +144,7 @@ def test_the_page_tells_the_folder_of_the_flag(
 ) -> None:
     host = fake(monkeypatch, tmp_path)
     host.cmd_opts.kgen_models_dir = str(tmp_path / "<b>mine")
-    assert told(host, "kgen_model").endswith(f"now {tmp_path}/&lt;b&gt;mine")
+    assert f"kept in {tmp_path}/&lt;b&gt;mine." in told(host)
 
 
 def test_the_page_tells_no_folder_where_the_host_hides_its_own(
@@ -145,7 +152,7 @@ def test_the_page_tells_no_folder_where_the_host_hides_its_own(
 ) -> None:
     host = fake(monkeypatch, tmp_path)
     host.cmd_opts.hide_ui_dir_config = True
-    assert str(tmp_path) not in told(host, "kgen_model")
+    assert str(tmp_path) not in told(host)
 
 
 def test_the_list_of_models_keeps_one_that_is_gone(

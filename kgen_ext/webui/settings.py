@@ -58,8 +58,7 @@ ENGINES: Pairs = (("auto", "auto"), ("llama_cpp", "llama_cpp"), ("transformers",
 DEVICES: Pairs = tuple((one, one) for one in ("auto", "cpu", "cuda", "xpu", "mps", "directml"))
 
 OPTIONS: tuple[Option, ...] = (
-    Option("kgen_model", STARTER, "Default model",
-           "what “default” means in the model list of the page; --kgen-models-dir FOLDER says where models are kept"),
+    Option("kgen_model", STARTER, "Default model", "what “default” means in the model list of the page"),
     Option("kgen_engine", "auto", "Default engine", "auto takes the best one installed", ENGINES),
     Option("kgen_device", "auto", "Device", "auto takes a graphics card if the engine can use it; cuda:1 is the second",
            DEVICES),
@@ -73,8 +72,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("kgen_paste", "original", "Pasting the parameters of an image", "both make the same image again",
            (("original", "my own prompt, expansion on"), ("expanded", "the expanded prompt, expansion off"))),
     Option("kgen_tag_file", "", "Tag file for “Only tags that exist”",
-           "a CSV in the folder “tags” of the tag autocomplete extension or of the models folder; empty: danbooru.csv; "
-           "--kgen-tag-file PATH names one elsewhere and goes before this"),
+           "empty: danbooru.csv; --kgen-tag-file goes before this"),
     Option("kgen_presets", "", "Creativity presets of your own", "one a line: soft: temperature=0.7, min_p=0.15",
            lines=4),
     Option("kgen_offline", False, "Offline", "never download anything"),

@@ -1,4 +1,7 @@
-"""Puts the options onto the host's settings page, and sets up the log; refuses to know what the options are for."""
+"""Puts the options onto the host's settings page, and sets up the log; refuses to know what the options are for.
+
+Where files lie is told by a paragraph of the section, as Forge shows no option's text beside a dropdown.
+"""
 from __future__ import annotations
 
 import html
@@ -19,6 +22,7 @@ from kgen_ext.webui.settings import (
 )
 
 SECTION = ("kgen", "KGen")
+NOTE = "kgen_files"
 
 
 def register_settings(host: Host) -> None:
@@ -34,6 +38,11 @@ def declare_options(host: Host) -> None:
     info_class = host.part("modules.shared.OptionInfo") or host.part("modules.options.OptionInfo")
     for option in OPTIONS:
         options.add_option(option.key, _info(host, option, info_class))
+    html_class = host.part("modules.options.OptionHTML")
+    if html_class is not None:
+        note = html_class(_where_files_lie(host))
+        note.section = SECTION
+        options.add_option(NOTE, note)
     set_up_log(read_settings(host).log_level)
 
 
@@ -79,19 +88,23 @@ def _info(host: Host, option: Option, info_class: Any) -> Any:
     info = info_class(
         option.stored_default, option.label, component, arguments, section=SECTION, refresh=refresh, onchange=onchange
     )
-    return info.info(_told(host, option))
+    return info.info(option.info)
 
 
-def _told(host: Host, option: Option) -> str:
-    """Return what stands behind an option's label, as HTML; with the folder in use where the host shows its own."""
-    if option.key != "kgen_model" or host.flag("hide_ui_dir_config", False):
-        return option.info
-    try:
-        folder = webui_places(host, read_settings(host)).own
-    except OSError as error:  # an extensions folder that cannot be read is no reason to have no page
-        host.log.warning("models: %s", error)
-        return option.info
-    return f"{option.info}, now {html.escape(str(folder))}"
+def _where_files_lie(host: Host) -> str:
+    """Return the paragraph about models and tag files as HTML, with the folder in use where the host shows its own."""
+    folder = "the folder models/kgen, or that of --kgen-models-dir"
+    if not host.flag("hide_ui_dir_config", False):
+        try:
+            folder = str(webui_places(host, read_settings(host)).own)
+        except OSError as error:  # an extensions folder that cannot be read is no reason to have no page
+            host.log.warning("models: %s", error)
+    return (
+        f"<p>Models are kept in {html.escape(folder)}. "
+        "To keep them elsewhere, add <code>--kgen-models-dir FOLDER</code> to COMMANDLINE_ARGS.</p>"
+        "<p>A tag file is a CSV in the folder <code>tags</code> of the models folder or of the tag autocomplete "
+        "extension. For one elsewhere, add <code>--kgen-tag-file PATH</code> to COMMANDLINE_ARGS.</p>"
+    )
 
 
 def _models(host: Host) -> list[str]:
