@@ -100,7 +100,7 @@ def _where_files_lie(host: Host) -> str:
         except OSError as error:  # an extensions folder that cannot be read is no reason to have no page
             host.log.warning("models: %s", error)
     return (
-        f"<p>Models are kept in {html.escape(folder)}. "
+        f'<p class="kgen-path">Models are kept in {html.escape(folder)}. '
         "To keep them elsewhere, add <code>--kgen-models-dir FOLDER</code> to COMMANDLINE_ARGS.</p>"
         "<p>A tag file is a CSV in the folder <code>tags</code> of the models folder or of the tag autocomplete "
         "extension. For one elsewhere, add <code>--kgen-tag-file PATH</code> to COMMANDLINE_ARGS.</p>"
