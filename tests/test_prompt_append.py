@@ -181,6 +181,11 @@ def _part_weights(source: str) -> list[str | None]:
         ("[a BREAK b:5] BREAK c", "[a BREAK b:5], hat BREAK c, hat"),
         ("cat\\", "cat\\\n, hat"),
         ("cat,\\\nBREAK fox", "cat, hat \\\nBREAK fox, hat"),
+        ("# (c\n, (a BREAK b)", "hat# (c\n, (a BREAK b)), hat"),  # the user's own comma follows
+        ("{a|b}#\n BREAK fox", "{a|b}, hat#\n BREAK fox, hat"),
+        ("[:1.2)", "[:1.2) [(])], hat"),
+        ("[| AND [SEP]", "hat, [| AND[(])], hat [ [(]) [SEP] [(])], hat"),
+        ("cat\\:1.2 AND fox", "hat, cat\\:1.2 AND fox, hat"),  # the host's weight, escaped or not
         ("cat [SEP] dog", "cat, hat [SEP] dog, hat"),
         ("a ADDCOMM b ADDCOL c", "a, hat ADDCOMM b, hat ADDCOL c, hat"),
     ],
@@ -189,7 +194,7 @@ def test_an_addition_stands_where_a_person_would_write_it(source: str, result: s
     assert expand(source) == result
 
 
-@pytest.mark.parametrize("source", ["[cat:dog:0.5", "[cat|dog", "(cat:1.2", "[a, [b:0.5"])
+@pytest.mark.parametrize("source", ["[cat:dog:0.5", "[cat|dog", "(cat:1.2", "(cat: 1.25", "[a, [b:0.5"])
 def test_closing_a_bracket_makes_it_neither_an_edit_nor_a_weight(source: str) -> None:
     result = expand(source)
     assert len(schedule(result, 10)) == 1
@@ -207,6 +212,16 @@ def test_an_addition_cannot_close_a_network_the_user_left_open() -> None:
 def test_a_segment_without_a_safe_place_is_named() -> None:
     appended = append(parse("(a AND b AND c:1.3)"), ["hat", "hat", "hat"])
     assert appended.skipped == (1,)
+
+
+@pytest.mark.parametrize(("depth", "skipped"), [(8, ()), (9, (1,))])
+def test_eight_brackets_are_closed_and_opened_again_and_no_more(depth: int, skipped: tuple[int, ...]) -> None:
+    prompt = parse("(" * depth + "a BREAK b BREAK c" + ")" * depth)
+    assert append(prompt, ["hat"] * 3).skipped == skipped
+
+
+def test_a_segment_inside_what_only_a_comment_keeps_from_being_an_edit_is_skipped() -> None:
+    assert append(parse("[a BREAK b BREAK c#:5]\n"), ["hat"] * 3).skipped == (1,)
 
 
 def test_nothing_is_added_where_nothing_is_given() -> None:

@@ -53,6 +53,13 @@ def test_the_schedule_is_the_hosts(case: dict[str, Any]) -> None:
     assert [list(pair) for pair in found] == case["schedule_20_steps"]
 
 
+@pytest.mark.parametrize(("edit", "shown"), [
+    ("[cat:dog:1.5]", "cat"), ("[cat:dog:1e999]", "cat"), ("[cat:dog:-1e999]", "dog"), ("[cat:dog:-3]", "dog"),
+])  # fmt: skip
+def test_an_edit_out_of_the_steps_adds_none(edit: str, shown: str) -> None:
+    assert schedule(edit, 10) == [(10, shown)]
+
+
 def test_only_those_recorded_schedules_differ_from_ours() -> None:
     ours = [[list(pair) for pair in schedule(case["prompt"], STEPS)] for case in GOLDEN]
     recorded = [case["schedule_20_steps"] for case in GOLDEN]

@@ -128,6 +128,19 @@ def test_unbalanced_brackets_weigh_what_the_host_makes_of_them(source: str) -> N
     assert all(item.weight == pytest.approx(factor) for item in parse(source).segments[0].items)
 
 
+@pytest.mark.parametrize("source", ["[a\\\nb:5]", "[(a|b):c:5]", "[(a:b:c):d:5]"])
+def test_what_the_host_s_grammar_does_not_take_is_no_edit(source: str) -> None:
+    assert spans(source, Kind.EDIT) == []
+
+
+def test_a_face_is_no_emphasis() -> None:
+    assert spans("(o)_(o), >:( cat", Kind.EMPHASIS) == []
+
+
+def test_of_spans_that_begin_together_the_outer_comes_first() -> None:
+    assert [span.kind for span in parse("{a|b} c").spans] == [Kind.OPAQUE, Kind.CHOICE]
+
+
 def test_weights_belong_to_spans_mistake_8() -> None:
     source = "(smile:1.3), 1girl, (smile:0.8), (looking_at_viewer:1.2)"
     assert weight_of(source, "smile") == [1.3, 0.8]

@@ -27,6 +27,7 @@ def text(source: str) -> str:
         ("1girl,\nsolo\nhat", ("1girl", "solo", "hat")),
         ("猫、犬，1girl", ("猫", "犬", "1girl")),
         (":d, ^_^, >:(, (o)_(o), :), ;), :3, =3, @_@", (":d", "^_^", ">:(", "(o)_(o)", ":)", ";)", ":3", "=3", "@_@")),
+        (">:( =)", (">:( =)",)),
         ("  , , ", ()),
         ("{{masterpiece}}, {cat}", ("masterpiece", "cat")),
     ],
@@ -55,7 +56,7 @@ def test_one_branch_of_an_edit_is_seen_mistake_9(source: str, seen: tuple[str, .
 @pytest.mark.parametrize(
     "hidden",
     ["<lora:style:0.8>", "<hypernet:x:1>", "# red hair", "my_char_v2", "ohwx_person01", "char_v1.5", "__hat__",
-     "{red|blue} dress", "{2$$red|blue}", "[PROMPT]", "a __color__ hat"],
+     "{red|blue} dress", "{2$$red|blue}", "{2$$red}", "${colour}", "[PROMPT]", "a __color__ hat"],
 )
 def test_what_the_model_cannot_read_is_hidden(hidden: str) -> None:
     assert tags(f"1girl, {hidden}\n, fox") == ("1girl", "fox")

@@ -135,7 +135,7 @@ def _syntax(plain: str, brackets: Iterable[Bracket], faces: set[int]) -> Iterabl
             yield one.start, one.start + 1
         elif plain[one.stop - 2] in ":;=":
             continue  # >:( and later :) are two faces, though the host takes them for a pair of brackets
-        if one.closer and one.stop - 1 not in faces:
+        if one.closer:
             yield one.stop - len(one.closer), one.stop
 
 

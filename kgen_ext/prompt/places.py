@@ -75,13 +75,13 @@ class Places:
 
     def _earlier(self, segment: Segment, at: int) -> int | None:
         """Return where what reaches over `at` begins; None if nothing does that could be stepped out of."""
-        around = self._closed.around(at, end=len(self._source))
+        around = self._closed.around(at)
         if around is not None:
             return around[0]
         item = _item_around(segment, at)
         if item is not None:
             return item.start
-        wide = (one.start for one in (*self._wide, *self._wide_stripped) if _holds(one, at, len(self._source)))
+        wide = (one.start for one in (*self._wide, *self._wide_stripped) if _holds(one, at))
         return min((start for start in wide if start >= segment.start), default=None)
 
     def _last_seen(self, segment: Segment) -> int:
@@ -98,8 +98,8 @@ class Places:
     def _reopened(self, at: int) -> Place | None:
         """Close the brackets around `at`, if any, as the user does further on, and open them again after it."""
         end = len(self._source)
-        around = [one for one in self._wide if _holds(one, at, end)]
-        stripped = {one.start for one in self._wide_stripped if _holds(one, at, end)}
+        around = [one for one in self._wide if _holds(one, at)]
+        stripped = {one.start for one in self._wide_stripped if _holds(one, at)}
         if (
             {one.start for one in around} != stripped
             or len(around) > _MOST_REOPENED
@@ -129,8 +129,8 @@ def _count(brackets: list[Bracket], *, square: bool) -> int:
     return sum(one.square == square for one in brackets)
 
 
-def _holds(bracket: Bracket, at: int, end: int) -> bool:
-    return bracket.start < at < bracket.stop or (not bracket.closer and bracket.start < at == end)
+def _holds(bracket: Bracket, at: int) -> bool:
+    return bracket.start < at < bracket.stop
 
 
 def _holds_any(bracket: Bracket, places: list[int]) -> bool:

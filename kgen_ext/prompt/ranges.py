@@ -32,10 +32,10 @@ class Ranges:
         i = bisect_right(self._starts, at) - 1
         return i >= 0 and at < self._stops[i]
 
-    def around(self, at: int, *, end: int) -> tuple[int, int] | None:
-        """Return the range with `at` strictly inside; one that reaches to `end` is taken to hold `end` too."""
+    def around(self, at: int) -> tuple[int, int] | None:
+        """Return the range with `at` strictly inside."""
         i = bisect_right(self._starts, at) - 1
         if i < 0 or self._starts[i] == at:
             return None
         stop = self._stops[i]
-        return (self._starts[i], stop) if at < stop or at == stop == end else None
+        return (self._starts[i], stop) if at < stop else None
