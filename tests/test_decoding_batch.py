@@ -7,16 +7,18 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from decoding_kit import NAMES, Ran, ask, force, make, open_decoder, run_all, violations
+from decoding_kit import NAMES, Ran, ask, force, make, open_decoder, run_all, speaker, spell, violations
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kgen_ext.decoding.row import Job
-from kgen_ext.engines.scripted import ScriptedEngine
+from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine
 from kgen_ext.errors import EngineError
 from kgen_ext.events import Delta, Finish, Started, TagAccepted, TagRejected
 from kgen_ext.request import ExpandRequest
+from kgen_ext.service.prepare import make_jobs, prepare
+from kgen_ext.tags.known import TagFiles
 
 PROMPTS = ("1girl", "1girl, hat", "1girl, hat, smile", "", "night, sky", "1boy, twintails", "solo, red hair, outdoors")
 
@@ -220,6 +222,29 @@ def test_the_model_sees_the_first_tags_of_a_prompt_that_is_too_long() -> None:
 
 
 @pytest.mark.slow
+def shown(n_ctx: int, **options: object) -> str:
+    """Return what a model with so small a context sees of a hundred tags."""
+    one = ScriptedEngine.random(1, n_ctx=n_ctx, pieces=[*COMMON_PIECES, *(f" {name}" for name in NAMES), *NAMES])
+    return spell(one, make(one, asked(0, prompt=", ".join(NAMES), **options))[0][1].request)
+
+
+def test_a_quarter_of_a_small_context_at_least_is_the_prompt_s() -> None:
+    assert NAMES[0] in shown(160, text_length="very_long")
+
+
+def test_a_long_description_leaves_room_for_tags() -> None:
+    assert NAMES[0] in shown(300, text="A girl stands on a hill. " * 50, text_length="short")
+
+
+def test_words_that_are_not_shown_are_counted() -> None:
+    one = ScriptedEngine.random(1, n_ctx=300)
+    prepared = prepare(asked(0, prompt="", text="A girl stands on a hill. " * 50, text_length="short"), TagFiles())
+    (job,), hidden = make_jobs(prepared, speaker(one), row=0, seed=0)
+    assert job is not None
+    seen = spell(one, job.request).split("short: ")[1].split("\ntag:")[0]
+    assert len(seen.split()) + hidden == len(("A girl stands on a hill. " * 50).strip().split())
+
+
 def test_memory_stays_flat_over_many_prompts_of_one_decoder() -> None:
     one = engine()
     decoder = open_decoder(one, rows=2)

@@ -1,8 +1,10 @@
 """Several caches: the same answers in the same order, threads shared, and nobody left feeding a cache."""
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count, islice
 
 import numpy as np
@@ -12,7 +14,8 @@ from numpy.typing import NDArray
 from test_decoding_batch import alone, asked, engine
 
 from kgen_ext.decoding.batch import BatchDecoder
-from kgen_ext.decoding.row import Row
+from kgen_ext.decoding.lane import Lane
+from kgen_ext.decoding.row import Job, Row
 from kgen_ext.decoding.tokens import token_table
 from kgen_ext.engines.base import Cache
 from kgen_ext.engines.scripted import ScriptedEngine
@@ -94,18 +97,129 @@ def test_an_exception_in_a_lane_reaches_the_consumer() -> None:
 
 
 class Watched:
-    """A cache that notes what it is fed."""
+    """A cache that notes what it is fed and by whom, what it copies, and how it shares the processor."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self.fed = list[list[tuple[int, int]]]()
+        self.threads = set[threading.Thread]()
+        self.forks = list[tuple[int, int, int]]()
+        self.shares = list[int]()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._cache, name)
 
     def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
         self.fed.append([(slot, len(ids)) for slot, ids in chunks])
+        self.threads.add(threading.current_thread())
         return self._cache.forward(chunks)
+
+    def fork(self, source: int, target: int, length: int) -> None:
+        self.forks.append((source, target, length))
+        self._cache.fork(source, target, length)
+
+    def share(self, count: int) -> None:
+        self.shares.append(count)
+
+
+def watched(one: ScriptedEngine, *rows: int) -> list[Watched]:
+    return [Watched(one.open_cache(each, one.n_ctx)) for each in rows]
+
+
+def test_lanes_keep_their_part_of_the_processor_to_the_end() -> None:
+    one = engine()
+    caches = watched(one, 1, 1)
+    run_all(one, [asked(0), asked(5)], decoder=BatchDecoder(caches, token_table(one)))  # a short one and a long one
+    assert [cache.shares for cache in caches] == [[2], [2]]
+
+
+def test_a_single_row_is_computed_in_the_caller_s_thread() -> None:
+    one = engine()
+    caches = watched(one, 1, 1)
+    run_all(one, [asked(0)], decoder=BatchDecoder(caches, token_table(one)))
+    assert caches[0].threads == {threading.current_thread()}
+
+
+def test_no_thread_of_a_lane_outlives_its_decoder() -> None:
+    one = engine()
+    with lanes(one, 1, 1) as decoder:
+        run_all(one, [asked(0), asked(1)], decoder=decoder)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("kgen-lane")]
+
+
+def alike(one: ScriptedEngine, common: int) -> list[Job]:
+    """Return three jobs whose requests begin with as many equal tokens."""
+    jobs = [make(one, asked(0), row=row)[0][1] for row in range(3)]
+    same, tails = jobs[0].request[:1] * common, (one.tokenize(word) * 20 for word in ("hat", "sky", "smile"))
+    return [replace(job, request=(*same, *tail)) for job, tail in zip(jobs, tails, strict=True)]
+
+
+@pytest.mark.parametrize(("common", "waits"), [(7, False), (8, True)])
+def test_a_row_waits_for_a_prefix_of_eight_tokens_that_another_computes(common: int, waits: bool) -> None:
+    one = engine()
+    lane = Lane(one.open_cache(2, one.n_ctx), token_table(one))
+    first, second, _ = alike(one, common)
+    lane.admit(first)
+    assert (lane.admit(second) is None) is waits
+
+
+@pytest.mark.parametrize(("common", "forks"), [(7, []), (8, [(0, 1, 8)])])
+def test_a_prefix_of_eight_tokens_is_copied_from_a_slot_in_use(
+    common: int, forks: list[tuple[int, int, int]]
+) -> None:
+    one = engine()
+    (cache,) = watched(one, 2)
+    lane = Lane(cache, token_table(one))
+    first, second, _ = alike(one, common)
+    lane.admit(first)
+    lane.begin(None)
+    list(lane.end())
+    lane.admit(second)
+    assert cache.forks == forks
+
+
+def test_what_a_row_wrote_is_copied_to_no_other() -> None:
+    """Some libraries compute a lone token with other last bits than the same token within a chunk."""
+    one = engine()
+    (cache,) = watched(one, 2)
+    lane = Lane(cache, token_table(one))
+    first, second, _ = alike(one, 10)
+    lane.admit(first)
+    began = len(lane.active[0].ids)
+    for _ in range(6):
+        lane.begin(None)
+        list(lane.end())
+    lane.admit(replace(second, request=(*lane.active[0].ids, *second.request)))
+    assert cache.forks == [(0, 1, began)]
+
+
+@pytest.mark.parametrize(("length", "size"), [(8, 1), (9, 9)])
+def test_a_forced_run_of_eight_tokens_is_fed_one_a_step(length: int, size: int) -> None:
+    one = engine()
+    (cache,) = watched(one, 1)
+    job = make(one, asked(5))[0][1]
+    job = replace(job, headers=(job.headers[0], tuple(one.tokenize("sky") * length)))
+    list(BatchDecoder([cache], token_table(one)).run([job]))
+    assert max(count for step in cache.fed[1:] for _, count in step) == size
+
+
+def test_nobody_waits_for_a_prefix_that_a_slot_holds_already() -> None:
+    one = engine()
+    lane = Lane(one.open_cache(3, one.n_ctx), token_table(one))
+    first, *others = alike(one, 10)
+    lane.admit(first)
+    lane.begin(None)
+    list(lane.end())
+    assert [lane.admit(job) for job in others] == [Started(1, 0), Started(2, 0)]
+
+
+def test_a_prefix_in_a_free_slot_is_used_in_its_place() -> None:
+    one = engine()
+    (cache,) = watched(one, 4)
+    decoder = BatchDecoder([cache], token_table(one))
+    for _ in range(2):
+        run_all(one, [asked(0)], decoder=decoder)
+    assert cache.forks == []
 
 
 def test_forced_tokens_are_fed_one_a_step_with_the_draws_of_the_others() -> None:

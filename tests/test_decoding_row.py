@@ -166,3 +166,21 @@ def test_half_a_character_at_a_tag_s_longest_is_forgotten_with_the_tag() -> None
     one = Driven(ask())
     one.take(*"a" * (MAX_TAG_TOKENS - 1), HALF)
     assert Allow(one.row.bias_index()) is Allow.TAG_START
+
+
+def test_a_whole_sentence_stays_where_a_row_is_cancelled_behind_it() -> None:
+    one = Driven(ask(FULL, text_length="short"))
+    one.take(" A", " girl", ".")
+    one.row.cancel()
+    assert one.row.written().texts == {"long": "A girl."}
+
+
+def test_no_sentence_that_a_stop_of_ours_would_ban_is_left_in_the_row() -> None:
+    one = Driven(ask(FULL, text_length="short", ban=("/girl\\./",)))
+    one.take(" A", " hat", ".", " A", *[" girl"] * 95)
+    assert one.held == 3
+
+
+def test_a_tag_of_the_user_s_in_one_token_is_not_drawn() -> None:
+    one = Driven(ask("hat"))
+    assert ENGINE.vocab.pieces.index(b" hat") in one.row.masked()

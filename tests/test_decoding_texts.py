@@ -8,9 +8,9 @@ import pytest
 from decoding_kit import NAMES, Ran, ask, check, force, sentences_of
 
 from kgen_ext.decoding.sampler import Draw
-from kgen_ext.decoding.text_writer import Censor, TextWriter
+from kgen_ext.decoding.text_writer import MAX_TRIES, Censor, TextWriter
 from kgen_ext.decoding.tokens import token_table
-from kgen_ext.decoding.verdict import Back, Rejection
+from kgen_ext.decoding.verdict import Back, Close, Rejection
 from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine, build_vocab
 from kgen_ext.events import Finish
 from kgen_ext.protocol import Band, TextBand
@@ -114,6 +114,22 @@ def test_a_text_whose_paragraphs_hold_too_little_is_short() -> None:
     for at, piece in enumerate((" A", " girl", ".", " A")):
         writer.take(Draw(engine.tokenize(piece)[0], 1.0), at)
     assert writer.short
+
+
+def test_in_the_band_a_sentence_that_never_stops_is_dropped() -> None:
+    ran = write([" A", " girl", ".", " A", " girl", ".", " A", *[" hat"] * 500])
+    assert ran.written.texts["long"] == "A girl. A girl."
+
+
+def test_half_a_character_that_nothing_completes_is_taken_back_48_times() -> None:
+    engine = ScriptedEngine.forcing([" A", " girl"])
+    writer = TextWriter(token_table(engine), TextBand(Band(2, 4), paragraphs=1, per_paragraph=4), None, start=0)
+    half = Draw(engine.vocab.pieces.index(b"\xe3"), 1.0)
+    found = []
+    for _ in range(MAX_TRIES + 1):
+        writer.take(half, 0)
+        found.append(type(writer.stuck(1)))
+    assert found == [Back] * MAX_TRIES + [Close]
 
 
 def test_a_stop_of_ours_never_completes_a_banned_phrase() -> None:

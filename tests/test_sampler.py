@@ -101,6 +101,12 @@ def test_a_row_in_which_all_is_forbidden_gives_minus_1_and_no_other_row_minds() 
         assert drawn[0::2] == [draw(block[[row]], [setting], [5 + row])[0] for row in (0, 2)]
 
 
+@pytest.mark.parametrize(("setting", "size"), [(Sampling(top_p=0.5), 4), (Sampling(top_k=32), 64)])
+def test_of_equals_at_a_border_the_lower_ids_stay(setting: Sampling, size: int) -> None:
+    drawn = draw(np.zeros((500, size), np.float32), [setting] * 500, [draw_key(1, at) for at in range(500)])
+    assert set(drawn) == set(range(size // 2))
+
+
 def test_what_is_no_number_is_never_drawn() -> None:
     block = np.full((1, 4), np.nan, np.float32)
     assert draw(block, [Sampling()], [1]) == [-1]

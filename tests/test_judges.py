@@ -1,0 +1,68 @@
+"""The judges of one row's tags and metadata values, each rule by itself."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kgen_ext.decoding.judges import TagJudge, TagRules, ValueJudge
+from kgen_ext.decoding.verdict import Rejection
+from kgen_ext.request import Category
+from kgen_ext.tags.known import load_tag_file
+from kgen_ext.tags.patterns import compile_patterns
+from kgen_ext.tags.rules import parse_rules
+
+OFTEN = 20  # more than any number of tries for the signs about a tag
+
+
+def rules(*, ban: tuple[str, ...] = (), ifs: tuple[str, ...] = (), allow: tuple[Category, ...] = (),
+          file: Path | None = None) -> TagRules:  # fmt: skip
+    return TagRules(compile_patterns(ban), parse_rules(ifs), frozenset(allow),
+                    known=None if file is None else load_tag_file(file))  # fmt: skip
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "tags.csv"
+    path.write_text("hat,0,9\nhat..,0,8\n", "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("tag", ["/", "-", "hat\u3001", "\u3001hat"])
+def test_what_is_no_tag_stands_at_no_try(tag: str) -> None:
+    judge = TagJudge(rules(), given=())
+    assert [judge.judge(tag) for _ in range(OFTEN)] == [Rejection("garbled")] * OFTEN
+
+
+def test_a_character_that_stands_makes_way_for_what_belongs_to_a_series() -> None:
+    judge = TagJudge(rules(allow=(Category.CHARACTERS,)), given=())
+    assert judge.judge("k/da (league of legends)") == Rejection("category", "copyrights")
+    judge.accept("hatsune miku")
+    assert judge.judge("k/da (league of legends)") == "k/da (league of legends)"
+
+
+def test_a_rule_that_a_tag_makes_hold_against_itself_refuses_it() -> None:
+    judge = TagJudge(rules(ifs=("if hat ban h*",)), given=())
+    assert judge.judge("hat") == Rejection("rule", "if hat ban h*")
+
+
+def test_signs_about_a_tag_are_no_matter_where_the_tag_file_has_them(file: Path) -> None:
+    assert TagJudge(rules(file=file), given=()).judge("hat..") == "hat.."
+
+
+@pytest.mark.parametrize(("category", "judged"), [
+    (Category.RATING, "safe"), (Category.QUALITY, "safe"), (Category.ARTIST, Rejection("unknown")),
+])  # fmt: skip
+def test_a_tag_file_says_nothing_of_quality_and_rating(file: Path, category: Category, judged: str | Rejection) -> None:
+    value = "safe" if category is not Category.QUALITY else "best quality"
+    judged = value if judged == "safe" else judged
+    assert ValueJudge(rules(file=file), category, given=()).judge(value) == judged
+
+
+def test_a_name_that_no_list_knows_is_taken_for_its_line_s_kind() -> None:
+    assert ValueJudge(rules(), Category.ARTIST, given=()).judge("somebody new") == "somebody new"
+
+
+def test_a_kind_that_is_banned_is_banned_whatever_its_value() -> None:
+    judge = ValueJudge(rules(ban=("category:artist",)), Category.ARTIST, given=())
+    assert judge.judge("somebody new") == Rejection("banned", "category:artist")
