@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kgen_ext.errors import EngineError
+from kgen_ext.errors import BadValue, EngineError
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.pool import Pool
 
@@ -196,6 +196,43 @@ def test_the_idle_time_runs_by_itself() -> None:
             break
         time.sleep(0.02)
     assert shelf.opened[0].closed == 1
+
+
+def timers() -> list[threading.Timer]:
+    """Return those that are still to run."""
+    return [one for one in threading.enumerate() if isinstance(one, threading.Timer) and not one.finished.is_set()]
+
+
+def test_no_idle_time_runs_while_a_model_is_lent_again() -> None:
+    pool = Shelf().pool(idle_seconds=60)
+    with pool.lease(model="a"):
+        pass
+    with pool.lease(model="a"):
+        assert timers() == []
+    pool.close()
+
+
+def test_no_idle_time_runs_for_a_model_that_is_closed_when_it_is_given_back() -> None:
+    pool = Shelf().pool(idle_seconds=60)
+    with pool.lease(model="a"):
+        pool.unload()
+    assert timers() == []
+
+
+def test_a_pool_of_none_is_refused() -> None:
+    with pytest.raises(BadValue, match="size"):
+        Shelf().pool(size=0)
+
+
+def test_a_pool_that_is_told_to_hold_none_holds_one() -> None:
+    pool = Shelf().pool(size=2)
+    for name in ("a", "b"):
+        with pool.lease(model=name):
+            pass
+    pool.configure(size=0, idle_seconds=None)
+    with pool.lease(model="c"):
+        pass
+    assert [one.model for one in pool.resident()] == ["c"]
 
 
 def test_asked_for_again_before_it_was_given_back_a_model_stays() -> None:

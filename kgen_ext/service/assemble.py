@@ -40,7 +40,7 @@ def assemble(
     texts = [_texts(one) for one in written]
     caption = prepared.request.text.strip()
     if prepared.template is None:
-        pieces, skipped = _append(prepared, tags, texts, caption, first)
+        pieces, skipped = _append(prepared, tags, texts, caption)
     else:
         pieces, skipped = _fill(prepared, tags, texts, caption), _weighed(prepared)
     added = tuple(tag for one in tags for tag in one)
@@ -79,11 +79,11 @@ def _texts(written: Written | None) -> tuple[str, ...]:
 
 
 def _append(
-    prepared: Prepared, tags: Sequence[Sequence[str]], texts: Sequence[Sequence[str]], caption: str, first: int
+    prepared: Prepared, tags: Sequence[Sequence[str]], texts: Sequence[Sequence[str]], caption: str
 ) -> tuple[tuple[Piece, ...], tuple[str, ...]]:
     additions = []
     for index, (some, text) in enumerate(zip(tags, texts, strict=True)):
-        own = _CAPTION if caption and index == first else ""
+        own = _CAPTION if caption and index == 0 else ""
         sentences = " ".join(part for part in (own, *text[-1:]) if part)
         listed = join_tags(some)
         additions.append(", ".join(part for part in (listed, sentences) if part))  # `append` escapes it
@@ -176,6 +176,6 @@ def _notes(prepared: Prepared, done: Sequence[Written], hidden: int) -> list[str
         )
     if prepared.request.count > 1 and prepared.settings.temperature == 0:
         notes.append("temperature 0 always writes the likeliest text: all variants are the same")
-    if wants_text(prepared.request) and done and not any(one.texts for one in done):
+    if wants_text(prepared.request) and not any(one.texts for one in done):
         notes.append("text: this model or task writes tags only")
     return notes

@@ -79,7 +79,7 @@ class Pool:
     def configure(self, *, size: int, idle_seconds: float | None) -> None:
         """Take new settings; what is loaded beyond them goes when it is given back, or at once where it is idle."""
         with self._changed:
-            self._size, self._idle = max(1, size), idle_seconds
+            self._size, self._idle = size, idle_seconds
             gone = self._surplus()
         _close(gone)
 

@@ -95,7 +95,7 @@ def prepare(
     seen = subjects(prompt, protect=(lambda tag: protected.match(tag) is not None,) if len(protected) else ())
     found = list[Subject | None]()
     given = list[tuple[str, ...]]()
-    empty = all(not one.tags and not one.text for one in seen) and not request.text.strip()
+    empty = all(not one.tags and not one.text for one in seen)
     for index, one in enumerate(seen):
         text = " ".join(part for part in (request.text.strip() if index == 0 else "", one.text.strip()) if part)
         given.append(tuple(one.tags))

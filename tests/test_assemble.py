@@ -1,0 +1,145 @@
+"""What a request becomes before a model sees it, and what is put together of what was written, without a model."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kgen_ext.decoding.judges import TagJudge
+from kgen_ext.decoding.row import Written
+from kgen_ext.engines.scripted import ScriptedEngine
+from kgen_ext.events import Expansion, Finish
+from kgen_ext.protocol import Protocol, TagField
+from kgen_ext.request import ExpandRequest
+from kgen_ext.service.assemble import assemble
+from kgen_ext.service.cache import Key, ResultCache
+from kgen_ext.service.prepare import Prepared, Speaker, _censor, make_jobs, prepare
+from kgen_ext.tags.known import TagFiles
+
+NOTHING = Written((), {}, {}, Finish.COMPLETE, (), "", 0, 0, 0)
+
+
+def prepared(prompt: str = "fox", **options: object) -> Prepared:
+    return prepare(ExpandRequest(prompt, **options), TagFiles())  # type: ignore[arg-type]
+
+
+def assembled(ready: Prepared, *written: Written | None) -> Expansion:
+    return assemble(ready, written, row=0, seed=0, model="m", engine="e", hidden=0, seconds=0.0)
+
+
+def wrote(*tags: str, **texts: str) -> Written:
+    return replace(NOTHING, tags=tags, texts=texts)
+
+
+# What the model is to see.
+
+
+def test_a_segment_with_nothing_to_see_is_left_alone() -> None:
+    assert [one is None for one in prepared("BREAK fox").subjects] == [True, False]
+
+
+@pytest.mark.parametrize("prompt", ["", "<lora:x:1>", " BREAK "])
+def test_where_there_is_nothing_to_see_at_all_the_model_starts_from_nothing(prompt: str) -> None:
+    assert prepared(prompt).subjects[0] is not None
+
+
+def test_the_description_belongs_to_the_first_segment() -> None:
+    found = prepared("fox BREAK sky", text="A fox.").subjects
+    assert [one and one.text for one in found] == ["A fox.", ""]
+
+
+def test_the_user_s_tags_cannot_speak_to_the_model_in_its_own_signs() -> None:
+    (one,) = prepared("<|long|>, cat, a<|empty|>b").subjects
+    assert one is not None and "<|" not in "".join(one.tags)
+
+
+def test_a_tag_required_twice_is_required_once() -> None:
+    assert prepared(require="red moon, Red_Moon").required == ("red moon",)
+
+
+def test_what_is_required_is_given_to_the_first_segment_alone() -> None:
+    engine = ScriptedEngine.random(1)
+    ready = prepared("fox BREAK sky", require="red moon")
+    jobs, _ = make_jobs(ready, Speaker(engine, Protocol.TIPO, False, 512), row=0, seed=0)
+    fields = [job.fields[0] for job in jobs if job is not None]
+    assert [one.given for one in fields if isinstance(one, TagField)] == [2, 1]
+
+
+def test_of_several_forbidden_phrases_the_first_is_found() -> None:
+    rules = prepared(ban="river", rules=("if fox ban stone",)).rules
+    found = _censor(rules, TagJudge(rules, given=["fox"]), "a stone by the river")
+    assert found is not None and found[:2] == (2, 7)
+
+
+@pytest.mark.parametrize(("given", "forbidden"), [("fox", True), ("cat", False)])
+def test_a_rule_forbids_nothing_in_a_text_where_its_condition_fails(given: str, forbidden: bool) -> None:
+    rules = prepared(rules=("if fox ban stone",)).rules
+    assert (_censor(rules, TagJudge(rules, given=[given]), "a stone") is not None) is forbidden
+
+
+# What is made of what it wrote.
+
+
+def test_what_is_required_stands_in_the_first_segment_that_is_written() -> None:
+    done = assembled(prepared("BREAK fox", require="red moon"), None, wrote("hat"))
+    assert done.prompt == "BREAK fox, red moon, hat"
+
+
+def test_of_two_texts_the_second_is_the_one_added() -> None:
+    assert assembled(prepared(text_length="short"), wrote(short="A.", long="A fox.")).added_text == "A fox."
+
+
+def test_a_description_goes_on_with_the_longer_text() -> None:
+    ready = prepared(text="A fox.", text_length="short", format="<|extended|>")
+    assert assembled(ready, wrote(short="It runs.", long="It runs far.")).prompt == "A fox. It runs far."
+
+
+def test_a_description_goes_on_with_the_only_text() -> None:
+    ready = prepared(text="A fox.", text_length="short", format="<|extended|>")
+    assert assembled(ready, wrote(short="It runs.")).prompt == "A fox. It runs."
+
+
+def test_a_row_that_was_cancelled_in_one_segment_was_cancelled() -> None:
+    parts = [replace(NOTHING, finish=finish) for finish in (Finish.LENGTH, Finish.CANCELLED)]
+    assert assembled(prepared("fox BREAK sky"), *parts).finish is Finish.CANCELLED
+
+
+def test_segments_without_a_safe_place_are_counted_from_one() -> None:
+    done = assembled(prepared("(a AND b AND c:1.3)"), *[wrote("hat")] * 3)
+    assert done.notes == ("segment 2: no place is safe to add to",)
+
+
+@pytest.mark.parametrize(("length", "notes"), [(3_990, 1), (4_001, 0)])
+def test_an_open_bracket_is_told_of_prompts_short_enough_to_weigh(length: int, notes: int) -> None:
+    assert len(assembled(prepared("(" + "a" * (length - 1), format="tags"), wrote("hat")).notes) == notes
+
+
+# What is remembered of it.
+
+
+def keys(count: int) -> list[Key]:
+    return [Key(ExpandRequest("fox", seed=seed), "", "x", "e", "1") for seed in range(count)]
+
+
+DONE = assembled(prepared(), NOTHING)
+
+
+def test_as_many_rows_are_remembered_as_fit_and_the_oldest_goes() -> None:
+    cache = ResultCache(2)
+    for key in keys(3):
+        cache.put(key, DONE)
+    assert [cache.get(key, row=0) is None for key in keys(3)] == [True, False, False]
+
+
+@pytest.mark.parametrize("again", ["get", "put"])
+def test_a_row_asked_for_again_is_not_the_oldest(again: str) -> None:
+    cache = ResultCache(2)
+    first, second, third = keys(3)
+    cache.put(first, DONE)
+    cache.put(second, DONE)
+    if again == "get":
+        cache.get(first, row=0)
+    else:
+        cache.put(first, DONE)
+    cache.put(third, DONE)
+    assert [cache.get(key, row=0) is None for key in (first, second, third)] == [False, True, False]
