@@ -132,6 +132,7 @@ class Styles:
                 left, right = "", ", " + style
             if style and prompt.startswith(left) and prompt.endswith(right) and negative.endswith(negative_style):
                 prompt = prompt[len(left) : len(prompt) - len(right)]
+                negative = negative[: len(negative) - len(negative_style)].removesuffix(", ")
                 found.append(name)
         return found, prompt, negative
 

@@ -176,6 +176,29 @@ def test_a_style_behind_which_the_words_stood_is_found_in_the_original(monkeypat
     assert params["Prompt"] == "cat" and params["Styles array"] == ["film"] and params["Hires prompt"] == "dog"
 
 
+def test_a_style_found_so_stands_behind_those_the_host_found_and_takes_its_negative_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch).styles.styles["film"] = ("film grain", "blurry")
+    params = {**carry(write(PLAIN, Record("cat, film grain", "x"))), "Styles array": ["noir"],
+              "Negative prompt": "bad, blurry"}  # fmt: skip
+    paste(params)
+    assert (params["Styles array"], params["Negative prompt"]) == (["noir", "film"], "bad")
+
+
+def test_a_page_without_hires_prompt_gets_none() -> None:
+    params = carry(write(PLAIN, Record("a", "b", hires="c")))
+    del params["Hires prompt"]
+    paste(params)
+    assert "Hires prompt" not in params
+
+
+def test_where_no_callback_came_first_the_controls_are_read_all_the_same() -> None:
+    params = carry(write(replace(PLAIN, ban="hat"), Record("a", "b")))
+    fields = dict(paste_fields({param.field: param.field for param in PARAMS}))
+    assert (fields["enabled"](params), fields["ban"](params)) == (True, "hat")
+
+
 def test_pasted_values_keep_the_type_of_the_widget() -> None:
     shown = paste(carry(write(replace(PLAIN, creativity=CUSTOM, top_k=7), Record("a", "b", seed=2**53))))
     for param in PARAMS:
@@ -212,6 +235,13 @@ def test_our_own_reader_agrees_with_the_host(text: str) -> None:
     whole = f"a cat\n in a hat\nNegative prompt: bad\n{line}"
     ours, host = infotext.parse_infotext(whole), parse_infotext(whole)
     assert (ours["Prompt"], ours["KGen prompt"]) == (host["Prompt"], host["KGen prompt"])
+
+
+@pytest.mark.parametrize("last", ["Steps: 1, Seed: 2", "Steps: 1, Seed: 2, Size: 3", "Steps: , Seed: 2, Size: 3",
+                                  'Steps: ", Seed: 2, Size: 3'])  # fmt: skip
+def test_our_own_reader_takes_the_same_lines_for_entries_as_the_host(last: str) -> None:
+    ours, host = infotext.parse_infotext(f"cat\n{last}"), parse_infotext(f"cat\n{last}")
+    assert (ours["Prompt"], ours.get("Seed")) == (host["Prompt"], host.get("Seed"))
 
 
 @pytest.mark.parametrize("params, seed", [({"Seed": "5"}, 5), ({"Seed": "5", "KGen seed": "7"}, 7), ({}, None),

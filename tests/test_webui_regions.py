@@ -58,15 +58,36 @@ def test_the_seeds_of_regions_are_those_of_every_version(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "separator, prompt", [("|", "cat| dog"), ("\\n", "cat\ndog"), ("  ", "cat\ndog"), (None, "a\nb")]
+    "separator, prompt",
+    [("|", "cat| dog"), ("\\t|\\t", "cat | dog"), ("\\n", "cat\ndog"), ("  ", "cat\ndog"), (None, "a\nb")],
 )
 def test_its_separator_is_read_as_it_reads_it(stage: Stage, separator: Any, prompt: str) -> None:
     stage.host.run(couple_job(stage, separator=separator, prompt=prompt))
     assert len(stage.requests) == 2
 
 
-def test_switched_off_it_divides_nothing(stage: Stage) -> None:
-    assert stage.host.run(couple_job(stage, enabled=False, prompt="cat\ndog")).prompts == ["cat\ndog, word7"]
+@pytest.mark.parametrize("enabled", [False, None, "Basic"])
+def test_switched_off_it_divides_nothing(stage: Stage, enabled: Any) -> None:
+    assert stage.host.run(couple_job(stage, enabled=enabled, prompt="cat\ndog")).prompts == ["cat\ndog, word7"]
+
+
+def test_a_couple_with_fewer_controls_divides_nothing(stage: Stage) -> None:
+    job = couple_job(stage, prompt="cat\ndog")
+    job.scripts.alwayson_scripts[1].args_to -= 2
+    assert stage.host.run(job).prompts == ["cat\ndog, word7"]
+
+
+def test_a_script_that_cannot_say_its_title_is_none_of_our_business(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Couple, "title", lambda self: 1 / 0)
+    assert stage.host.run(couple_job(stage, prompt="cat\ndog")).prompts == ["cat\ndog, word7"]
+
+
+def test_a_note_of_several_regions_is_told_once(stage: Stage) -> None:
+    stage.expander.notes = ("shorter than asked for",)
+    done = stage.host.run(couple_job(stage, prompt="cat\ndog"))
+    assert stage.host.parse(done.infotexts[0])["KGen note"] == "shorter than asked for"
 
 
 def test_regions_that_were_expanded_before_are_left_as_they_are(stage: Stage) -> None:

@@ -175,7 +175,7 @@ def _read(param: Param, text: Any) -> Any:
         elif param.widget in (Widget.SLIDER, Widget.NUMBER):
             value = float(value) if param.step != 1 else int(value)
         return check_value(param, value)
-    except (BadValue, ValueError, OverflowError):
+    except (BadValue, ValueError):
         return param.default
 
 
