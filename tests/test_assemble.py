@@ -109,6 +109,11 @@ def test_segments_without_a_safe_place_are_counted_from_one() -> None:
     assert done.notes == ("segment 2: no place is safe to add to",)
 
 
+@pytest.mark.parametrize(("count", "temperature", "notes"), [(1, 0.0, 0), (2, 0.0, 1), (2, 0.5, 0)])
+def test_variants_that_are_all_the_same_are_told(count: int, temperature: float, notes: int) -> None:
+    assert len(assembled(prepared(count=count, temperature=temperature), wrote("hat")).notes) == notes
+
+
 @pytest.mark.parametrize(("length", "notes"), [(3_990, 1), (4_001, 0)])
 def test_an_open_bracket_is_told_of_prompts_short_enough_to_weigh(length: int, notes: int) -> None:
     assert len(assembled(prepared("(" + "a" * (length - 1), format="tags"), wrote("hat")).notes) == notes
