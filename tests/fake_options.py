@@ -13,19 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import fake_parts
 
-class Options:
+
+class Options(fake_parts.Options):
     """AUTOMATIC1111's, Forge's and Neo's: `config` is what config.json holds, of options that are gone too."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.__dict__.update(data=dict(config), data_labels={})
-
-    def __getattr__(self, key: str) -> Any:
-        if key in self.__dict__["data"]:
-            return self.__dict__["data"][key]
-        if key in self.__dict__["data_labels"]:
-            return self.__dict__["data_labels"][key].default
-        raise AttributeError(key)
+        super().__init__()
+        self.data.update(config)
 
     def __setattr__(self, key: str, value: Any) -> None:
         if key in self.data or key in self.data_labels:
