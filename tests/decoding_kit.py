@@ -7,20 +7,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from kgen_ext.decoding.batch import BatchDecoder
-from kgen_ext.decoding.row import Job, Written
-from kgen_ext.decoding.tokens import token_table
-from kgen_ext.engines.scripted import Script, ScriptedEngine
+from scripted_engine import Script, ScriptedEngine
+
+from kgen_ext.decoding.loop import BatchDecoder
+from kgen_ext.decoding.row import Job, RowOutput
+from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.events import Event, Finish, TagRejected
 from kgen_ext.prompt.sentences import ends_sentence, split_sentences
 from kgen_ext.protocol import Protocol, TagField, TextField
 from kgen_ext.request import Category, ExpandRequest
-from kgen_ext.service.prepare import Prepared, Speaker, make_jobs, prepare
-from kgen_ext.tags.blocklist import Blocklist
+from kgen_ext.rules.blocklist import Blocklist
+from kgen_ext.rules.contradictions import Scene
+from kgen_ext.rules.known import TagFiles
+from kgen_ext.service.plan import ExpansionPlan, ModelContext, make_jobs, plan_expansion
+from kgen_ext.tags.canonical import normalise
 from kgen_ext.tags.categories import category_of
-from kgen_ext.tags.contradictions import Scene
-from kgen_ext.tags.known import TagFiles
-from kgen_ext.tags.normalise import normalise
 
 # A hundred tags of no category, people or contradiction.
 NAMES = tuple(f"item {'abcdefghij'[n // 10]}{'abcdefghij'[n % 10]}" for n in range(100))
@@ -30,10 +31,10 @@ NAMES = tuple(f"item {'abcdefghij'[n // 10]}{'abcdefghij'[n % 10]}" for n in ran
 class Ran:
     """One job that was run: what it was asked, what it wrote, and the events about it."""
 
-    prepared: Prepared
+    prepared: ExpansionPlan
     job: Job
     given: tuple[str, ...]
-    written: Written
+    written: RowOutput
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -45,18 +46,18 @@ class Ran:
         return [(one.rule, one.tag) for one in self.events if isinstance(one, TagRejected)]
 
 
-def speaker(engine: ScriptedEngine, *, protocol: Protocol = Protocol.TIPO, n_ctx: int | None = None) -> Speaker:
-    return Speaker(engine, protocol, quality_line=True, n_ctx=n_ctx or engine.n_ctx)
+def speaker(engine: ScriptedEngine, *, protocol: Protocol = Protocol.TIPO, n_ctx: int | None = None) -> ModelContext:
+    return ModelContext(engine, protocol, quality_line=True, n_ctx=n_ctx or engine.n_ctx)
 
 
 def make(
     engine: ScriptedEngine, request: ExpandRequest, *, row: int = 0, protocol: Protocol = Protocol.TIPO,
     n_ctx: int | None = None, blocklist: Blocklist | None = None,
-) -> list[tuple[Prepared, Job, tuple[str, ...]]]:
+) -> list[tuple[ExpansionPlan, Job, tuple[str, ...]]]:
     """Return the jobs of a request with count 1: one a subject."""
-    prepared = prepare(request, TagFiles(), blocklist=blocklist)
+    prepared = plan_expansion(request, TagFiles(), blocklist=blocklist)
     jobs, _ = make_jobs(prepared, speaker(engine, protocol=protocol, n_ctx=n_ctx), row=row, seed=request.seed)
-    made, required = list[tuple[Prepared, Job, tuple[str, ...]]](), prepared.required
+    made, required = list[tuple[ExpansionPlan, Job, tuple[str, ...]]](), prepared.required
     for job, given in zip(jobs, prepared.given, strict=True):
         if job is not None:
             made.append((prepared, job, (*given, *required)))
@@ -74,7 +75,7 @@ def run_all(
             for one in make(engine, request, row=row, protocol=protocol, n_ctx=n_ctx, blocklist=blocklist)]  # fmt: skip
     decoder = decoder or open_decoder(engine, rows=rows, n_ctx=n_ctx)
     events = dict[tuple[int, int], list[Event]]()
-    done = dict[tuple[int, int], Written]()
+    done = dict[tuple[int, int], RowOutput]()
     for item in decoder.run([job for _, job, _ in made], cancelled=cancelled):
         if isinstance(item, tuple):
             done[item[0].row, item[0].subject] = item[1]
@@ -104,7 +105,7 @@ def force(
     n_ctx: int = 1024, special: tuple[str, ...] = (), blocklist: Blocklist | None = None,
 ) -> Ran:
     """Run one request greedily on an engine that wants to write `script` behind its request."""
-    from kgen_ext.engines.scripted import COMMON_PIECES
+    from scripted_engine import COMMON_PIECES
 
     trial = ScriptedEngine.forcing([], n_ctx=n_ctx)
     prompt = spell(trial, make(trial, request, protocol=protocol)[0][1].request[1:])

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hub_server import FakeHub, running_hub
 
-from kgen_ext.catalogue.download import fetch_order, place_order
-from kgen_ext.catalogue.entries import Model, ModelFile
-from kgen_ext.catalogue.hub import Hub
-from kgen_ext.catalogue.progress import Progress
+from kgen_ext.models.download import plan_download, run_download
+from kgen_ext.models.hub import Hub
+from kgen_ext.models.progress import DownloadProgress
+from kgen_ext.models.schema import Model, ModelFile
 
 REPO = "Owner/Tiny"
 WEIGHTS = struct.pack("<4sIQQ", b"GGUF", 3, 0, 0) + random.Random(5).randbytes(700_000)
@@ -27,7 +27,7 @@ def tiny_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     for name in ("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "KGEN_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("kgen_ext.catalogue.hub.CHUNK", 1 << 14)
+    monkeypatch.setattr("kgen_ext.models.hub.CHUNK", 1 << 14)
     with running_hub() as one:
         one.add(REPO, "Tiny-F16.gguf", WEIGHTS)
         yield one
@@ -39,20 +39,20 @@ def client(hub: FakeHub, *, token: str | None = None, timeout: float = 5.0) -> H
 
 def get(
     hub: FakeHub, to: Path, *, model: Model = MODEL, timeout: float = 5.0, token: str | None = None
-) -> list[Progress]:
+) -> list[DownloadProgress]:
     """Download the model's first file without waiting between tries; return the steps."""
     use = client(hub, token=token, timeout=timeout)
-    order = place_order(model, model.files[0], to=to, hub=use)
-    return list(fetch_order(order, to=to, hub=use, sleep=lambda _: None))
+    order = plan_download(model, model.files[0], to=to, hub=use)
+    return list(run_download(order, to=to, hub=use, sleep=lambda _: None))
 
 
 def download(
-    model: Model, *, to: Path, hub: Hub, on_progress: Callable[[Progress], None] = lambda _: None,
+    model: Model, *, to: Path, hub: Hub, on_progress: Callable[[DownloadProgress], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Path:  # fmt: skip
     """Download the model's first file; return where it is."""
-    order = place_order(model, model.files[0], to=to, hub=hub)
-    for step in fetch_order(order, to=to, hub=hub, cancelled=cancelled):
+    order = plan_download(model, model.files[0], to=to, hub=hub)
+    for step in run_download(order, to=to, hub=hub, cancelled=cancelled):
         on_progress(step)
     return order.target
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kgen_ext.engine import Engine
 from kgen_ext.engines import load_engine
-from kgen_ext.engines.base import Engine
 from kgen_ext.engines.checkpoint import LlamaShape, find_tensors, read_shape
-from kgen_ext.training.gguf import F16, write_gguf
+from tools.training.gguf import F16, write_gguf
 
 STARTER = Path(__file__).parents[1] / "kgen_ext" / "starter"
 GGUF = STARTER / "starter-Q8_0.gguf"

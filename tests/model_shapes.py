@@ -140,7 +140,7 @@ def write_gguf(path: Path, shape: Shape, *, added: int = CONTROL, quant: str = "
     """Write the same model as a GGUF, by the format's own package; added: the kind that special tokens are given."""
     import gguf
 
-    from kgen_ext.training.gguf import ggml_tensors
+    from tools.training.gguf import ggml_tensors
 
     writer, made, vocabulary = gguf.GGUFWriter(path, "llama"), config(shape), pieces(shape)
     writer.add_context_length(shape.context)

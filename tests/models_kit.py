@@ -4,11 +4,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kgen_ext.catalogue import Places
+from kgen_ext.models import Locations
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.models_desk import Desk
+from kgen_ext.webui.models_controller import BackgroundTasks, ModelsController
 from kgen_ext.webui.models_panel import build
-from kgen_ext.webui.models_tasks import Tasks
 
 
 class Part:
@@ -60,11 +59,15 @@ class FakeTab:
         return f"kgen_{self.name}_{name}"
 
 
-def desk_of(places: Places, *, offline: bool = False, tasks: Tasks | None = None, unloaded: int = 0) -> Desk:
-    return Desk(places=lambda: places, offline=lambda: offline, unload=lambda: unloaded, tasks=tasks, period=0.02)
+def desk_of(
+    places: Locations, *, offline: bool = False, tasks: BackgroundTasks | None = None, unloaded: int = 0
+) -> ModelsController:
+    return ModelsController(
+        places=lambda: places, offline=lambda: offline, unload=lambda: unloaded, tasks=tasks, period=0.02
+    )
 
 
-def page(places: Places) -> tuple[FakeTab, dict[str, Part]]:
+def page(places: Locations) -> tuple[FakeTab, dict[str, Part]]:
     tab = FakeTab()
     build(tab, desk=desk_of(places))  # type: ignore[arg-type]
     return tab, tab.gr.made

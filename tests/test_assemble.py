@@ -4,30 +4,30 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from scripted_engine import ScriptedEngine
 
-from kgen_ext.decoding.judges import TagJudge
-from kgen_ext.decoding.row import Written
-from kgen_ext.engines.scripted import ScriptedEngine
+from kgen_ext.decoding.row import RowOutput
 from kgen_ext.events import Expansion, Finish
 from kgen_ext.protocol import Protocol, TagField
 from kgen_ext.request import ExpandRequest
-from kgen_ext.service.assemble import assemble
+from kgen_ext.rules.filter import TagFilter
+from kgen_ext.rules.known import TagFiles
 from kgen_ext.service.cache import Key, ResultCache
-from kgen_ext.service.prepare import Prepared, Speaker, _censor, make_jobs, prepare
-from kgen_ext.tags.known import TagFiles
+from kgen_ext.service.plan import ExpansionPlan, ModelContext, _censor, make_jobs, plan_expansion
+from kgen_ext.service.result import build_expansion
 
-NOTHING = Written((), {}, {}, Finish.COMPLETE, (), "", 0, 0, 0)
-
-
-def prepared(prompt: str = "fox", **options: object) -> Prepared:
-    return prepare(ExpandRequest(prompt, **options), TagFiles())  # type: ignore[arg-type]
+NOTHING = RowOutput((), {}, {}, Finish.COMPLETE, (), "", 0, 0, 0)
 
 
-def assembled(ready: Prepared, *written: Written | None) -> Expansion:
-    return assemble(ready, written, row=0, seed=0, model="m", engine="e", hidden=0, seconds=0.0)
+def prepared(prompt: str = "fox", **options: object) -> ExpansionPlan:
+    return plan_expansion(ExpandRequest(prompt, **options), TagFiles())  # type: ignore[arg-type]
 
 
-def wrote(*tags: str, **texts: str) -> Written:
+def assembled(ready: ExpansionPlan, *written: RowOutput | None) -> Expansion:
+    return build_expansion(ready, written, row=0, seed=0, model="m", engine="e", hidden=0, seconds=0.0)
+
+
+def wrote(*tags: str, **texts: str) -> RowOutput:
     return replace(NOTHING, tags=tags, texts=texts)
 
 
@@ -60,21 +60,21 @@ def test_a_tag_required_twice_is_required_once() -> None:
 def test_what_is_required_is_given_to_the_first_segment_alone() -> None:
     engine = ScriptedEngine.random(1)
     ready = prepared("fox BREAK sky", require="red moon")
-    jobs, _ = make_jobs(ready, Speaker(engine, Protocol.TIPO, False, 512), row=0, seed=0)
+    jobs, _ = make_jobs(ready, ModelContext(engine, Protocol.TIPO, False, 512), row=0, seed=0)
     fields = [job.fields[0] for job in jobs if job is not None]
     assert [one.given for one in fields if isinstance(one, TagField)] == [2, 1]
 
 
 def test_of_several_forbidden_phrases_the_first_is_found() -> None:
     rules = prepared(ban="river", rules=("if fox ban stone",)).rules
-    found = _censor(rules, TagJudge(rules, given=["fox"]), "a stone by the river")
+    found = _censor(rules, TagFilter(rules, given=["fox"]), "a stone by the river")
     assert found is not None and found[:2] == (2, 7)
 
 
 @pytest.mark.parametrize(("given", "forbidden"), [("fox", True), ("cat", False)])
 def test_a_rule_forbids_nothing_in_a_text_where_its_condition_fails(given: str, forbidden: bool) -> None:
     rules = prepared(rules=("if fox ban stone",)).rules
-    assert (_censor(rules, TagJudge(rules, given=[given]), "a stone") is not None) is forbidden
+    assert (_censor(rules, TagFilter(rules, given=[given]), "a stone") is not None) is forbidden
 
 
 # What is made of what it wrote.

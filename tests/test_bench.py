@@ -6,22 +6,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from scripted_engine import ScriptedEngine
 
-from kgen_ext.bench.__main__ import main
-from kgen_ext.bench.asks import PROMPTS, Ask, random_asks, turn_asks
-from kgen_ext.bench.child import Child
-from kgen_ext.bench.ours import Ours
-from kgen_ext.bench.promises import Promises, run_promises
-from kgen_ext.bench.report import ModelResult, as_json, render, table
-from kgen_ext.bench.rounds import CASES, Sides, run_case, run_steps
-from kgen_ext.bench.score import Score, leaks, overlap, score
-from kgen_ext.bench.tipo_kgen import TipoKgen
-from kgen_ext.bench.turn import Outcome, Turn, Work
-from kgen_ext.engines.scripted import ScriptedEngine
 from kgen_ext.errors import Failure
-from kgen_ext.protocol.lengths import TIPO_TAGS
+from kgen_ext.protocol.plan import TIPO_TAGS
 from kgen_ext.request import TagLength, TextLength
-from kgen_ext.tags.blocklist import parse_blocklist
+from kgen_ext.rules.blocklist import parse_blocklist
+from tools.bench.__main__ import main
+from tools.bench.asks import PROMPTS, Ask, random_asks, turn_asks
+from tools.bench.child import Child
+from tools.bench.ours import Ours
+from tools.bench.promises import Promises, run_promises
+from tools.bench.report import ModelResult, as_json, render, table
+from tools.bench.rounds import CASES, Sides, run_case, run_steps
+from tools.bench.score import Score, leaks, overlap, score
+from tools.bench.tipo_kgen import TipoKgen
+from tools.bench.turn import Outcome, Turn, Work
 
 QUIET = lambda line: None  # noqa: E731
 
@@ -222,7 +222,7 @@ def test_a_child_answers_tells_its_memory_and_hands_errors_over() -> None:
 def test_a_missing_package_is_one_line_with_what_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("kgen_ext.bench.__main__.find_spec", lambda name: None if name == "kgen" else object())
+    monkeypatch.setattr("tools.bench.__main__.find_spec", lambda name: None if name == "kgen" else object())
     assert main(["--quick"]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "pip install tipo-kgen==0.3.1" in said
@@ -231,6 +231,6 @@ def test_a_missing_package_is_one_line_with_what_installs_it(
 def test_a_model_that_is_no_gguf_file_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("kgen_ext.bench.__main__.find_spec", lambda name: object())
+    monkeypatch.setattr("tools.bench.__main__.find_spec", lambda name: object())
     assert main(["--model", "nowhere.gguf"]) == 2
     assert "nowhere.gguf" in capsys.readouterr().err

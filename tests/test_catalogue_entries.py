@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgen_ext.catalogue import load_catalogue
-from kgen_ext.catalogue.checks import relative_path
 from kgen_ext.errors import BadCatalogue
+from kgen_ext.models import load_catalogue
+from kgen_ext.models.schema import relative_path
 
 # What issue and model facts ask for.
 IDS = {
@@ -148,6 +148,6 @@ def test_a_relative_path_never_leaves_its_folder(text: str) -> None:
 
 
 def test_the_readme_of_the_data_is_beside_it() -> None:
-    import kgen_ext.catalogue.entries as entries
+    import kgen_ext.models.schema as entries
 
     assert (entries.BUILT_IN.parent / "README.md").is_file()

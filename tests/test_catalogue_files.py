@@ -17,11 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_shapes import DTG
 
-from kgen_ext.catalogue.gguf_head import read_gguf_head
-from kgen_ext.catalogue.identify import protocol_of_file
 from kgen_ext.errors import ModelFileError
+from kgen_ext.models.scan import protocol_of_file, read_gguf_head
 from kgen_ext.protocol import tipo
-from kgen_ext.training.gguf import F16, write_gguf
+from tools.training.gguf import F16, write_gguf
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -112,5 +111,5 @@ def test_listing_models_loads_no_numbers_and_no_ml_library(tmp_path: Path) -> No
     env = {**os.environ, "PYTHONPATH": str(ROOT), "KGEN_MODELS_DIR": str(tmp_path), "HF_HUB_CACHE": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     loaded = ast.literal_eval(done.stdout.splitlines()[-1])
-    assert "kgen_ext.catalogue.show" in loaded
+    assert "kgen_ext.models.describe" in loaded
     assert not {"numpy", "torch", "llama_cpp", "tokenizers", "huggingface_hub", "requests"} & set(loaded)

@@ -9,31 +9,30 @@ import pytest
 from engine_fixtures import exact_gguf, write_tiny
 from hub_server import running_hub
 
-from kgen_ext.catalogue import Found, Model, ModelFile, Places, find_models, resolve
-from kgen_ext.catalogue.gguf_head import read_gguf_head
-from kgen_ext.catalogue.hub import Hub
-from kgen_ext.catalogue.keep import quantise_model, remove, remove_parts
-from kgen_ext.catalogue.verify import Verdict, verify_steps
 from kgen_ext.errors import DownloadError, ModelFileError, UserError
+from kgen_ext.models import FoundModel, Locations, Model, ModelFile, find_models, resolve
+from kgen_ext.models.hub import Hub
+from kgen_ext.models.manage import Integrity, quantise_model, remove_model, remove_parts, verify_steps
+from kgen_ext.models.scan import read_gguf_head
 
 NAME = "TIPO-100M_TIPO-100M-F16.gguf"
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def places(tmp_path: Path) -> Locations:
     """Return our folder with one small real GGUF in it, under the name of a model of the catalogue."""
     own = tmp_path / "models"
     own.mkdir()
     (own / NAME).write_bytes(exact_gguf().read_bytes())
-    return Places(own=own)
+    return Locations(own=own)
 
 
-def only(places: Places) -> Found:
+def only(places: Locations) -> FoundModel:
     (one,) = find_models(places)
     return one
 
 
-def verify(one: Found, *, hub: Hub | None = None, offline: bool) -> Verdict:
+def verify(one: FoundModel, *, hub: Hub | None = None, offline: bool) -> Integrity:
     steps = verify_steps(one, hub=hub, offline=offline)
     while True:
         try:
@@ -47,14 +46,14 @@ def spoilt(data: bytes) -> bytes:
     return data[:-1] + bytes([data[-1] ^ 1])
 
 
-def pinned(one: Found, **facts: object) -> Found:
+def pinned(one: FoundModel, **facts: object) -> FoundModel:
     """Return a found model whose catalogue entry knows a checksum."""
     file = ModelFile("TIPO-100M-F16.gguf", "gguf", "F16", **facts)  # type: ignore[arg-type]
     model = Model("TIPO-100M", "tipo", (file,), repo="KBlueLeaf/TIPO-100M")
-    return Found(one.id, one.variant, one.path, one.size, model, ours=one.ours)
+    return FoundModel(one.id, one.variant, one.path, one.size, model, ours=one.ours)
 
 
-def test_a_file_like_the_catalogue_s_checksum_is_whole_without_any_network(places: Places) -> None:
+def test_a_file_like_the_catalogue_s_checksum_is_whole_without_any_network(places: Locations) -> None:
     one = only(places)
     sha = hashlib.sha256(one.path.read_bytes()).hexdigest()
     verdict = verify(pinned(one, sha256=sha, size=one.size), offline=True)
@@ -62,7 +61,7 @@ def test_a_file_like_the_catalogue_s_checksum_is_whole_without_any_network(place
     assert "the catalogue" in verdict.reason
 
 
-def test_one_changed_byte_is_found(places: Places) -> None:
+def test_one_changed_byte_is_found(places: Locations) -> None:
     one = only(places)
     sha = hashlib.sha256(one.path.read_bytes()).hexdigest()
     one.path.write_bytes(spoilt(one.path.read_bytes()))
@@ -71,14 +70,14 @@ def test_one_changed_byte_is_found(places: Places) -> None:
     assert "checksum" in verdict.reason
 
 
-def test_a_file_that_was_cut_is_found_by_its_size(places: Places) -> None:
+def test_a_file_that_was_cut_is_found_by_its_size(places: Locations) -> None:
     one = only(places)
     verdict = verify(pinned(one, sha256="0" * 64, size=one.size + 1), offline=True)
     assert not verdict.whole
     assert f"the catalogue says {one.size + 1}" in verdict.reason
 
 
-def test_without_a_known_checksum_the_hub_is_asked(places: Places) -> None:
+def test_without_a_known_checksum_the_hub_is_asked(places: Locations) -> None:
     one = only(places)
     with running_hub() as hub:
         hub.add("KBlueLeaf/TIPO-100M", "TIPO-100M-F16.gguf", one.path.read_bytes())
@@ -87,27 +86,27 @@ def test_without_a_known_checksum_the_hub_is_asked(places: Places) -> None:
         assert not verify(one, hub=Hub(endpoint=hub.endpoint), offline=False).whole
 
 
-def test_offline_the_verdict_says_that_only_the_head_was_read(places: Places) -> None:
+def test_offline_the_verdict_says_that_only_the_head_was_read(places: Locations) -> None:
     verdict = verify(only(places), offline=True)
     assert verdict.whole
     assert "no checksum is known" in verdict.reason
     assert "offline" in verdict.reason
 
 
-def test_a_page_under_a_model_s_name_is_found(places: Places) -> None:
+def test_a_page_under_a_model_s_name_is_found(places: Locations) -> None:
     (places.own / NAME).write_text("<html>")
     assert "not a GGUF file" in verify(only(places), offline=True).reason
 
 
 @pytest.mark.parametrize("share", [0.5, 0.999])
-def test_without_a_checksum_a_file_that_was_cut_is_found_by_its_head(places: Places, share: float) -> None:
+def test_without_a_checksum_a_file_that_was_cut_is_found_by_its_head(places: Locations, share: float) -> None:
     whole = (places.own / NAME).read_bytes()
     (places.own / NAME).write_bytes(whole[: int(len(whole) * share)])
     verdict = verify(only(places), offline=True)
     assert not verdict.whole and "cut off" in verdict.reason and NAME in verdict.reason
 
 
-def test_without_a_checksum_a_file_of_another_architecture_is_found(places: Places) -> None:
+def test_without_a_checksum_a_file_of_another_architecture_is_found(places: Locations) -> None:
     whole = (places.own / NAME).read_bytes()
     assert whole.count(b"\x05" + b"\0" * 7 + b"llama") >= 1
     (places.own / NAME).write_bytes(whole.replace(b"\x05" + b"\0" * 7 + b"llama", b"\x05" + b"\0" * 7 + b"qwen2", 1))
@@ -117,7 +116,7 @@ def test_without_a_checksum_a_file_of_another_architecture_is_found(places: Plac
 
 def test_a_folder_whose_tensors_are_cut_is_found(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "mine")
-    places = Places(own=tmp_path)
+    places = Locations(own=tmp_path)
     assert verify(only(places), offline=True).whole
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7])
@@ -133,21 +132,21 @@ def test_a_file_of_the_cache_is_compared_with_the_name_of_its_blob(tmp_path: Pat
         path.parent.mkdir(parents=True)
     blob.write_bytes(data)
     link.symlink_to(blob)
-    places = Places(own=tmp_path / "none", hub_cache=tmp_path)
+    places = Locations(own=tmp_path / "none", hub_cache=tmp_path)
     assert "the cache" in verify(only(places), offline=True).reason
     blob.write_bytes(spoilt(data))
     assert not verify(only(places), offline=True).whole
 
 
-def test_removing_frees_the_bytes_and_nothing_else(places: Places) -> None:
+def test_removing_frees_the_bytes_and_nothing_else(places: Locations) -> None:
     other = places.own / "notes.txt"
     other.write_text("mine")
     one = only(places)
-    assert remove(one, places) == one.size
+    assert remove_model(one, places) == one.size
     assert sorted(places.own.iterdir()) == [other]
 
 
-def test_removing_what_is_in_use_is_told(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removing_what_is_in_use_is_told(places: Locations, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows lets nobody delete a file that a loaded model has mapped."""
 
     def in_use(path: Path) -> None:
@@ -155,39 +154,39 @@ def test_removing_what_is_in_use_is_told(places: Places, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Path, "unlink", in_use)
     with pytest.raises(DownloadError, match="cannot be written") as caught:
-        remove(only(places), places)
+        remove_model(only(places), places)
     assert NAME in str(caught.value) and "in use" in str(caught.value.hint)
 
 
 def test_of_a_folder_only_the_model_s_own_files_go(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "mine")
     (folder / "notes.txt").write_text("mine")
-    places = Places(own=tmp_path)
-    remove(only(places), places)
+    places = Locations(own=tmp_path)
+    remove_model(only(places), places)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
     (folder / "notes.txt").unlink()
     write_tiny(folder)
-    remove(only(places), places)
+    remove_model(only(places), places)
     assert not folder.exists()
 
 
-def test_another_extension_s_file_is_never_removed(places: Places, tmp_path: Path) -> None:
-    theirs = Places(own=tmp_path / "none", hosts=(places.own,))
+def test_another_extension_s_file_is_never_removed(places: Locations, tmp_path: Path) -> None:
+    theirs = Locations(own=tmp_path / "none", hosts=(places.own,))
     with pytest.raises(UserError, match="not in our own folder"):
-        remove(only(theirs), theirs)
+        remove_model(only(theirs), theirs)
     assert (places.own / NAME).exists()
 
 
-def test_a_link_is_removed_and_not_what_it_points_to(places: Places, tmp_path: Path) -> None:
+def test_a_link_is_removed_and_not_what_it_points_to(places: Locations, tmp_path: Path) -> None:
     file = tmp_path / "kept.gguf"
     (places.own / NAME).rename(file)
     (places.own / NAME).symlink_to(file)
-    remove(only(places), places)
+    remove_model(only(places), places)
     assert file.exists()
     assert not (places.own / NAME).is_symlink()
 
 
-def test_what_an_unfinished_download_left_can_be_removed(places: Places) -> None:
+def test_what_an_unfinished_download_left_can_be_removed(places: Locations) -> None:
     workshop = places.own / ".downloads"
     workshop.mkdir()
     (workshop / f"{NAME}.0123.part").write_bytes(b"12345")
@@ -196,7 +195,7 @@ def test_what_an_unfinished_download_left_can_be_removed(places: Places) -> None
     assert [path.name for path in workshop.iterdir()] == ["TIPO-200M_x.gguf.0123.part"]
 
 
-def test_an_f16_file_becomes_a_q8_0_one_of_about_half_the_size(places: Places) -> None:
+def test_an_f16_file_becomes_a_q8_0_one_of_about_half_the_size(places: Locations) -> None:
     pytest.importorskip("llama_cpp")
     full = only(places)
     target = quantise_model(full, places)
@@ -209,13 +208,13 @@ def test_an_f16_file_becomes_a_q8_0_one_of_about_half_the_size(places: Places) -
         quantise_model(full, places)
 
 
-def test_another_extension_s_file_is_quantised_into_our_folder(places: Places, tmp_path: Path) -> None:
+def test_another_extension_s_file_is_quantised_into_our_folder(places: Locations, tmp_path: Path) -> None:
     pytest.importorskip("llama_cpp")
-    mine = Places(own=tmp_path / "mine", hosts=(places.own,))
+    mine = Locations(own=tmp_path / "mine", hosts=(places.own,))
     assert quantise_model(only(mine), mine).parent == tmp_path / "mine"
 
 
-def test_a_damaged_file_is_not_quantised_and_leaves_nothing(places: Places) -> None:
+def test_a_damaged_file_is_not_quantised_and_leaves_nothing(places: Locations) -> None:
     pytest.importorskip("llama_cpp")
     path = places.own / NAME
     path.write_bytes(path.read_bytes()[:-100_000])
@@ -224,14 +223,14 @@ def test_a_damaged_file_is_not_quantised_and_leaves_nothing(places: Places) -> N
     assert [one.name for one in places.own.rglob("*") if one.is_file()] == [NAME]
 
 
-def test_a_quantised_file_is_not_quantised_again(places: Places) -> None:
+def test_a_quantised_file_is_not_quantised_again(places: Locations) -> None:
     one = only(places)
-    small = Found(one.id, "Q8_0", one.path, one.size, one.model, ours=True)
+    small = FoundModel(one.id, "Q8_0", one.path, one.size, one.model, ours=True)
     with pytest.raises(UserError, match="only an F16 GGUF"):
         quantise_model(small, places)
 
 
-def test_a_disk_without_room_is_told_before_quantising(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kgen_ext.catalogue.disk.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+def test_a_disk_without_room_is_told_before_quantising(places: Locations, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kgen_ext.models.download.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(DownloadError, match="not enough room"):
         quantise_model(only(places), places)

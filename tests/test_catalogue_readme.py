@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kgen_ext.catalogue import Model, load_catalogue
-from kgen_ext.catalogue.entries import ModelFile, Recommended
 from kgen_ext.cli import main
+from kgen_ext.models import Model, load_catalogue
+from kgen_ext.models.schema import ModelFile, Recommended
 
 TEXT = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
 SECTION = TEXT[TEXT.index("\n## Models\n") : TEXT.index("\n## Formats\n")]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgen_ext.catalogue import Places, resolve
 from kgen_ext.errors import KGenError, ModelFileError, UnknownModel
+from kgen_ext.models import Locations, resolve
 
 
 def put(path: Path, text: str = "GGUF") -> Path:
@@ -18,7 +18,7 @@ def put(path: Path, text: str = "GGUF") -> Path:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def places(tmp_path: Path) -> Locations:
     """Return a models folder with a full and a quantised TIPO, a DanTagGen in another extension, a tune in a folder."""
     own, theirs = tmp_path / "models", tmp_path / "extension" / "models"
     put(own / "TIPO-500M-ft_TIPO-500M-ft-F16.gguf", "GGUF full")
@@ -26,10 +26,10 @@ def places(tmp_path: Path) -> Places:
     put(own / "TIPO-500M-ft" / "model.safetensors", "folder")
     put(theirs / "DanTagGen-delta-rev2_ggml-model-Q6_K.gguf", "GGUF theirs")
     put(own / "my tune" / "model.safetensors", "mine")
-    return Places(own=own, hosts=(theirs,))
+    return Locations(own=own, hosts=(theirs,))
 
 
-def test_a_plain_id_is_the_full_weights_for_every_engine(places: Places) -> None:
+def test_a_plain_id_is_the_full_weights_for_every_engine(places: Locations) -> None:
     files = resolve("TIPO-500M-ft", places=places)
     assert files.id == "TIPO-500M-ft"
     assert files.gguf == places.own / "TIPO-500M-ft_TIPO-500M-ft-F16.gguf"
@@ -38,35 +38,35 @@ def test_a_plain_id_is_the_full_weights_for_every_engine(places: Places) -> None
     assert files.entry.context == 1024
 
 
-def test_a_variant_is_that_file_alone_and_keeps_its_name(places: Places) -> None:
+def test_a_variant_is_that_file_alone_and_keeps_its_name(places: Locations) -> None:
     files = resolve("TIPO-500M-ft:Q8_0", places=places)
     assert (files.id, files.folder) == ("TIPO-500M-ft:Q8_0", None)
     assert files.gguf == places.own / "TIPO-500M-ft_TIPO-500M-ft-Q8_0.gguf"
     assert resolve("TIPO-500M-ft:safetensors", places=places).gguf is None
 
 
-def test_where_only_a_quantised_file_is_there_the_id_says_so(places: Places) -> None:
+def test_where_only_a_quantised_file_is_there_the_id_says_so(places: Locations) -> None:
     assert resolve("DanTagGen-delta-rev2", places=places).id == "DanTagGen-delta-rev2:Q6_K"
 
 
-def test_quantising_changes_nothing_for_who_named_the_model_plainly(places: Places) -> None:
+def test_quantising_changes_nothing_for_who_named_the_model_plainly(places: Locations) -> None:
     before = resolve("TIPO-500M-ft", places=places)
     put(places.own / "TIPO-500M-ft_other-Q4_0.gguf", "GGUF smaller")
     assert resolve("TIPO-500M-ft", places=places) == before
 
 
-def test_the_name_an_expansion_is_written_down_with_means_the_same_files(places: Places) -> None:
+def test_the_name_an_expansion_is_written_down_with_means_the_same_files(places: Locations) -> None:
     for name in ("TIPO-500M-ft", "TIPO-500M-ft:Q8_0", "DanTagGen-delta-rev2", "my-tune", "starter"):
         files = resolve(name, places=places)
         assert resolve(files.id, places=places, paths=False) == files
 
 
-def test_letter_case_does_not_matter(places: Places) -> None:
+def test_letter_case_does_not_matter(places: Locations) -> None:
     assert resolve("tipo-500m-FT:q8_0", places=places) == resolve("TIPO-500M-ft:Q8_0", places=places)
 
 
 def test_the_starter_is_always_there(tmp_path: Path) -> None:
-    files = resolve("starter", places=Places(own=tmp_path), paths=False)
+    files = resolve("starter", places=Locations(own=tmp_path), paths=False)
     assert files.folder is not None
     assert files.entry is not None
 
@@ -76,13 +76,13 @@ def test_the_starter_is_always_there(tmp_path: Path) -> None:
     ("TIPO-v2.1-1B-A200M:F16", "kgen models download TIPO-v2.1-1B-A200M:F16;"),
     ("TIPO-500M:Q4_0", "kgen models download TIPO-500M;"),
 ])  # fmt: skip
-def test_what_is_not_installed_names_the_command_that_gets_it(name: str, command: str, places: Places) -> None:
+def test_what_is_not_installed_names_the_command_that_gets_it(name: str, command: str, places: Locations) -> None:
     with pytest.raises(UnknownModel, match="is not installed") as caught:
         resolve(name, places=places)
     assert command in caught.value.hint
 
 
-def test_a_path_is_for_the_command_line_alone(places: Places) -> None:
+def test_a_path_is_for_the_command_line_alone(places: Locations) -> None:
     path = str(places.own / "TIPO-500M-ft_TIPO-500M-ft-F16.gguf")
     assert resolve(path, places=places).gguf == Path(path)
     with pytest.raises(UnknownModel, match="not the name of a model"):
@@ -96,7 +96,7 @@ HOSTILE = ["../models/x.gguf", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "C:\
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_from_outside_never_reaches_the_disk_as_a_path(
-    name: str, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, places: Locations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path / "a" / "b" / "model.safetensors")
     monkeypatch.chdir(tmp_path)
@@ -107,24 +107,24 @@ def test_a_name_from_outside_never_reaches_the_disk_as_a_path(
 @given(st.text())
 def test_any_text_is_a_model_or_an_error_of_ours(name: str) -> None:
     try:
-        files = resolve(name, places=Places(own=Path("/nonexistent")), paths=False)
+        files = resolve(name, places=Locations(own=Path("/nonexistent")), paths=False)
     except KGenError:
         return
     assert files.id == "starter"
 
 
-def test_a_link_out_of_the_folder_is_refused_by_name(places: Places, tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_is_refused_by_name(places: Locations, tmp_path: Path) -> None:
     (places.own / "TIPO-100M_TIPO-100M-F16.gguf").symlink_to(put(tmp_path / "secret.gguf"))
     with pytest.raises(ModelFileError, match="leads out of the models folders"):
         resolve("TIPO-100M", places=places)
 
 
-def test_the_same_file_by_two_names_has_one_checksum(places: Places, tmp_path: Path) -> None:
+def test_the_same_file_by_two_names_has_one_checksum(places: Locations, tmp_path: Path) -> None:
     copy = put(tmp_path / "copy.gguf", "GGUF small")
     assert resolve(str(copy)).checksum() == resolve("TIPO-500M-ft:Q8_0", places=places).checksum()
     assert resolve(str(copy)).checksum() != resolve("TIPO-500M-ft:F16", places=places).checksum()
 
 
-def test_the_environment_says_where_the_command_looks(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_says_where_the_command_looks(places: Locations, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KGEN_MODELS_DIR", str(places.own))
     assert resolve("TIPO-500M-ft:Q8_0").gguf is not None

@@ -11,10 +11,9 @@ from cli_fakes import FakeExpander, Terminal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgen_ext.cli.progress import PATIENCE, PERIOD, Progress, wrap
-from kgen_ext.events import Delta, Event, Finished, TagAccepted, TagRejected
+from kgen_ext.cli.progress import PATIENCE, PERIOD, ProgressLine, wrap
+from kgen_ext.events import Delta, Event, Finished, PartialText, TagAccepted, TagRejected
 from kgen_ext.request import ExpandRequest
-from kgen_ext.service.growing import Growing
 
 
 def clock(step: float) -> Iterator[float]:
@@ -24,11 +23,11 @@ def clock(step: float) -> Iterator[float]:
         now += step
 
 
-def shown(events: list[Event], *, rows: int, preview: Growing | None = None, step: float = PERIOD) -> list[str]:
+def shown(events: list[Event], *, rows: int, preview: PartialText | None = None, step: float = PERIOD) -> list[str]:
     """Return what stood on the terminal, one string for each time it was drawn."""
     terminal = Terminal()
     ticks = clock(step)
-    progress = Progress(rows, preview=preview, stream=terminal, clock=lambda: next(ticks))
+    progress = ProgressLine(rows, preview=preview, stream=terminal, clock=lambda: next(ticks))
     for event in events:
         progress.note(event)
     progress.clear()
@@ -56,11 +55,11 @@ def test_quick_work_shows_nothing() -> None:
 
 def test_a_preview_is_drawn_as_it_grows() -> None:
     events: list[Event] = [Delta(0, "tag", "h"), Delta(0, "tag", "at"), TagAccepted(0, "hat"), Delta(0, "tag", ", a")]
-    assert shown(events, rows=1, preview=Growing()) == ["h", "hat", "hat", "hat, a"]
+    assert shown(events, rows=1, preview=PartialText()) == ["h", "hat", "hat", "hat, a"]
 
 
 def texts(events: list[Event]) -> list[str]:
-    preview, seen = Growing(), []
+    preview, seen = PartialText(), []
     for event in events:
         preview.note(event)
         seen.append(preview.text())
@@ -94,7 +93,7 @@ def test_a_preview_keeps_subjects_apart() -> None:
 
 def test_where_standard_error_is_no_terminal_there_is_no_progress() -> None:
     stream = io.StringIO()
-    progress = Progress(1, preview=Growing(), stream=stream)
+    progress = ProgressLine(1, preview=PartialText(), stream=stream)
     progress.show("loading")
     for event in FakeExpander(None).stream([ExpandRequest("a")]):
         progress.note(event)
@@ -106,7 +105,7 @@ def test_what_is_erased_is_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("COLUMNS", "11")
     monkeypatch.setenv("LINES", "24")
     terminal = Terminal()
-    progress = Progress(1, stream=terminal)
+    progress = ProgressLine(1, stream=terminal)
     progress.show("狐" * 12)  # ten cells a line: five wide characters, three lines
     progress.clear()
     assert terminal.getvalue() == f"{'狐' * 5}\n{'狐' * 5}\n{'狐' * 2}\r\x1b[2A\x1b[J"

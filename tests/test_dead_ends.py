@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import pytest
 
-from kgen_ext.decoding.dead_ends import DeadEnds
+from kgen_ext.decoding.tag_list import BlockedPrefixes
 
 
-def walk(*steps: tuple[int, float]) -> DeadEnds:
-    dead = DeadEnds([])
+def walk(*steps: tuple[int, float]) -> BlockedPrefixes:
+    dead = BlockedPrefixes([])
     for token, share in steps:
         dead.push(token, share)
     return dead
@@ -42,4 +42,4 @@ def test_a_step_back_takes_the_token_s_share_with_it() -> None:
 
 
 def test_given_tags_of_one_token_are_closed_beforehand_and_longer_ones_are_not() -> None:
-    assert DeadEnds([(1,), (2, 3)]).forbidden() == {1}
+    assert BlockedPrefixes([(1,), (2, 3)]).forbidden() == {1}

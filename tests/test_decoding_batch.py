@@ -11,14 +11,14 @@ from decoding_kit import NAMES, Ran, ask, force, make, open_decoder, run_all, sp
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scripted_engine import COMMON_PIECES, ScriptedEngine
 
 from kgen_ext.decoding.row import Job
-from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine
 from kgen_ext.errors import EngineError
 from kgen_ext.events import Delta, Finish, Started, TagAccepted, TagRejected
 from kgen_ext.request import ExpandRequest
-from kgen_ext.service.prepare import make_jobs, prepare
-from kgen_ext.tags.known import TagFiles
+from kgen_ext.rules.known import TagFiles
+from kgen_ext.service.plan import make_jobs, plan_expansion
 
 PROMPTS = ("1girl", "1girl, hat", "1girl, hat, smile", "", "night, sky", "1boy, twintails", "solo, red hair, outdoors")
 
@@ -238,7 +238,8 @@ def test_a_long_description_leaves_room_for_tags() -> None:
 
 def test_words_that_are_not_shown_are_counted() -> None:
     one = ScriptedEngine.random(1, n_ctx=300)
-    prepared = prepare(asked(0, prompt="", text="A girl stands on a hill. " * 50, text_length="short"), TagFiles())
+    request = asked(0, prompt="", text="A girl stands on a hill. " * 50, text_length="short")
+    prepared = plan_expansion(request, TagFiles())
     (job,), hidden = make_jobs(prepared, speaker(one), row=0, seed=0)
     assert job is not None
     seen = spell(one, job.request).split("short: ")[1].split("\ntag:")[0]

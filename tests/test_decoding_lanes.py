@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from decoding_kit import make, run_all
 from numpy.typing import NDArray
+from scripted_engine import ScriptedEngine
 from test_decoding_batch import alone, asked, engine
 
-from kgen_ext.decoding.batch import BatchDecoder
-from kgen_ext.decoding.lane import Lane
+from kgen_ext.decoding.loop import BatchDecoder, Lane
 from kgen_ext.decoding.row import Job, Row
-from kgen_ext.decoding.tokens import token_table
-from kgen_ext.engines.base import Cache
-from kgen_ext.engines.scripted import ScriptedEngine
+from kgen_ext.decoding.vocabulary import token_table
+from kgen_ext.engine import Cache
 from kgen_ext.errors import EngineError
 from kgen_ext.events import Finish, Started
 

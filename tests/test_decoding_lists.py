@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import pytest
 from decoding_kit import NAMES, ask, check, force, make, spell
+from scripted_engine import COMMON_PIECES, ScriptedEngine
 
-from kgen_ext.decoding.batch import BatchDecoder
+from kgen_ext.decoding.loop import BatchDecoder
+from kgen_ext.decoding.prose import MAX_SENTENCE_TOKENS, MAX_WASTE
 from kgen_ext.decoding.row import _PATIENCE
-from kgen_ext.decoding.tag_writer import MAX_TAG_TOKENS
-from kgen_ext.decoding.text_writer import MAX_SENTENCE_TOKENS, MAX_WASTE
-from kgen_ext.decoding.tokens import token_table
-from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine
+from kgen_ext.decoding.tag_list import MAX_TAG_TOKENS
+from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.events import Finish
 from kgen_ext.protocol import Protocol
 

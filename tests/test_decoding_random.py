@@ -10,11 +10,11 @@ from decoding_kit import run_all, violations
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scripted_engine import BASE_SPECIAL, COMMON_PIECES, TIPO_SPECIAL, ScriptedEngine
 
+from kgen_ext.decoding.prose import MAX_SENTENCE_TOKENS
 from kgen_ext.decoding.row import _PATIENCE
-from kgen_ext.decoding.text_writer import MAX_SENTENCE_TOKENS
-from kgen_ext.engines.base import Vocab
-from kgen_ext.engines.scripted import BASE_SPECIAL, COMMON_PIECES, TIPO_SPECIAL, ScriptedEngine
+from kgen_ext.engine import Vocab
 from kgen_ext.protocol import Protocol
 from kgen_ext.request import ExpandRequest, Task
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from decoding_kit import NAMES, ask, make
+from scripted_engine import COMMON_PIECES, ScriptedEngine
 
 from kgen_ext.decoding.row import _PATIENCE, Row
 from kgen_ext.decoding.sampler import Draw
-from kgen_ext.decoding.tag_writer import MAX_TAG_TOKENS
-from kgen_ext.decoding.tokens import Allow, token_table
-from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine
+from kgen_ext.decoding.tag_list import MAX_TAG_TOKENS
+from kgen_ext.decoding.vocabulary import TokenMask, token_table
 from kgen_ext.events import Delta, Finish, TagAccepted
 from kgen_ext.request import ExpandRequest
 
@@ -159,13 +159,13 @@ def test_a_tag_is_never_taken_back_to_the_middle_of_a_character() -> None:
 def test_behind_a_space_of_its_own_a_tag_goes_on_without_another() -> None:
     one = Driven(ask())
     one.take(" ")
-    assert Allow(one.row.bias_index()) is Allow.TAG_WORD
+    assert TokenMask(one.row.bias_index()) is TokenMask.TAG_WORD
 
 
 def test_half_a_character_at_a_tag_s_longest_is_forgotten_with_the_tag() -> None:
     one = Driven(ask())
     one.take(*"a" * (MAX_TAG_TOKENS - 1), HALF)
-    assert Allow(one.row.bias_index()) is Allow.TAG_START
+    assert TokenMask(one.row.bias_index()) is TokenMask.TAG_START
 
 
 def test_a_whole_sentence_stays_where_a_row_is_cancelled_behind_it() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from decoding_kit import ask, check, force
 
-from kgen_ext.tags.contradictions import GROUPS
+from kgen_ext.rules.contradictions import GROUPS
 
 # A rule, what makes it hold (prompt, options), and the tag that breaks it, one token each.
 CASES: dict[str, tuple[str, str, dict[str, object]]] = {

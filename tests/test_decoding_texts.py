@@ -6,14 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from decoding_kit import NAMES, Ran, ask, check, force, sentences_of
+from scripted_engine import COMMON_PIECES, ScriptedEngine, build_vocab
 
+from kgen_ext.decoding.constraint import EndField, Rollback
+from kgen_ext.decoding.prose import MAX_TRIES, PhraseFilter, ProseConstraint
 from kgen_ext.decoding.sampler import Draw
-from kgen_ext.decoding.text_writer import MAX_TRIES, Censor, TextWriter
-from kgen_ext.decoding.tokens import token_table
-from kgen_ext.decoding.verdict import Back, Close, Rejection
-from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine, build_vocab
+from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.events import Finish
 from kgen_ext.protocol import Band, TextBand
+from kgen_ext.rules import Rejection
 
 
 def write(script: str | list[object], **options: object) -> Ran:
@@ -110,7 +111,7 @@ def test_a_line_that_begins_another_field_is_not_of_the_text() -> None:
 
 def test_a_text_whose_paragraphs_hold_too_little_is_short() -> None:
     engine = ScriptedEngine.forcing([" A", " girl"])
-    writer = TextWriter(token_table(engine), TextBand(Band(2, 4), paragraphs=1, per_paragraph=1), None, start=0)
+    writer = ProseConstraint(token_table(engine), TextBand(Band(2, 4), paragraphs=1, per_paragraph=1), None, start=0)
     for at, piece in enumerate((" A", " girl", ".", " A")):
         writer.take(Draw(engine.tokenize(piece)[0], 1.0), at)
     assert writer.short
@@ -123,13 +124,13 @@ def test_in_the_band_a_sentence_that_never_stops_is_dropped() -> None:
 
 def test_half_a_character_that_nothing_completes_is_taken_back_48_times() -> None:
     engine = ScriptedEngine.forcing([" A", " girl"])
-    writer = TextWriter(token_table(engine), TextBand(Band(2, 4), paragraphs=1, per_paragraph=4), None, start=0)
+    writer = ProseConstraint(token_table(engine), TextBand(Band(2, 4), paragraphs=1, per_paragraph=4), None, start=0)
     half = Draw(engine.vocab.pieces.index(b"\xe3"), 1.0)
     found = []
     for _ in range(MAX_TRIES + 1):
         writer.take(half, 0)
         found.append(type(writer.stuck(1)))
-    assert found == [Back] * MAX_TRIES + [Close]
+    assert found == [Rollback] * MAX_TRIES + [EndField]
 
 
 def test_a_stop_of_ours_never_completes_a_banned_phrase() -> None:
@@ -204,19 +205,19 @@ def test_a_token_that_ends_a_wide_stop_and_goes_on_is_not_taken() -> None:
     plain = build_vocab([*COMMON_PIECES, " A", " girl"])
     vocab = replace(plain, pieces=(*plain.pieces, *more))
     table = token_table(ScriptedEngine(lambda tokens: np.zeros(len(vocab), np.float32), vocab=vocab))
-    writer = TextWriter(table, TextBand(Band(2, 4), 1, 4), None, start=0)
+    writer = ProseConstraint(table, TextBand(Band(2, 4), 1, 4), None, start=0)
     girl, spliced, whole = vocab.pieces.index(b" girl"), len(vocab) - 2, len(vocab) - 1
     assert [writer.take(Draw(one, 1.0), at) for at, one in enumerate((girl, len(vocab) - 3))] == [None, None]
-    assert isinstance(writer.take(Draw(spliced, 1.0), 2), Back)
+    assert isinstance(writer.take(Draw(spliced, 1.0), 2), Rollback)
     assert writer.take(Draw(whole, 1.0), 2) is None and writer.text == "girl\u3002"
 
 
-def half_characters(*, censor: Censor | None = None) -> tuple[TextWriter, dict[bytes, int]]:
+def half_characters(*, censor: PhraseFilter | None = None) -> tuple[ProseConstraint, dict[bytes, int]]:
     """Return a writer of two to four sentences, and its tokens; one is a space and half of a letter."""
     plain = build_vocab([*COMMON_PIECES, " p.m.", " girl.", " girl...", " Hat"])
     vocab = replace(plain, pieces=(*plain.pieces, " é".encode()[:2]))
     table = token_table(ScriptedEngine(lambda tokens: np.zeros(len(vocab), np.float32), vocab=vocab))
-    return TextWriter(table, TextBand(Band(2, 4), 1, 4), censor, start=0), table.ids
+    return ProseConstraint(table, TextBand(Band(2, 4), 1, 4), censor, start=0), table.ids
 
 
 @pytest.mark.parametrize(
@@ -237,5 +238,5 @@ def test_half_a_letter_does_not_replace_a_capital_that_ended_the_sentence_before
 
     writer, ids = half_characters(censor=censor)
     taken = [writer.take(Draw(ids[one], 1.0), at) for at, one in enumerate((b" girl", b" p.m.", b" Hat", b" girl"))]
-    assert isinstance(taken[-1], Back) and taken[-1].rule == "banned"
-    assert isinstance(writer.take(Draw(ids[b" \xc3"], 1.0), 2), Back)
+    assert isinstance(taken[-1], Rollback) and taken[-1].rule == "banned"
+    assert isinstance(writer.take(Draw(ids[b" \xc3"], 1.0), 2), Rollback)

@@ -10,10 +10,10 @@ from engine_fixtures import PACKAGES
 from model_shapes import write_dots1
 
 from kgen_ext.engines import load_engine
-from kgen_ext.engines.gguf_file import KNOWN, check_gguf
+from kgen_ext.engines.gguf import KNOWN, check_gguf
 from kgen_ext.errors import EngineUnavailable, ModelFileError
 from kgen_ext.protocol import tipo
-from kgen_ext.protocol.lengths import TIPO_TAGS
+from kgen_ext.protocol.plan import TIPO_TAGS
 from kgen_ext.request import ExpandRequest, TagLength
 from kgen_ext.service import open_expander
 
@@ -63,8 +63,8 @@ def test_other_engines_say_who_runs_it(gguf: Path, engine: str) -> None:
 def test_a_llama_cpp_python_that_is_too_old_is_told_which_one_is_not(
     gguf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import kgen_ext.engines.llama_cpp_engine as module
-    from kgen_ext.engines.llama_cpp_names import open_library
+    import kgen_ext.engines.llama_cpp as module
+    from kgen_ext.engines.llama_cpp_bindings import open_library
 
     real = open_library()
     old: Any = SimpleNamespace(
@@ -77,7 +77,7 @@ def test_a_llama_cpp_python_that_is_too_old_is_told_which_one_is_not(
 
 
 def test_the_version_it_needs_is_the_catalogue_s() -> None:
-    from kgen_ext.catalogue import load_catalogue
+    from kgen_ext.models import load_catalogue
 
     needs = {model.needs.get("llama_cpp") for model in load_catalogue() if model.engines == ("llama_cpp",)}
     assert needs == {KNOWN["dots1"]}

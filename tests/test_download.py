@@ -10,9 +10,9 @@ import pytest
 from download_kit import FILE, MODEL, REPO, WEIGHTS, client, download, final_names, get, parts, tiny_hub
 from hub_server import FakeHub
 
-from kgen_ext.catalogue.download import fetch_order, place_order
-from kgen_ext.catalogue.entries import Model, ModelFile
 from kgen_ext.errors import Cancelled, DownloadError
+from kgen_ext.models.download import plan_download, run_download
+from kgen_ext.models.schema import Model, ModelFile
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_progress_grows_from_nothing_to_the_whole(hub: FakeHub, tmp_path: Path) 
 
 
 def test_size_is_told_before_anything_is_written(hub: FakeHub, tmp_path: Path) -> None:
-    order = place_order(MODEL, FILE, to=tmp_path / "models", hub=client(hub))
+    order = plan_download(MODEL, FILE, to=tmp_path / "models", hub=client(hub))
     assert order.size == len(WEIGHTS)
     assert not (tmp_path / "models").exists()
     assert all(method == "HEAD" for _, method, _, _ in hub.asked)
@@ -112,10 +112,10 @@ def test_a_cut_connection_goes_on_where_it_stopped(hub: FakeHub, tmp_path: Path)
 
 def test_a_later_download_resumes_what_an_earlier_one_left(hub: FakeHub, tmp_path: Path) -> None:
     stopping = [False]
-    order = place_order(MODEL, FILE, to=tmp_path, hub=client(hub))
+    order = plan_download(MODEL, FILE, to=tmp_path, hub=client(hub))
     hub.faults.slow = 0.01
     with pytest.raises(Cancelled, match="stopped"):
-        for step in fetch_order(order, to=tmp_path, hub=client(hub), cancelled=lambda: stopping[0]):
+        for step in run_download(order, to=tmp_path, hub=client(hub), cancelled=lambda: stopping[0]):
             stopping[0] = step.done > len(WEIGHTS) // 4
     assert final_names(tmp_path) == []
     left = parts(tmp_path)[0].stat().st_size
@@ -175,7 +175,7 @@ def test_two_downloads_of_one_file_fetch_it_once(hub: FakeHub, tmp_path: Path) -
 
 
 def test_waiting_for_another_download_can_be_stopped(hub: FakeHub, tmp_path: Path) -> None:
-    from kgen_ext.catalogue.lock import FileLock
+    from kgen_ext.models.lock import FileLock
 
     (tmp_path / ".downloads").mkdir()
     with FileLock(tmp_path / ".downloads" / "Tiny_Tiny-F16.gguf.lock") as lock:

@@ -12,10 +12,10 @@ import pytest
 from download_kit import FILE, MODEL, REPO, WEIGHTS, client, download, final_names, get, tiny_hub
 from hub_server import FakeHub, running_hub
 
-from kgen_ext.catalogue.download import fetch_order, place_order
-from kgen_ext.catalogue.entries import Model, ModelFile
-from kgen_ext.catalogue.hub import Hub
 from kgen_ext.errors import DownloadError, UserError
+from kgen_ext.models.download import plan_download, run_download
+from kgen_ext.models.hub import Hub
+from kgen_ext.models.schema import Model, ModelFile
 
 FAULTS = {
     "always cut": ({"cut_at": 0.0001, "ignore_range": True}, "the connection"),
@@ -57,17 +57,17 @@ def test_a_token_that_cannot_be_read_is_told(hub: FakeHub, tmp_path: Path, monke
         raise PermissionError(errno.EACCES, "Permission denied", "token")
 
     use = client(hub)
-    order = place_order(MODEL, FILE, to=tmp_path, hub=use)
+    order = plan_download(MODEL, FILE, to=tmp_path, hub=use)
     monkeypatch.setattr("huggingface_hub.utils.build_hf_headers", refuse)
     with pytest.raises(DownloadError, match="token: Permission denied"):
-        list(fetch_order(order, to=tmp_path, hub=use))
+        list(run_download(order, to=tmp_path, hub=use))
 
 
 def test_an_address_nobody_answers_at_is_told(tmp_path: Path) -> None:
     with running_hub() as gone:
         address = gone.endpoint
     with pytest.raises(DownloadError, match="the connection failed") as caught:
-        place_order(MODEL, FILE, to=tmp_path, hub=Hub(endpoint=address, timeout=2))
+        plan_download(MODEL, FILE, to=tmp_path, hub=Hub(endpoint=address, timeout=2))
     assert "HTTPConnection" not in caught.value.message  # the system's words, not a library's own
 
 
@@ -118,7 +118,7 @@ def test_without_the_client_the_way_to_get_it_is_told(monkeypatch: pytest.Monkey
 def test_a_disk_without_room_is_told_before_a_byte_comes(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kgen_ext.catalogue.disk.shutil.disk_usage", lambda _: type("Usage", (), {"free": 64_000_100}))
+    monkeypatch.setattr("kgen_ext.models.download.shutil.disk_usage", lambda _: type("Usage", (), {"free": 64_000_100}))
     with pytest.raises(DownloadError, match="not enough room: 700 kB are needed, 64 MB are free"):
         get(hub, tmp_path)
     assert hub.ranges() == []
@@ -169,9 +169,9 @@ def test_a_read_only_folder_is_told(hub: FakeHub, tmp_path: Path) -> None:
     folder = tmp_path / "models"
     folder.mkdir(mode=0o500)
     use = client(hub, token="hf_any")
-    order = place_order(MODEL, FILE, to=folder, hub=use)
+    order = plan_download(MODEL, FILE, to=folder, hub=use)
     with as_nobody(), pytest.raises(DownloadError, match="cannot be written"):
-        list(fetch_order(order, to=folder, hub=use))
+        list(run_download(order, to=folder, hub=use))
     assert final_names(tmp_path) == []
 
 

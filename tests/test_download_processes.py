@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hub_server import FakeHub, running_hub
 
-from kgen_ext.catalogue.lock import FileLock
+from kgen_ext.models.lock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "Tiny_Tiny-F16.gguf"
@@ -24,14 +24,14 @@ WEIGHTS = b"GGUF" + random.Random(6).randbytes(600_000)
 CHILD = """
 import sys
 from pathlib import Path
-from kgen_ext.catalogue import hub
+from kgen_ext.models import hub
 hub.CHUNK = 1 << 14
-from kgen_ext.catalogue.download import fetch_order, place_order
-from kgen_ext.catalogue.entries import Model, ModelFile
+from kgen_ext.models.download import run_download, plan_download
+from kgen_ext.models.schema import Model, ModelFile
 
 model = Model("Tiny", "tipo", (ModelFile("Tiny-F16.gguf", "gguf", "F16"),), repo="Owner/Tiny")
-order = place_order(model, model.files[0], to=Path(sys.argv[1]))
-for step in fetch_order(order, to=Path(sys.argv[1])):
+order = plan_download(model, model.files[0], to=Path(sys.argv[1]))
+for step in run_download(order, to=Path(sys.argv[1])):
     print(step.stage, step.done, step.note, flush=True)
 print("path", order.target, flush=True)
 """

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from model_shapes import DTG, write_folder
 
-from kgen_ext.catalogue import ModelFiles, find_entry, load_catalogue
 from kgen_ext.events import Expansion, TagAccepted
+from kgen_ext.models import ModelFiles, find_entry, load_catalogue
 from kgen_ext.protocol import Protocol
 from kgen_ext.protocol.dtg import INPUT_END
-from kgen_ext.protocol.lengths import DTG_TAGS
+from kgen_ext.protocol.plan import DTG_TAGS
 from kgen_ext.request import ExpandRequest, TagLength
 from kgen_ext.service import open_expander
 from kgen_ext.service.expander import Expander
@@ -23,10 +23,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shown_to(expander: Expander, request: ExpandRequest) -> str:
     """Return the text that the model is given for a request, special tokens by their names."""
-    from kgen_ext.service.prepare import make_jobs, prepare
-    from kgen_ext.tags.known import TagFiles
+    from kgen_ext.rules.known import TagFiles
+    from kgen_ext.service.plan import make_jobs, plan_expansion
 
-    jobs, _ = make_jobs(prepare(request, TagFiles()), expander._speaker, row=0, seed=1)
+    jobs, _ = make_jobs(plan_expansion(request, TagFiles()), expander._speaker, row=0, seed=1)
     vocab = expander._speaker.engine.vocab
     names = {index: name.encode() for name, index in vocab.special.items()}
     assert jobs[0] is not None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from engine_fixtures import PACKAGES, REQUEST, open_starter
 
-from kgen_ext.engines.base import Cache, Engine
+from kgen_ext.engine import Cache, Engine
 from kgen_ext.errors import EngineError
 
 # How far an engine's logits may lie from the reference's, as a share of their standard deviation. transformers computes

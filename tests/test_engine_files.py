@@ -11,7 +11,7 @@ import pytest
 from engine_fixtures import GGUF, tiny_config, tiny_tensors, tiny_tokenizer, write_safetensors, write_tiny
 
 from kgen_ext.engines import ENGINES, available_engines, load_engine
-from kgen_ext.engines.load import KINDS
+from kgen_ext.engines.registry import ENGINE_KINDS
 from kgen_ext.errors import BadValue, EngineError, EngineUnavailable, ModelFileError
 
 Damage = Callable[[Path], object]
@@ -198,7 +198,7 @@ def test_a_library_that_breaks_in_an_unforeseen_way_is_a_failure_with_its_words(
     def fail(*_: object, **__: object) -> object:
         raise MemoryError
 
-    monkeypatch.setattr("kgen_ext.engines.reference.open_checkpoint", fail)
+    monkeypatch.setattr("kgen_ext.engines.numpy_llama.open_checkpoint", fail)
     with pytest.raises(EngineError, match=r"engine reference cannot load .*: MemoryError"):
         load_engine("reference", folder=tmp_path, gguf=None)
 
@@ -213,10 +213,10 @@ def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_library_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    import kgen_ext.engines.load as load
+    import kgen_ext.engines.registry as load
 
     monkeypatch.setattr(load, "find_spec", lambda name: None)
-    missing = [f"not installed: {', '.join(kind.packages)}" for kind in KINDS]
+    missing = [f"not installed: {', '.join(kind.packages)}" for kind in ENGINE_KINDS]
     assert available_engines() == tuple((name, False, reason) for name, reason in zip(ENGINES, missing, strict=True))
     with pytest.raises(EngineUnavailable, match=r"llama_cpp.*pip install llama-cpp-python"):
         load_engine("llama_cpp", folder=None, gguf=GGUF)

@@ -11,7 +11,7 @@ from engine_fixtures import REQUEST
 import kgen_ext
 from kgen_ext.engines import load_engine
 from kgen_ext.engines.checkpoint import find_tensors, read_shape
-from kgen_ext.training.gguf import F16, Q8_0, write_gguf
+from tools.training.gguf import F16, Q8_0, write_gguf
 
 STARTER = Path(kgen_ext.__file__).parent / "starter"
 pytest.importorskip("llama_cpp")

@@ -10,9 +10,9 @@ from engine_fixtures import REQUEST, open_starter, tiny_config, tiny_tensors, wr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kgen_ext.engine import Engine
 from kgen_ext.engines import load_engine
-from kgen_ext.engines.base import Engine
-from kgen_ext.engines.reference import ReferenceEngine
+from kgen_ext.engines.numpy_llama import NumpyLlamaEngine
 from kgen_ext.errors import EngineUnavailable
 
 
@@ -58,7 +58,7 @@ acts = st.lists(
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    return ReferenceEngine(write_tiny(tmp_path_factory.mktemp("tiny")))
+    return NumpyLlamaEngine(write_tiny(tmp_path_factory.mktemp("tiny")))
 
 
 @given(acts=acts)
@@ -111,8 +111,8 @@ def test_every_shape_of_model_equals_the_library(tmp_path: Path, changes: dict[s
 
 @pytest.mark.parametrize(("dtype", "share"), [("F32", 0.0), ("F64", 0.0), ("F16", 0.01), ("BF16", 0.06)])
 def test_every_number_format_is_read(tmp_path: Path, dtype: str, share: float) -> None:
-    exact = alone(ReferenceEngine(write_tiny(tmp_path / "exact")), [5, 6, 7])
-    found = alone(ReferenceEngine(write_tiny(tmp_path / dtype, dtype=dtype)), [5, 6, 7])
+    exact = alone(NumpyLlamaEngine(write_tiny(tmp_path / "exact")), [5, 6, 7])
+    found = alone(NumpyLlamaEngine(write_tiny(tmp_path / dtype, dtype=dtype)), [5, 6, 7])
     assert np.abs(found - exact).max() <= share * exact.std()
 
 
@@ -120,11 +120,11 @@ def test_bfloat16_means_the_upper_half_of_a_float32(tmp_path: Path) -> None:
     cut = {k: (v.view("<u4") & 0xFFFF0000).view("<f4") for k, v in tiny_tensors(tiny_config()).items()}
     wanted, found = write_tiny(tmp_path / "a"), write_tiny(tmp_path / "b", dtype="BF16")
     write_safetensors(wanted / "model.safetensors", cut)
-    assert np.array_equal(*(alone(ReferenceEngine(folder), [5, 6, 7]) for folder in (wanted, found)))
+    assert np.array_equal(*(alone(NumpyLlamaEngine(folder), [5, 6, 7]) for folder in (wanted, found)))
 
 
 def test_a_checkpoint_in_several_files_is_one(tmp_path: Path) -> None:
-    whole = ReferenceEngine(write_tiny(tmp_path / "whole"))
+    whole = NumpyLlamaEngine(write_tiny(tmp_path / "whole"))
     parts = write_tiny(tmp_path / "parts")
     (parts / "model.safetensors").unlink()
     named = list(tiny_tensors(tiny_config()).items())
@@ -133,13 +133,13 @@ def test_a_checkpoint_in_several_files_is_one(tmp_path: Path) -> None:
         write_safetensors(parts / name, dict(tensors))
     weight_map = {tensor: name for name, tensors in files.items() for tensor, _ in tensors}
     (parts / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}), "utf-8")
-    assert np.array_equal(alone(whole, [5, 6, 7]), alone(ReferenceEngine(parts), [5, 6, 7]))
+    assert np.array_equal(alone(whole, [5, 6, 7]), alone(NumpyLlamaEngine(parts), [5, 6, 7]))
 
 
 def test_rope_may_be_described_as_newer_libraries_do(tmp_path: Path) -> None:
-    old = ReferenceEngine(write_tiny(tmp_path / "old", rope_theta=1234.0))
+    old = NumpyLlamaEngine(write_tiny(tmp_path / "old", rope_theta=1234.0))
     new = write_tiny(tmp_path / "new", rope_theta=None, rope_parameters={"rope_type": "default", "rope_theta": 1234.0})
-    assert np.array_equal(alone(old, [5, 6, 7]), alone(ReferenceEngine(new), [5, 6, 7]))
+    assert np.array_equal(alone(old, [5, 6, 7]), alone(NumpyLlamaEngine(new), [5, 6, 7]))
 
 
 def test_a_byte_level_vocabulary_gives_the_bytes_of_text(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_byte_level_vocabulary_gives_the_bytes_of_text(tmp_path: Path) -> None
     tokenizer.train_from_iterator(["1girl, long hair, blue eyes"] * 20, trainer)
     folder = write_tiny(tmp_path, bos_token_id=None, eos_token_id=None)
     tokenizer.save(str(folder / "tokenizer.json"))
-    engine = ReferenceEngine(folder)
+    engine = NumpyLlamaEngine(folder)
     text = "long hair, 猫 é\n\U0001f600"
     assert b"".join(engine.vocab.pieces[token] for token in engine.tokenize(text)) == text.encode()
     assert engine.tokenize("a<|eos|>")[-1] == engine.vocab.eos == engine.vocab.special["<|eos|>"]

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from kgen_ext.engines.scripted import TIPO_SPECIAL, ScriptedEngine, build_vocab, split_words
+from scripted_engine import TIPO_SPECIAL, ScriptedEngine, build_vocab, split_words
 
 
 def write(engine: ScriptedEngine, prompt: str, *, masked: tuple[str, ...] = (), limit: int = 40) -> str:

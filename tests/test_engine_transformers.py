@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kgen_ext.engines.transformers_engine import find_cache_argument, read_version
+from kgen_ext.engines.transformers import find_cache_argument, read_version
 from kgen_ext.errors import EngineUnavailable
 
 

@@ -15,7 +15,7 @@ import pytest
 from fake_wheels import put_installed, serve_index, write_wheel
 from install_kit import NEEDED, ROOT, Webui, load_installer
 
-from kgen_ext.catalogue import hub
+from kgen_ext.models import hub
 
 install = load_installer()
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from kgen_ext.decoding.judges import TagJudge, TagRules, ValueJudge
-from kgen_ext.decoding.verdict import Rejection
 from kgen_ext.request import Category
-from kgen_ext.tags.known import load_tag_file
-from kgen_ext.tags.patterns import compile_patterns
-from kgen_ext.tags.rules import parse_rules
+from kgen_ext.rules import Rejection
+from kgen_ext.rules.conditional import parse_rules
+from kgen_ext.rules.filter import MetadataFilter, TagFilter, TagRules
+from kgen_ext.rules.known import load_tag_file
+from kgen_ext.rules.patterns import compile_patterns
 
 OFTEN = 20  # more than any number of tries for the signs about a tag
 
@@ -30,24 +30,24 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("tag", ["/", "-", "hat\u3001", "\u3001hat"])
 def test_what_is_no_tag_stands_at_no_try(tag: str) -> None:
-    judge = TagJudge(rules(), given=())
+    judge = TagFilter(rules(), given=())
     assert [judge.judge(tag) for _ in range(OFTEN)] == [Rejection("garbled")] * OFTEN
 
 
 def test_a_character_that_stands_makes_way_for_what_belongs_to_a_series() -> None:
-    judge = TagJudge(rules(allow=(Category.CHARACTERS,)), given=())
+    judge = TagFilter(rules(allow=(Category.CHARACTERS,)), given=())
     assert judge.judge("k/da (league of legends)") == Rejection("category", "copyrights")
     judge.accept("hatsune miku")
     assert judge.judge("k/da (league of legends)") == "k/da (league of legends)"
 
 
 def test_a_rule_that_a_tag_makes_hold_against_itself_refuses_it() -> None:
-    judge = TagJudge(rules(ifs=("if hat ban h*",)), given=())
+    judge = TagFilter(rules(ifs=("if hat ban h*",)), given=())
     assert judge.judge("hat") == Rejection("rule", "if hat ban h*")
 
 
 def test_signs_about_a_tag_are_no_matter_where_the_tag_file_has_them(file: Path) -> None:
-    assert TagJudge(rules(file=file), given=()).judge("hat..") == "hat.."
+    assert TagFilter(rules(file=file), given=()).judge("hat..") == "hat.."
 
 
 @pytest.mark.parametrize(("category", "judged"), [
@@ -56,13 +56,13 @@ def test_signs_about_a_tag_are_no_matter_where_the_tag_file_has_them(file: Path)
 def test_a_tag_file_says_nothing_of_quality_and_rating(file: Path, category: Category, judged: str | Rejection) -> None:
     value = "safe" if category is not Category.QUALITY else "best quality"
     judged = value if judged == "safe" else judged
-    assert ValueJudge(rules(file=file), category, given=()).judge(value) == judged
+    assert MetadataFilter(rules(file=file), category, given=()).judge(value) == judged
 
 
 def test_a_name_that_no_list_knows_is_taken_for_its_line_s_kind() -> None:
-    assert ValueJudge(rules(), Category.ARTIST, given=()).judge("somebody new") == "somebody new"
+    assert MetadataFilter(rules(), Category.ARTIST, given=()).judge("somebody new") == "somebody new"
 
 
 def test_a_kind_that_is_banned_is_banned_whatever_its_value() -> None:
-    judge = ValueJudge(rules(ban=("category:artist",)), Category.ARTIST, given=())
+    judge = MetadataFilter(rules(ban=("category:artist",)), Category.ARTIST, given=())
     assert judge.judge("somebody new") == Rejection("banned", "category:artist")

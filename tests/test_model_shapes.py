@@ -11,15 +11,15 @@ from engine_fixtures import PACKAGES
 from model_shapes import CONTROL, DTG, TIPO_V1, USER_DEFINED, Shape, config, pieces, write_folder, write_gguf
 from test_engine_contract import TEXTS
 
+from kgen_ext.engine import Engine
 from kgen_ext.engines import load_engine
-from kgen_ext.engines.base import Engine
-from kgen_ext.engines.gguf_weights import TYPES, _decode
+from kgen_ext.engines.gguf import TYPES, _decode
 from kgen_ext.errors import BadValue
 from kgen_ext.events import Expansion
-from kgen_ext.protocol.lengths import DTG_TAGS, TIPO_TAGS
+from kgen_ext.protocol.plan import DTG_TAGS, TIPO_TAGS
 from kgen_ext.request import ExpandRequest, TagLength
 from kgen_ext.service import open_expander
-from kgen_ext.tags.normalise import normalise
+from kgen_ext.tags.canonical import normalise
 
 REQUEST = "rating: safe\naspect ratio: 0.7\ntarget: <|long|> <|tag_to_long|>\ntag: 1girl, long hair, 猫"
 FAMILIES = {"TIPO v1": TIPO_V1, "DanTagGen": DTG}

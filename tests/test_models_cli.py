@@ -14,8 +14,8 @@ from cli_fakes import Terminal
 from engine_fixtures import exact_gguf
 from hub_server import FakeHub, running_hub
 
-from kgen_ext.catalogue.hub import Hub
 from kgen_ext.cli import main
+from kgen_ext.models.hub import Hub
 
 REPO = "KBlueLeaf/TIPO-100M"
 WEIGHTS = struct.pack("<4sIQQ", b"GGUF", 3, 0, 0) + random.Random(7).randbytes(300_000)
@@ -38,8 +38,8 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     with running_hub() as one:
         one.add(REPO, "TIPO-100M-F16.gguf", WEIGHTS)
-        monkeypatch.setattr("kgen_ext.catalogue.download.Hub", lambda: Hub(endpoint=one.endpoint))
-        monkeypatch.setattr("kgen_ext.catalogue.verify.Hub", lambda: Hub(endpoint=one.endpoint))
+        monkeypatch.setattr("kgen_ext.models.download.Hub", lambda: Hub(endpoint=one.endpoint))
+        monkeypatch.setattr("kgen_ext.models.manage.Hub", lambda: Hub(endpoint=one.endpoint))
         yield one
 
 

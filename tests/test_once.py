@@ -18,10 +18,10 @@ from fake_host import install
 from webui_kit import forget
 
 from kgen_ext.once import once
-from kgen_ext.tags import known
+from kgen_ext.rules import known
 from kgen_ext.webui.session import Session, current
 
-PACKAGE = Path(__file__).resolve().parents[1] / "kgen_ext"
+ROOT = Path(__file__).resolve().parents[1]
 THREADS = 8
 
 
@@ -162,9 +162,10 @@ def test_the_decorated_function_keeps_its_name_and_text() -> None:
 # What the package has one of.
 
 SINGLETONS = (
-    "catalogue.entries._built_in", "engines.llama_cpp_names.open_library", "tags.contradictions._index",
-    "tags.contradictions._lifted_by", "tags.names.load_names", "tags.plain._signs", "training.loss._function",
-    "webui.host.current_host", "webui.models_desk.shared_tasks", "webui.preview_page.shared_previews",
+    "models.schema._built_in", "engines.llama_cpp_bindings.open_library", "rules.contradictions._index",
+    "rules.contradictions._lifted_by", "tags.names.load_names", "tags.canonical._signs",
+    "tools.training.loss._function",
+    "webui.host.current_host", "webui.models_controller.shared_tasks", "webui.preview.shared_previews",
     "webui.script._hooks", "webui.session.current", "webui.settings_page._console", "webui.ui._choices",
     "webui.ui._defaults",
 )  # fmt: skip
@@ -175,18 +176,18 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     """Put a host, gradio and llama.cpp in place that cost nothing, and leave nothing of them behind."""
     install(monkeypatch, tmp_path)
     monkeypatch.setitem(sys.modules, "gradio", FakeGradio())
-    monkeypatch.setattr("kgen_ext.engines.llama_cpp_names.import_module", lambda name: None)
-    monkeypatch.setattr("kgen_ext.engines.llama_cpp_names.Library", lambda api: object())
+    monkeypatch.setattr("kgen_ext.engines.llama_cpp_bindings.import_module", lambda name: None)
+    monkeypatch.setattr("kgen_ext.engines.llama_cpp_bindings.Library", lambda api: object())
     yield
     forget()
 
 
 def fresh(monkeypatch: pytest.MonkeyPatch, name: str) -> tuple[once[Any], Slow]:
     """Return a singleton as it was before its first use, made slowly; afterwards it is what it was."""
-    if name.startswith("training."):
+    if name.startswith("tools."):
         pytest.importorskip("torch")
     module, _, attribute = name.rpartition(".")
-    value = getattr(import_module(f"kgen_ext.{module}"), attribute)
+    value = getattr(import_module(module if module.startswith("tools.") else f"kgen_ext.{module}"), attribute)
     slow = Slow(value._make)
     monkeypatch.setattr(value, "_made", ())
     monkeypatch.setattr(value, "_make", slow)
@@ -235,10 +236,15 @@ def test_eight_threads_at_once_read_a_tag_file_once(monkeypatch: pytest.MonkeyPa
     assert len(slow.makers) == 1
 
 
+def modules() -> list[Path]:
+    """Return the modules of the package and of the tools."""
+    return sorted(path for folder in ("kgen_ext", "tools") for path in (ROOT / folder).rglob("*.py"))
+
+
 def decorated() -> Iterator[tuple[str, str, bool]]:
     """Yield the decorators of the package's functions: of which, its name, whether the function has arguments."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    for path in modules():
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("kgen_ext.")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             for one in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
                 called = one.func if isinstance(one, ast.Call) else one
@@ -254,6 +260,6 @@ def test_nothing_without_arguments_is_kept_by_a_cache_that_does_not_wait() -> No
 
 
 def test_no_module_fills_a_variable_of_its_own_on_first_use() -> None:
-    found = [path.name for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text("utf-8")))
+    found = [path.name for path in modules() for node in ast.walk(ast.parse(path.read_text("utf-8")))
              if isinstance(node, ast.Global)]  # fmt: skip
     assert found == []

@@ -10,10 +10,10 @@ import pytest
 from engine_fixtures import GGUF as GGUF_FILE
 
 from kgen_ext import engines
-from kgen_ext.catalogue import ModelFiles, Places, find_entry, load_catalogue, resolve
 from kgen_ext.errors import EngineError, EngineUnavailable, Failure, UnknownModel
+from kgen_ext.models import Locations, ModelFiles, find_entry, load_catalogue, resolve
 from kgen_ext.service import open_expander
-from kgen_ext.service.choosing import Facts, plan_attempts
+from kgen_ext.service.engines import Capabilities, rank_engines
 
 ALL = ("reference", "transformers", "llama_cpp")
 
@@ -36,12 +36,12 @@ def failing(monkeypatch: pytest.MonkeyPatch, errors: dict[str, Failure]) -> list
     return tried
 
 
-def facts(*usable: str, offload: bool = False, gpu: str = "") -> Facts:
-    return Facts(frozenset(usable), lambda: offload, lambda: gpu)
+def facts(*usable: str, offload: bool = False, gpu: str = "") -> Capabilities:
+    return Capabilities(frozenset(usable), lambda: offload, lambda: gpu)
 
 
-def plan(files: ModelFiles, have: Facts, *, engine: str = "auto", device: str = "auto") -> list[str]:
-    found = plan_attempts(files, engine=engine, device=device, facts=have)
+def plan(files: ModelFiles, have: Capabilities, *, engine: str = "auto", device: str = "auto") -> list[str]:
+    found = rank_engines(files, engine=engine, device=device, facts=have)
     assert all(one.reason for one in found)
     return [f"{one.engine} {one.device}" for one in found]
 
@@ -85,10 +85,10 @@ def test_a_gpu_is_asked_for_only_where_the_answer_decides() -> None:
     def no() -> str:
         raise AssertionError("importing torch takes seconds")
 
-    have = Facts(frozenset(("reference", "llama_cpp")), lambda: False, no)
+    have = Capabilities(frozenset(("reference", "llama_cpp")), lambda: False, no)
     assert plan(BOTH, have) == ["llama_cpp auto", "reference cpu"]
-    assert plan(resolve("starter"), Facts(frozenset(ALL), lambda: False, no))
-    assert plan(BOTH, Facts(frozenset(ALL), lambda: True, no))[0] == "llama_cpp auto"
+    assert plan(resolve("starter"), Capabilities(frozenset(ALL), lambda: False, no))
+    assert plan(BOTH, Capabilities(frozenset(ALL), lambda: True, no))[0] == "llama_cpp auto"
 
 
 def test_a_model_that_only_llama_cpp_runs_is_given_to_no_other() -> None:
@@ -106,9 +106,9 @@ def test_where_only_a_missing_library_runs_a_model_the_command_that_adds_it_is_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "TIPO-v2.1-1B-A200M_Q8_0.gguf").write_bytes(b"GGUF")
-    monkeypatch.setattr("kgen_ext.engines.load.find_spec", lambda name: None if name == "llama_cpp" else object())
+    monkeypatch.setattr("kgen_ext.engines.registry.find_spec", lambda name: None if name == "llama_cpp" else object())
     with pytest.raises(EngineUnavailable, match="pip install llama-cpp-python"):
-        open_expander(model="TIPO-v2.1-1B-A200M", places=Places(own=tmp_path))
+        open_expander(model="TIPO-v2.1-1B-A200M", places=Locations(own=tmp_path))
 
 
 def test_where_an_engine_fails_the_next_runs_the_same_weights_and_it_is_said_once(
@@ -173,4 +173,4 @@ def test_the_reason_of_the_choice_is_kept() -> None:
 
 def test_models_are_looked_for_in_the_places_given(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel, match="not installed"):
-        open_expander(model="TIPO-200M", places=Places(own=tmp_path))
+        open_expander(model="TIPO-200M", places=Locations(own=tmp_path))

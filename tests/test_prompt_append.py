@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgen_ext.events import By
-from kgen_ext.prompt import Kind, append, escape, parse
+from kgen_ext.prompt import SpanKind, append, escape, parse
 from kgen_ext.prompt.lexer import blank
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "attention.json").read_text(encoding="utf-8"))
@@ -73,7 +73,7 @@ def as_is(source: str) -> str:
 
 def stripped(source: str) -> str:
     """Return the source as the host has it after comments and networks are gone, every index kept."""
-    return blank(parse(source).tokens, (Kind.COMMENT, Kind.NETWORK))
+    return blank(parse(source).tokens, (SpanKind.COMMENT, SpanKind.NETWORK))
 
 
 def expand(source: str, *additions: str) -> str:
@@ -143,7 +143,7 @@ def test_no_step_of_the_users_moves(steps: int, source: str, addition: str) -> N
 @given(PROMPTS.filter(lambda source: "#" not in source), ADDITIONS.filter(bool))
 def test_no_weight_of_an_and_part_changes(source: str, addition: str) -> None:
     prompt = parse(source)
-    if any(token.kind is Kind.AND for token in prompt.tokens):
+    if any(token.kind is SpanKind.AND for token in prompt.tokens):
         assert _part_weights(expand(source, *[addition] * len(prompt.segments))) == _part_weights(source)
 
 
@@ -265,4 +265,4 @@ def test_escaped_text_is_only_text(text: str) -> None:
     assert set(weigh(literal).values()) <= {1.0}
     assert schedule(literal, 5) == [(5, literal)]
     kinds = {token.kind for token in parse(literal).tokens}
-    assert kinds <= {Kind.TEXT, Kind.SPACE, Kind.COMMA, Kind.COLON, Kind.ESCAPE}
+    assert kinds <= {SpanKind.TEXT, SpanKind.SPACE, SpanKind.COMMA, SpanKind.COLON, SpanKind.ESCAPE}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgen_ext.prompt import Kind, Prompt, parse, render, subjects
+from kgen_ext.prompt import Prompt, SpanKind, parse, render, subjects
 
 WILD = [
     *"()[]{}<>:|,，、\\#_\n\r\t $^.;=~-+0189adAZé猫",
@@ -33,7 +33,7 @@ def prompts(draw: st.DrawFn, depth: int = 3) -> str:
     return form.format(draw(inner), draw(inner), draw(inner))
 
 
-def spans(source: str, kind: Kind) -> list[str]:
+def spans(source: str, kind: SpanKind) -> list[str]:
     return [source[span.start : span.end] for span in parse(source).spans if span.kind is kind]
 
 
@@ -100,25 +100,25 @@ def test_a_hundred_thousand_nested_brackets_are_read(pair: str) -> None:
 @pytest.mark.parametrize(
     ("source", "kind", "found"),
     [
-        ("(a), ((b)), (c:1.2)", Kind.EMPHASIS, ["(a)", "((b))", "(b)", "(c:1.2)"]),
-        ("[a], b", Kind.DEEMPHASIS, ["[a]"]),
-        ("[a:b:0.5], [a::5], [a:5]", Kind.EDIT, ["[a:b:0.5]", "[a::5]", "[a:5]"]),
-        ("[a|b], [[c|d]|e]", Kind.ALTERNATION, ["[a|b]", "[[c|d]|e]", "[c|d]"]),
-        ("{a|{b|c}}, {2$$d|e}", Kind.CHOICE, ["{a|{b|c}}", "{b|c}", "{2$$d|e}"]),
-        ("__x__, a __b/c__ d, ^__^, >__<", Kind.WILDCARD, ["__x__", "__b/c__"]),
-        ("<lora:x:0.8> <hypernet:y:1><a>", Kind.NETWORK, ["<lora:x:0.8>", "<hypernet:y:1>"]),
-        ("a # b (c\nd", Kind.COMMENT, ["# b (c"]),
-        ("cat AND dog :1.2 AND fox:.5", Kind.AND_WEIGHT, [" :1.2 ", ":.5"]),
-        ("cat AND dog ANDROID BREAKFAST BREAK", Kind.AND, ["AND"]),
-        ("a ADDCOMM b ADDCOL c ADDROW d ADDBASE e", Kind.REGION, ["ADDCOMM", "ADDCOL", "ADDROW", "ADDBASE"]),
-        ("a ADDP b ADDPS c", Kind.REGION, ["ADDP"]),
-        ("a [SEP] [PROMPT] b", Kind.SEP, ["[SEP]"]),
-        ("a [SEP] [PROMPT] b", Kind.SLOT, ["[PROMPT]"]),
-        (">:(, (o)_(o), :[", Kind.EMOTICON, [">:(", "(o)_(o)", ":["]),
-        ("1girl，cat、dog,fox\nhat", Kind.TAG, ["1girl", "cat", "dog", "fox", "hat"]),
+        ("(a), ((b)), (c:1.2)", SpanKind.EMPHASIS, ["(a)", "((b))", "(b)", "(c:1.2)"]),
+        ("[a], b", SpanKind.DEEMPHASIS, ["[a]"]),
+        ("[a:b:0.5], [a::5], [a:5]", SpanKind.EDIT, ["[a:b:0.5]", "[a::5]", "[a:5]"]),
+        ("[a|b], [[c|d]|e]", SpanKind.ALTERNATION, ["[a|b]", "[[c|d]|e]", "[c|d]"]),
+        ("{a|{b|c}}, {2$$d|e}", SpanKind.CHOICE, ["{a|{b|c}}", "{b|c}", "{2$$d|e}"]),
+        ("__x__, a __b/c__ d, ^__^, >__<", SpanKind.WILDCARD, ["__x__", "__b/c__"]),
+        ("<lora:x:0.8> <hypernet:y:1><a>", SpanKind.NETWORK, ["<lora:x:0.8>", "<hypernet:y:1>"]),
+        ("a # b (c\nd", SpanKind.COMMENT, ["# b (c"]),
+        ("cat AND dog :1.2 AND fox:.5", SpanKind.AND_WEIGHT, [" :1.2 ", ":.5"]),
+        ("cat AND dog ANDROID BREAKFAST BREAK", SpanKind.AND, ["AND"]),
+        ("a ADDCOMM b ADDCOL c ADDROW d ADDBASE e", SpanKind.REGION, ["ADDCOMM", "ADDCOL", "ADDROW", "ADDBASE"]),
+        ("a ADDP b ADDPS c", SpanKind.REGION, ["ADDP"]),
+        ("a [SEP] [PROMPT] b", SpanKind.SEP, ["[SEP]"]),
+        ("a [SEP] [PROMPT] b", SpanKind.SLOT, ["[PROMPT]"]),
+        (">:(, (o)_(o), :[", SpanKind.EMOTICON, [">:(", "(o)_(o)", ":["]),
+        ("1girl，cat、dog,fox\nhat", SpanKind.TAG, ["1girl", "cat", "dog", "fox", "hat"]),
     ],
 )
-def test_spans_are_found(source: str, kind: Kind, found: list[str]) -> None:
+def test_spans_are_found(source: str, kind: SpanKind, found: list[str]) -> None:
     assert spans(source, kind) == found
 
 
@@ -130,22 +130,22 @@ def test_unbalanced_brackets_weigh_what_the_host_makes_of_them(source: str) -> N
 
 @pytest.mark.parametrize("source", ["[a\\\nb:5]", "[(a|b):c:5]", "[(a:b:c):d:5]"])
 def test_what_the_host_s_grammar_does_not_take_is_no_edit(source: str) -> None:
-    assert spans(source, Kind.EDIT) == []
+    assert spans(source, SpanKind.EDIT) == []
 
 
 def test_a_face_is_no_emphasis() -> None:
-    assert spans("(o)_(o), >:( cat", Kind.EMPHASIS) == []
+    assert spans("(o)_(o), >:( cat", SpanKind.EMPHASIS) == []
 
 
 def test_of_spans_that_begin_together_the_outer_comes_first() -> None:
-    assert [span.kind for span in parse("{a|b} c").spans] == [Kind.OPAQUE, Kind.CHOICE]
+    assert [span.kind for span in parse("{a|b} c").spans] == [SpanKind.OPAQUE, SpanKind.CHOICE]
 
 
 def test_weights_belong_to_spans_mistake_8() -> None:
     source = "(smile:1.3), 1girl, (smile:0.8), (looking_at_viewer:1.2)"
     assert weight_of(source, "smile") == [1.3, 0.8]
     assert weight_of(source, "looking_at_viewer") == [1.2]
-    assert spans("very (long:1.3) hair", Kind.TAG) == ["very (long:1.3) hair"]
+    assert spans("very (long:1.3) hair", SpanKind.TAG) == ["very (long:1.3) hair"]
 
 
 def test_a_divider_inside_an_edit_or_a_choice_divides_nothing() -> None:

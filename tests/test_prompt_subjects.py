@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from kgen_ext.prompt import Subject, parse, subjects
+from kgen_ext.prompt import VisibleSubject, parse, subjects
 
 
 def tags(source: str) -> tuple[str, ...]:
@@ -83,7 +83,8 @@ def test_protected_tags_are_hidden() -> None:
 def test_each_segment_is_a_subject_mistake_9() -> None:
     seen = subjects(parse("BREAK cat (x:1.1) AND a dog is in the park. :1.2 [SEP] fox ADDCOL hat"))
     assert seen == (
-        Subject(), Subject(("cat x",)), Subject((), "a dog is in the park."), Subject(("fox",)), Subject(("hat",)),
+        VisibleSubject(), VisibleSubject(("cat x",)), VisibleSubject((), "a dog is in the park."),
+        VisibleSubject(("fox",)), VisibleSubject(("hat",)),
     )
 
 

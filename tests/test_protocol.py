@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_engine import ScriptedEngine, build_vocab
 
-from kgen_ext.engines.scripted import ScriptedEngine, build_vocab
 from kgen_ext.errors import BadValue
 from kgen_ext.protocol import Plan, Subject, TagField, TextField, dtg, request_text, tipo
-from kgen_ext.protocol.lengths import DTG_TAGS, TIPO_LONG_TEXT, TIPO_TAGS
-from kgen_ext.protocol.plan import MetaField
-from kgen_ext.protocol.spelling import aspect_ratio, plain, trained_tag
+from kgen_ext.protocol.plan import DTG_TAGS, TIPO_LONG_TEXT, TIPO_TAGS, MetaField, aspect_ratio, plain, trained_tag
 from kgen_ext.request import Category, TagLength, Task, TextLength
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "tipo_requests.json").read_text("utf-8"))

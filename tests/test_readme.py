@@ -16,8 +16,8 @@ import pytest
 
 from kgen_ext.cli import build_parser
 from kgen_ext.events import Expansion
-from kgen_ext.tags.templates import NAMED_FORMATS, SLOTS
-from kgen_ext.webui.params import PARAMS
+from kgen_ext.output.formats import NAMED_FORMATS, SLOTS
+from kgen_ext.webui.controls import CONTROLS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -51,7 +51,7 @@ def option_table() -> str:
 def controls_table() -> str:
     """Return the table of the page's controls, from the one table they are made of."""
     rows = ["| Control | API name | What it does | Default |", "|---|---|---|---|"]
-    for param in PARAMS:
+    for param in CONTROLS:
         names = ", ".join(f"`{value}`" for value, _ in param.choices)
         default = param.shown_default
         shown = {True: "on", False: "off"}.get(default, default) if isinstance(default, bool) else default

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kgen_ext.decoding import sampler
-from kgen_ext.decoding.noise import derive_seed, draw_key, gumbel, mix, to_uniform
-from kgen_ext.decoding.sampler import Sampling
+from kgen_ext.decoding.sampler import derive_seed, draw_key, gumbel, mix, to_uniform
 from kgen_ext.request import MAX_SEED
+from kgen_ext.sampling import Sampling
 
 P = (0.5, 0.25, 0.15, 0.1)
 DRAWS = 4000

@@ -6,23 +6,23 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_engine import ScriptedEngine
 
-from kgen_ext.bench.asks import Ask
-from kgen_ext.bench.score import score
-from kgen_ext.bench.turn import Outcome
+from kgen_ext.decoding.constraint import EndField
+from kgen_ext.decoding.prose import ProseConstraint
 from kgen_ext.decoding.sampler import Draw
-from kgen_ext.decoding.text_writer import TextWriter
-from kgen_ext.decoding.tokens import Allow, TokenTable, token_table
-from kgen_ext.decoding.verdict import Close
-from kgen_ext.engines.scripted import ScriptedEngine
+from kgen_ext.decoding.vocabulary import TokenMask, TokenTable, token_table
 from kgen_ext.events import By
 from kgen_ext.prompt import append, parse
 from kgen_ext.prompt.sentences import CLOSING, count_sentences, ends_sentence, may_end_within, split_sentences
 from kgen_ext.protocol import Band, Subject, TextBand
 from kgen_ext.protocol.tipo import choose_task
 from kgen_ext.request import Task, TextLength
-from kgen_ext.training.measures import sentences_ended
-from kgen_ext.training.prose import clean_sentences
+from tools.bench.asks import Ask
+from tools.bench.score import score
+from tools.bench.turn import Outcome
+from tools.training.measures import sentences_ended
+from tools.training.prose import clean_sentences
 
 # What may come next: nothing, lower case, a capital, a number.
 BEHIND = {".": "", "a": " and it goes on", "A": " The light is low", "0": " 8 hats hang there"}
@@ -212,11 +212,11 @@ def table() -> TokenTable:
 
 def written(table: TokenTable, text: str, behind: str) -> bool:
     """Say whether a writer of one sentence, fed with one character after the other, is done behind the text."""
-    writer = TextWriter(table, TextBand(Band(1, 1), 1, 1), None, start=0)
+    writer = ProseConstraint(table, TextBand(Band(1, 1), 1, 1), None, start=0)
     ids = [table.ids[char.encode()] for char in text + behind[:2]]
     verdicts = [writer.take(Draw(one, 1.0), at) for at, one in enumerate(ids)]
     assert not any(verdicts[:-1])
-    return isinstance(verdicts[-1], Close) if behind else writer.allow() is Allow.TEXT_END
+    return isinstance(verdicts[-1], EndField) if behind else writer.allow() is TokenMask.TEXT_END
 
 
 @pytest.mark.parametrize(("text", "behind"), PROBES)

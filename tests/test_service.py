@@ -9,24 +9,24 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted_engine import ScriptedEngine
 
-from kgen_ext.engines.scripted import ScriptedEngine
 from kgen_ext.errors import BadPattern, BadTemplate, BadValue, EngineError
 from kgen_ext.events import By, Delta, Expansion, Finish, Finished, Started, TagAccepted, TagRejected
 from kgen_ext.protocol import Protocol
 from kgen_ext.request import ExpandRequest
+from kgen_ext.rules import known
+from kgen_ext.rules.known import TagFiles
 from kgen_ext.service.expander import Expander
-from kgen_ext.service.prepare import Speaker, make_jobs, prepare
-from kgen_ext.tags import known
-from kgen_ext.tags.known import TagFiles
-from kgen_ext.tags.normalise import normalise
+from kgen_ext.service.plan import ModelContext, make_jobs, plan_expansion
+from kgen_ext.tags.canonical import normalise
 
 WORDS = [f" {word}" for word in "fox red blue sky tree stone river lamp cloud door hill rain snow leaf moss".split()]
 PIECES = [",", "\n", ".", *WORDS, *(word.strip() for word in WORDS), "tag", "long", "short", ":", " A", " It", " is"]
 
 
-def speaker(engine: ScriptedEngine | None = None, *, n_ctx: int = 1024) -> Speaker:
-    return Speaker(engine or ScriptedEngine.random(7, pieces=PIECES), Protocol.TIPO, False, n_ctx)
+def speaker(engine: ScriptedEngine | None = None, *, n_ctx: int = 1024) -> ModelContext:
+    return ModelContext(engine or ScriptedEngine.random(7, pieces=PIECES), Protocol.TIPO, False, n_ctx)
 
 
 def expander(engine: ScriptedEngine | None = None, *, rows: int = 4, n_ctx: int = 1024) -> Expander:
@@ -95,7 +95,7 @@ def test_the_seeds_of_variants_are_those_of_every_version() -> None:
 
 
 def test_the_seeds_of_subjects_are_those_of_every_version() -> None:
-    jobs, _ = make_jobs(prepare(short("fox BREAK sky BREAK sea"), TagFiles()), speaker(), row=0, seed=7)
+    jobs, _ = make_jobs(plan_expansion(short("fox BREAK sky BREAK sea"), TagFiles()), speaker(), row=0, seed=7)
     assert [job and job.seed for job in jobs] == [7, 8885351339813208944, 2699158312959822386]
 
 

@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 from decoding_kit import NAMES, Ran, ask, check, force
 from engine_fixtures import write_tiny
+from scripted_engine import COMMON_PIECES, ScriptedEngine
 
-from kgen_ext.catalogue import STARTER, Places, find_entry, load_catalogue, resolve
-from kgen_ext.catalogue.entries import BUILT_IN, USER_FILE
-from kgen_ext.catalogue.models import STARTER_FOLDER
-from kgen_ext.engines.scripted import COMMON_PIECES, ScriptedEngine
 from kgen_ext.errors import BadCatalogue, BadPattern
 from kgen_ext.events import TagRejected
+from kgen_ext.models import STARTER, Locations, find_entry, load_catalogue, resolve
+from kgen_ext.models.resolve import STARTER_FOLDER
+from kgen_ext.models.schema import BUILT_IN, USER_FILE
 from kgen_ext.protocol import Protocol
 from kgen_ext.request import Category, ExpandRequest
+from kgen_ext.rules.blocklist import Blocklist, load_blocklist, parse_blocklist
 from kgen_ext.service import open_expander
+from kgen_ext.service.engines import open_files
 from kgen_ext.service.expander import Expander
-from kgen_ext.service.opening import open_files
-from kgen_ext.service.prepare import Speaker
-from kgen_ext.tags.blocklist import Blocklist, load_blocklist, parse_blocklist
+from kgen_ext.service.plan import ModelContext
 
 FILE = BUILT_IN.parent / "unsafe.txt"
 UNSAFE = load_blocklist(FILE)
@@ -99,7 +99,7 @@ SCRIPT = [",", (" black", " lamp"), " bra", ",", " umbrella", "</s>"]
 
 def expander(*, blocklist: Blocklist | None = UNSAFE, script: Script = SCRIPT) -> Expander:
     engine = ScriptedEngine.forcing(script, pieces=COMMON_PIECES)
-    speaker = Speaker(engine, Protocol.TIPO, False, 1024, blocklist=blocklist)
+    speaker = ModelContext(engine, Protocol.TIPO, False, 1024, blocklist=blocklist)
     return Expander(speaker, model="scripted", checksum="x", rows=4)
 
 
@@ -163,7 +163,7 @@ def test_a_copy_of_the_starter_is_the_starter_and_other_weights_are_not(tmp_path
     (tuned / "x.gguf").write_bytes(bytes(data))
     starter = find_entry(STARTER, load_catalogue())
     assert resolve(str(copied / "x.gguf")).entry == resolve(str(copied)).entry == starter
-    assert resolve("x", places=Places(own=copied)).entry == starter
+    assert resolve("x", places=Locations(own=copied)).entry == starter
     assert resolve(str(tuned / "x.gguf")).entry is None
     assert resolve(str(write_tiny(tmp_path / "tiny"))).entry is None
 
@@ -190,7 +190,7 @@ def test_a_model_of_the_users_may_have_our_list_or_one_beside_its_catalogue(tmp_
 
 def test_files_of_any_path_may_be_opened_as_a_model_of_the_catalogue(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers")
-    places = Places(own=tmp_path)
+    places = Locations(own=tmp_path)
     (tmp_path / "mine.txt").write_text("hair*, eyes", encoding="utf-8")
     catalogue(tmp_path, "mine.txt")
     files = replace(resolve(STARTER), entry=find_entry("mine", load_catalogue(places.user_file)))

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from model_shapes import DTG
+from scripted_engine import TIPO_SPECIAL, ScriptedEngine, build_vocab
 
-from kgen_ext.engines.scripted import TIPO_SPECIAL, ScriptedEngine, build_vocab
 from kgen_ext.errors import BadPattern, BadTemplate, BadValue, UserError
 from kgen_ext.events import Finished
 from kgen_ext.protocol import Protocol
 from kgen_ext.request import ExpandRequest, Task
+from kgen_ext.rules.known import TagFiles
 from kgen_ext.service.expander import Expander
-from kgen_ext.service.prepare import Speaker, check_servable, make_jobs, prepare
-from kgen_ext.tags.known import TagFiles
+from kgen_ext.service.plan import ModelContext, check_servable, make_jobs, plan_expansion
 
 SPECIAL = {Protocol.TIPO: TIPO_SPECIAL, Protocol.DTG: DTG.special}
 SLOW, HANGING = "a" * 4000 + "z", "/(a+)+$/"
@@ -93,7 +93,7 @@ def engine_of(protocol: Protocol, n_ctx: int = 1024) -> ScriptedEngine:
 
 
 def expander_of(engine: ScriptedEngine, protocol: Protocol) -> Expander:
-    return Expander(Speaker(engine, protocol, True, engine.n_ctx), model="scripted", checksum="x", rows=4)
+    return Expander(ModelContext(engine, protocol, True, engine.n_ctx), model="scripted", checksum="x", rows=4)
 
 
 def good(**options: Any) -> ExpandRequest:
@@ -165,9 +165,9 @@ def test_the_check_refuses_what_the_jobs_would_refuse_and_nothing_else(
     protocol: Protocol, prompt: str, text: str, task: Task, no_tags: bool, n_ctx: int
 ) -> None:
     engine = engine_of(protocol, n_ctx)
-    speaker = Speaker(engine, protocol, True, n_ctx)
+    speaker = ModelContext(engine, protocol, True, n_ctx)
     request = ExpandRequest(prompt, text, "very_short", "short", task=task, no_tags=no_tags)
-    prepared = prepare(request, TagFiles())
+    prepared = plan_expansion(request, TagFiles())
 
     def refusal(work: Callable[[], object]) -> str:
         try:

@@ -13,8 +13,8 @@ import kgen_ext
 from kgen_ext.engines import load_engine
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service import open_expander
-from kgen_ext.training.render import SPECIAL_TOKENS
-from kgen_ext.training.vocabulary import FIRST_PIECE, SPACE
+from tools.training.render import SPECIAL_TOKENS
+from tools.training.vocabulary import FIRST_PIECE, SPACE
 
 STARTER = Path(kgen_ext.__file__).parent / "starter"
 

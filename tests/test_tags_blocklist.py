@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgen_ext.catalogue.entries import BUILT_IN
 from kgen_ext.errors import BadPattern
-from kgen_ext.tags.blocklist import MAX_BYTES, load_blocklist, parse_blocklist
+from kgen_ext.models.schema import BUILT_IN
+from kgen_ext.rules.blocklist import MAX_BYTES, load_blocklist, parse_blocklist
 
 FILE = BUILT_IN.parent / "unsafe.txt"
 SMALL = parse_blocklist("bra, nud*, on bed, tentacles *, N year* old, =chain, panty*, !pantyhose*")

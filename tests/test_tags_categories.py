@@ -12,8 +12,9 @@ import pytest
 
 from kgen_ext.errors import Failure
 from kgen_ext.request import Category
-from kgen_ext.tags import build_lists, build_ordinary, names
+from kgen_ext.tags import names
 from kgen_ext.tags.categories import category_of, is_people_count, split_by_category
+from tools.tag_lists import build_lists, build_ordinary
 
 TABLE = Path(names.PATH)
 DATA = TABLE.parent

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kgen_ext.rules.contradictions import GROUPS, Scene
 from kgen_ext.tags.categories import is_people_count
-from kgen_ext.tags.contradictions import GROUPS, Scene
 
 TAGS = sorted({tag.strip() for group in GROUPS for tags in group.answers.values() for tag in tags.split(",")})
 MORE = ["solo", "no humans", "couple", "multicolored hair", "heterochromia", "smile", "multiple views", "hat"]

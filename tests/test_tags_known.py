@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgen_ext.errors import BadValue, UserError
-from kgen_ext.tags.known import _normal, load_tag_file
-from kgen_ext.tags.normalise import normalise
+from kgen_ext.rules.known import _normal, load_tag_file
+from kgen_ext.tags.canonical import normalise
 
 LINES = """1girl,0,6008644,"1girls,sole_female"
 long_hair,0,4350743,"/lh,longhair"

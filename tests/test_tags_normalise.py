@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kgen_ext.tags.normalise import normalise
+from kgen_ext.tags.canonical import normalise
 
 TAG_LIKE = st.text(alphabet="aAzZ09_ _\\\\()[]{}:.:^artis\t\u3000（ａ＿＼İßςΣ\ue000", max_size=24)
 

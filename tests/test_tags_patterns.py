@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from kgen_ext.errors import BadPattern
 from kgen_ext.request import Category, split_list
-from kgen_ext.tags.normalise import normalise
-from kgen_ext.tags.patterns import MAX_LENGTH, MAX_PATTERNS, TIMEOUT, Kind, compile_pattern, compile_patterns
+from kgen_ext.rules.patterns import MAX_LENGTH, MAX_PATTERNS, TIMEOUT, PatternKind, compile_pattern, compile_patterns
+from kgen_ext.tags.canonical import normalise
 
 SMALL = st.text(alphabet="ab _*?-", max_size=12)
 
@@ -29,7 +29,7 @@ def test_reference_mistake_6_a_tag_hits_no_longer_tag_that_holds_it() -> None:
 )
 def test_reference_mistake_6_punctuation_is_a_tag_like_any_other(text: str) -> None:
     pattern = compile_pattern(text)
-    assert pattern.kind is Kind.LITERAL
+    assert pattern.kind is PatternKind.LITERAL
     assert pattern.match(text)
     assert not pattern.match("smile")
     assert pattern.search(f"a {text} b") is not None
@@ -132,7 +132,7 @@ def test_a_literal_finds_itself_in_every_spelling(tag: str) -> None:
         pattern = compile_pattern(tag)
     except BadPattern:
         return
-    if pattern.kind is Kind.LITERAL and "\\" not in tag:
+    if pattern.kind is PatternKind.LITERAL and "\\" not in tag:
         assert pattern.match(tag)
         assert pattern.match(f" {normalise(tag)} ")
 

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgen_ext.request import Category
-from kgen_ext.tags.build_ordinary import signed_names
+from kgen_ext.rules.patterns import compile_pattern, compile_patterns
+from kgen_ext.tags.canonical import SIGNS, canonical_name, fold_text, is_decorated, normalise
 from kgen_ext.tags.categories import category_of, is_people_count
-from kgen_ext.tags.normalise import normalise
-from kgen_ext.tags.patterns import compile_pattern, compile_patterns
-from kgen_ext.tags.plain import SIGNS, fold_text, is_dressed, plain_name
+from tools.tag_lists.build_ordinary import signed_names
 
 EXIST = (":d", ":3", "^_^", ">_<", "...", "!?", "?", "!!", "\\m/", "d:", "d.va", "st. gloriana's", "k-on!", "c.c.",
          "o_o", "love live!", "saber (fate)", "(o) (o)", "= hair ornament", ".live", "6+girls")  # fmt: skip
@@ -41,8 +40,8 @@ def says(tag: str) -> str:
 
 @pytest.mark.parametrize("name", EXIST)
 def test_a_tag_that_exists_as_written_stays_itself(name: str) -> None:
-    assert plain_name(name) == name
-    assert not is_dressed(name)
+    assert canonical_name(name) == name
+    assert not is_decorated(name)
 
 
 @pytest.mark.parametrize(
@@ -54,21 +53,21 @@ def test_a_tag_that_exists_as_written_stays_itself(name: str) -> None:
      ("working!!", "working!!"), ("hat s", "hat s"), ("hats", "hats"), ("hat-trick", "hat-trick")],
 )  # fmt: skip
 def test_what_it_is_dressed_with_is_taken_off_and_no_more(written: str, name: str) -> None:
-    assert plain_name(normalise(written)) == name
+    assert canonical_name(normalise(written)) == name
 
 
 @given(st.one_of(st.text(), SIGNED, st.sampled_from(WORDS).flatmap(dressed)))
 def test_plain_twice_is_plain_once(text: str) -> None:
-    once = plain_name(normalise(text))
-    assert plain_name(once) == once == plain_name(normalise(once))
+    once = canonical_name(normalise(text))
+    assert canonical_name(once) == once == canonical_name(normalise(once))
 
 
 @given(st.sampled_from(WORDS).flatmap(lambda word: st.tuples(st.just(word), dressed(word))))
 def test_no_ban_is_dodged_by_dressing_the_word_up(pair: tuple[str, str]) -> None:
     word, written = pair
-    name = plain_name(normalise(written))
+    name = canonical_name(normalise(written))
     # It may have become another name that exists: `.live` is not `live`.
-    assert compile_patterns([word]).match(written) or (name != word and not is_dressed(name) and not name.isalnum())
+    assert compile_patterns([word]).match(written) or (name != word and not is_decorated(name) and not name.isalnum())
     assert says(name) == says(word)
 
 
@@ -125,4 +124,4 @@ def test_the_signed_tags_are_those_that_begin_or_end_with_one() -> None:
 def test_every_signed_tag_of_the_list_stays_itself() -> None:
     lines = [line for line in Path(SIGNS).read_text("utf-8").splitlines() if not line.startswith("# ")]
     assert len(lines) > 100
-    assert [one for one in lines if plain_name(one) != one or normalise(one) != one] == []
+    assert [one for one in lines if canonical_name(one) != one or normalise(one) != one] == []

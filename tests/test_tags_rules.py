@@ -5,7 +5,7 @@ import pytest
 
 from kgen_ext.errors import BadPattern
 from kgen_ext.request import split_list
-from kgen_ext.tags.rules import parse_rule, parse_rules
+from kgen_ext.rules.conditional import parse_rule, parse_rules
 
 
 def test_a_rule_holds_while_its_tag_is_present() -> None:

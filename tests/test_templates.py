@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kgen_ext.errors import BadTemplate, BadValue
 from kgen_ext.events import By, Piece
-from kgen_ext.tags.templates import APPEND, NAMED_FORMATS, SLOTS, fill, parse_template, resolve_format
+from kgen_ext.output.formats import APPEND, NAMED_FORMATS, SLOTS, fill, parse_template, resolve_format
 
 USER_TEXT = st.text(alphabet="ab ,.;\n()[]:|<>\\_#ANDBREAK{}<|general|>", max_size=20)
 MODEL_TAGS = st.lists(st.sampled_from(["smile", "hat", "blue sky", ":d", "..."]), max_size=3).map(", ".join)

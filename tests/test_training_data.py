@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kgen_ext.training.captions import tags_in, word_forms
-from kgen_ext.training.compose import Composer, consistent_looks, drop_rivals, load_composer
-from kgen_ext.training.corpus import is_held_out, load_corpus
-from kgen_ext.training.people import mostly_alone
-from kgen_ext.training.phrases import write_sentence
-from kgen_ext.training.prose import clean_sentences, describe
-from kgen_ext.training.render import (
+from tools.training.captions import tags_in, word_forms
+from tools.training.compose import Composer, consistent_looks, drop_rivals, load_composer
+from tools.training.corpus import is_held_out, load_corpus
+from tools.training.people import mostly_alone
+from tools.training.phrases import write_sentence
+from tools.training.prose import clean_sentences, describe
+from tools.training.render import (
     LENGTHS,
     SENTENCES,
     SPECIAL_TOKENS,
@@ -27,9 +27,9 @@ from kgen_ext.training.render import (
     render_plan,
     render_scene,
 )
-from kgen_ext.training.scene import Scene
-from kgen_ext.training.tagforms import coloured_noun, exclusion_table, is_people_tag, spell_tag
-from kgen_ext.training.words import parse_word_list
+from tools.training.scene import Scene
+from tools.training.tagforms import coloured_noun, exclusion_table, is_people_tag, spell_tag
+from tools.training.words import parse_word_list
 
 GENERAL_TAGS = (
     "1girl 1boy solo no_humans long_hair short_hair black_hair blonde_hair red_eyes blue_eyes smile dress hat city "

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import kgen_ext
-from kgen_ext.training import measures
-from kgen_ext.training.card import write_card
-from kgen_ext.training.plot import smooth
-from kgen_ext.training.recall import Half, rank_by_votes, recall
-from kgen_ext.training.tagforms import exclusion_table
-from kgen_ext.training.words import WordList
+from tools.training import measures
+from tools.training.card import write_card
+from tools.training.plot import smooth
+from tools.training.recall import Half, rank_by_votes, recall
+from tools.training.tagforms import exclusion_table
+from tools.training.words import WordList
 
 HALF = Half(("1girl",), frozenset({"hat", "smile", "tree", "cat"}))
 
@@ -75,7 +75,7 @@ def test_safety_ignores_words_the_request_had() -> None:
 
 
 def test_the_card_has_a_place_for_every_figure() -> None:
-    template = (Path(kgen_ext.__file__).parent / "training/data/card.md").read_text(encoding="utf-8")
+    template = (Path(kgen_ext.__file__).parents[1] / "tools/training/data/card.md").read_text(encoding="utf-8")
     found = {"at_10": 0.1, "at_20": 0.2}
     rankings = ("model_short", "model_long", "popularity_danbooru", "popularity_prompts", "lifts", "pair_model")
     ranking = {"lists": 3, **dict.fromkeys(rankings, found)}

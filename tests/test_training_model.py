@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kgen_ext.training.gguf import BYTE, CONTROL, F16, NORMAL, Q8_0, UNKNOWN, encode_tensor, ggml_tensors, vocabulary_of
-from kgen_ext.training.render import SPECIAL_TOKENS
-from kgen_ext.training.tokenizer import write_tokenizer
-from kgen_ext.training.train import progress_bar, rate_at
-from kgen_ext.training.vocabulary import FIRST_PIECE, SPACE, merges_of, reachable, tokenizer_json
+from tools.training.gguf import BYTE, CONTROL, F16, NORMAL, Q8_0, UNKNOWN, encode_tensor, ggml_tensors, vocabulary_of
+from tools.training.render import SPECIAL_TOKENS
+from tools.training.tokenizer import write_tokenizer
+from tools.training.train import progress_bar, rate_at
+from tools.training.vocabulary import FIRST_PIECE, SPACE, merges_of, reachable, tokenizer_json
 
 LETTERS = tuple(f"{SPACE}abcdefghilnorst,:")
 PIECES = (
@@ -102,7 +102,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model of the tiny vocabulary, exported with both GGUF forms."""
     pytest.importorskip("torch")
     pytest.importorskip("tokenizers")
-    from kgen_ext.training.export import export
+    from tools.training.export import export
 
     folder = tmp_path_factory.mktemp("model")
     write_tokenizer(reachable(PIECES), folder / "tokenizer", context=512)
@@ -112,8 +112,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_mean_of_several_checkpoints_is_exported(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from kgen_ext.training.export import load_weights
-    from kgen_ext.training.model import Shape
+    from tools.training.export import load_weights
+    from tools.training.model import Shape
 
     shapes = [asdict(Shape(vocab_size=300)), asdict(Shape(vocab_size=300)), asdict(Shape(vocab_size=301))]
     paths = [tmp_path / f"{number}.pt" for number in range(3)]
@@ -129,7 +129,7 @@ def test_the_mean_of_several_checkpoints_is_exported(tmp_path: Path) -> None:
 def test_exported_safetensors_are_read_back(exported: Path) -> None:
     from safetensors.numpy import load_file
 
-    from kgen_ext.training.sampling import read_safetensors
+    from tools.training.sampling import read_safetensors
 
     ours, theirs = read_safetensors(exported / "model.safetensors"), load_file(exported / "model.safetensors")
     assert ours.keys() == theirs.keys()
@@ -139,7 +139,7 @@ def test_exported_safetensors_are_read_back(exported: Path) -> None:
 @pytest.mark.parametrize(("name", "kind"), [("starter-F16.gguf", F16), ("starter-Q8_0.gguf", Q8_0)])
 def test_exported_gguf_is_read_back_by_the_reference_reader(exported: Path, name: str, kind: int) -> None:
     gguf = pytest.importorskip("gguf")
-    from kgen_ext.training.sampling import read_safetensors
+    from tools.training.sampling import read_safetensors
 
     reader: Any = gguf.GGUFReader(exported / name)
     config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
@@ -156,7 +156,7 @@ def test_exported_gguf_is_read_back_by_the_reference_reader(exported: Path, name
 
 def test_our_sampler_step_agrees_with_the_whole_forward(exported: Path) -> None:
     torch = pytest.importorskip("torch")
-    from kgen_ext.training.sampling import load_sampler, step
+    from tools.training.sampling import load_sampler, step
 
     sampler = load_sampler(exported)
     ids = torch.tensor([[1, 270, 260, 265]])
@@ -170,7 +170,7 @@ def test_our_sampler_step_agrees_with_the_whole_forward(exported: Path) -> None:
 
 
 def test_a_tag_of_the_line_is_masked_where_it_would_be_complete_again() -> None:
-    from kgen_ext.training.sampling import Marks
+    from tools.training.sampling import Marks
 
     marks = Marks(comma=9, line=13, tag=20, colon=21)
     assert marks.repeats([1, 20, 21, 5, 9, 6, 7, 9]) == [5]
@@ -179,7 +179,7 @@ def test_a_tag_of_the_line_is_masked_where_it_would_be_complete_again() -> None:
 
 
 def test_sampling_is_repeatable_and_keeps_the_order_of_requests(exported: Path) -> None:
-    from kgen_ext.training.sampling import Sampling, load_sampler
+    from tools.training.sampling import Sampling, load_sampler
 
     sampler = load_sampler(exported)
     requests = ["tag: long hair", "tag:", "target: <|long|>\ntag: long hair, hair"]
@@ -201,8 +201,8 @@ def test_the_progress_bar_fills_up_and_says_when() -> None:
 
 def test_a_run_begins_from_another_runs_averaged_weights_and_resumes_its_own(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from kgen_ext.training.model import Shape
-    from kgen_ext.training.train import Options, Run
+    from tools.training.model import Shape
+    from tools.training.train import Options, Run
 
     shape = Shape(vocab_size=64, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
     options = Options(1.0, 64, 1, 0.01, 0.003, 0.9, 2, 0.5, 1.0, 1, False, False)

@@ -10,11 +10,11 @@ import pytest
 
 import kgen_ext
 from kgen_ext.request import ExpandRequest
-from kgen_ext.training.corpus import Character
-from kgen_ext.training.product import ENGINES, Question, escape, looks, open_engines, safety, unescape, withheld
-from kgen_ext.training.recall import Half
-from kgen_ext.training.safety import Prompt, load_prompts
-from kgen_ext.training.words import parse_word_list
+from tools.training.corpus import Character
+from tools.training.product import ENGINES, Question, escape, looks, open_engines, safety, unescape, withheld
+from tools.training.recall import Half
+from tools.training.safety import Prompt, load_prompts
+from tools.training.words import parse_word_list
 
 STARTER = Path(kgen_ext.__file__).parent / "starter"
 QUESTION = Question("short", temperature=0.5, top_p=0.95, min_p=0.0, top_k=80)

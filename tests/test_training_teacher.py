@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kgen_ext.training.compose import Composer
-from kgen_ext.training.pairs import PairModel, build_pair_model
-from kgen_ext.training.scene import Scene
-from kgen_ext.training.tagforms import exclusion_table
-from kgen_ext.training.teacher import said_in
-from kgen_ext.training.vocabulary import SPACE, reachable, tokenizer_json
+from tools.training.compose import Composer
+from tools.training.pairs import PairModel, build_pair_model
+from tools.training.scene import Scene
+from tools.training.tagforms import exclusion_table
+from tools.training.teacher import said_in
+from tools.training.vocabulary import SPACE, reachable, tokenizer_json
 
 TAGS = ("1girl", "smile", "black hair", "black hat", "blonde hair", "fox ears", "fox tail", "shrine")
 COMPANIES = ("nobody", "girls", "boys", "anyone")
@@ -115,7 +115,7 @@ def test_anchors_come_first_and_each_once() -> None:
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> object:
     tokenizers = pytest.importorskip("tokenizers")
-    from kgen_ext.training.teacher import Teacher
+    from tools.training.teacher import Teacher
 
     letters = sorted({letter for tag in TAGS for letter in tag.replace(" ", SPACE)} | set("tagshor,:.") | {SPACE})
     pieces: list[str] = []
@@ -186,8 +186,8 @@ def test_texts_without_a_tag_line_teach_nothing(teacher: object) -> None:
 
 
 def test_shards_and_batches_keep_every_target(teacher: object, tmp_path: Path) -> None:
-    from kgen_ext.training.batches import pad_rows
-    from kgen_ext.training.shards import read_shard, write_shard
+    from tools.training.batches import pad_rows
+    from tools.training.shards import read_shard, write_shard
 
     texts = ["tag: 1girl, fox ears, shrine", "short: shrine", "tag: 1girl, smile"]
     scenes = [Scene(("1girl",), tuple(text.split(", ")[1:])) for text in texts]
@@ -213,7 +213,7 @@ def test_shards_and_batches_keep_every_target(teacher: object, tmp_path: Path) -
 
 def test_the_loss_of_sure_targets_is_cross_entropy_and_padding_costs_nothing() -> None:
     torch = pytest.importorskip("torch")
-    from kgen_ext.training.loss import soft_cross_entropy
+    from tools.training.loss import soft_cross_entropy
 
     source = torch.Generator().manual_seed(0)
     hidden, embedding = (torch.randn(*shape, generator=source) for shape in ((2, 3, 4), (5, 4)))
@@ -227,7 +227,7 @@ def test_the_loss_of_sure_targets_is_cross_entropy_and_padding_costs_nothing() -
 
 def test_the_gradients_of_the_loss_are_those_of_its_formula_in_every_chunk() -> None:
     torch = pytest.importorskip("torch")
-    from kgen_ext.training.loss import soft_cross_entropy
+    from tools.training.loss import soft_cross_entropy
 
     source = torch.Generator().manual_seed(1)
     parts = [torch.randn(*shape, generator=source, requires_grad=True) for shape in ((2, 300, 4), (7, 4))]

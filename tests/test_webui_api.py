@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kgen_ext import ExpandRequest
-from kgen_ext.as_json import expansion_json
 from kgen_ext.errors import EngineError
+from kgen_ext.events import expansion_json
 from kgen_ext.service import open_expander
-from kgen_ext.webui.api import Answer, Api, read_wish
+from kgen_ext.webui.api import Api, ApiResponse, read_wish
 from kgen_ext.webui.api_schema import FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_TEXT, MORE, REQUIRED, expand_schema
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.session import Session
@@ -49,16 +49,16 @@ def api(fake: FakeHost, session: Session) -> Api:
     return Api(host=Host(), session=lambda: session)
 
 
-def ask(api: Api, **body: Any) -> Answer:
+def ask(api: Api, **body: Any) -> ApiResponse:
     return api.expand(json.dumps(body).encode())
 
 
-def rows(answer: Answer) -> list[dict[str, Any]]:
+def rows(answer: ApiResponse) -> list[dict[str, Any]]:
     assert answer.status == 200, answer.body
     return json.loads(answer.body)["expansions"]
 
 
-def error(answer: Answer, status: int = 422) -> dict[str, str]:
+def error(answer: ApiResponse, status: int = 422) -> dict[str, str]:
     told = json.loads(answer.body)
     assert answer.status == status, answer.body
     assert sorted(told) == ["detail", "error", "hint"]
@@ -71,7 +71,7 @@ def test_a_row_is_the_commands_json_byte_for_byte(api: Api) -> None:
         asked = [ExpandRequest("1girl, shrine", tag_length="very_short", seed=3, count=2)]
         lines = [expansion_json(one, timings=False) for one in expander.expand(asked)]
     answer = ask(api, prompt="1girl, shrine", seed=3, count=2, **SHORT)
-    assert answer == Answer(200, f'{{"expansions": [{", ".join(lines)}]}}')
+    assert answer == ApiResponse(200, f'{{"expansions": [{", ".join(lines)}]}}')
     assert ask(api, prompt="1girl, shrine", seed=3, count=2, **SHORT) == answer
 
 
@@ -284,8 +284,8 @@ def test_models_are_told_without_where_they_lie(api: Api, tmp_path: Path) -> Non
 
 def test_unloading_gives_the_memory_back_and_the_next_client_is_served(api: Api) -> None:
     ask(api, prompt="1girl", **SHORT)
-    assert api.unload() == Answer(200, '{"unloaded": 1}')
-    assert api.unload() == Answer(200, '{"unloaded": 0}')
+    assert api.unload() == ApiResponse(200, '{"unloaded": 1}')
+    assert api.unload() == ApiResponse(200, '{"unloaded": 0}')
     assert rows(ask(api, prompt="1girl", **SHORT))
 
 

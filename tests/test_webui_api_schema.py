@@ -10,15 +10,8 @@ import pytest
 from kgen_ext import ExpandRequest
 from kgen_ext.errors import BadValue, KGenError
 from kgen_ext.webui.api import read_wish
-from kgen_ext.webui.api_schema import (
-    FIELDS,
-    MORE,
-    control_schema,
-    controls_schema,
-    expand_schema,
-    schema,
-)
-from kgen_ext.webui.params import PARAMS, check_value
+from kgen_ext.webui.api_schema import FIELDS, MORE, control_schema, controls_schema, expand_schema, schema
+from kgen_ext.webui.controls import CONTROLS, check_value
 
 
 def test_the_schema_has_every_field_of_a_request_but_the_path() -> None:
@@ -44,7 +37,7 @@ def test_the_choices_are_those_of_a_request(name: str) -> None:
         ExpandRequest(**{name: value})
 
 
-@pytest.mark.parametrize("param", PARAMS, ids=lambda one: one.field)
+@pytest.mark.parametrize("param", CONTROLS, ids=lambda one: one.field)
 def test_a_controls_schema_agrees_with_its_check(param: Any) -> None:
     one = control_schema(param)
     default = tuple(one["default"]) if isinstance(one["default"], list) else one["default"]
@@ -72,7 +65,7 @@ def test_null_is_in_a_fields_schema_where_it_is_accepted(name: str) -> None:
     assert admits_null(expand_schema()["properties"][name]) == accepted
 
 
-@pytest.mark.parametrize("name", [param.field for param in PARAMS])
+@pytest.mark.parametrize("name", [param.field for param in CONTROLS])
 def test_null_is_in_every_controls_schema(name: str) -> None:
     assert admits_null(controls_schema()["properties"][name])
 
@@ -85,5 +78,5 @@ def test_a_field_that_may_be_null_has_its_own_kinds_beside_it(name: str) -> None
 
 def test_the_order_of_positional_arguments_is_the_tables() -> None:
     told = schema("KGen")
-    assert told["script"]["order"] == [param.field for param in PARAMS]
+    assert told["script"]["order"] == [param.field for param in CONTROLS]
     assert json.loads(json.dumps(told)) == told

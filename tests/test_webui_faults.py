@@ -9,7 +9,7 @@ import pytest
 from webui_kit import Stage, forget, set_stage
 
 from kgen_ext.errors import EngineUnavailable, ModelFileError, UnknownModel
-from kgen_ext.webui.infotext import read_values
+from kgen_ext.webui.infotext import read_infotext_values
 
 
 @pytest.mark.parametrize("args", [
@@ -75,7 +75,7 @@ def test_a_prompt_that_is_no_text_is_told(stage: Stage) -> None:
 
 def test_an_image_of_a_job_that_failed_is_pasted_as_one_with_expansion(stage: Stage) -> None:
     found = stage.host.parse(stage.run(args=[True, 7]).infotexts[0])
-    assert read_values(found) is not None
+    assert read_infotext_values(found) is not None
 
 
 def test_a_bad_ban_says_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

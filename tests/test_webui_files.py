@@ -138,7 +138,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "/extensions")
 
-    monkeypatch.setattr("kgen_ext.catalogue.places._other_extensions", fail)
+    monkeypatch.setattr("kgen_ext.models.locations._other_extensions", fail)
 
 
 def test_a_folder_that_cannot_be_read_leaves_the_page_its_options(

@@ -9,7 +9,7 @@ from fake_job import Processed, Runner
 from webui_kit import Stage, forget, positional, set_stage
 
 from kgen_ext import __version__
-from kgen_ext.webui.params import PARAMS
+from kgen_ext.webui.controls import CONTROLS
 
 
 @pytest.fixture(params=["a1111", "forge", "reforge", "bare"])
@@ -55,7 +55,7 @@ def test_api_arguments_may_be_few_or_named(stage: Stage, args: list[Any]) -> Non
 
 
 def test_names_go_before_defaults_that_the_host_puts_behind_them(stage: Stage) -> None:
-    args = [{"enabled": True, "seed": 3}, *[param.shown_default for param in PARAMS[1:]]]
+    args = [{"enabled": True, "seed": 3}, *[param.shown_default for param in CONTROLS[1:]]]
     assert stage.run(args=args).prompts == ["cat, word3"]
 
 

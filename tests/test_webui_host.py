@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fake_host import install
 
-from kgen_ext.webui.host import Host, Kind
+from kgen_ext.webui.host import Host, HostKind
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,13 +21,13 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.parametrize("kind", ["a1111", "forge", "reforge"])
 def test_the_family_of_a_host_is_told_by_its_modules(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     install(monkeypatch, kind=kind)
-    assert Host().kind is Kind(kind)
+    assert Host().kind is HostKind(kind)
 
 
 def test_a_strange_host_is_other_and_no_host_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Host().kind is Kind.NONE
+    assert Host().kind is HostKind.NONE
     install(monkeypatch, kind="bare")
-    assert Host().kind is Kind.OTHER
+    assert Host().kind is HostKind.OTHER
 
 
 def test_everything_can_be_asked_of_no_host_at_all() -> None:
@@ -112,7 +112,7 @@ def test_starting_costs_under_100_ms_and_loads_no_library(tmp_path: Path) -> Non
     _, names, classes = runs[0]
     heavy = {"torch", "transformers", "llama_cpp", "gradio", "tokenizers", "safetensors", "numpy", "huggingface_hub"}
     assert names.isdisjoint(heavy)
-    decoder = {"kgen_ext.decoding", "kgen_ext.engines.load", "kgen_ext.prompt.parser", "kgen_ext.service.expander"}
+    decoder = {"kgen_ext.decoding", "kgen_ext.engines.registry", "kgen_ext.prompt.parser", "kgen_ext.service.expander"}
     assert names.isdisjoint(decoder)
     assert classes == ["KGenScript"]
     assert min(spent for spent, _, _ in runs) < 0.100

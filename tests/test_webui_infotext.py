@@ -11,11 +11,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kgen_ext.webui import infotext
+from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Values, Widget, read_named, read_values
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.infotext import PerImage, Record, carried, decode, encode, write_infotext
-from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, PARAMS, Widget
-from kgen_ext.webui.pasting import Road, on_pasted, paste_fields
-from kgen_ext.webui.values import Values, read_named, read_values
+from kgen_ext.webui.infotext import (
+    PasteMode,
+    PerImage,
+    Record,
+    carried,
+    decode,
+    encode,
+    on_pasted,
+    paste_fields,
+    write_infotext,
+)
 
 PLAIN = read_named({"enabled": True, "timing": "after"})
 HOST_LINE = {"Steps": 20, "Sampler": "Euler a", "CFG scale": 7, "Seed": 5, "Size": "512x768"}
@@ -48,7 +56,7 @@ def choose(param: Any) -> st.SearchStrategy[Any]:
     return st.floats(param.low, param.high)
 
 
-all_values = st.fixed_dictionaries({param.field: choose(param) for param in PARAMS}).map(read_named)
+all_values = st.fixed_dictionaries({param.field: choose(param) for param in CONTROLS}).map(read_named)
 
 
 def carry(entries: dict[str, Any], *, prompt: str = "a cat", civitai_fix: bool = False) -> dict[str, Any]:
@@ -63,9 +71,9 @@ def write(values: Values, *records: Record) -> dict[str, Any]:
     return write_infotext(values, records, version="1.2.3", model="starter")
 
 
-def paste(params: dict[str, Any], *, road: Road = Road.ORIGINAL, timing: str = "after") -> dict[str, Any]:
+def paste(params: dict[str, Any], *, road: PasteMode = PasteMode.ORIGINAL, timing: str = "after") -> dict[str, Any]:
     on_pasted(params, host=Host(), road=road, timing=timing)
-    return {field: function(params) for field, function in paste_fields({p.field: p.field for p in PARAMS})}
+    return {field: function(params) for field, function in paste_fields({p.field: p.field for p in CONTROLS})}
 
 
 @given(texts, st.booleans())
@@ -92,7 +100,7 @@ def test_pasting_gives_back_the_controls_and_the_prompts(values: Values, prompt:
     if values.creativity != CUSTOM:
         plain = {name: BY_FIELD[name].default for name in ("temperature", "top_k", "top_p", "min_p")}
         expected = replace(expected, **plain)
-    got = read_values([shown[param.field] for param in PARAMS])
+    got = read_values([shown[param.field] for param in CONTROLS])
     assert replace(got, timing="after" if got.timing == DEFAULT else got.timing) == expected
     assert params["Prompt"] == prompt
     assert params["Hires prompt"] == hires
@@ -103,7 +111,7 @@ def test_the_expanded_road_gives_the_very_text_of_the_image(text: str) -> None:
     if any(0xD800 <= ord(char) < 0xE000 for char in text):
         return  # no host can write such a prompt into its own line
     params = carry(write(PLAIN, Record("cat", text)), prompt=text)
-    shown = paste(params, road=Road.EXPANDED)
+    shown = paste(params, road=PasteMode.EXPANDED)
     assert params["Prompt"] == text
     assert shown.pop("enabled") is False
     assert set(shown.values()) == {None}  # all else is left as the page has it
@@ -162,7 +170,7 @@ def test_an_image_made_after_styles_is_not_pasted_as_one_made_before_them() -> N
                                         ("KGen temperature", "nan"), ("KGen seed", "9" * 400)])  # fmt: skip
 def test_what_was_written_by_hand_and_is_not_allowed_is_at_its_default(key: str, value: str) -> None:
     params = carry({"KGen": "9", key: value})
-    param = next(one for one in PARAMS if one.key == key)
+    param = next(one for one in CONTROLS if one.key == key)
     assert paste(params)[param.field] == param.shown_default
 
 
@@ -195,13 +203,13 @@ def test_a_page_without_hires_prompt_gets_none() -> None:
 
 def test_where_no_callback_came_first_the_controls_are_read_all_the_same() -> None:
     params = carry(write(replace(PLAIN, ban="hat"), Record("a", "b")))
-    fields = dict(paste_fields({param.field: param.field for param in PARAMS}))
+    fields = dict(paste_fields({param.field: param.field for param in CONTROLS}))
     assert (fields["enabled"](params), fields["ban"](params)) == (True, "hat")
 
 
 def test_pasted_values_keep_the_type_of_the_widget() -> None:
     shown = paste(carry(write(replace(PLAIN, creativity=CUSTOM, top_k=7), Record("a", "b", seed=2**53))))
-    for param in PARAMS:
+    for param in CONTROLS:
         assert isinstance(shown[param.field], type(param.shown_default)), param.field
 
 
@@ -251,7 +259,7 @@ def test_the_seed_of_the_words_is_the_recorded_one_or_the_images(params: dict[st
 
 
 def test_keys_are_the_tables_and_none_is_written_twice() -> None:
-    keys = [param.key for param in PARAMS] + [infotext.PROMPT, infotext.HIRES, infotext.RESULT, infotext.NOTE]
+    keys = [param.key for param in CONTROLS] + [infotext.PROMPT, infotext.HIRES, infotext.RESULT, infotext.NOTE]
     keys.append(infotext.ERROR)
     assert len(keys) == len(set(keys))
     assert all(key.startswith("KGen") for key in keys)

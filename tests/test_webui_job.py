@@ -16,7 +16,7 @@ from webui_kit import FakeExpander
 from kgen_ext.errors import EngineError, ModelFileError
 from kgen_ext.events import By, Event, Expansion, Fields, Finish, Finished, Piece
 from kgen_ext.request import ExpandRequest
-from kgen_ext.webui.job import CANCELLED, OWN, TWICE, Answer, Ask, explain, follow, run_job
+from kgen_ext.webui.job import CANCELLED, OWN, TWICE, ExpandedPrompt, ImagePrompt, explain, follow, run_job
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,7 +25,9 @@ def make(prompt: str, seed: int) -> ExpandRequest:
     return ExpandRequest(prompt, seed=seed)
 
 
-def run(*asks: Ask, hires: str = "follow", expander: FakeExpander | None = None, known: str = "") -> list[Answer]:
+def run(
+    *asks: ImagePrompt, hires: str = "follow", expander: FakeExpander | None = None, known: str = ""
+) -> list[ExpandedPrompt]:
     expander = expander or FakeExpander()
     return run_job(
         asks, make=make, stream=expander.stream, hires=hires, written_before=lambda prompt: prompt == known
@@ -34,7 +36,7 @@ def run(*asks: Ask, hires: str = "follow", expander: FakeExpander | None = None,
 
 def test_answers_come_in_the_order_of_the_asks_and_equal_ones_are_one_row() -> None:
     expander = FakeExpander()
-    asks = [Ask("b", 2), Ask("a", 1), Ask("b", 2), Ask("b", 3)]
+    asks = [ImagePrompt("b", 2), ImagePrompt("a", 1), ImagePrompt("b", 2), ImagePrompt("b", 3)]
     answers = run(*asks, expander=expander)
     assert [one.prompt for one in answers] == ["b, word2", "a, word1", "b, word2", "b, word3"]
     assert [one.ask for one in answers] == asks
@@ -43,13 +45,13 @@ def test_answers_come_in_the_order_of_the_asks_and_equal_ones_are_one_row() -> N
 
 def test_nothing_to_expand_asks_nobody() -> None:
     expander = FakeExpander()
-    assert [one.note for one in run(Ask("a", 1), expander=expander, known="a")] == [TWICE]
+    assert [one.note for one in run(ImagePrompt("a", 1), expander=expander, known="a")] == [TWICE]
     assert run(expander=expander) == [] and not expander.asked
 
 
 def test_a_hires_prompt_that_is_asked_for_elsewhere_is_one_row_with_it() -> None:
     expander = FakeExpander()
-    answers = run(Ask("a", 1, "b"), Ask("b", 1, "b"), hires="separate", expander=expander)
+    answers = run(ImagePrompt("a", 1, "b"), ImagePrompt("b", 1, "b"), hires="separate", expander=expander)
     assert [(one.prompt, one.hires) for one in answers] == [("a, word1", "b, word1"), ("b, word1", "b, word1")]
     assert len(expander.asked[0]) == 2
 
@@ -58,7 +60,7 @@ def test_a_stream_that_ends_early_leaves_the_users_prompts() -> None:
     def stream(requests: Sequence[ExpandRequest]) -> Iterator[Event]:
         return iter(list(FakeExpander().stream(requests))[:2])
 
-    asks = [Ask("a", 1), Ask("b", 1, "c")]
+    asks = [ImagePrompt("a", 1), ImagePrompt("b", 1, "c")]
     answers = run_job(asks, make=make, stream=stream, hires="follow", written_before=lambda prompt: False)
     assert [(one.prompt, one.hires, one.note) for one in answers] == [("a, word1", None, ""), ("b", "c", CANCELLED)]
 
@@ -81,7 +83,8 @@ def model(text: str) -> Piece:
 def test_a_result_of_nothing_leaves_the_users_prompts() -> None:
     empty = replace(expansion("cat"), prompt=", ", notes=("this model writes tags only",))
     answers = run_job(
-        [Ask("cat", 1, "big cat"), Ask("", 1)], make=make, hires="follow", written_before=lambda _: False,
+        [ImagePrompt("cat", 1, "big cat"), ImagePrompt("", 1)],
+        make=make, hires="follow", written_before=lambda _: False,
         stream=lambda requests: iter([Finished(row, empty) for row in range(len(requests))]),
     )  # fmt: skip
     assert (answers[0].prompt, answers[0].hires) == ("cat", "big cat")

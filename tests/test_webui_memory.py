@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from fake_host import install
 
-from kgen_ext.catalogue import ModelFiles
-from kgen_ext.service import opening
+from kgen_ext.models import ModelFiles
+from kgen_ext.service import engines as opening
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.memory import lend
-from kgen_ext.webui.settings import Settings, read_settings
+from kgen_ext.webui.settings import WebuiSettings, read_settings
+from kgen_ext.webui.vram import acquire
 
 GIB = 2**30
 
@@ -148,10 +148,10 @@ class Rig:
         yield
         self.inference = before
 
-    def use(self, settings: Settings | None = None, *, fail: bool = False) -> list[str]:
+    def use(self, settings: WebuiSettings | None = None, *, fail: bool = False) -> list[str]:
         """Lend once; return what the host and the session were asked, in order."""
         try:
-            with lend(Host(), self.session, settings or self.settings, model="m", engine="auto") as expander:
+            with acquire(Host(), self.session, settings or self.settings, model="m", engine="auto") as expander:
                 assert expander is self.model
                 assert not self.inference
                 assert self.model.module is None or not self.on_card or self.weights.at == "cuda"
@@ -172,7 +172,7 @@ def rig(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Rig]:
     return lambda **options: Rig(monkeypatch, tmp_path, **options)
 
 
-def kept(settings: Settings, keep: str, rig: Rig) -> Settings:
+def kept(settings: WebuiSettings, keep: str, rig: Rig) -> WebuiSettings:
     import dataclasses
 
     return dataclasses.replace(settings, keep=keep == "keep")

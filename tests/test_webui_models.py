@@ -10,21 +10,19 @@ import pytest
 from hub_server import FakeHub, running_hub
 from models_kit import desk_of, page
 
-from kgen_ext.catalogue import Places, load_catalogue
-from kgen_ext.catalogue.hub import Hub
-from kgen_ext.catalogue.show import rows
-from kgen_ext.webui.models_desk import offered
-from kgen_ext.webui.models_html import facts_html, state_html, table_html
+from kgen_ext.models import Locations, load_catalogue
+from kgen_ext.models.describe import model_rows
+from kgen_ext.models.hub import Hub
+from kgen_ext.webui.models_controller import BackgroundTasks, TaskState, facts_html, offered, state_html, table_html
 from kgen_ext.webui.models_panel import BUTTONS
-from kgen_ext.webui.models_tasks import State, Tasks
 
 WEIGHTS = struct.pack("<4sIQQ", b"GGUF", 3, 0, 0) + random.Random(8).randbytes(300_000)
 NAME, FILE = "TIPO-100M:F16", "TIPO-100M_TIPO-100M-F16.gguf"
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places(own=tmp_path / "models", hosts=(tmp_path / "theirs",), hub_cache=tmp_path / "hub")
+def places(tmp_path: Path) -> Locations:
+    return Locations(own=tmp_path / "models", hosts=(tmp_path / "theirs",), hub_cache=tmp_path / "hub")
 
 
 @pytest.fixture(autouse=True)
@@ -38,15 +36,15 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "KGEN_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("kgen_ext.catalogue.hub.CHUNK", 1 << 14)
+    monkeypatch.setattr("kgen_ext.models.hub.CHUNK", 1 << 14)
     with running_hub() as one:
         one.add("KBlueLeaf/TIPO-100M", "TIPO-100M-F16.gguf", WEIGHTS)
-        monkeypatch.setattr("kgen_ext.catalogue.download.Hub", lambda: Hub(endpoint=one.endpoint))
-        monkeypatch.setattr("kgen_ext.catalogue.verify.Hub", lambda: Hub(endpoint=one.endpoint))
+        monkeypatch.setattr("kgen_ext.models.download.Hub", lambda: Hub(endpoint=one.endpoint))
+        monkeypatch.setattr("kgen_ext.models.manage.Hub", lambda: Hub(endpoint=one.endpoint))
         yield one
 
 
-def test_a_click_downloads_with_progress_and_shows_the_model_as_installed(hub: FakeHub, places: Places) -> None:
+def test_a_click_downloads_with_progress_and_shows_the_model_as_installed(hub: FakeHub, places: Locations) -> None:
     hub.faults.slow = 0.02
     views = list(desk_of(places).download(NAME))
     assert (places.own / FILE).read_bytes() == WEIGHTS
@@ -58,7 +56,7 @@ def test_a_click_downloads_with_progress_and_shows_the_model_as_installed(hub: F
     assert '<tr class="kgen-installed"><td>TIPO-100M</td>' in last.table
 
 
-def test_nothing_is_asked_of_the_network_before_the_click(hub: FakeHub, places: Places) -> None:
+def test_nothing_is_asked_of_the_network_before_the_click(hub: FakeHub, places: Locations) -> None:
     desk = desk_of(places)
     desk.refresh(NAME)
     desk.choose(NAME)
@@ -66,7 +64,7 @@ def test_nothing_is_asked_of_the_network_before_the_click(hub: FakeHub, places: 
     assert not places.own.exists()
 
 
-def test_what_is_installed_is_not_downloaded_again(hub: FakeHub, places: Places) -> None:
+def test_what_is_installed_is_not_downloaded_again(hub: FakeHub, places: Locations) -> None:
     (places.hosts[0]).mkdir()
     (places.hosts[0] / FILE).write_bytes(WEIGHTS)
     views = list(desk_of(places).download(NAME))
@@ -74,7 +72,7 @@ def test_what_is_installed_is_not_downloaded_again(hub: FakeHub, places: Places)
     assert hub.asked == []
 
 
-def test_cancel_stops_a_download_and_the_next_goes_on(hub: FakeHub, places: Places) -> None:
+def test_cancel_stops_a_download_and_the_next_goes_on(hub: FakeHub, places: Locations) -> None:
     hub.faults.slow = 0.05
     desk = desk_of(places)
     stopped = ""
@@ -90,9 +88,9 @@ def test_cancel_stops_a_download_and_the_next_goes_on(hub: FakeHub, places: Plac
     assert (places.own / FILE).read_bytes() == WEIGHTS
 
 
-def test_a_page_that_was_closed_does_not_stop_the_download(hub: FakeHub, places: Places) -> None:
+def test_a_page_that_was_closed_does_not_stop_the_download(hub: FakeHub, places: Locations) -> None:
     hub.faults.slow = 0.01
-    tasks = Tasks()
+    tasks = BackgroundTasks()
     watching = desk_of(places, tasks=tasks).download(NAME)
     next(watching)
     watching.close()  # type: ignore[attr-defined]
@@ -101,34 +99,34 @@ def test_a_page_that_was_closed_does_not_stop_the_download(hub: FakeHub, places:
     assert hub.ranges() == [""]
 
 
-def test_a_fault_is_shown_and_the_page_goes_on(hub: FakeHub, places: Places) -> None:
+def test_a_fault_is_shown_and_the_page_goes_on(hub: FakeHub, places: Locations) -> None:
     hub.faults.corrupt = True
     last = list(desk_of(places).download(NAME))[-1]
     assert "kgen-failed" in last.status
     assert "another checksum" in last.status
 
 
-def test_offline_is_obeyed_and_told(hub: FakeHub, places: Places) -> None:
+def test_offline_is_obeyed_and_told(hub: FakeHub, places: Locations) -> None:
     last = list(desk_of(places, offline=True).download(NAME))[-1]
     assert "offline, so nothing was asked" in last.status
     assert hub.asked == []
 
 
 @pytest.mark.parametrize("name", ["", "../x", "starter", "nothing", "TIPO-100M:Q2_K", "<b>"])
-def test_a_name_that_cannot_be_fetched_is_told(name: str, hub: FakeHub, places: Places) -> None:
+def test_a_name_that_cannot_be_fetched_is_told(name: str, hub: FakeHub, places: Locations) -> None:
     last = list(desk_of(places).download(name))[-1]
     assert "is not to be downloaded" in last.status
     assert "<b>" not in last.status
     assert hub.asked == []
 
 
-def test_a_file_that_a_model_does_not_offer_is_told_with_those_it_does(hub: FakeHub, places: Places) -> None:
+def test_a_file_that_a_model_does_not_offer_is_told_with_those_it_does(hub: FakeHub, places: Locations) -> None:
     last = list(desk_of(places).download("TIPO-100M:Q2_K"))[-1]
     assert "choose TIPO-100M:" in last.status and "your own" not in last.status
     assert hub.asked == []
 
 
-def test_verify_tells_whole_from_damaged(hub: FakeHub, places: Places) -> None:
+def test_verify_tells_whole_from_damaged(hub: FakeHub, places: Locations) -> None:
     places.own.mkdir()
     (places.own / FILE).write_bytes(WEIGHTS)
     assert "is whole" in list(desk_of(places).verify(NAME))[-1].status
@@ -143,7 +141,7 @@ def test_verify_tells_whole_from_damaged(hub: FakeHub, places: Places) -> None:
     assert "is not installed" in list(desk_of(places).verify("TIPO-500M:F16"))[-1].status
 
 
-def test_remove_asks_first_and_asks_again_for_another_model(places: Places) -> None:
+def test_remove_asks_first_and_asks_again_for_another_model(places: Locations) -> None:
     places.own.mkdir()
     (places.own / FILE).write_bytes(WEIGHTS)
     desk = desk_of(places)
@@ -157,7 +155,7 @@ def test_remove_asks_first_and_asks_again_for_another_model(places: Places) -> N
     assert not (places.own / FILE).exists()
 
 
-def test_another_extension_s_files_are_never_removed(places: Places) -> None:
+def test_another_extension_s_files_are_never_removed(places: Locations) -> None:
     places.hosts[0].mkdir()
     (places.hosts[0] / FILE).write_bytes(WEIGHTS)
     view, asked = desk_of(places).remove(NAME, NAME)
@@ -166,12 +164,12 @@ def test_another_extension_s_files_are_never_removed(places: Places) -> None:
     assert (places.hosts[0] / FILE).exists()
 
 
-def test_unload_says_what_went(places: Places) -> None:
+def test_unload_says_what_went(places: Locations) -> None:
     assert "unloaded: 2" in desk_of(places, unloaded=2).unload().status
     assert "nothing was loaded" in desk_of(places).unload().status
 
 
-def test_a_mistake_in_the_user_s_catalogue_is_shown_and_breaks_nothing(places: Places) -> None:
+def test_a_mistake_in_the_user_s_catalogue_is_shown_and_breaks_nothing(places: Locations) -> None:
     places.own.mkdir()
     (places.own / "kgen-models.json").write_text("{")
     assert "cannot be read" in desk_of(places).refresh(NAME).status
@@ -185,15 +183,15 @@ def test_what_a_user_s_file_says_is_escaped(tmp_path: Path) -> None:
         '"title": "X", "licence": "X", "notes": "X", "licence_url": "https://a/\\"onmouseover=\\"x"}]}'
         .replace('"X"', '"' + evil.replace('"', '\\"') + '"')
     )  # fmt: skip
-    listed = list(rows(load_catalogue(tmp_path / "kgen-models.json"), ()))
-    shown = table_html(listed) + facts_html(listed[-1]) + state_html(State(evil))
+    listed = list(model_rows(load_catalogue(tmp_path / "kgen-models.json"), ()))
+    shown = table_html(listed) + facts_html(listed[-1]) + state_html(TaskState(evil))
     assert "<img" not in shown
     assert '"onmouseover' not in shown
     assert shown.count("&lt;img") == 5
 
 
 def test_the_facts_show_size_licence_and_link_before_a_download() -> None:
-    row = next(one for one in rows(load_catalogue(), ()) if one[0] == "TIPO-v2.1-1B-A200M")
+    row = next(one for one in model_rows(load_catalogue(), ()) if one[0] == "TIPO-v2.1-1B-A200M")
     shown = facts_html(row, looked=False)
     assert "1.07 GB" in shown
     assert "Kohaku License 1.0" in shown
@@ -212,7 +210,7 @@ def test_the_list_offers_every_file_that_can_be_fetched_once() -> None:
 # The page.
 
 
-def test_every_button_answers_for_each_of_its_outputs(hub: FakeHub, places: Places) -> None:
+def test_every_button_answers_for_each_of_its_outputs(hub: FakeHub, places: Locations) -> None:
     _, made = page(places)
     for part in ("refresh", *BUTTONS):
         fn, inputs, outputs = made[f"kgen_txt2img_models_{part}"].events["click"]
@@ -221,7 +219,7 @@ def test_every_button_answers_for_each_of_its_outputs(hub: FakeHub, places: Plac
             assert len(one) == len(outputs)
 
 
-def test_a_download_puts_the_new_model_into_the_page_s_own_list(hub: FakeHub, places: Places) -> None:
+def test_a_download_puts_the_new_model_into_the_page_s_own_list(hub: FakeHub, places: Locations) -> None:
     tab, made = page(places)
     fn, _, outputs = made["kgen_txt2img_models_download"].events["click"]
     last = list(fn(NAME))[-1]
@@ -230,24 +228,24 @@ def test_a_download_puts_the_new_model_into_the_page_s_own_list(hub: FakeHub, pl
 
 
 def test_the_panel_looks_at_no_disk_while_the_page_is_built(
-    places: Places, monkeypatch: pytest.MonkeyPatch
+    places: Locations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("looked")
 
-    monkeypatch.setattr("kgen_ext.catalogue.find_models", fail)
+    monkeypatch.setattr("kgen_ext.models.find_models", fail)
     _, made = page(places)
     assert "1.07 GB" in made["kgen_txt2img_models_facts"].args[0]
 
 
-def test_nothing_of_the_panel_is_saved_among_the_page_s_defaults(places: Places) -> None:
+def test_nothing_of_the_panel_is_saved_among_the_page_s_defaults(places: Locations) -> None:
     _, made = page(places)
     parts = {name: part for name, part in made.items() if name.startswith("kgen")}
     assert len(parts) == 10
     assert all(getattr(part, "do_not_save_to_config", False) for part in parts.values())
 
 
-def test_a_value_gradio_may_hand_over_is_taken_as_text(places: Places) -> None:
+def test_a_value_gradio_may_hand_over_is_taken_as_text(places: Locations) -> None:
     _, made = page(places)
     fn, _, _ = made["kgen_txt2img_models_name"].events["change"]
     for odd in (None, [], 3):

@@ -8,20 +8,20 @@ import pytest
 
 from kgen_ext.errors import BadValue
 from kgen_ext.request import MAX_SEED
-from kgen_ext.webui.params import BY_FIELD, PARAMS, Param, Widget, check_value
+from kgen_ext.webui.controls import BY_FIELD, CONTROLS, Control, Widget, check_value
 
 
 def test_fields_keys_and_labels_are_each_used_once() -> None:
-    for names in ([one.field for one in PARAMS], [one.key for one in PARAMS], [one.label for one in PARAMS]):
+    for names in ([one.field for one in CONTROLS], [one.key for one in CONTROLS], [one.label for one in CONTROLS]):
         assert len(set(names)) == len(names)
 
 
 def test_the_switch_comes_first_and_is_off() -> None:
-    assert PARAMS[0].field == "enabled" and PARAMS[0].default is False
+    assert CONTROLS[0].field == "enabled" and CONTROLS[0].default is False
 
 
-@pytest.mark.parametrize("param", PARAMS, ids=lambda param: param.field)
-def test_a_row_is_whole(param: Param) -> None:
+@pytest.mark.parametrize("param", CONTROLS, ids=lambda param: param.field)
+def test_a_row_is_whole(param: Control) -> None:
     assert check_value(param, param.default) == param.default
     assert check_value(param, param.shown_default) == param.default
     assert 10 < len(param.info) < 140
@@ -31,8 +31,8 @@ def test_a_row_is_whole(param: Param) -> None:
         assert param.low <= param.default <= param.high
 
 
-@pytest.mark.parametrize("param", [one for one in PARAMS if one.choices], ids=lambda param: param.field)
-def test_values_and_labels_are_both_understood(param: Param) -> None:
+@pytest.mark.parametrize("param", [one for one in CONTROLS if one.choices], ids=lambda param: param.field)
+def test_values_and_labels_are_both_understood(param: Control) -> None:
     for value, label in param.choices:
         for given in (value, label, label.upper(), f" {value} "):
             got = check_value(param, [given] if param.widget is Widget.CHOICES else given)

@@ -22,17 +22,16 @@ from test_webui_xyz import AxisOption
 from webui_kit import Stage
 
 from kgen_ext.errors import KGenError, UnknownModel
-from kgen_ext.tags.known import TagFiles
+from kgen_ext.rules.known import TagFiles
 from kgen_ext.webui.api import Api
 from kgen_ext.webui.api_schema import FIELDS, MORE
+from kgen_ext.webui.controls import CONTROLS, Widget
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.models_desk import Desk
-from kgen_ext.webui.params import PARAMS, Widget
-from kgen_ext.webui.pasting import paste_fields
-from kgen_ext.webui.preview import run_preview
-from kgen_ext.webui.preview_page import Previews
+from kgen_ext.webui.infotext import paste_fields
+from kgen_ext.webui.models_controller import ModelsController
+from kgen_ext.webui.preview import Previews, run_preview
 from kgen_ext.webui.session import Session
-from kgen_ext.webui.settings import OPTIONS, Option, installed_models, read_settings, tag_file, webui_places
+from kgen_ext.webui.settings import SETTINGS, Setting, installed_models, read_settings, tag_file, webui_places
 from kgen_ext.webui.settings_page import declare_options, register_settings
 from kgen_ext.webui.xyz import add_axes
 
@@ -181,9 +180,9 @@ def test_no_option_that_a_client_sets_leads_to_the_disk(
     assert beyond(calls, folder) == {}
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.key)
+@pytest.mark.parametrize("option", SETTINGS, ids=lambda option: option.key)
 def test_reading_the_settings_touches_nothing_whatever_is_stored(
-    option: Option, stage: Stage, folder: Path, monkeypatch: pytest.MonkeyPatch
+    option: Setting, stage: Stage, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_settings(Host())  # what is loaded on first use
     found = set[str]()
@@ -211,7 +210,7 @@ def test_a_path_that_an_earlier_version_stored_leads_nowhere(
 
 
 def test_no_control_of_a_job_leads_to_the_disk(stage: Stage, folder: Path) -> None:
-    fields = [param.field for param in PARAMS if param.widget in (Widget.LIVE, Widget.TEXT)]  # the rest takes no text
+    fields = [param.field for param in CONTROLS if param.widget in (Widget.LIVE, Widget.TEXT)]  # the rest takes no text
 
     def calls(value: Any) -> dict[str, Callable[[], Any]]:
         return {field: lambda field=field: run(field, value) for field in fields}
@@ -242,12 +241,13 @@ def test_no_field_of_a_request_leads_to_the_disk(stage: Stage, folder: Path) -> 
 
 def test_no_entry_of_a_pasted_image_leads_to_the_disk(stage: Stage, folder: Path) -> None:
     def calls(value: Any) -> dict[str, Callable[[], Any]]:
-        return {param.key: lambda key=param.key: paste({"Prompt": "cat", "KGen": "1", key: value}) for param in PARAMS}
+        keys = (param.key for param in CONTROLS)
+        return {key: lambda key=key: paste({"Prompt": "cat", "KGen": "1", key: value}) for key in keys}
 
     def paste(params: dict[str, Any]) -> None:
         for call in stage.host.callbacks["on_infotext_pasted"]:
             call("", params)
-        for _, value in paste_fields({param.field: None for param in PARAMS}):
+        for _, value in paste_fields({param.field: None for param in CONTROLS}):
             value(params)
 
     assert beyond(calls, folder) == {}
@@ -273,7 +273,8 @@ def test_no_value_of_a_plot_leads_to_the_disk(stage: Stage, folder: Path) -> Non
 
 
 def test_no_name_in_the_models_panel_leads_to_the_disk(stage: Stage, folder: Path) -> None:
-    desk = Desk(places=lambda: webui_places(Host(), read_settings(Host())), offline=lambda: True, unload=lambda: 0,
+    desk = ModelsController(places=lambda: webui_places(Host(), read_settings(Host())),
+                            offline=lambda: True, unload=lambda: 0,
                 period=0.005)  # fmt: skip
 
     def calls(value: Any) -> dict[str, Callable[[], Any]]:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgen_ext.catalogue import Recommended
 from kgen_ext.errors import BadValue, UserError
+from kgen_ext.models import Recommended
 from kgen_ext.request import ExpandRequest
-from kgen_ext.webui.params import BY_FIELD, check_value
+from kgen_ext.webui.controls import BY_FIELD, check_value
 from kgen_ext.webui.presets import NUMBERS, PRESETS, Preset, Sampling, parse_presets, preset_names, resolve_sampling
 
 SLIDERS = Sampling(temperature=0.35, top_k=7, top_p=0.5, min_p=0.2)

@@ -16,13 +16,10 @@ from hypothesis import strategies as st
 from webui_kit import Stage, positional
 
 from kgen_ext.errors import BadValue, EngineError
-from kgen_ext.events import By, Delta, Expansion, Fields, Finish, Piece, TagAccepted, TagRejected
-from kgen_ext.service.growing import Growing
+from kgen_ext.events import By, Delta, Expansion, Fields, Finish, PartialText, Piece, TagAccepted, TagRejected
 from kgen_ext.webui.host import current_host
-from kgen_ext.webui.preview import run_preview
-from kgen_ext.webui.preview_html import card, growing_card, panel
-from kgen_ext.webui.preview_page import Previews, read_page, whole
-from kgen_ext.webui.tokens import count_tokens
+from kgen_ext.webui.preview import Previews, card, growing_card, panel, read_page, run_preview, whole
+from kgen_ext.webui.token_counter import count_tokens
 
 
 def page_text(**more: Any) -> str:
@@ -238,7 +235,7 @@ def test_neither_a_prompt_nor_a_model_puts_markup_on_the_page(prompt: str, added
 
 
 def test_rejected_tags_vanish_from_the_panel_and_texts_stand_behind_tags() -> None:
-    row = Growing()
+    row = PartialText()
     for event in (
         Delta(0, "tag", "hat, ba"), TagAccepted(0, "hat"), TagRejected(0, "bad", "banned", "bad"),
         Delta(0, "tag", ", smile"), TagAccepted(0, "smile"), Delta(0, "long", "A girl stands. She has a cup"),

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from webui_kit import Stage
 
-from kgen_ext.catalogue import Places
 from kgen_ext.errors import UnknownModel
+from kgen_ext.models import Locations
 from kgen_ext.webui.session import Session, current
 
 
 def make(**given: Any) -> Session:
-    return Session(places=lambda: Places(own=Path("/nonexistent")), **given)
+    return Session(places=lambda: Locations(own=Path("/nonexistent")), **given)
 
 
 def test_there_is_one_session_of_a_process() -> None:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from kgen_ext.engines import devices
 from kgen_ext.webui import settings as module
+from kgen_ext.webui.controls import read_named
 from kgen_ext.webui.host import LOGGER, Host
-from kgen_ext.webui.settings import BY_KEY, OPTIONS, installed_models, read_settings, webui_places
+from kgen_ext.webui.settings import BY_KEY, SETTINGS, installed_models, read_settings, webui_places
 from kgen_ext.webui.settings_page import NOTE, SECTION, declare_options, register_settings, set_up_log
-from kgen_ext.webui.values import read_named
 
 KINDS = ("a1111", "forge", "reforge")
 
@@ -76,7 +76,7 @@ def test_the_page_shows_every_option_in_our_section(
         call()
     labels = host.opts.__dict__["data_labels"]
     shown = {key: info for key, info in labels.items() if key != NOTE}
-    assert [*shown] == [option.key for option in OPTIONS]
+    assert [*shown] == [option.key for option in SETTINGS]
     assert all(info.section == SECTION and info.label and info.notes for info in shown.values())
 
 
@@ -164,9 +164,9 @@ def test_the_list_of_models_keeps_one_that_is_gone(
     assert host.opts.__dict__["data_labels"]["kgen_model"].component_args()["choices"] == ["starter", "TIPO-500M:Q4_0"]
 
 
-@pytest.mark.parametrize("option", [one for one in OPTIONS if one.choices], ids=lambda one: one.key)
+@pytest.mark.parametrize("option", [one for one in SETTINGS if one.choices], ids=lambda one: one.key)
 def test_a_choice_is_understood_by_its_label_and_by_its_value(
-    option: module.Option, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    option: module.Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     host = fake(monkeypatch, tmp_path)
     for value, label in option.choices:
@@ -211,9 +211,9 @@ def test_a_value_that_cannot_be_used_is_the_default_and_one_line(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-@given(st.sampled_from(OPTIONS), st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(
+@given(st.sampled_from(SETTINGS), st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(
     st.text(), max_size=2)))  # fmt: skip
-def test_no_stored_value_whatever_raises(tmp_path: Path, option: module.Option, value: Any) -> None:
+def test_no_stored_value_whatever_raises(tmp_path: Path, option: module.Setting, value: Any) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         host = fake(monkeypatch, tmp_path)
         setattr(host.opts, option.key, value)

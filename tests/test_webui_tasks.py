@@ -6,31 +6,31 @@ from collections.abc import Callable, Generator
 
 import pytest
 
-from kgen_ext.catalogue.progress import Progress
 from kgen_ext.errors import Cancelled, Failure, UserError
-from kgen_ext.webui.models_tasks import State, Task, Tasks
+from kgen_ext.models.progress import DownloadProgress
+from kgen_ext.webui.models_controller import BackgroundTask, BackgroundTasks, TaskState
 
 
-def waiting(free: threading.Event) -> Callable[[Callable[[], bool]], Generator[Progress, None, str]]:
-    def work(stop: Callable[[], bool]) -> Generator[Progress, None, str]:
+def waiting(free: threading.Event) -> Callable[[Callable[[], bool]], Generator[DownloadProgress, None, str]]:
+    def work(stop: Callable[[], bool]) -> Generator[DownloadProgress, None, str]:
         while not free.wait(0.01):
             if stop():
                 raise Cancelled("stopped")
-            yield Progress("downloading", "x", 1, 4)
+            yield DownloadProgress("downloading", "x", 1, 4)
         return "finished"
 
     return work
 
 
 def test_one_task_runs_at_a_time_and_the_same_one_is_joined() -> None:
-    free, tasks = threading.Event(), Tasks()
+    free, tasks = threading.Event(), BackgroundTasks()
     first = tasks.start("a", waiting(free))
     assert tasks.start("a", waiting(free)) is first
     with pytest.raises(UserError, match="a is under way"):
         tasks.start("b", waiting(free))
     free.set()
     assert first.wait(5)
-    assert first.state == State("finished", None, over=True)
+    assert first.state == TaskState("finished", None, over=True)
     assert tasks.running is None
     assert not tasks.stop()
     assert tasks.start("b", waiting(free)).wait(5)
@@ -40,17 +40,17 @@ def test_one_task_runs_at_a_time_and_the_same_one_is_joined() -> None:
     (Failure("no room", hint="free some"), "no room (free some)"), (ValueError("odd"), "a: ValueError: odd"),
 ])  # fmt: skip
 def test_a_task_that_fails_says_why(failure: Exception, line: str) -> None:
-    def work(stop: Callable[[], bool]) -> Generator[Progress, None, str]:
-        yield Progress("asking", "x")
+    def work(stop: Callable[[], bool]) -> Generator[DownloadProgress, None, str]:
+        yield DownloadProgress("asking", "x")
         raise failure
 
-    task = Task("a", work)
+    task = BackgroundTask("a", work)
     assert task.wait(5)
-    assert task.state == State(line, None, over=True, failed=True)
+    assert task.state == TaskState(line, None, over=True, failed=True)
 
 
 def test_a_task_that_was_stopped_is_over_and_did_not_fail() -> None:
-    task = Task("a", waiting(threading.Event()))
+    task = BackgroundTask("a", waiting(threading.Event()))
     task.stop()
     assert task.wait(5)
-    assert task.state == State("stopped", None, over=True)
+    assert task.state == TaskState("stopped", None, over=True)

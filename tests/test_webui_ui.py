@@ -13,8 +13,7 @@ from page_kit import Page, build_page
 from webui_kit import forget
 
 from kgen_ext.webui import ui
-from kgen_ext.webui.params import BY_FIELD, CUSTOM, PARAMS, Group, Widget
-from kgen_ext.webui.values import read_values
+from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, ControlGroup, Widget, read_values
 
 KINDS = {Widget.CHECKBOX: "checkbox", Widget.CHOICE: "dropdown", Widget.CHOICES: "checkboxgroup",
          Widget.LIVE: "dropdown", Widget.TEXT: "textbox", Widget.SLIDER: "slider", Widget.NUMBER: "number"}  # fmt: skip
@@ -28,7 +27,7 @@ def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def control(page: Page, field: str) -> Any:
-    return page.controls[[param.field for param in PARAMS].index(field)]
+    return page.controls[[param.field for param in CONTROLS].index(field)]
 
 
 def kind(component: Any) -> str:
@@ -46,11 +45,11 @@ def changes(result: Any) -> list[dict[str, Any]]:
 
 
 def test_the_controls_come_in_the_tables_order_as_the_table_says(page: Page) -> None:
-    assert len(page.controls) == len(PARAMS)
-    for param, component in zip(PARAMS, page.controls, strict=True):
+    assert len(page.controls) == len(CONTROLS)
+    for param, component in zip(CONTROLS, page.controls, strict=True):
         assert component.value == param.shown_default
         assert component.label == param.label
-        if param.group is not Group.LABEL:
+        if param.group is not ControlGroup.LABEL:
             assert component.elem_id == f"kgen_{page.name}_{param.field}"
             assert component.info == param.info
             assert kind(component) == KINDS[param.widget]
@@ -74,7 +73,7 @@ def test_no_textbox_or_dropdown_lacks_a_value(page: Page) -> None:
 def test_the_infotext_fields_are_the_controls_themselves(page: Page) -> None:
     fields = page.stage.script.infotext_fields
     assert [component for component, _ in fields] == page.controls
-    assert page.stage.script.paste_field_names == [param.key for param in PARAMS]
+    assert page.stage.script.paste_field_names == [param.key for param in CONTROLS]
 
 
 def test_every_element_id_is_this_tabs_own(page: Page) -> None:
@@ -82,7 +81,7 @@ def test_every_element_id_is_this_tabs_own(page: Page) -> None:
 
 
 def test_at_first_only_what_counts_is_shown(page: Page) -> None:
-    hidden = {param.field for param in PARAMS if not control(page, param.field).visible}
+    hidden = {param.field for param in CONTROLS if not control(page, param.field).visible}
     engines = names(control(page, "engine").choices)
     only_one = {"engine"} if len(engines) < 3 else set()
     assert hidden - {"enabled"} == {"text_length", "template", "temperature", "top_k", "top_p", "min_p"} | only_one
@@ -147,7 +146,7 @@ def test_building_a_page_opens_no_model(page: Page) -> None:
 def test_a_page_stays_small(page: Page) -> None:
     """Each part and each event costs a start of Forge a fifth of a millisecond, twice."""
     if isinstance(gradio := sys.modules["gradio"], FakeGradio):
-        assert len(PARAMS) < len(gradio.made) <= 90
+        assert len(CONTROLS) < len(gradio.made) <= 90
     assert len(page.wires) <= 20
 
 
@@ -159,7 +158,7 @@ def test_the_api_asks_twice_for_the_defaults_and_gets_no_page(page: Page) -> Non
     assert [one.value for one in first] == [one.value for one in page.controls]
     assert all(one is other for one, other in zip(first, again, strict=True))
     if isinstance(gradio, FakeGradio):
-        assert (len(gradio.made), len(gradio.wires)) == (before[0] + len(PARAMS), before[1])
+        assert (len(gradio.made), len(gradio.wires)) == (before[0] + len(CONTROLS), before[1])
     assert page.stage.script.infotext_fields[0][0] is page.controls[0]
 
 

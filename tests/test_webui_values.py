@@ -7,22 +7,21 @@ from typing import Any
 import pytest
 
 from kgen_ext.errors import BadValue
-from kgen_ext.webui.params import PARAMS
-from kgen_ext.webui.values import Values, read_named, read_values
+from kgen_ext.webui.controls import CONTROLS, Values, read_named, read_values
 
-SHOWN = [param.shown_default for param in PARAMS]
+SHOWN = [param.shown_default for param in CONTROLS]
 
 
 def test_the_values_are_the_tables_rows_in_order() -> None:
-    assert [one.name for one in fields(Values)] == [param.field for param in PARAMS]
+    assert [one.name for one in fields(Values)] == [param.field for param in CONTROLS]
 
 
 def test_what_the_page_shows_at_first_is_every_default() -> None:
     assert read_values(SHOWN) == read_values([]) == read_named({})
-    assert read_values(SHOWN).named() == {param.field: param.default for param in PARAMS}
+    assert read_values(SHOWN).named() == {param.field: param.default for param in CONTROLS}
 
 
-@pytest.mark.parametrize("count", range(len(PARAMS) + 1))
+@pytest.mark.parametrize("count", range(len(CONTROLS) + 1))
 def test_missing_trailing_values_are_defaults(count: int) -> None:
     assert read_values(SHOWN[:count]) == read_values(SHOWN)
 
@@ -33,7 +32,7 @@ def test_each_position_is_its_own_field() -> None:
              "allow": ("artist",), "allow_contradictions": True, "known_only": True, "format": "text", "template": "f",
              "timing": "before", "hires": "leave", "engine": "g", "temperature": 0.5, "top_k": 2, "top_p": 0.5,
              "min_p": 0.5}  # fmt: skip
-    for index, param in enumerate(PARAMS):
+    for index, param in enumerate(CONTROLS):
         arguments = [*SHOWN]
         arguments[index] = param.show(other[param.field])
         assert read_values(arguments).named() == {**read_values(SHOWN).named(), param.field: other[param.field]}
@@ -45,7 +44,7 @@ def test_one_object_of_names_works_alone_and_before_the_hosts_defaults() -> None
     assert read_named(given).tag_length == "very_long"
 
 
-@pytest.mark.parametrize("name", [param.field for param in PARAMS])
+@pytest.mark.parametrize("name", [param.field for param in CONTROLS])
 def test_none_for_a_name_says_the_same_as_leaving_it_out(name: str) -> None:
     assert read_named({name: None}) == read_named({})
 

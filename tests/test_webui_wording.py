@@ -5,27 +5,27 @@ from pathlib import Path
 
 import pytest
 
-from kgen_ext.catalogue import Places, resolve
-from kgen_ext.catalogue.hub import offline_error
 from kgen_ext.errors import KGenError
+from kgen_ext.models import Locations, resolve
+from kgen_ext.models.hub import offline_error
 from kgen_ext.webui.job import explain
-from kgen_ext.webui.wording import on_page
+from kgen_ext.webui.messages import ui_message
 
 
 @pytest.mark.parametrize("name", ["TIPO-500M", "TIPO-500M-ft:Q8_0", "no-such-model", "../etc/passwd", "/x/y.gguf"])
 def test_a_model_that_is_not_there_is_told_without_a_command(name: str, tmp_path: Path) -> None:
     with pytest.raises(KGenError) as caught:
-        resolve(name, places=Places(own=tmp_path), paths=False)
+        resolve(name, places=Locations(own=tmp_path), paths=False)
     assert "kgen models" in str(caught.value)  # else there is nothing to mend
-    for told in (on_page(caught.value), explain(caught.value)):
+    for told in (ui_message(caught.value), explain(caught.value)):
         assert "kgen models" not in told and "Models" in told
 
 
 def test_offline_is_told_with_the_setting_that_switches_it() -> None:
-    told = on_page(offline_error("TIPO-500M-ft"))
+    told = ui_message(offline_error("TIPO-500M-ft"))
     assert "Offline in Settings, KGen" in told and "--kgen-offline" in told
     assert "--offline" not in told.replace("--kgen-offline", "")
 
 
 def test_other_errors_are_told_as_they_are() -> None:
-    assert on_page(KGenError("what", hint="do that")) == "what (do that)"
+    assert ui_message(KGenError("what", hint="do that")) == "what (do that)"

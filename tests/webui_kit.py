@@ -12,12 +12,12 @@ from fake_host import FakeHost, install
 from fake_parts import Script
 
 from kgen_ext import events
-from kgen_ext.catalogue import Places, resolve
 from kgen_ext.events import By, Event, Expansion, Fields, Finish, Piece
+from kgen_ext.models import Locations, resolve
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.pool import Pool
 from kgen_ext.webui import host, script, session, settings_page, ui
-from kgen_ext.webui.params import PARAMS
+from kgen_ext.webui.controls import CONTROLS
 
 # Taken here: a stage puts another session in the place of the one it finds.
 CACHED = (host.current_host, session.current, script._hooks, settings_page._console, ui._choices, ui._defaults)
@@ -102,7 +102,7 @@ class Stage:
 def positional(**values: Any) -> list[Any]:
     """Return the values `ui()` hands over: one a control, in the table's order, as the widgets show them."""
     values = {"enabled": True, **values}
-    return [param.show(values[param.field]) if param.field in values else param.shown_default for param in PARAMS]
+    return [param.show(values[param.field]) if param.field in values else param.shown_default for param in CONTROLS]
 
 
 def set_stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, kind: str = "a1111", real: bool = False) -> Stage:
@@ -110,7 +110,7 @@ def set_stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, kind: str = "a
     fake = install(monkeypatch, tmp_path, kind=kind)
     for cached in CACHED:
         cached.cache_clear()
-    places = Places(own=tmp_path / "models")
+    places = Locations(own=tmp_path / "models")
     expander = FakeExpander()
     pool = Pool(open=lambda **given: open_fake(stage, given), find=lambda name: resolve(name, places=places))
     own = session.Session(places=lambda: places, pool=None if real else pool)

@@ -56,7 +56,7 @@ def _run(argv: Sequence[str] | None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command and option."""
     from kgen_ext import __version__
-    from kgen_ext.cli.parser import Parser
+    from kgen_ext.cli.options import Parser
 
     parser = Parser(
         prog="kgen",

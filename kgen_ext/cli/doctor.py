@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def lines(report: Report) -> Iterator[str]:
     """Return the report for people."""
-    from kgen_ext.catalogue.progress import size_text
+    from kgen_ext.models.progress import size_text
 
     yield f"KGen {report.kgen}, Python {report.python}, {report.system}"
     yield f"  Python at  {report.executable}"

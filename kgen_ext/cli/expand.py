@@ -1,22 +1,44 @@
 """`kgen expand`: prompts in, expansions out, in input order and as soon as each can be told.
 
 Refuses to know how a prompt is expanded; the service does that, for all prompts as one batch.
+
+Turns expansions into what is printed for people: the prompt with the additions in colour.
+
+Refuses to know streams and terminals beyond the one question whether colour is welcome; JSON is `as_json`'s business.
 """
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from kgen_ext.cli.inputs import read_lines, require_text
 from kgen_ext.cli.options import FLAGS, add_options, read_expander_options, read_request_options
 from kgen_ext.errors import UserError
-from kgen_ext.events import Event, Expansion, Finished
+from kgen_ext.events import By, Event, Expansion, Finished
 from kgen_ext.request import MAX_SEED, ExpandRequest
 
 if TYPE_CHECKING:
-    from kgen_ext.cli.progress import Progress
+    from kgen_ext.cli.progress import ProgressLine
+
+ADDED, PLAIN = "\x1b[32m", "\x1b[0m"
+
+
+def prompt_text(expansion: Expansion, *, colour: bool) -> str:
+    """Return the prompt, the model's pieces green if `colour`."""
+    if not colour:
+        return expansion.prompt
+    return "".join(f"{ADDED}{one.text}{PLAIN}" if one.by is By.MODEL else one.text for one in expansion.pieces)
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Tell whether `stream` is a terminal that shows colours and nobody said NO_COLOR (https://no-color.org)."""
+    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    # An old Windows console prints the codes; the newer ones name themselves.
+    return sys.platform != "win32" or any(os.environ.get(name) for name in ("WT_SESSION", "TERM", "ANSICON"))
+
 
 SUMMARY = "expand a prompt, or a file of prompts"
 SWITCHES = {
@@ -38,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Expand and print."""
-    from kgen_ext.cli.progress import Progress
-    from kgen_ext.service.growing import Growing
+    from kgen_ext.cli.progress import ProgressLine
+    from kgen_ext.events import PartialText
 
     requests = build_requests(arguments)
     if not requests:
@@ -48,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kgen_ext.service import open_expander
 
     rows = sum(request.count for request in requests)
-    progress = Progress(rows, preview=Growing() if arguments.stream and rows == 1 else None)
+    progress = ProgressLine(rows, preview=PartialText() if arguments.stream and rows == 1 else None)
     progress.show("loading the model")
     try:
         with open_expander(**read_expander_options(arguments)) as expander:
@@ -93,9 +115,9 @@ def _draw_seed() -> int:
 class _Printer:
     """Prints results in input order while rows finish in any."""
 
-    def __init__(self, arguments: argparse.Namespace, progress: Progress) -> None:
-        from kgen_ext import as_json
-        from kgen_ext.cli import output
+    def __init__(self, arguments: argparse.Namespace, progress: ProgressLine) -> None:
+        from kgen_ext import events as as_json
+        from kgen_ext.cli import expand as output
 
         self._json, self._timings, self._progress = arguments.json, arguments.timings, progress
         self._events = arguments.json and arguments.stream

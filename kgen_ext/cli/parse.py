@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print spans and subjects."""
     from kgen_ext.prompt import Span, parse, subjects
     from kgen_ext.request import split_list
-    from kgen_ext.tags.patterns import compile_patterns
+    from kgen_ext.rules.patterns import compile_patterns
 
     source: str = arguments.prompt
     require_text("PROMPT", source)

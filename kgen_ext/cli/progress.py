@@ -12,18 +12,17 @@ import unicodedata
 from collections.abc import Callable
 from typing import TextIO
 
-from kgen_ext.events import Event, Finished, TagAccepted
-from kgen_ext.service.growing import Growing
+from kgen_ext.events import Event, Finished, PartialText, TagAccepted
 
 PATIENCE = 0.3  # seconds of work before the first line: quick work stays quiet
 PERIOD = 0.1  # seconds between two lines
 
 
-class Progress:
+class ProgressLine:
     """A few lines at the bottom of the terminal that are redrawn in place."""
 
     def __init__(
-        self, rows: int, *, preview: Growing | None = None, stream: TextIO | None = None,
+        self, rows: int, *, preview: PartialText | None = None, stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """`rows`: how many are awaited. `preview`: its growing text is shown instead of a counter."""

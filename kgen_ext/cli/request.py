@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Render every case."""
-    from kgen_ext.as_json import json_line
+    from kgen_ext.events import json_line
     from kgen_ext.protocol import request_text
 
     for number, line in enumerate(read_lines(arguments.jsonl, option="--jsonl"), 1):

@@ -2,27 +2,37 @@
 
 It turns verdicts of the fields into token ids to feed and positions to go back to; the cache belongs to `lane`, the
 order of rows to `batch`, the rules to whoever made the judges.
+
+Turns a plan in text into a job in token ids, cut to the context where it is too long.
+
+The only place where request text meets a tokenizer; knows no cache and no batch.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
 
-from kgen_ext.decoding.meta_writer import MetaWriter
-from kgen_ext.decoding.noise import draw_key
-from kgen_ext.decoding.sampler import Draw, Sampling
-from kgen_ext.decoding.tag_writer import Judge, TagWriter
-from kgen_ext.decoding.text_writer import Censor, TextWriter
-from kgen_ext.decoding.tokens import TokenTable, utf8_rest
-from kgen_ext.decoding.verdict import Back, Feed, Verdict
+from kgen_ext.decoding.constraint import ForceTokens, Rollback, Step
+from kgen_ext.decoding.metadata import MetadataConstraint
+from kgen_ext.decoding.prose import PhraseFilter, ProseConstraint
+from kgen_ext.decoding.sampler import Draw, draw_key
+from kgen_ext.decoding.tag_list import ItemFilter, TagListConstraint
+from kgen_ext.decoding.vocabulary import TokenTable, in_context, utf8_rest
 from kgen_ext.events import Delta, Event, Finish, TagAccepted, TagRejected
-from kgen_ext.protocol import FieldPlan, MetaField, TagField
+from kgen_ext.protocol import FieldPlan, MetaField, Plan, Subject, TagField
 from kgen_ext.request import Category
+from kgen_ext.rules.filter import MetadataFilter, TagFilter
+from kgen_ext.sampling import Sampling
+
+if TYPE_CHECKING:
+    from kgen_ext.engine import Engine
 
 # Rejections a row may cost in all before every field is closed at the next one.
 _PATIENCE = 512
 
-Writer = TagWriter | TextWriter | MetaWriter
+Writer = TagListConstraint | ProseConstraint | MetadataConstraint
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,16 +50,16 @@ class Job:
     fields: tuple[FieldPlan, ...]
     headers: tuple[tuple[int, ...], ...]
     keys: Mapping[Category, tuple[int, ...]]
-    judges: Mapping[Category | None, Judge]
+    judges: Mapping[Category | None, ItemFilter]
     dead_ends: tuple[tuple[int, ...], ...]
-    censor: Censor | None
+    censor: PhraseFilter | None
     sampling: Sampling
     seed: int
     n_ctx: int
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class RowOutput:
     """What a row wrote: tags of its lists, metadata values, texts by field name, and what it cost."""
 
     tags: tuple[str, ...]
@@ -97,12 +107,12 @@ class Row:
 
     def only(self) -> frozenset[int] | None:
         """Return the ids the next draw is confined to, if it is."""
-        return self._writer.only() if isinstance(self._writer, MetaWriter) else None
+        return self._writer.only() if isinstance(self._writer, MetadataConstraint) else None
 
     def masked(self) -> list[int]:
         """Return the ids already tried at this position, and those that lead nowhere new."""
         masked = self._masked.get(len(self.ids), [])
-        return [*masked, *self._writer.forbidden()] if isinstance(self._writer, TagWriter) else masked
+        return [*masked, *self._writer.forbidden()] if isinstance(self._writer, TagListConstraint) else masked
 
     def key(self) -> int:
         """Return the key of the next draw."""
@@ -115,22 +125,22 @@ class Row:
         """
         writer, length, token = self._writer, len(self.ids), drawn.token
         assert writer is not None
-        before = 0 if isinstance(writer, TextWriter) else len(writer.tags)
-        verdict: Verdict = writer.stuck(length) if token < 0 else writer.take(drawn, length)
-        if isinstance(verdict, Back) and verdict.index < length and self._rejections >= _PATIENCE:
+        before = 0 if isinstance(writer, ProseConstraint) else len(writer.tags)
+        verdict: Step = writer.stuck(length) if token < 0 else writer.take(drawn, length)
+        if isinstance(verdict, Rollback) and verdict.index < length and self._rejections >= _PATIENCE:
             verdict = writer.give_up()
-        if not isinstance(writer, TextWriter) and len(writer.tags) > before:
+        if not isinstance(writer, ProseConstraint) and len(writer.tags) > before:
             self._events.append(TagAccepted(self.job.row, writer.tags[-1], self.job.subject))
         if verdict is None:
             self._decoded += 1
             self.ids.append(token)
             self._tell(token)
-        elif isinstance(verdict, Feed):
+        elif isinstance(verdict, ForceTokens):
             self._decoded += 1
             if verdict.cut is not None:
                 self._cut(verdict.cut)
             self._feed(verdict.ids)
-        elif isinstance(verdict, Back):
+        elif isinstance(verdict, Rollback):
             if verdict.index == length:
                 self._masked.setdefault(length, []).append(token)
                 return True
@@ -162,19 +172,19 @@ class Row:
         events, self._events = self._events, []
         return events
 
-    def written(self) -> Written:
+    def written(self) -> RowOutput:
         """Return what was written; call it when `finish` is set."""
         tags, meta, texts, short = list[str](), dict[Category, tuple[str, ...]](), dict[str, str](), list[str]()
         for plan, writer in self._closed:
-            if isinstance(writer, TagWriter):
+            if isinstance(writer, TagListConstraint):
                 tags += writer.tags
-            elif isinstance(writer, MetaWriter):
+            elif isinstance(writer, MetadataConstraint):
                 meta.update(writer.values)
             elif not isinstance(plan, MetaField):
                 texts[plan.name] = writer.text
             if writer.short and not isinstance(plan, MetaField):
                 short.append(plan.name)
-        return Written(
+        return RowOutput(
             tuple(tags), meta, texts, self.finish or Finish.CANCELLED, tuple(short), self._most_refused(),
             self._decoded, self._forced, self._rewound,
         )  # fmt: skip
@@ -200,7 +210,7 @@ class Row:
         for one in ids:
             self._tell(one)
 
-    def _go_back(self, verdict: Back) -> None:
+    def _go_back(self, verdict: Rollback) -> None:
         """Forget tokens and feed the one before them again, for the logits behind it."""
         self._rejections += 1
         why = (verdict.rule, verdict.detail)
@@ -245,7 +255,7 @@ class Row:
             if not self._writer.full:
                 break
             self._end_field()
-        if isinstance(self._writer, TagWriter):
+        if isinstance(self._writer, TagListConstraint):
             forced = self._writer.forced(len(self.ids))
             self.ids.extend(forced)
             self._forced += len(forced)
@@ -256,7 +266,7 @@ class Row:
         start = len(self.ids)
         if isinstance(plan, TagField):
             judge = self.job.judges[None]
-            return TagWriter(
+            return TagListConstraint(
                 self._table,
                 plan.band,
                 judge,
@@ -268,11 +278,12 @@ class Row:
         if isinstance(plan, MetaField):
             wanted = {category: self.job.keys[category] for _, category in plan.keys}
             judges = {category: self.job.judges[category] for category in wanted}
-            for tag in (tag for _, closed in self._closed if isinstance(closed, TagWriter) for tag in closed.tags):
+            lists = (closed for _, closed in self._closed if isinstance(closed, TagListConstraint))
+            for tag in (tag for closed in lists for tag in closed.tags):
                 for one in judges.values():
                     one.accept(tag)
-            return MetaWriter(self._table, wanted, judges)
-        return TextWriter(self._table, plan.band, self.job.censor, start=start)
+            return MetadataConstraint(self._table, wanted, judges)
+        return ProseConstraint(self._table, plan.band, self.job.censor, start=start)
 
     def _stop(self, why: Finish) -> None:
         if self._writer is not None:
@@ -281,3 +292,117 @@ class Row:
                 self._cut(verdict.cut)
             self._end_field()
         self.finish = why
+
+
+# Tokens to leave for the answer: a tag and its comma, a sentence.
+_PER_TAG, _PER_SENTENCE = 5, 24
+# A tag or a word is rarely shorter in characters than this many to a token; bounds the work on a 1 MB prompt.
+_CHARS_PER_TOKEN = 16
+# Tokenising takes time: of a very long prompt, repeats of later tags are found when they are whole.
+_DEAD_ENDS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A plan that fits the context; `hidden` says how many of the subject's tags or words it had to leave out."""
+
+    plan: Plan
+    ids: tuple[int, ...]
+    hidden: int
+
+
+def fit(engine: Engine, make: Callable[[Subject], Plan], subject: Subject, n_ctx: int) -> Fitted:
+    """Plan a subject, showing the model as many of its first tags and words as the context can hold.
+
+    `make` refuses no part of a subject if it does not refuse what `clip` leaves of it.
+    """
+    clipped = clip(subject, n_ctx)
+    dropped = 0 if clipped.meta else sum(len(values) for _, values in subject.meta)
+    subject, words = clipped, clipped.text.split(" ")
+    limit = n_ctx - _room(make(replace(subject, shown=0, text=" ".join(words[:1]))), n_ctx)
+
+    def attempt(tags: int, text: int) -> tuple[Plan, tuple[int, ...]]:
+        plan = make(replace(subject, shown=tags, text=" ".join(words[:text])))
+        bos = () if engine.vocab.bos is None else (engine.vocab.bos,)
+        return plan, (*bos, *engine.tokenize(plan.request))
+
+    def longest(low: int, high: int, fits: Callable[[int], bool]) -> int:
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle - 1)
+        return low
+
+    tags = subject.shown if subject.shown is not None else len(subject.tags)
+    plan, ids = attempt(tags, len(words))
+    text = len(words)
+    if len(ids) > limit:
+        # Half the room for text at least, the rest for the oldest tags.
+        text = longest(1, text, lambda count: len(attempt(0, count)[1]) <= limit // 2)
+        tags = longest(0, tags, lambda count: len(attempt(count, text)[1]) <= limit)
+        plan, ids = attempt(tags, text)
+    return Fitted(plan, ids, dropped + len(subject.tags) - tags + len(words) - text)
+
+
+def clip(subject: Subject, n_ctx: int) -> Subject:
+    """Return what a context of so many tokens could show of a subject at the very most; tokenises nothing.
+
+    Metadata is shown whole or, where it would fill the context by itself, not at all.
+    """
+    # A character is a quarter of a token or so: metadata this long would leave no room for anything else.
+    fills = sum(len(one) for _, values in subject.meta for one in values) > n_ctx
+    return replace(
+        subject,
+        shown=min(len(subject.tags), n_ctx),
+        meta=() if fills else subject.meta,
+        text=subject.text[: n_ctx * _CHARS_PER_TOKEN],
+    )
+
+
+def _room(plan: Plan, n_ctx: int) -> int:
+    """Return how many tokens the fields' minima are likely to take, at most three quarters of the context."""
+    wanted = 16
+    for field in plan.fields:
+        if isinstance(field, TagField):
+            wanted += _PER_TAG * max(4, field.band.minimum - field.given)
+        elif not isinstance(field, MetaField):
+            wanted += _PER_SENTENCE * field.band.sentences.minimum
+    return min(wanted, n_ctx * 3 // 4)
+
+
+def make_job(
+    engine: Engine,
+    fitted: Fitted,
+    *,
+    row: int,
+    subject: int,
+    judge: TagFilter,
+    given: Iterable[str],
+    values: Mapping[Category, MetadataFilter],
+    censor: PhraseFilter | None,
+    sampling: Sampling,
+    seed: int,
+    n_ctx: int,
+) -> Job:
+    """Return the job of a fitted plan; `given` are the tags that stand already, as the model would spell them."""
+    fields = fitted.plan.fields
+    keys = {
+        category: in_context(engine, f"{key}:", left="a\n")
+        for field in fields
+        if isinstance(field, MetaField)
+        for key, category in field.keys
+    }
+    judges: dict[Category | None, ItemFilter] = {None: judge, **dict[Category | None, ItemFilter](values.items())}
+    return Job(
+        row=row,
+        subject=subject,
+        request=fitted.ids,
+        fields=fields,
+        headers=tuple(() if isinstance(field, MetaField) else in_context(engine, field.header) for field in fields),
+        keys=keys,
+        judges=judges,
+        dead_ends=tuple(in_context(engine, f" {tag}", left="a,") for tag in islice(given, _DEAD_ENDS)),
+        censor=censor,
+        sampling=sampling,
+        seed=seed,
+        n_ctx=n_ctx,
+    )

@@ -24,7 +24,7 @@ _HALF = ("cuda", "xpu", "mps")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Placement:
     """A device of torch's: `name` as we say it, `device` as torch takes it, `half` whether it computes in float16."""
 
     name: str
@@ -63,7 +63,7 @@ def torch_devices(torch: Any, *, directml: Callable[[], Any] | None = None) -> t
     return (*names, CPU)
 
 
-def pick_torch(torch: Any, asked: str, *, directml: Callable[[], Any] | None = None) -> Place:
+def pick_torch(torch: Any, asked: str, *, directml: Callable[[], Any] | None = None) -> Placement:
     """Return the device to load on: the best there is for auto; raises BadValue for one that is not there."""
     kind, number = parse_device(asked)
     there = torch_devices(torch, directml=directml)
@@ -72,8 +72,8 @@ def pick_torch(torch: Any, asked: str, *, directml: Callable[[], Any] | None = N
         raise BadValue("device", asked, (AUTO, *there))
     kind, number = parse_device(name)
     if kind == "directml":
-        return Place(name, (directml or _directml)().device(number or 0), half=False)
-    return Place(name, torch.device(kind if number is None else f"{kind}:{number}"), half=kind in _HALF)
+        return Placement(name, (directml or _directml)().device(number or 0), half=False)
+    return Placement(name, torch.device(kind if number is None else f"{kind}:{number}"), half=kind in _HALF)
 
 
 def llama_placement(device: str, *, offload: bool) -> tuple[int, int | None] | None:
@@ -113,7 +113,7 @@ def free_bytes(torch: Any) -> int | None:
         return None
 
 
-def free_memory(torch: Any, place: Place) -> None:
+def free_memory(torch: Any, place: Placement) -> None:
     """Give back what torch keeps of a device's memory for later."""
     empty = getattr(getattr(torch, place.kind, None), "empty_cache", None)
     if empty is not None:

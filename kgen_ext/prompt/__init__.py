@@ -4,14 +4,13 @@ Knows no tag, no model and no host; there is no function here that changes a use
 """
 from __future__ import annotations
 
-from kgen_ext.prompt.append import Appended, append
+from kgen_ext.prompt.append import Appended, append, escape
 from kgen_ext.prompt.brackets import attention
-from kgen_ext.prompt.escape import escape
 from kgen_ext.prompt.parser import parse
-from kgen_ext.prompt.spans import Kind, Prompt, Segment, Span, Token, render
-from kgen_ext.prompt.subjects import Subject, subjects
+from kgen_ext.prompt.spans import Prompt, Segment, Span, SpanKind, Token, render
+from kgen_ext.prompt.visible import VisibleSubject, subjects
 
 __all__ = [
     "parse", "render", "subjects", "append", "escape", "attention",
-    "Prompt", "Segment", "Span", "Token", "Kind", "Subject", "Appended",
+    "Prompt", "Segment", "Span", "Token", "SpanKind", "VisibleSubject", "Appended",
 ]

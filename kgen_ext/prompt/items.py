@@ -1,19 +1,64 @@
 """Gathers tokens into items: tags, sentences, and what holds an unresolved wildcard.
 
 Refuses to know how brackets and edits are read; it is told which ranges of the source are hidden and opaque.
+
+Tells sentences from tags and finds trigger words, by simple rules over words.
+
+Refuses to know the tag lists (that is tags/) and the syntax around the words (that is parser.py).
+
+An item, the text between two separators, is prose if
+    it starts with a, an or a pronoun and has four words or more (`the`: six, and no colon: series are called so),
+    or it has is, are, was or were between other words, four in all,
+    or it ends a sentence, has three words (before ! and ? five: `bocchi the rock!`) and among them a function word,
+    or it has eight words, two function words among them and no colon, or twelve words.
+`looking at viewer`, `hand on own hip`, `the legend of zelda` and `5.30 p.m.` stay tags.
+
+A trigger word is one word with an underscore and a part that carries a version or a number glued to a name:
+`my_char_v2`, `ohwx_person01`. `long_hair`, `score_9`, `score_8_up`, `6+girls`, `persona_5` are ordinary.
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from kgen_ext.prompt.brackets import Bracket
-from kgen_ext.prompt.ranges import Ranges
 from kgen_ext.prompt.sentences import is_finished
-from kgen_ext.prompt.spans import Kind, Span, Token
-from kgen_ext.prompt.words import is_prose
+from kgen_ext.prompt.spans import Ranges, Span, SpanKind, Token
 
-_SEPARATORS = frozenset((Kind.COMMA, Kind.NEWLINE, Kind.SLOT))
-_UNSEEN = frozenset((Kind.NETWORK, Kind.COMMENT))
+_STARTERS = frozenset("a an he she they it i we you his her their its my our this that these those there".split())
+_FUNCTION = frozenset(
+    "a an the of in on at to with and or from by for is are was were has have her his their its she he they it "
+    "who which that as into over under while near behind between through".split()
+)
+_BE = frozenset("is are was were".split())
+
+
+def is_prose(shown: str) -> bool:
+    """Say whether an item reads as a sentence or part of one, rather than as a tag."""
+    words = shown.lower().split()
+    if len(words) < 3 or (shown.endswith(")") and " (" in shown):
+        return False  # the latter are names: formidable (the lady of the beach) (azur lane)
+    functions = sum(word.strip(",.;:!?\"'") in _FUNCTION for word in words)
+    return (
+        (words[0] in _STARTERS and len(words) >= 4)
+        or (words[0] == "the" and len(words) >= 6 and ":" not in shown)
+        or (len(words) >= 4 and any(word in _BE for word in words[1:-1]))
+        or (is_finished(shown) and functions >= 1 and (shown[-1] not in "!?！？" or len(words) >= 5))
+        or (len(words) >= 8 and functions >= 2 and ":" not in shown)
+        or len(words) >= 12
+    )
+
+
+def is_trigger(word: str) -> bool:
+    """Say whether a word is a LoRA's or embedding's trigger, which a language model can only garble."""
+    if "_" not in word or re.search(r"\s|[()]", word):
+        return False
+    parts = word.strip("_").split("_")[1:]
+    return any(re.fullmatch(r"[vV]\d[\d.]*\w{0,2}|[^\W\d]{3,}\d+", part) for part in parts)
+
+
+_SEPARATORS = frozenset((SpanKind.COMMA, SpanKind.NEWLINE, SpanKind.SLOT))
+_UNSEEN = frozenset((SpanKind.NETWORK, SpanKind.COMMENT))
 _SENTENCE_ITEMS = 12  # commas cut a sentence into at most so many
 
 
@@ -57,14 +102,14 @@ def read_items(tokens: Sequence[Token], *, hidden: Ranges, opaque: Ranges, weigh
     for token in tokens:
         if token.kind in _UNSEEN or token.start in hidden:
             continue
-        if token.kind is Kind.WILDCARD or token.start in opaque:
+        if token.kind is SpanKind.WILDCARD or token.start in opaque:
             tainted = True
             run.append(token)
         elif token.kind in _SEPARATORS:
             _close(items, lines, run, line, tainted, weights)
             run, tainted = [], False
-            line += token.kind is Kind.NEWLINE
-        elif run or token.kind is not Kind.SPACE:
+            line += token.kind is SpanKind.NEWLINE
+        elif run or token.kind is not SpanKind.SPACE:
             run.append(token)
     _close(items, lines, run, line, tainted, weights)
     return tuple(_join_sentences(items, lines))
@@ -73,17 +118,18 @@ def read_items(tokens: Sequence[Token], *, hidden: Ranges, opaque: Ranges, weigh
 def _close(
     items: list[Span], lines: list[int], run: list[Token], line: int, tainted: bool, weights: Weights
 ) -> None:
-    while run and run[-1].kind is Kind.SPACE:
+    while run and run[-1].kind is SpanKind.SPACE:
         run.pop()
     if not run:
         return
     weight = weights.at(run[0].start)
     if tainted:
-        items.append(Span(Kind.OPAQUE, run[0].start, run[-1].end, weight))
+        items.append(Span(SpanKind.OPAQUE, run[0].start, run[-1].end, weight))
     else:
-        text = "".join([token.text[1:] if token.kind is Kind.ESCAPE else token.text for token in run])
+        text = "".join([token.text[1:] if token.kind is SpanKind.ESCAPE else token.text for token in run])
         shown = " ".join(text.split())
-        items.append(Span(Kind.PROSE if is_prose(shown) else Kind.TAG, run[0].start, run[-1].end, weight, shown))
+        kind = SpanKind.PROSE if is_prose(shown) else SpanKind.TAG
+        items.append(Span(kind, run[0].start, run[-1].end, weight, shown))
     lines.append(line)
 
 
@@ -93,9 +139,9 @@ def _join_sentences(items: list[Span], lines: list[int]) -> list[Span]:
     i = 0
     while i < len(items):
         stop = i + 1
-        if items[i].kind is Kind.PROSE and not is_finished(items[i].shown):
+        if items[i].kind is SpanKind.PROSE and not is_finished(items[i].shown):
             for j in range(i + 1, min(i + _SENTENCE_ITEMS, len(items))):
-                if items[j].kind is Kind.OPAQUE or lines[j] != lines[i]:
+                if items[j].kind is SpanKind.OPAQUE or lines[j] != lines[i]:
                     break
                 if is_finished(items[j].shown) and " " in items[j].shown:
                     stop = j + 1
@@ -104,6 +150,6 @@ def _join_sentences(items: list[Span], lines: list[int]) -> list[Span]:
             joined.append(items[i])
         else:
             shown = ", ".join(item.shown for item in items[i:stop])
-            joined.append(Span(Kind.PROSE, items[i].start, items[stop - 1].end, items[i].weight, shown))
+            joined.append(Span(SpanKind.PROSE, items[i].start, items[stop - 1].end, items[i].weight, shown))
         i = stop
     return joined

@@ -16,19 +16,19 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable
 
-from kgen_ext.prompt.spans import Kind, Token
+from kgen_ext.prompt.spans import SpanKind, Token
 
 _WORDS = {
-    "AND": Kind.AND,
-    "BREAK": Kind.BREAK,
-    "ADDCOMM": Kind.REGION,
-    "ADDCOL": Kind.REGION,
-    "ADDROW": Kind.REGION,
-    "ADDBASE": Kind.REGION,
-    "ADDP": Kind.REGION,
+    "AND": SpanKind.AND,
+    "BREAK": SpanKind.BREAK,
+    "ADDCOMM": SpanKind.REGION,
+    "ADDCOL": SpanKind.REGION,
+    "ADDROW": SpanKind.REGION,
+    "ADDBASE": SpanKind.REGION,
+    "ADDP": SpanKind.REGION,
 }
-_CHARS = {"(": Kind.OPEN, "[": Kind.OPEN, "{": Kind.OPEN, ")": Kind.CLOSE, "]": Kind.CLOSE, "}": Kind.CLOSE}
-_CHARS |= {":": Kind.COLON, "|": Kind.BAR, ",": Kind.COMMA, "，": Kind.COMMA, "、": Kind.COMMA, "\n": Kind.NEWLINE}
+_CHARS = dict.fromkeys("([{", SpanKind.OPEN) | dict.fromkeys(")]}", SpanKind.CLOSE)
+_CHARS |= dict.fromkeys(",，、", SpanKind.COMMA) | {":": SpanKind.COLON, "|": SpanKind.BAR, "\n": SpanKind.NEWLINE}
 
 # Every alternative is bounded or cannot be rescanned from a later start, so a 1 MB prompt stays linear.
 _PATTERN = r"""
@@ -74,30 +74,30 @@ def tokenize(source: str) -> list[Token]:
                     hash_ = _find(source, "#", i)
                 if head.end() < close < min(hash_, len(source)):
                     text = source[i : close + 1]
-                    tokens.append(Token(Kind.NETWORK, text, i))
+                    tokens.append(Token(SpanKind.NETWORK, text, i))
                     i += len(text)
                     continue
-            kind = Kind.TEXT
+            kind = SpanKind.TEXT
         elif group == "word":
-            kind = _WORDS.get(text, Kind.TEXT)
+            kind = _WORDS.get(text, SpanKind.TEXT)
             after = i + len(text)
-            if kind is not Kind.TEXT and (_is_word(source[i - 1 : i]) or _is_word(source[after : after + 1])):
-                kind = Kind.TEXT
+            if kind is not SpanKind.TEXT and (_is_word(source[i - 1 : i]) or _is_word(source[after : after + 1])):
+                kind = SpanKind.TEXT
         elif group == "char":
             kind = _CHARS[text]
         elif group == "sep":
-            kind = Kind.SEP
+            kind = SpanKind.SEP
         elif group == "weight":
-            kind = Kind.WEIGHT if _is_number(text[1:]) else Kind.COLON
-            text = text if kind is Kind.WEIGHT else ":"
+            kind = SpanKind.WEIGHT if _is_number(text[1:]) else SpanKind.COLON
+            text = text if kind is SpanKind.WEIGHT else ":"
         else:
-            kind = Kind(group)
+            kind = SpanKind(group)
         tokens.append(Token(kind, text, i))
         i += len(text)
     return tokens
 
 
-def blank(tokens: Iterable[Token], kinds: Container[Kind]) -> str:
+def blank(tokens: Iterable[Token], kinds: Container[SpanKind]) -> str:
     """Return the source with the tokens of these kinds turned to spaces, newlines kept: every index stays valid."""
     return "".join([_spaces(token.text) if token.kind in kinds else token.text for token in tokens])
 

@@ -19,11 +19,10 @@ from kgen_ext.prompt.brackets import Bracket, read_brackets
 from kgen_ext.prompt.edits import Edit, read_edits
 from kgen_ext.prompt.items import Weights, read_items
 from kgen_ext.prompt.lexer import blank, tokenize
-from kgen_ext.prompt.ranges import Ranges
-from kgen_ext.prompt.spans import DIVIDERS, Kind, Prompt, Segment, Span, Token
+from kgen_ext.prompt.spans import DIVIDERS, Prompt, Ranges, Segment, Span, SpanKind, Token
 
-_LEAVES = frozenset((Kind.NETWORK, Kind.WILDCARD, Kind.COMMENT, Kind.SLOT, Kind.EMOTICON)) | DIVIDERS
-_BLANKED = frozenset((Kind.NETWORK, Kind.COMMENT, Kind.SLOT, Kind.SEP))
+_LEAVES = DIVIDERS | {SpanKind.NETWORK, SpanKind.WILDCARD, SpanKind.COMMENT, SpanKind.SLOT, SpanKind.EMOTICON}
+_BLANKED = frozenset((SpanKind.NETWORK, SpanKind.COMMENT, SpanKind.SLOT, SpanKind.SEP))
 _USUAL_STEPS = 20
 
 
@@ -36,7 +35,7 @@ def parse(prompt: str) -> Prompt:
     edits, _ = read_edits(plain)
     dividers = _dividers(tokens, Ranges([*whole, *((edit.start, edit.stop) for edit in edits)]))
     bounds = _bounds(tokens, dividers, plain)
-    faces = {place for token in tokens if token.kind is Kind.EMOTICON for place in range(token.start, token.end)}
+    faces = {place for token in tokens if token.kind is SpanKind.EMOTICON for place in range(token.start, token.end)}
     hidden = Ranges(
         [
             *_syntax(plain, brackets, faces),
@@ -52,15 +51,15 @@ def parse(prompt: str) -> Prompt:
     )
     spans = [item for segment in segments for item in segment.items]
     spans += [
-        Span(Kind.AND_WEIGHT, one.tail, one.end, _and_weight(plain, one)) for one in segments if one.tail < one.end
+        Span(SpanKind.AND_WEIGHT, one.tail, one.end, _and_weight(plain, one)) for one in segments if one.tail < one.end
     ]
-    spans += [Span(Kind.CHOICE, *one) for one in whole]
+    spans += [Span(SpanKind.CHOICE, *one) for one in whole]
     starts = {edit.start for edit in edits}
     for edit in edits:
-        spans.append(Span(Kind.ALTERNATION if edit.when is None else Kind.EDIT, edit.start, edit.stop))
+        spans.append(Span(SpanKind.ALTERNATION if edit.when is None else SpanKind.EDIT, edit.start, edit.stop))
     for one in brackets:
         if one.start not in starts and one.start not in faces:
-            kind = Kind.DEEMPHASIS if one.square else Kind.EMPHASIS
+            kind = SpanKind.DEEMPHASIS if one.square else SpanKind.EMPHASIS
             spans.append(Span(kind, one.start, one.stop, one.factor))
     spans += [Span(token.kind, token.start, token.end) for token in tokens if token.kind in _LEAVES]
     return Prompt(tuple(tokens), tuple(sorted(spans, key=lambda span: (span.start, -span.end))), segments)
@@ -84,11 +83,11 @@ def _choices(tokens: Sequence[Token]) -> tuple[list[tuple[int, int]], list[tuple
     stack: list[list[int]] = []
     before = ""
     for token in tokens:
-        if token.kind is Kind.OPEN and token.text == "{":
+        if token.kind is SpanKind.OPEN and token.text == "{":
             stack.append([token.start, before.endswith("$")])
-        elif stack and (token.kind is Kind.BAR or "$$" in token.text):
+        elif stack and (token.kind is SpanKind.BAR or "$$" in token.text):
             stack[-1][1] = True
-        elif stack and token.kind is Kind.CLOSE and token.text == "}":
+        elif stack and token.kind is SpanKind.CLOSE and token.text == "}":
             start, open_ended = stack.pop()
             whole.append((start, token.end))
             if open_ended:
@@ -104,12 +103,12 @@ def _dividers(tokens: Sequence[Token], kept: Ranges) -> list[int]:
 def _bounds(tokens: Sequence[Token], dividers: list[int], plain: str) -> list[tuple[int, int, int, int, int]]:
     """Return (first token, last token, start, end, tail) of each segment."""
     bounds: list[tuple[int, int, int, int, int]] = []
-    composed = any(tokens[i].kind is Kind.AND for i in dividers)
+    composed = any(tokens[i].kind is SpanKind.AND for i in dividers)
     first = start = 0
     for last in [*dividers, len(tokens)]:
         stop = tokens[last] if last < len(tokens) else None
         end = stop.start if stop else len(plain)
-        weighs = composed and (stop is None or stop.kind in (Kind.AND, Kind.SEP))
+        weighs = composed and (stop is None or stop.kind in (SpanKind.AND, SpanKind.SEP))
         bounds.append((first, last, start, end, _tail(plain, start, end) if weighs else end))
         first, start = last + 1, stop.end if stop else end
     return bounds

@@ -6,15 +6,21 @@ A token is a leaf; every character of the source belongs to exactly one. A span 
 meaning. Spans may overlap (`very (long:1.3) hair` is one TAG with an EMPHASIS inside, `(a, b)` an EMPHASIS with two
 TAGs inside), so they are ranges in reading order and not a tree; no depth of nesting can exhaust the stack.
 Both are named tuples, not dataclasses, because a prompt can have a million of them.
+
+Ranges of a string, merged, and asked which of them holds a position, in any order.
+
+Knows nothing of prompts.
 """
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 
-class Kind(str, Enum):
+class SpanKind(str, Enum):
     """Kinds of token (first block), of span only (second), and of both (third)."""
 
     TEXT = "text"
@@ -49,13 +55,13 @@ class Kind(str, Enum):
     SEP = "[SEP]"
 
 
-DIVIDERS = frozenset((Kind.AND, Kind.BREAK, Kind.REGION, Kind.SEP))
+DIVIDERS = frozenset((SpanKind.AND, SpanKind.BREAK, SpanKind.REGION, SpanKind.SEP))
 
 
 class Token(NamedTuple):
     """A leaf: `text` stands at `start` in the source."""
 
-    kind: Kind
+    kind: SpanKind
     text: str
     start: int
 
@@ -71,7 +77,7 @@ class Span(NamedTuple):
     bracket's own factor, for AND_WEIGHT the number. `shown` is a TAG's or PROSE's text without weights and escapes.
     """
 
-    kind: Kind
+    kind: SpanKind
     start: int
     end: int
     weight: float = 1.0
@@ -102,3 +108,36 @@ class Prompt:
 def render(prompt: Prompt) -> str:
     """Return the source: `render(parse(s)) == s` for every string."""
     return "".join([token.text for token in prompt.tokens])
+
+
+class Ranges:
+    """The union of half-open ranges.
+
+    >>> 3 in Ranges([(1, 2), (2, 5)]), 5 in Ranges([(1, 5)])
+    (True, False)
+    """
+
+    __slots__ = ("_starts", "_stops")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]], *, join: bool = True) -> None:
+        """Merge ranges; with `join` off, ranges that only touch stay two."""
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+        for start, stop in sorted(one for one in ranges if one[0] < one[1]):
+            if self._stops and (start < self._stops[-1] or (join and start == self._stops[-1])):
+                self._stops[-1] = max(self._stops[-1], stop)
+            else:
+                self._starts.append(start)
+                self._stops.append(stop)
+
+    def __contains__(self, at: int) -> bool:
+        i = bisect_right(self._starts, at) - 1
+        return i >= 0 and at < self._stops[i]
+
+    def around(self, at: int) -> tuple[int, int] | None:
+        """Return the range with `at` strictly inside."""
+        i = bisect_right(self._starts, at) - 1
+        if i < 0 or self._starts[i] == at:
+            return None
+        stop = self._stops[i]
+        return (self._starts[i], stop) if at < stop else None

@@ -4,8 +4,7 @@ The rule that matters: a request is, byte for byte, a prefix of a text the model
 """
 from __future__ import annotations
 
-from kgen_ext.protocol.lengths import Band, TextBand
-from kgen_ext.protocol.plan import FieldPlan, MetaField, Plan, Protocol, Subject, TagField, TextField
+from kgen_ext.protocol.plan import Band, FieldPlan, MetaField, Plan, Protocol, Subject, TagField, TextBand, TextField
 from kgen_ext.protocol.tipo import request_text
 
 __all__ = [

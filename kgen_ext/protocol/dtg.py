@@ -13,9 +13,7 @@ Absent values are `<|empty|>`; only delta and delta-rev2 know the quality line. 
 """
 from __future__ import annotations
 
-from kgen_ext.protocol.lengths import DTG_TAGS
-from kgen_ext.protocol.plan import Plan, Subject, TagField
-from kgen_ext.protocol.spelling import aspect_ratio, join_tags, plain
+from kgen_ext.protocol.plan import DTG_TAGS, Plan, Subject, TagField, aspect_ratio, join_tags, plain
 from kgen_ext.request import Category, TagLength
 
 EMPTY = "<|empty|>"

@@ -1,15 +1,117 @@
 """What one subject asks of a model: the request text, and the fields the model then writes, in order.
 
 Values only; the text formats that fill them are in `tipo` and `dtg`.
+
+The length bands the models were trained on, in tags and in sentences.
+
+Numbers only; who counts and who enforces them is not known here.
+
+How tags, running text and the aspect ratio are spelled in training texts.
+
+One rule for TIPO and DanTagGen; comparing and categorising tags is not known here.
 """
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Union
 
-from kgen_ext.protocol.lengths import Band, TextBand
-from kgen_ext.request import Category
+from kgen_ext.request import Category, TagLength, TextLength
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """An inclusive range of items."""
+
+    minimum: int
+    maximum: int
+
+    def __contains__(self, count: int) -> bool:
+        return self.minimum <= count <= self.maximum
+
+
+# Tags of a TIPO text, all of the `tag:` line counted. Training (UwULLM src/dataset/tipo) cuts `long` at 48; the
+# reference runtime lets it run to 54 and starts `very_long` there, and users know those bands.
+TIPO_TAGS: dict[TagLength, Band] = {
+    TagLength.VERY_SHORT: Band(0, 18),
+    TagLength.SHORT: Band(18, 36),
+    TagLength.LONG: Band(36, 54),
+    TagLength.VERY_LONG: Band(54, 72),
+}
+
+# General tags of a DanTagGen text: the trained number is the lower end, the next one's the upper (HakuPhi).
+DTG_TAGS: dict[TagLength, Band] = {
+    TagLength.VERY_SHORT: Band(8, 16),
+    TagLength.SHORT: Band(16, 32),
+    TagLength.LONG: Band(32, 48),
+    TagLength.VERY_LONG: Band(48, 64),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TextBand:
+    """Sentences of a text field (`sentences`), at most `paragraphs` lines of at most `per_paragraph` each."""
+
+    sentences: Band
+    paragraphs: int
+    per_paragraph: int
+
+
+# UwULLM src/dataset/tipo: max_length_map_nl is paragraphs x sentences, min_length_map_nl the lower end.
+TIPO_LONG_TEXT: dict[TextLength, TextBand] = {
+    TextLength.VERY_SHORT: TextBand(Band(1, 2), 1, 2),
+    TextLength.SHORT: TextBand(Band(2, 4), 1, 4),
+    TextLength.LONG: TextBand(Band(4, 8), 2, 4),
+    TextLength.VERY_LONG: TextBand(Band(6, 18), 3, 6),
+}
+
+
+def short_text_band(length: TextLength) -> TextBand:
+    """Return the band of a `short:` field: one paragraph, cut in training at the same number of sentences."""
+    per = TIPO_LONG_TEXT[length].per_paragraph
+    return TextBand(Band(1, per), 1, per)
+
+
+def trained_tag(tag: str) -> str:
+    """Spell a tag as training did: underscores become spaces from four characters on.
+
+    >>> [trained_tag(one) for one in ("long_hair", "^_^", ":d", "o_o")]
+    ['long hair', '^_^', ':d', 'o_o']
+    """
+    return tag.replace("_", " ") if len(tag) >= 4 else tag
+
+
+def one_line(text: str) -> str:
+    """Fold white space and control characters, so that a value cannot start a line or a field of its own."""
+    return " ".join("".join(ch if ch.isprintable() else " " for ch in text).split())
+
+
+def plain(text: str) -> str:
+    """Return text on one line that no tokenizer can take for a special token.
+
+    >>> plain("a </s> b <|long|>")
+    'a b long'
+    """
+    before = None
+    while before != text:  # what is left may be one again: `<<s>s>`
+        before, text = text, re.sub(r"<\||\|>|</?s>|<(?:unk|pad|mask)>", "", text)
+    return one_line(text)
+
+
+def join_tags(tags: Iterable[str]) -> str:
+    """Join as training joined: comma and one space."""
+    return ", ".join(tags)
+
+
+def aspect_ratio(width: int, height: int) -> str:
+    """Return width / height with one decimal.
+
+    >>> aspect_ratio(832, 1216)
+    '0.7'
+    """
+    return f"{width / height:.1f}"
 
 
 class Protocol(str, Enum):

@@ -15,9 +15,21 @@ from collections.abc import Mapping, Sequence
 
 from kgen_ext.errors import BadValue
 from kgen_ext.prompt.sentences import count_sentences
-from kgen_ext.protocol.lengths import TIPO_LONG_TEXT, TIPO_TAGS, short_text_band
-from kgen_ext.protocol.plan import FieldPlan, MetaField, Plan, Subject, TagField, TextField
-from kgen_ext.protocol.spelling import aspect_ratio, join_tags, plain, trained_tag
+from kgen_ext.protocol.plan import (
+    TIPO_LONG_TEXT,
+    TIPO_TAGS,
+    FieldPlan,
+    MetaField,
+    Plan,
+    Subject,
+    TagField,
+    TextField,
+    aspect_ratio,
+    join_tags,
+    plain,
+    short_text_band,
+    trained_tag,
+)
 from kgen_ext.request import Category, TagLength, Task, TextLength
 
 SPECIAL_TOKENS: tuple[str, ...] = (

@@ -4,6 +4,6 @@ Importing this loads no ML library and not even the decoder; opening an expander
 """
 from __future__ import annotations
 
-from kgen_ext.service.opening import ROWS, open_expander
+from kgen_ext.service.engines import ROWS, open_expander
 
 __all__ = ["ROWS", "open_expander"]

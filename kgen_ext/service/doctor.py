@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kgen_ext import __version__
-from kgen_ext.catalogue import STARTER, ModelFiles, Places, find_models, resolve
-from kgen_ext.catalogue.hub import is_offline
 from kgen_ext.errors import Failure, KGenError
+from kgen_ext.models import STARTER, Locations, ModelFiles, find_models, resolve
+from kgen_ext.models.hub import is_offline
 
 NEEDED = ("numpy", "regex", "tokenizers")
 PACKAGES = (*NEEDED, "torch", "transformers", "llama-cpp-python", "huggingface_hub")
@@ -75,10 +75,10 @@ def examine(*, environ: Mapping[str, str] | None = None, root: Path = ROOT) -> R
     """Return the report of this Python; root: the folder KGen lies in, which tells whether it is in a WebUI."""
     environ = os.environ if environ is None else environ
     host, webui = find_host(root)
-    places = Places.default(environ)
+    places = Locations.default(environ)
     if webui is not None:
         folders = (webui / "extensions", root.parent)
-        places = Places.for_webui(models=webui / "models", extensions=folders, environ=environ)
+        places = Locations.for_webui(models=webui / "models", extensions=folders, environ=environ)
     packages = {name: _version(name) for name in PACKAGES}
     engines = tuple(_engine(name, ok, reason) for name, ok, reason in _available())
     models = tuple(_models(places))
@@ -129,21 +129,21 @@ def _engine(name: str, installed: bool, reason: str) -> EngineFact:
 
 
 def _llama_devices() -> tuple[str, ...]:
-    from kgen_ext.engines.llama_cpp_names import open_library
+    from kgen_ext.engines.llama_cpp_bindings import open_library
 
     return ("the GPU it was built for", "cpu") if open_library().api.llama_supports_gpu_offload() else ("cpu",)
 
 
 def _torch_devices() -> tuple[str, ...]:
     from kgen_ext.engines.devices import title, torch_devices
-    from kgen_ext.engines.transformers_engine import open_torch
+    from kgen_ext.engines.transformers import open_torch
 
     torch, _ = open_torch()
     return tuple(title(name, torch) for name in torch_devices(torch))
 
 
-def _models(places: Places) -> Iterable[ModelFact]:
-    from kgen_ext.service.choosing import plan_attempts, this_machine
+def _models(places: Locations) -> Iterable[ModelFact]:
+    from kgen_ext.service.engines import rank_engines, this_machine
 
     facts = this_machine()
 
@@ -152,7 +152,7 @@ def _models(places: Places) -> Iterable[ModelFact]:
             files: ModelFiles = resolve(name, places=places, paths=False)
         except KGenError as error:
             return ModelFact(name, str(path), size, "", str(error))
-        first = plan_attempts(files, engine="auto", device="auto", facts=facts)[0]
+        first = rank_engines(files, engine="auto", device="auto", facts=facts)[0]
         engine = first.engine if first.engine in facts.usable else ""
         return ModelFact(name, str(path), size, engine, first.reason if engine else f"needs {first.engine}")
 

@@ -12,41 +12,41 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext import __version__
-from kgen_ext.decoding.batch import BatchDecoder
-from kgen_ext.decoding.noise import derive_seed
-from kgen_ext.decoding.row import Job, Written
-from kgen_ext.decoding.tokens import token_table
+from kgen_ext.decoding.loop import BatchDecoder
+from kgen_ext.decoding.row import Job, RowOutput
+from kgen_ext.decoding.sampler import derive_seed
+from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.errors import EngineError
 from kgen_ext.events import Event, Expansion, Finished
 from kgen_ext.request import ExpandRequest
-from kgen_ext.service.assemble import assemble
+from kgen_ext.rules.known import TagFiles
 from kgen_ext.service.cache import Key, ResultCache
-from kgen_ext.service.prepare import Prepared, Speaker, check_servable, make_jobs, prepare
-from kgen_ext.tags.known import TagFiles
+from kgen_ext.service.plan import ExpansionPlan, ModelContext, check_servable, make_jobs, plan_expansion
+from kgen_ext.service.result import build_expansion
 
 if TYPE_CHECKING:
-    from kgen_ext.decoding.tokens import TokenTable
-    from kgen_ext.engines.base import Cache
+    from kgen_ext.decoding.vocabulary import TokenTable
+    from kgen_ext.engine import Cache
 
 _REMEMBERED = 512
 
 
 @dataclass(slots=True)
-class _Unit:
+class _PendingRow:
     """A row on its way: its jobs, and what came of each."""
 
-    prepared: Prepared
+    prepared: ExpansionPlan
     seed: int
     jobs: tuple[Job | None, ...]
     hidden: int
     began: float
-    written: dict[int, Written]
+    written: dict[int, RowOutput]
 
 
 class Expander:
     """Expands prompts with one model. Safe for several threads: they take turns, and equal requests run once."""
 
-    def __init__(self, speaker: Speaker, *, model: str, checksum: str, rows: int, reason: str = "") -> None:
+    def __init__(self, speaker: ModelContext, *, model: str, checksum: str, rows: int, reason: str = "") -> None:
         self.model = model
         self.engine = speaker.engine.name
         self.reason = reason  # why this engine runs it
@@ -84,9 +84,9 @@ class Expander:
         for the first that is wrong. Only an expression too slow on what the model writes raises BadPattern later.
         """
         recommended, blocklist = self._speaker.recommended, self._speaker.blocklist
-        plan = list[Prepared]()
+        plan = list[ExpansionPlan]()
         for request in requests:
-            plan.append(prepare(request, self._tag_files, recommended, blocklist))
+            plan.append(plan_expansion(request, self._tag_files, recommended, blocklist))
             check_servable(plan[-1], self._speaker)
         return self._stream(plan, cancelled)
 
@@ -111,7 +111,7 @@ class Expander:
             self._drop_cache()
             self._speaker.engine.close()
 
-    def _stream(self, plan: Sequence[Prepared], cancelled: Callable[[], bool]) -> Generator[Event, None, None]:
+    def _stream(self, plan: Sequence[ExpansionPlan], cancelled: Callable[[], bool]) -> Generator[Event, None, None]:
         if self._owner == threading.get_ident():
             raise EngineError("a stream of this expander is still open here", hint="read it to its end or close it")
         with self._lock:
@@ -125,10 +125,10 @@ class Expander:
             finally:
                 self._owner = None
 
-    def _decode(self, plan: Sequence[Prepared], cancelled: Callable[[], bool]) -> Iterator[Event]:
+    def _decode(self, plan: Sequence[ExpansionPlan], cancelled: Callable[[], bool]) -> Iterator[Event]:
         # Rows that ask the same share one decode; the key is the request that gives this row alone.
         sharing: dict[ExpandRequest, list[int]] = {}
-        todo = list[tuple[ExpandRequest, Prepared, int]]()
+        todo = list[tuple[ExpandRequest, ExpansionPlan, int]]()
         row = 0
         for prepared in plan:
             request = prepared.request
@@ -146,7 +146,7 @@ class Expander:
                 row += 1
         if not todo:
             return  # all of it was remembered: no cache is opened for that
-        units: dict[int, _Unit] = {}
+        units: dict[int, _PendingRow] = {}
         rows = sum(len(one.subjects) for _, one, _ in todo)
         for item in self._ready(rows).run(self._jobs(todo, units), cancelled=cancelled):
             if not isinstance(item, tuple):
@@ -159,14 +159,16 @@ class Expander:
                 yield from self._finish(unit, sharing, job.row)
                 del units[job.row]
 
-    def _jobs(self, todo: Sequence[tuple[ExpandRequest, Prepared, int]], units: dict[int, _Unit]) -> Iterator[Job]:
+    def _jobs(
+        self, todo: Sequence[tuple[ExpandRequest, ExpansionPlan, int]], units: dict[int, _PendingRow]
+    ) -> Iterator[Job]:
         for alone, prepared, row in todo:
             jobs, hidden = make_jobs(prepared, self._speaker, row=row, seed=alone.seed)
-            units[row] = _Unit(prepared, alone.seed, jobs, hidden, perf_counter(), {})
+            units[row] = _PendingRow(prepared, alone.seed, jobs, hidden, perf_counter(), {})
             yield from (job for job in jobs if job is not None)
 
-    def _finish(self, unit: _Unit, sharing: dict[ExpandRequest, list[int]], row: int) -> Iterator[Event]:
-        expansion = assemble(
+    def _finish(self, unit: _PendingRow, sharing: dict[ExpandRequest, list[int]], row: int) -> Iterator[Event]:
+        expansion = build_expansion(
             unit.prepared,
             [unit.written.get(index) for index in range(len(unit.jobs))],
             row=row,
@@ -181,7 +183,7 @@ class Expander:
         for one in sharing[alone]:
             yield Finished(one, replace(expansion, row=one))
 
-    def _key(self, alone: ExpandRequest, prepared: Prepared) -> Key:
+    def _key(self, alone: ExpandRequest, prepared: ExpansionPlan) -> Key:
         known = prepared.rules.known
         return Key(alone, known.version if known is not None else "", self._checksum, self.engine, __version__)
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from kgen_ext.catalogue import ModelFiles, resolve
 from kgen_ext.errors import BadValue
-from kgen_ext.service.opening import open_expander
+from kgen_ext.models import ModelFiles, resolve
+from kgen_ext.service.engines import open_expander
 
 if TYPE_CHECKING:
     from kgen_ext.service.expander import Expander

@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterable
 
 from kgen_ext.request import Category
+from kgen_ext.tags.canonical import SCORES, SOURCES, canonical_name, normalise
 from kgen_ext.tags.names import key_of, load_names
-from kgen_ext.tags.normalise import SCORES, SOURCES, normalise
-from kgen_ext.tags.plain import plain_name
 
 _COUNT = re.compile(r"(?:[1-9][0-9]?)\+?(?:girl|boy|other)s?|multiple (?:girls|boys|others)|no humans")
 _QUALITIES = (
@@ -32,7 +31,7 @@ _CLOSED = (
 
 def is_people_count(tag: str) -> bool:
     """Tell whether a tag says how many people there are: `1girl`, `6+boys`, `multiple others`, `no humans`."""
-    return _COUNT.fullmatch(plain_name(normalise(tag))) is not None
+    return _COUNT.fullmatch(canonical_name(normalise(tag))) is not None
 
 
 def category_of(tag: str) -> Category:
@@ -43,7 +42,7 @@ def category_of(tag: str) -> Category:
 <Category.GENERAL: 'general'>)
     """
     written = normalise(tag)
-    normalised = plain_name(written)
+    normalised = canonical_name(written)
     if (closed := _CLOSED.get(normalised)) is not None:
         return closed
     if _COUNT.fullmatch(normalised):
@@ -59,7 +58,7 @@ def series_of(tag: str) -> str | None:
     >>> series_of("Vision_(Genshin_Impact)"), series_of("star (symbol)")
     ('genshin impact', None)
     """
-    name, opening, series = plain_name(normalise(tag)).rpartition("(")
+    name, opening, series = canonical_name(normalise(tag)).rpartition("(")
     if not name or not opening or not series.endswith(")"):
         return None
     series = series[:-1]

@@ -2,7 +2,7 @@
 
 Refuses to know spellings: it is asked with the key of a name, and answers for exactly the names it was built from.
 
-File `data/names.bin`, little endian, written by `kgen_ext.tags.build_lists`:
+File `data/names.bin`, little endian, written by `tools.tag_lists.build_lists`:
 
     8 bytes      b"KGENTAG1"
     u32          how many names there are

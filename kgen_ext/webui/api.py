@@ -17,19 +17,18 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kgen_ext.as_json import expansion_json, json_line
 from kgen_ext.errors import BadValue, KGenError, UserError
-from kgen_ext.events import Expansion, Finished
+from kgen_ext.events import Expansion, Finished, expansion_json, json_line
 from kgen_ext.request import MAX_SEED, ExpandRequest
 from kgen_ext.webui.api_schema import FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_TEXT, MORE, REQUIRED
+from kgen_ext.webui.controls import DEFAULT
+from kgen_ext.webui.expanding import NO_TAG_FILE
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.job import explain
-from kgen_ext.webui.memory import lend
-from kgen_ext.webui.params import DEFAULT
 from kgen_ext.webui.presets import NUMBERS, Sampling, resolve_sampling
 from kgen_ext.webui.progress import own_job, shown_progress
-from kgen_ext.webui.requests import NO_TAG_FILE
-from kgen_ext.webui.settings import ENGINES, Settings, read_settings, tag_file, webui_places
+from kgen_ext.webui.settings import ENGINES, WebuiSettings, read_settings, tag_file, webui_places
+from kgen_ext.webui.vram import acquire
 
 if TYPE_CHECKING:
     from kgen_ext.webui.session import Session
@@ -39,7 +38,7 @@ _DRAWN = 2**32 - 2  # as the host draws the seeds of images
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """What goes back: an HTTP status and a JSON text."""
 
     status: int
@@ -47,7 +46,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ExpandBody:
     """A client's wish, checked: the requests in order, and who is to write."""
 
     requests: tuple[ExpandRequest, ...]
@@ -63,21 +62,21 @@ class Api:
     ) -> None:
         self._host, self._session, self._draw = host, session, draw
 
-    def expand(self, body: bytes) -> Answer:
+    def expand(self, body: bytes) -> ApiResponse:
         """Expand what the body asks for, in the host's queue; never raises."""
         return self._answered(lambda: self._expand(read_body(body)))
 
-    def models(self) -> Answer:
+    def models(self) -> ApiResponse:
         """Tell the models; never raises."""
         return self._answered(self._models)
 
-    def unload(self) -> Answer:
+    def unload(self) -> ApiResponse:
         """Give the memory of loaded models back, that of a model in use when it is done."""
         return self._answered(lambda: json_line({"unloaded": self._session().unload()}))
 
-    def _answered(self, work: Callable[[], str]) -> Answer:
+    def _answered(self, work: Callable[[], str]) -> ApiResponse:
         try:
-            return Answer(200, work())
+            return ApiResponse(200, work())
         except KGenError as error:
             status = 422 if isinstance(error, UserError) else 503
             return refusal(status, type(error).__name__, error.message, error.hint)
@@ -94,7 +93,7 @@ class Api:
         with self._host.queue_lock(), own_job(self._host, "KGen"):
             with shown_progress(self._host, rows=rows) as progress:
                 session.pool.configure(size=1, idle_seconds=settings.idle_seconds)
-                with lend(self._host, session, settings, model=order.model, engine=order.engine) as expander:
+                with acquire(self._host, session, settings, model=order.model, engine=order.engine) as expander:
                     # Closed before the model is given back, whatever happens: an open stream keeps it from others.
                     with closing(expander.stream(order.requests, cancelled=progress.cancelled)) as events:
                         for event in events:
@@ -106,7 +105,7 @@ class Api:
             session.remember(expansion.prompt, source=expansion.source)
         return f'{{"expansions": [{", ".join(expansion_json(one, timings=False) for one in done)}]}}'
 
-    def _order(self, wish: Mapping[str, Any], settings: Settings, session: Session) -> Order:
+    def _order(self, wish: Mapping[str, Any], settings: WebuiSettings, session: Session) -> ExpandBody:
         prompts, given = read_wish(wish)
         model = given.pop("model", DEFAULT)
         model = settings.model if model == DEFAULT else model
@@ -130,16 +129,16 @@ class Api:
         )
         if sum(request.count for request in requests) > MAX_ROWS:
             raise BadValue("count", first.count, f"less: all prompts together may have {MAX_ROWS} results")
-        return Order(requests, model, settings.engine if engine == "auto" else engine)
+        return ExpandBody(requests, model, settings.engine if engine == "auto" else engine)
 
     def _models(self) -> str:
-        from kgen_ext.catalogue import find_models, load_catalogue
-        from kgen_ext.catalogue.show import describe, rows
+        from kgen_ext.models import find_models, load_catalogue
+        from kgen_ext.models.describe import describe, model_rows
 
         settings = read_settings(self._host)
         places = webui_places(self._host, settings)
         known = load_catalogue(places.user_file)
-        told = [describe(*row) for row in rows(known, find_models(places, models=known))]
+        told = [describe(*row) for row in model_rows(known, find_models(places, models=known))]
         for one in told:  # where files lie on this machine is nobody's business
             one["installed"] = [{"variant": file["variant"], "size": file["size"], "usable": not file["problem"]}
                                 for file in one["installed"]]  # fmt: skip
@@ -150,9 +149,9 @@ class Api:
         return json_line({"default": settings.model, "models": told, "loaded": loaded})
 
 
-def refusal(status: int, kind: str, detail: str, hint: str = "") -> Answer:
+def refusal(status: int, kind: str, detail: str, hint: str = "") -> ApiResponse:
     """Return an error as the API tells it."""
-    return Answer(status, json_line({"error": kind, "detail": detail, "hint": hint}))
+    return ApiResponse(status, json_line({"error": kind, "detail": detail, "hint": hint}))
 
 
 def read_body(body: bytes) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kgen_ext.webui.host import Host
 
 if TYPE_CHECKING:
-    from kgen_ext.webui.api import Answer
+    from kgen_ext.webui.api import ApiResponse
     from kgen_ext.webui.session import Session
 
 PREFIX = "/kgen/v1"
@@ -75,7 +75,7 @@ def _add(host: Host, session: "Callable[[], Session]", app: Any, users: Mapping[
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
 
-    from kgen_ext.webui.api import Api, refusal  # a start without the API does not pay for it
+    from kgen_ext.webui.api import Api, refusal
     from kgen_ext.webui.api_schema import MAX_BYTES, expand_schema, schema
 
     api = Api(host=host, session=session)
@@ -83,10 +83,10 @@ def _add(host: Host, session: "Callable[[], Session]", app: Any, users: Mapping[
     # A thread of our own: those who wait for the host's queue must not take the threads that serve others.
     queue = ThreadPoolExecutor(1, thread_name_prefix="kgen-api")
 
-    async def work(call: "Callable[..., Answer]", *arguments: Any, queue: ThreadPoolExecutor | None = None) -> Any:
+    async def work(call: "Callable[..., ApiResponse]", *arguments: Any, queue: ThreadPoolExecutor | None = None) -> Any:
         return send(await asyncio.get_running_loop().run_in_executor(queue, call, *arguments))
 
-    def send(answer: "Answer") -> Any:
+    def send(answer: "ApiResponse") -> Any:
         headers = {"WWW-Authenticate": "Basic"} if answer.status == 401 else None
         return Response(answer.body.encode(), answer.status, headers=headers, media_type="application/json")
 

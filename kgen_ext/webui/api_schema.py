@@ -10,7 +10,7 @@ from typing import Any
 
 from kgen_ext import __version__
 from kgen_ext.request import MAX_COUNT, MAX_SEED, Category, ExpandRequest, TagLength, Task, TextLength
-from kgen_ext.webui.params import PARAMS, Param, Widget
+from kgen_ext.webui.controls import CONTROLS, Control, Widget
 from kgen_ext.webui.settings import ENGINES
 
 MAX_PROMPTS = 64
@@ -79,10 +79,10 @@ def expand_schema() -> Schema:
 
 def controls_schema() -> Schema:
     """Return the JSON schema of the script's arguments by name; the order of the table is that of positional ones."""
-    return _object({param.field: control_schema(param) for param in PARAMS})
+    return _object({param.field: control_schema(param) for param in CONTROLS})
 
 
-def control_schema(param: Param) -> Schema:
+def control_schema(param: Control) -> Schema:
     """Return a control's JSON schema; labels are understood as well as the values listed."""
     shown: Schema = {"title": param.label, "description": param.info, "default": _plain(param.default)}
     values = {"type": "string", "enum": [value for value, _ in param.choices]}
@@ -102,7 +102,7 @@ def schema(title: str) -> Schema:
     """Return the answer of GET /kgen/v1/schema."""
     return {
         "version": __version__,
-        "script": {"title": title, "order": [param.field for param in PARAMS], "args": controls_schema()},
+        "script": {"title": title, "order": [param.field for param in CONTROLS], "args": controls_schema()},
         "expand": expand_schema(),
         "limits": {"prompts": MAX_PROMPTS, "rows": MAX_ROWS, "bytes": MAX_BYTES, "text": MAX_TEXT},
     }

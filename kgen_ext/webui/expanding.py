@@ -2,6 +2,10 @@
 
 Never raises: whatever goes wrong becomes one line, and the answers are the user's own prompts. Refuses to know what a
 job looks like to the host, and infotexts.
+
+Makes the request of one prompt from the controls' values; the reverse of nothing, the last step before the service.
+
+Pure: knows the table's values and the service's request, no host, no settings page and no model.
 """
 from __future__ import annotations
 
@@ -10,39 +14,91 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from kgen_ext.errors import BadValue
 from kgen_ext.events import Event
-from kgen_ext.request import ExpandRequest
+from kgen_ext.request import MAX_SEED, ExpandRequest, TextLength
+from kgen_ext.webui.controls import BY_FIELD, CUSTOM, Values
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.job import Answer, Ask, explain, run_job, untouched
-from kgen_ext.webui.memory import lend
+from kgen_ext.webui.job import ExpandedPrompt, ImagePrompt, explain, run_job, untouched
 from kgen_ext.webui.presets import Sampling, resolve_sampling
 from kgen_ext.webui.progress import shown_progress
-from kgen_ext.webui.requests import make_request
 from kgen_ext.webui.session import Session
-from kgen_ext.webui.settings import Settings, read_settings, tag_file
-from kgen_ext.webui.values import Values
+from kgen_ext.webui.settings import WebuiSettings, read_settings, tag_file
+from kgen_ext.webui.vram import acquire
 
 if TYPE_CHECKING:
     from kgen_ext.service.expander import Expander
+
+NO_TAG_FILE = "put one into the folder “tags” of the models folder, or start with --kgen-tag-file PATH"
+# What a request accepts; a job may say less (0 where a host fills it in later) or more.
+_SMALLEST, _LARGEST = 16, 16384
+
+
+def make_request(
+    values: Values, prompt: str, *, seed: int, width: int, height: int, sampling: Sampling, tag_file: str
+) -> ExpandRequest:
+    """Return what is asked of the expander for one prompt. Raises BadValue that names the control.
+
+    tag_file: the file for “Only tags that exist”, "" where none is known.
+    """
+    if values.format == CUSTOM and not values.template.strip():
+        raise BadValue(BY_FIELD["template"].label, "", "one such as <|prompt|>, <|general|>; or choose another Format")
+    if values.known_only and not tag_file:
+        raise BadValue(BY_FIELD["known_only"].label, True, f"it with a tag file: {NO_TAG_FILE}")
+    return ExpandRequest(
+        prompt=prompt,
+        text=values.text,
+        tag_length=values.tag_length,
+        text_length=TextLength.NONE if values.add == "tags" else values.text_length,
+        no_tags=values.add == "text",
+        format=values.format_text,
+        ban=values.ban,
+        require=values.require,
+        rules=values.rules,
+        protect=values.protect,
+        allow=values.allow,
+        allow_contradictions=values.allow_contradictions,
+        tag_file=tag_file if values.known_only else "",
+        seed=request_seed(seed),
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        min_p=sampling.min_p,
+        width=_size(width),
+        height=_size(height),
+    )
+
+
+def request_seed(seed: int) -> int:
+    """Return an image's seed as a request takes it: hosts let through negative ones and any length.
+
+    >>> request_seed(123), request_seed(-5) == request_seed(-5) > 0
+    (123, True)
+    """
+    return seed & MAX_SEED
+
+
+def _size(side: int) -> int:
+    return min(max(int(side), _SMALLEST), _LARGEST)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a job's prompts; `error` is one line, "" when all went well. `model` is the id of who wrote."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[ExpandedPrompt, ...]
     model: str
     error: str = ""
 
 
-class Expands(Protocol):
+class ExpandFn(Protocol):
     """What the hooks need: `expand_job` with its surroundings filled in."""
 
-    def __call__(self, values: Values, asks: Sequence[Ask], *, width: int, height: int) -> Outcome: ...
+    def __call__(self, values: Values, asks: Sequence[ImagePrompt], *, width: int, height: int) -> Outcome: ...
 
 
 def expand_job(
-    values: Values, asks: Sequence[Ask], *, width: int, height: int, host: Host, session: Session
+    values: Values, asks: Sequence[ImagePrompt], *, width: int, height: int, host: Host, session: Session
 ) -> Outcome:
     """Expand every ask in one stream, or return them untouched with the reason."""
     model, opened = values.model, list[str]()
@@ -97,8 +153,8 @@ def sampling_of(values: Values, *, model: str, host: Host, session: Session) -> 
 
 
 def lease(
-    values: Values, *, model: str, settings: Settings, host: Host, session: Session
+    values: Values, *, model: str, settings: WebuiSettings, host: Host, session: Session
 ) -> AbstractContextManager[Expander]:
     """Lend the model as the page and the settings say: on which engine and device, and for how long it stays."""
     session.pool.configure(size=1, idle_seconds=settings.idle_seconds)
-    return lend(host, session, settings, model=model, engine=settings.engine_of(values))
+    return acquire(host, session, settings, model=model, engine=settings.engine_of(values))

@@ -15,14 +15,13 @@ from weakref import WeakValueDictionary
 from kgen_ext import __version__
 from kgen_ext.errors import BadValue, KGenError
 from kgen_ext.webui import infotext
-from kgen_ext.webui.expanding import Expands, Outcome
+from kgen_ext.webui.controls import Values, read_values
+from kgen_ext.webui.expanding import ExpandFn, Outcome, request_seed
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.infotext import Record
-from kgen_ext.webui.job import TWICE, Answer, Ask, explain
+from kgen_ext.webui.job import TWICE, ExpandedPrompt, ImagePrompt, explain
 from kgen_ext.webui.presets import Sampling
-from kgen_ext.webui.regions import ByRegion, region_separator
-from kgen_ext.webui.requests import request_seed
-from kgen_ext.webui.values import Values, read_values
+from kgen_ext.webui.regions import RegionalExpander, region_separator
 from kgen_ext.webui.xyz import OVERRIDES, apply_overrides
 
 # What `before_process` did to this job, for the hooks that follow.
@@ -50,7 +49,7 @@ class Hooks:
         self,
         *,
         host: Host,
-        expand: Expands,
+        expand: ExpandFn,
         timing: Callable[[], str],
         resolve: Callable[[Values], Sampling] = lambda values: Sampling(),
         draw: Callable[[], int] | None = None,
@@ -85,7 +84,7 @@ class Hooks:
         drawn = self._drawn(p)
         if drawn is not None and _source(drawn) in sources:
             seed = _drawn_seed(drawn, otherwise=seed)
-        asks = [Ask(text, seed, hires) for text, hires in zip(sources, _typed_hires(p, sources), strict=True)]
+        asks = [ImagePrompt(text, seed, hires) for text, hires in zip(sources, _typed_hires(p, sources), strict=True)]
         outcome = self._expander(p)(values, _checked(asks), width=p.width, height=p.height)
         prompts = [one.prompt for one in outcome.answers]
         p.prompt = prompts if isinstance(p.prompt, list) else prompts[0]
@@ -146,9 +145,9 @@ class Hooks:
             values = apply_overrides(values, overrides, resolve=self._resolve)
         return replace(values, timing=self._timing()) if values.timing == "default" else values
 
-    def _expander(self, p: Any) -> Expands:
+    def _expander(self, p: Any) -> ExpandFn:
         separator = region_separator(p)
-        return ByRegion(self._expand, separator) if separator else self._expand
+        return RegionalExpander(self._expand, separator) if separator else self._expand
 
     def _job_seed(self, p: Any) -> int:
         """Return the job's seed, drawn and set where it is open, so that the image's seed is what wrote the words."""
@@ -171,11 +170,11 @@ class Hooks:
                 return  # this very prompt made the image without us; its hires pass is to be like it
             seeds = [_drawn_seed(drawn, otherwise=seeds[0])]
             kept = {key: value for key, value in drawn.items() if key.startswith(infotext.PREFIX)}
-        asks = _checked([Ask(*one) for one in zip(prompts, seeds, hires, strict=True)])
+        asks = _checked([ImagePrompt(*one) for one in zip(prompts, seeds, hires, strict=True)])
         if kept and (hires[0] in (None, prompts[0]) or values.hires == "leave"):
             # The very text of the image, whatever is set on the page by now.
             text = infotext.result_of(drawn or {})
-            outcome = Outcome((Answer(asks[0], text, hires[0] if values.hires == "leave" else text),), "")
+            outcome = Outcome((ExpandedPrompt(asks[0], text, hires[0] if values.hires == "leave" else text),), "")
         else:
             outcome, kept = self._expander(p)(values, asks, width=p.width, height=p.height), {}
         written = [one.prompt for one in outcome.answers]
@@ -255,7 +254,7 @@ def _image_seed(p: Any, index: int) -> int:
     return request_seed(int(p.all_seeds[min(index, len(p.all_seeds) - 1)]))
 
 
-def _checked(asks: list[Ask]) -> list[Ask]:
+def _checked(asks: list[ImagePrompt]) -> list[ImagePrompt]:
     for ask in asks:
         if not isinstance(ask.prompt, str):
             raise BadValue("prompt", ask.prompt, "a text")
@@ -269,7 +268,7 @@ def _entries(p: Any, values: Values, outcome: Outcome) -> dict[str, Any]:
     return infotext.write_infotext(values, records, version=__version__, model=outcome.model)
 
 
-def _record(p: Any, values: Values, answer: Answer, index: int, error: str) -> Record:
+def _record(p: Any, values: Values, answer: ExpandedPrompt, index: int, error: str) -> Record:
     ask = answer.ask
     seed = values.seed if values.seed >= 0 else ask.seed if ask.seed != _image_seed(p, index) else None
     return Record(

@@ -26,7 +26,7 @@ EXTENSION = Path(__file__).resolve().parents[2]
 SCRIPT = EXTENSION / "scripts" / "kgen.py"
 
 
-class Kind(str, Enum):
+class HostKind(str, Enum):
     """The families of host; OTHER is any that has `modules` and is none of these (SD.Next, forks to come)."""
 
     A1111 = "a1111"
@@ -59,13 +59,13 @@ class Host:
         return getattr(self.module(module), attribute, None)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> HostKind:
         """Tell the family of the host by the modules it comes with."""
         if self.module("modules.shared") is None:
-            return Kind.NONE
+            return HostKind.NONE
         if self._has("modules_forge"):
-            return Kind.FORGE if self._has("backend.memory_management") else Kind.REFORGE
-        return Kind.A1111 if self._has("modules.processing_scripts.comments") else Kind.OTHER
+            return HostKind.FORGE if self._has("backend.memory_management") else HostKind.REFORGE
+        return HostKind.A1111 if self._has("modules.processing_scripts.comments") else HostKind.OTHER
 
     def _has(self, name: str) -> bool:
         if name in sys.modules:

@@ -11,18 +11,26 @@ Knows the table and the host's way of writing; refuses to know jobs, pages and w
 The host quotes a value as JSON only if it holds a comma, a colon or a newline, splits `512x768` in two, drops the
 colon of a value equal to its key, trips over an empty one and trims blanks. Text that would not come back from that is
 written as `json: "..."`, which always does.
+
+What becomes of an image's infotext when it is pasted: two roads, the original prompt or the expanded one.
+
+Original: the user's own prompt, expansion on, the same words again. Expanded: the text the image was drawn from,
+expansion off. An image without expansion switches the checkbox off and leaves the rest. Refuses to know how infotexts
+are written.
 """
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from kgen_ext.errors import BadValue
-from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, PARAMS, Param, Widget, check_value
-from kgen_ext.webui.values import Values
+from kgen_ext.webui import infotext
+from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Control, Values, Widget, check_value
+from kgen_ext.webui.host import Host
 
 VERSION, PROMPT, HIRES, RESULT = BY_FIELD["enabled"].key, "KGen prompt", "KGen hires prompt", "KGen result"
 NOTE, ERROR, SEED = "KGen note", "KGen error", BY_FIELD["seed"].key
@@ -101,7 +109,7 @@ def write_infotext(values: Values, records: Sequence[Record], *, version: str, m
     values: with the timing resolved. model: the id of the model that wrote.
     """
     settings: dict[str, Any] = {}
-    for param in PARAMS[1:]:
+    for param in CONTROLS[1:]:
         if param.field == "seed":
             continue  # an image's own affair
         value = model if param.field == "model" else getattr(values, param.field)
@@ -112,7 +120,7 @@ def write_infotext(values: Values, records: Sequence[Record], *, version: str, m
     return {key: _shared([one.get(key) for one in each]) for key in keys}
 
 
-def _counts(param: Param, values: Values) -> bool:
+def _counts(param: Control, values: Values) -> bool:
     """Say whether a control has any say beside the others: a length of what is not written has none."""
     if param.field in _SLIDERS:
         return values.creativity == CUSTOM
@@ -142,7 +150,7 @@ def _shared(values: Sequence[Any]) -> Any:
     return values[0] if all(value == values[0] for value in values) else PerImage(tuple(values))
 
 
-def _shown(param: Param, value: Any) -> str | int | float:
+def _shown(param: Control, value: Any) -> str | int | float:
     if param.widget is Widget.CHOICES:
         return ", ".join(value)
     if param.widget in (Widget.TEXT, Widget.LIVE):
@@ -150,7 +158,7 @@ def _shown(param: Param, value: Any) -> str | int | float:
     return str(value) if isinstance(value, bool) else value
 
 
-def read_values(params: Mapping[str, Any], *, timing: str = _TIMING) -> dict[str, Any] | None:
+def read_infotext_values(params: Mapping[str, Any], *, timing: str = _TIMING) -> dict[str, Any] | None:
     """Return the controls' values by field from a pasted infotext, None where it has no expansion.
 
     What is absent, or written by hand and not allowed, is at its default. timing: what the settings page says, so that
@@ -158,14 +166,14 @@ def read_values(params: Mapping[str, Any], *, timing: str = _TIMING) -> dict[str
     """
     if VERSION not in params:
         return None
-    found = {param.field: _read(param, params.get(param.key)) for param in PARAMS}
+    found = {param.field: _read(param, params.get(param.key)) for param in CONTROLS}
     found["enabled"] = True
     if found["timing"] == DEFAULT and timing != _TIMING:
         found["timing"] = _TIMING
     return found
 
 
-def _read(param: Param, text: Any) -> Any:
+def _read(param: Control, text: Any) -> Any:
     if text is None or param.field == "enabled":
         return param.default
     value: Any = decode(str(text))
@@ -225,3 +233,62 @@ def seed_of(params: Mapping[str, Any]) -> int | None:
         except (KeyError, ValueError):
             continue
     return None
+
+
+# The host hands the same dict to the callback and to the fields; what the callback decided is kept in it under this.
+_DECIDED = "KGen paste"
+
+
+class PasteMode(str, Enum):
+    """What the setting `kgen_paste` chooses between."""
+
+    ORIGINAL = "original"
+    EXPANDED = "expanded"
+
+
+def on_pasted(params: dict[str, Any], *, host: Host, road: PasteMode, timing: str) -> None:
+    """Edit a pasted infotext's entries before the host fills the page from them. timing: the settings page's."""
+    values = infotext.read_infotext_values(params, timing=timing)
+    if values is None:
+        return
+    if road is PasteMode.EXPANDED:
+        if infotext.RESULT in params:
+            params["Prompt"] = infotext.result_of(params)
+        params[_DECIDED] = {"enabled": False}
+        return
+    params[_DECIDED] = values
+    if infotext.PROMPT not in params:
+        return
+    prompt = infotext.decode(str(params[infotext.PROMPT]))
+    hires = infotext.decode(str(params.get(infotext.HIRES, "")))
+    # A style that the expansion's words stood behind is found only now, in the prompt without them.
+    given = str(params.get("Negative prompt", ""))
+    styles, prompt, negative = host.extract_styles(prompt, given)
+    if styles:
+        before = params.get("Styles array")
+        params["Styles array"] = [*(before if isinstance(before, list) else []), *styles]
+        params["Negative prompt"] = negative
+        hires = host.extract_styles(hires, given)[1]
+    params["Prompt"] = prompt
+    if "Hires prompt" in params:
+        params["Hires prompt"] = hires
+
+
+def pasted(field: str) -> Callable[[Mapping[str, Any]], Any]:
+    """Return the function of a control for `infotext_fields`: what the widget is to show, None to leave it alone."""
+    param = BY_FIELD[field]
+
+    def value(params: Mapping[str, Any]) -> Any:
+        values = params.get(_DECIDED)
+        if values is None:
+            # No callback came first (a host that has none), or no expansion in this image.
+            values = infotext.read_infotext_values(params) or {"enabled": False}
+        return param.show(values[field]) if field in values else None
+
+    value.__name__ = f"pasted_{field}"
+    return value
+
+
+def paste_fields(components: Mapping[str, Any]) -> list[tuple[Any, Callable[[Mapping[str, Any]], Any]]]:
+    """Return `infotext_fields` for the components, by field."""
+    return [(components[param.field], pasted(param.field)) for param in CONTROLS if param.field in components]

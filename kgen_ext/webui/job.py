@@ -15,7 +15,7 @@ from pathlib import PurePath
 from kgen_ext.errors import KGenError, UserError
 from kgen_ext.events import By, Event, Expansion, Finish, Finished
 from kgen_ext.request import ExpandRequest
-from kgen_ext.webui.wording import on_page
+from kgen_ext.webui.messages import ui_message
 
 TWICE = "already expanded: the prompt is left as it is"
 CANCELLED = "cancelled: the prompt is your own"
@@ -27,7 +27,7 @@ _FOLDERS = re.compile(r"""(?<![^\s'"(])(?:[A-Za-z]:)?(?:[\\/][^\\/:\n]{1,255}){1
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ImagePrompt:
     """An image: its prompt, the prompt of its hires pass (None where there is none), and the seed of its words."""
 
     prompt: str
@@ -36,29 +36,29 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ExpandedPrompt:
     """What became of an image: the prompts to draw; `expansion` is None where the prompt is the user's own."""
 
-    ask: Ask
+    ask: ImagePrompt
     prompt: str
     hires: str | None
     expansion: Expansion | None = None
     note: str = ""
 
 
-def untouched(ask: Ask, note: str = "") -> Answer:
+def untouched(ask: ImagePrompt, note: str = "") -> ExpandedPrompt:
     """Return the answer that changes nothing."""
-    return Answer(ask, ask.prompt, ask.hires, None, note)
+    return ExpandedPrompt(ask, ask.prompt, ask.hires, None, note)
 
 
 def run_job(
-    asks: Sequence[Ask],
+    asks: Sequence[ImagePrompt],
     *,
     make: Callable[[str, int], ExpandRequest],
     stream: Callable[[Sequence[ExpandRequest]], Iterator[Event]],
     hires: str,
     written_before: Callable[[str], bool],
-) -> list[Answer]:
+) -> list[ExpandedPrompt]:
     """Expand every image's prompt in one stream and return the answers in order.
 
     make: the request of a prompt and a seed; all are made before anything is loaded. stream: `Expander.stream`, or what
@@ -79,7 +79,7 @@ def run_job(
     return [_answer(ask, hires, rows, found) for ask in asks]
 
 
-def _prompts(ask: Ask, hires: str) -> tuple[str, ...]:
+def _prompts(ask: ImagePrompt, hires: str) -> tuple[str, ...]:
     """Return what is to be expanded for an image."""
     if hires == "separate" and ask.hires is not None and ask.hires != ask.prompt:
         return ask.prompt, ask.hires
@@ -90,7 +90,7 @@ _Key = tuple[str, int]
 _Found = tuple[ExpandRequest, Expansion]
 
 
-def _answer(ask: Ask, hires: str, rows: Mapping[_Key, int], found: Mapping[_Key, _Found]) -> Answer:
+def _answer(ask: ImagePrompt, hires: str, rows: Mapping[_Key, int], found: Mapping[_Key, _Found]) -> ExpandedPrompt:
     key = (ask.prompt, ask.seed)
     if key not in rows:
         return untouched(ask, TWICE)
@@ -102,7 +102,7 @@ def _answer(ask: Ask, hires: str, rows: Mapping[_Key, int], found: Mapping[_Key,
         notes.append(NOTHING)
     if not expansion.prompt.strip(" ,\n") and ask.prompt.strip(" ,\n"):
         # “Text only” of a model that wrote none: an image of nothing is not what was asked for.
-        return Answer(ask, ask.prompt, ask.hires, expansion, "; ".join(dict.fromkeys((*notes, OWN))))
+        return ExpandedPrompt(ask, ask.prompt, ask.hires, expansion, "; ".join(dict.fromkeys((*notes, OWN))))
     if second is not None and hires != "leave":
         if second == ask.prompt:
             second = expansion.prompt
@@ -110,7 +110,7 @@ def _answer(ask: Ask, hires: str, rows: Mapping[_Key, int], found: Mapping[_Key,
             second = follow(request, expansion, second)
         elif _whole(found.get((second, ask.seed))):
             second = found[second, ask.seed][1].prompt
-    return Answer(ask, expansion.prompt, second, expansion, "; ".join(dict.fromkeys(notes)))
+    return ExpandedPrompt(ask, expansion.prompt, second, expansion, "; ".join(dict.fromkeys(notes)))
 
 
 def _whole(one: _Found | None) -> bool:
@@ -125,7 +125,7 @@ def follow(request: ExpandRequest, expansion: Expansion, prompt: str) -> str:
     """
     # A host that starts up pays for the grammar when it first expands.
     from kgen_ext.prompt import append, parse
-    from kgen_ext.protocol.spelling import join_tags
+    from kgen_ext.protocol.plan import join_tags
 
     other, own = parse(prompt), parse(expansion.source)
     if 1 < len(own.segments) == len(other.segments) and not request.text and expansion.source == request.prompt:
@@ -146,7 +146,7 @@ def explain(error: BaseException) -> str:
     """Return what went wrong and what to do, in one line of bounded length."""
     if isinstance(error, KGenError):
         # What a user typed is told as it is: a pattern looks like a path.
-        text = on_page(error) if isinstance(error, UserError) else _FOLDERS.sub("", on_page(error))
+        text = ui_message(error) if isinstance(error, UserError) else _FOLDERS.sub("", ui_message(error))
     elif isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
         text = f"out of memory: {error or 'too little is left'} (use a smaller model, or the device “cpu” in Settings)"
     elif isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.models_desk import Desk, View, offered, shared_tasks
-from kgen_ext.webui.models_html import UNREAD, facts_html
+from kgen_ext.webui.models_controller import UNREAD, ModelsController, View, facts_html, offered, shared_tasks
 
 if TYPE_CHECKING:
     from kgen_ext.webui.ui import Tab
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 BUTTONS = ("download", "cancel", "verify", "remove", "unload")
 
 
-def build(tab: Tab, *, desk: Desk | None = None) -> None:
+def build(tab: Tab, *, desk: ModelsController | None = None) -> None:
     """Make the panel inside the open part of a tab; desk: what the buttons work on, None for this process's models."""
-    from kgen_ext.catalogue import load_catalogue
+    from kgen_ext.models import load_catalogue
     from kgen_ext.webui.ui import live_choices
 
     gr, desk, model = tab.gr, desk or own_desk(tab.host), tab.controls["model"]
@@ -73,12 +72,12 @@ def build(tab: Tab, *, desk: Desk | None = None) -> None:
     buttons["unload"].click(lambda: updates(desk.unload()), [], outputs)
 
 
-def own_desk(host: Host) -> Desk:
+def own_desk(host: Host) -> ModelsController:
     """Return a desk for this WebUI's models."""
     from kgen_ext.webui.session import current
     from kgen_ext.webui.settings import read_settings, webui_places
 
-    return Desk(
+    return ModelsController(
         places=lambda: webui_places(host, read_settings(host)),
         offline=lambda: read_settings(host).offline,
         unload=lambda: current().unload(),

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.errors import BadValue, UserError
-from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, check_value
+from kgen_ext.webui.controls import BY_FIELD, CUSTOM, DEFAULT, check_value
 
 if TYPE_CHECKING:
-    from kgen_ext.catalogue import Recommended
+    from kgen_ext.models import Recommended
 
 _NAME = re.compile(r"[^\W_][\w .+-]{0,39}")
 _HINT = "a line is name: temperature=0.7, min_p=0.1"
@@ -63,9 +63,9 @@ def resolve_sampling(
     wanted = creativity.strip().lower()
     if wanted == CUSTOM:
         return numbers
-    from kgen_ext.service.suiting import suiting  # the host's start does not pay for the service
+    from kgen_ext.service.plan import default_for
 
-    suits = Sampling(**{name: suiting(name, recommended) for name in NUMBERS})
+    suits = Sampling(**{name: default_for(name, recommended) for name in NUMBERS})
     if wanted in ("", DEFAULT):
         return suits
     for preset in own:

@@ -2,27 +2,177 @@
 
 The thread holds the host's lock, not the page's generator: a browser that goes away leaves no lock behind. Refuses to
 know gradio (`preview_panel` does).
+
+What the page's script sends along with a preview, and the previews that run for pages now.
+
+    {"id": "k3x-txt2img", "tab": "txt2img", "prompt": "...", "width": "512", "height": "768", "seed": "-1"}
+
+Comes from a browser: every part is checked. Refuses to know what a preview does.
+
+Draws the preview: the user's text plain, what the model adds coloured, one card for each version.
+
+    head: version, seed, CLIP tokens [Use this]      text      notes
+
+Everything is escaped: a prompt or a model can put no markup on the page. A card's button carries what to use as JSON in
+its attribute; the page's script acts on it. Refuses to know gradio and where expansions come from.
 """
 from __future__ import annotations
 
+import json
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from html import escape
 from typing import Any
 
-from kgen_ext.events import By, Expansion, Finish, Finished
-from kgen_ext.service.growing import Growing
-from kgen_ext.webui.expanding import lease, request_maker
+from kgen_ext.errors import BadValue
+from kgen_ext.events import By, Expansion, Finish, Finished, PartialText
+from kgen_ext.once import once
+from kgen_ext.webui.controls import Values, read_values
+from kgen_ext.webui.expanding import lease, request_maker, request_seed
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.job import explain
-from kgen_ext.webui.preview_html import card, growing_card, panel
-from kgen_ext.webui.preview_page import Page, Previews, read_page, whole
-from kgen_ext.webui.requests import request_seed
 from kgen_ext.webui.session import Session
 from kgen_ext.webui.settings import read_settings
-from kgen_ext.webui.tokens import Counter
-from kgen_ext.webui.values import Values, read_values
+from kgen_ext.webui.token_counter import Counter
+
+TABS = ("txt2img", "img2img")
+_LONGEST = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the page says besides the controls: the id of its preview, the prompt box, the size and the image's seed."""
+
+    id: str
+    tab: str
+    prompt: str
+    width: int
+    height: int
+    seed: int
+
+
+def read_page(text: str) -> Page:
+    """Read what the page's script sent; a part that is missing or no number falls to its default.
+
+    Raises BadValue when it is not an object at all.
+    """
+    try:
+        found = json.loads((text or "")[:_LONGEST])
+    except ValueError:
+        found = None
+    if not isinstance(found, Mapping):
+        raise BadValue("page", text, "the page's own button; reload the page, and allow its scripts")
+    tab = found.get("tab")
+    return Page(
+        id=str(found.get("id", "")), tab=tab if tab in TABS else TABS[0], prompt=str(found.get("prompt", "")),
+        width=whole(found.get("width"), 1024), height=whole(found.get("height"), 1024),
+        seed=whole(found.get("seed"), -1),
+    )  # fmt: skip
+
+
+def whole(value: Any, default: int) -> int:
+    """Return a number of the page as a whole one."""
+    try:
+        return int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return default
+
+
+class Previews:
+    """The previews that run now, by the page's id, so that a page can cancel its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[str, threading.Event] = {}
+
+    def start(self, name: str) -> threading.Event:
+        """Return the flag that cancels this preview; an earlier one of the same page is cancelled."""
+        flag = threading.Event()
+        with self._lock:
+            before = self._running.get(name)
+            self._running[name] = flag
+        if before is not None:
+            before.set()
+        return flag
+
+    def end(self, name: str, flag: threading.Event) -> bool:
+        """Forget a preview; says whether it was the page's latest."""
+        with self._lock:
+            latest = self._running.get(name) is flag
+            if latest:
+                del self._running[name]
+        return latest
+
+    def cancel(self, name: str) -> bool:
+        """Stop a page's preview within a token; says whether there was one."""
+        with self._lock:
+            flag = self._running.get(name)
+        if flag is not None:
+            flag.set()
+        return flag is not None
+
+
+@once
+def shared_previews() -> Previews:
+    """Return this process's previews."""
+    return Previews()
+
+
+NOTHING = "The model added nothing: write more, choose a longer tag length, or loosen the rules."
+
+
+def panel(cards: Sequence[str], *, line: str = "", failed: bool = False) -> str:
+    """Return the whole panel: a line that says what happens, then the cards."""
+    kind = "kgen-line kgen-error" if failed else "kgen-line"
+    said = f'<div class="{kind}" role="status">{escape(line)}</div>' if line else ""
+    html = f'<div class="kgen-panel">{said}{"".join(cards)}</div>'
+    return html.encode("utf-8", "replace").decode()  # half an emoji must not stop the answer on its way
+
+
+def growing_card(number: int, source: str, added: str) -> str:
+    """Return the card of a version that is being written; added: a line for the tags, one for each text."""
+    more = ", ".join(line for line in added.split("\n") if line)
+    added_html = f'{_joint(source)}<span class="kgen-added">{escape(more)}</span>' if more else ""
+    return _card(f"<span>Version {number}</span>", f"<span>{escape(source)}</span>{added_html}", ())
+
+
+def card(number: int, expansion: Expansion, *, source: str, tokens: tuple[int, int] | None, element: str = "") -> str:
+    """Return the card of a finished version.
+
+    source: the prompt the page had. tokens: how many CLIP tokens the version has, and the end of their block of 75.
+    element: the id of its button.
+    """
+    pieces = "".join(
+        f'<span{"" if piece.by is By.USER else _ADDED}>{escape(piece.text)}</span>' for piece in expansion.pieces
+    )
+    nothing = () if any(piece.by is By.MODEL for piece in expansion.pieces) else (NOTHING,)
+    head = [f"Version {number}", f"seed {expansion.seed}"]
+    if tokens is not None:
+        head.append(f"{tokens[0]} of {tokens[1]} tokens")
+    shown = "".join(f"<span>{part}</span>" for part in head)
+    # Plain letters only: the browser has to get back exactly what was written.
+    use = escape(json.dumps({"prompt": expansion.prompt, "source": source}))
+    button = f'<button type="button" class="kgen-use" id="{escape(element)}" data-kgen="{use}">Use this</button>'
+    return _card(shown + button, pieces, (*nothing, *expansion.notes))
+
+
+_ADDED = ' class="kgen-added"'
+
+
+def _card(head: str, body: str, notes: Sequence[str]) -> str:
+    said = "".join(f'<div class="kgen-note">{escape(note)}</div>' for note in notes)
+    return (
+        f'<div class="kgen-card"><div class="kgen-head">{head}</div><div class="kgen-text">{body}</div>{said}</div>'
+    )
+
+
+def _joint(source: str) -> str:
+    stripped = source.rstrip()
+    return " " if not stripped or stripped.endswith(",") else ", "
+
 
 MOST = 8
 WAITING, LOADING = "Waiting for the image that is being made ...", "Loading the model ..."
@@ -79,7 +229,7 @@ class _Work:
         self._page, self._values, self._versions, self._seed = page, values, versions, seed
         self._host, self._session = host, session
         self._lock = threading.Lock()
-        self._rows = [Growing() for _ in range(versions)]
+        self._rows = [PartialText() for _ in range(versions)]
         self._done: dict[int, Expansion] = {}
         self._line, self._failed = WAITING, False
 

@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from kgen_ext.webui.params import PARAMS
-from kgen_ext.webui.preview_page import shared_previews
+from kgen_ext.webui.controls import CONTROLS
+from kgen_ext.webui.preview import shared_previews
 
 if TYPE_CHECKING:
     from kgen_ext.webui.ui import Tab
@@ -45,7 +45,7 @@ def build(tab: Tab) -> Callable[[], None]:
 
     def wire() -> None:
         script = tab.script("page")
-        controls = [tab.controls[param.field] for param in PARAMS]
+        controls = [tab.controls[param.field] for param in CONTROLS]
         for button, new_seed in ((preview, False), (again, True)):
             button.click(fn=_runner(tab, again=new_seed), _js=script, inputs=[page, versions, *controls],
                          outputs=[shown], show_progress="hidden", **_at_once(button.click))  # fmt: skip
@@ -63,7 +63,7 @@ def _runner(tab: Tab, *, again: bool) -> Callable[..., Iterator[Any]]:
     def run(page: str, versions: Any, *arguments: Any) -> Iterator[Any]:
         from kgen_ext.webui.preview import run_preview
         from kgen_ext.webui.session import current
-        from kgen_ext.webui.tokens import counter
+        from kgen_ext.webui.token_counter import counter
 
         for html in run_preview(page, versions, arguments, again=again, host=tab.host, session=current(),
                                 previews=shared_previews(), counter=counter(tab.host)):  # fmt: skip

@@ -19,7 +19,7 @@ _KEPT = ("job_count", "job_no", "sampling_step", "sampling_steps", "textinfo")
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JobProgress:
     """What the one who expands calls: `on_event` with every event, `cancelled` before every token."""
 
     on_event: Callable[[Event], None]
@@ -27,14 +27,14 @@ class Progress:
 
 
 @contextmanager
-def shown_progress(host: Host, *, rows: int) -> Iterator[Progress]:
+def shown_progress(host: Host, *, rows: int) -> Iterator[JobProgress]:
     """Show a bar for so many rows and a line of text, and put everything back at the end.
 
     Where the host counts images already (X/Y/Z plots) its bar is left alone and only the text is shown.
     """
     state = host.state
     if state is None:
-        yield Progress(lambda event: None, host.interrupted)
+        yield JobProgress(lambda event: None, host.interrupted)
         return
     kept = {name: getattr(state, name) for name in _KEPT if hasattr(state, name)}
     owns_bar = (kept.get("job_count") or -1) <= 0
@@ -54,7 +54,7 @@ def shown_progress(host: Host, *, rows: int) -> Iterator[Progress]:
         state.textinfo = f"KGen: expanding {rows} prompt{'' if rows == 1 else 's'}"
         if owns_bar:
             state.job_count, state.job_no, state.sampling_steps, state.sampling_step = 1, 0, STEPS * rows, 0
-        yield Progress(on_event, host.interrupted)
+        yield JobProgress(on_event, host.interrupted)
     finally:
         for name, value in kept.items():
             setattr(state, name, value)

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kgen_ext.webui.expanding import Expands, Outcome
-from kgen_ext.webui.job import Answer, Ask
-from kgen_ext.webui.requests import request_seed
-from kgen_ext.webui.values import Values
+from kgen_ext.webui.controls import Values
+from kgen_ext.webui.expanding import ExpandFn, Outcome, request_seed
+from kgen_ext.webui.job import ExpandedPrompt, ImagePrompt
 
 _COUPLE = "forge couple"
 # Where its controls stand among the script's arguments.
@@ -45,13 +44,13 @@ def _separator(given: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ByRegion:
+class RegionalExpander:
     """An `Expands` that divides every ask at the separator; all regions of all images are one call of `expand`."""
 
-    expand: Expands
+    expand: ExpandFn
     separator: str
 
-    def __call__(self, values: Values, asks: Sequence[Ask], *, width: int, height: int) -> Outcome:
+    def __call__(self, values: Values, asks: Sequence[ImagePrompt], *, width: int, height: int) -> Outcome:
         """Expand every region that holds something; what stands between them stays as it is."""
         regions = [self._divide(ask) for ask in asks]
         flat = [one for some in regions for one in some if one.prompt.strip()]
@@ -59,23 +58,23 @@ class ByRegion:
         answers = iter(outcome.answers)
         united = []
         for ask, some in zip(asks, regions, strict=True):
-            done = [next(answers) if one.prompt.strip() else Answer(one, one.prompt, one.hires) for one in some]
+            done = [next(answers) if one.prompt.strip() else ExpandedPrompt(one, one.prompt, one.hires) for one in some]
             united.append(self._unite(ask, done))
         return Outcome(tuple(united), outcome.model, outcome.error)
 
-    def _divide(self, ask: Ask) -> list[Ask]:
+    def _divide(self, ask: ImagePrompt) -> list[ImagePrompt]:
         prompts = ask.prompt.split(self.separator)
         hires = [None] * len(prompts) if ask.hires is None else ask.hires.split(self.separator)
         if len(hires) != len(prompts):
             hires = [None] * len(prompts)  # divided otherwise: there is no like to follow
         return [
-            Ask(prompt, request_seed(ask.seed + index * _STRIDE), second)
+            ImagePrompt(prompt, request_seed(ask.seed + index * _STRIDE), second)
             for index, (prompt, second) in enumerate(zip(prompts, hires, strict=True))
         ]
 
-    def _unite(self, ask: Ask, done: Sequence[Answer]) -> Answer:
+    def _unite(self, ask: ImagePrompt, done: Sequence[ExpandedPrompt]) -> ExpandedPrompt:
         seconds = [one.hires for one in done if one.hires is not None]
         hires = self.separator.join(seconds) if len(seconds) == len(done) else ask.hires
         expansion = next((one.expansion for one in done if one.expansion is not None), None)
         notes = dict.fromkeys(one.note for one in done if one.note)
-        return Answer(ask, self.separator.join(one.prompt for one in done), hires, expansion, "; ".join(notes))
+        return ExpandedPrompt(ask, self.separator.join(one.prompt for one in done), hires, expansion, "; ".join(notes))

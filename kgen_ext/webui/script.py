@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgen_ext.once import once
 from kgen_ext.webui.host import Host, current_host
-from kgen_ext.webui.pasting import Road, on_pasted
+from kgen_ext.webui.infotext import PasteMode, on_pasted
 from kgen_ext.webui.settings import read_settings
 from kgen_ext.webui.settings_page import register_settings
 from kgen_ext.webui.xyz import register_axes
@@ -88,14 +88,14 @@ def _hooks() -> Hooks:
 
 
 def _look_anew() -> None:
-    from kgen_ext.webui.ui import look_anew
+    from kgen_ext.webui.ui import refresh_choices
 
-    look_anew()
+    refresh_choices()
 
 
 def _pasted(host: Host, params: dict[str, Any]) -> None:
     settings = read_settings(host)
-    on_pasted(params, host=host, road=Road(settings.paste), timing=settings.timing)
+    on_pasted(params, host=host, road=PasteMode(settings.paste), timing=settings.timing)
 
 
 def _add_routes(host: Host, app: Any) -> None:

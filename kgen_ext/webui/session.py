@@ -17,7 +17,7 @@ from kgen_ext.webui.host import current_host
 from kgen_ext.webui.settings import read_settings, webui_places
 
 if TYPE_CHECKING:
-    from kgen_ext.catalogue import ModelFiles, Places
+    from kgen_ext.models import Locations, ModelFiles
     from kgen_ext.service.expander import Expander
     from kgen_ext.service.pool import Pool
 
@@ -29,7 +29,7 @@ class Session:
     """The state all jobs share. `close` gives the models' memory back; the session can be used on after it."""
 
     def __init__(
-        self, *, places: Callable[[], Places], pool: Pool | None = None, remembered: int = _REMEMBERED
+        self, *, places: Callable[[], Locations], pool: Pool | None = None, remembered: int = _REMEMBERED
     ) -> None:
         """places: says where models lie, asked each time, as a download may have added one."""
         self._lock = threading.Lock()
@@ -50,12 +50,12 @@ class Session:
 
     def find(self, model: str) -> ModelFiles:
         """Return a model's files by its name. A path is no name: names come from pages, APIs and infotexts."""
-        from kgen_ext.catalogue import resolve
+        from kgen_ext.models import resolve
 
         return resolve(model, places=self._places(), paths=False)
 
     def _open(self, *, model: str, engine: str, device: str, threads: int | None) -> Expander:
-        from kgen_ext.service.opening import open_files
+        from kgen_ext.service.engines import open_files
 
         return open_files(self.find(model), engine=engine, device=device, threads=threads)
 

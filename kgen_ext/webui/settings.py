@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.errors import BadValue, KGenError, UserError
+from kgen_ext.webui.controls import DEFAULT
 from kgen_ext.webui.host import LOGGER, Host
-from kgen_ext.webui.params import DEFAULT
 from kgen_ext.webui.presets import Preset, parse_presets
 
 if TYPE_CHECKING:
-    from kgen_ext.catalogue import Places
-    from kgen_ext.webui.values import Values
+    from kgen_ext.models import Locations
+    from kgen_ext.webui.controls import Values
 
 STARTER = "starter"
 # Where tag files are found by themselves: this folder of the models folders, and of the extensions with this in their
@@ -35,7 +35,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class Setting:
     """A setting. `choices`: (value, label) of a closed set, stored as the label."""
 
     key: str
@@ -57,33 +57,33 @@ ENGINES: Pairs = (("auto", "auto"), ("llama_cpp", "llama_cpp"), ("transformers",
                   ("reference", "reference"))  # fmt: skip
 DEVICES: Pairs = tuple((one, one) for one in ("auto", "cpu", "cuda", "xpu", "mps", "directml"))
 
-OPTIONS: tuple[Option, ...] = (
-    Option("kgen_model", STARTER, "Default model", "what “default” means in the model list of the page"),
-    Option("kgen_engine", "auto", "Default engine", "auto takes the best one installed", ENGINES),
-    Option("kgen_device", "auto", "Device", "auto takes a graphics card if the engine can use it; cuda:1 is the second",
-           DEVICES),
-    Option("kgen_threads", 0, "Processor threads", "0: the engine's own choice", high=64),
-    Option("kgen_keep", "keep", "Keep the model in memory",
+SETTINGS: tuple[Setting, ...] = (
+    Setting("kgen_model", STARTER, "Default model", "what “default” means in the model list of the page"),
+    Setting("kgen_engine", "auto", "Default engine", "auto takes the best one installed", ENGINES),
+    Setting("kgen_device", "auto", "Device",
+           "auto takes a graphics card if the engine can use it; cuda:1 is the second", DEVICES),
+    Setting("kgen_threads", 0, "Processor threads", "0: the engine's own choice", high=64),
+    Setting("kgen_keep", "keep", "Keep the model in memory",
            "with --lowvram or --medvram a graphics card is always freed",
            (("keep", "until the WebUI ends"), ("idle", "until it was idle for some time"), ("never", "no"))),
-    Option("kgen_idle_minutes", 10, "Idle time in minutes", "for the choice above", low=1, high=1440),
-    Option("kgen_timing", "after", "When to expand", "after wildcards and styles every image gets words of its own",
+    Setting("kgen_idle_minutes", 10, "Idle time in minutes", "for the choice above", low=1, high=1440),
+    Setting("kgen_timing", "after", "When to expand", "after wildcards and styles every image gets words of its own",
            (("after", "after wildcards and styles"), ("before", "before them, once for all images"))),
-    Option("kgen_paste", "original", "Pasting the parameters of an image", "both make the same image again",
+    Setting("kgen_paste", "original", "Pasting the parameters of an image", "both make the same image again",
            (("original", "my own prompt, expansion on"), ("expanded", "the expanded prompt, expansion off"))),
-    Option("kgen_tag_file", "", "Tag file for “Only tags that exist”",
+    Setting("kgen_tag_file", "", "Tag file for “Only tags that exist”",
            "empty: danbooru.csv; --kgen-tag-file goes before this"),
-    Option("kgen_presets", "", "Creativity presets of your own", "one a line: soft: temperature=0.7, min_p=0.15",
+    Setting("kgen_presets", "", "Creativity presets of your own", "one a line: soft: temperature=0.7, min_p=0.15",
            lines=4),
-    Option("kgen_offline", False, "Offline", "never download anything"),
-    Option("kgen_log_level", "info", "Log level", "what is told in the console",
+    Setting("kgen_offline", False, "Offline", "never download anything"),
+    Setting("kgen_log_level", "info", "Log level", "what is told in the console",
            (("error", "errors"), ("warning", "warnings too"), ("info", "what is done"), ("debug", "everything"))),
 )  # fmt: skip
-BY_KEY = {option.key: option for option in OPTIONS}
+BY_KEY = {option.key: option for option in SETTINGS}
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class WebuiSettings:
     """What is set. `idle_seconds` is None where a model is kept; `keep` False gives it back after each use.
 
     `tag_file` is the name of one that is to be found; `tag_path` and `models_dir` are paths, of flags alone.
@@ -113,14 +113,14 @@ class Settings:
         return self.engine if values.engine == "auto" else values.engine
 
 
-def read_settings(host: Host) -> Settings:
+def read_settings(host: Host) -> WebuiSettings:
     """Return what is set now; never raises for a value."""
     read = functools.partial(_read, host)
     keep = read("kgen_keep", _choice)
     flag = host.flag("kgen_device")
     device = _device(BY_KEY["kgen_device"], flag) if flag else read("kgen_device", _device)
     tag_path = host.flag("kgen_tag_file") or ""
-    return Settings(
+    return WebuiSettings(
         model=read("kgen_model", _model),
         engine=read("kgen_engine", _choice),
         device=device,
@@ -138,20 +138,20 @@ def read_settings(host: Host) -> Settings:
     )
 
 
-def webui_places(host: Host, settings: Settings) -> Places:
+def webui_places(host: Host, settings: WebuiSettings) -> Locations:
     """Return where this WebUI's models may lie."""
-    from kgen_ext.catalogue import Places
+    from kgen_ext.models import Locations
 
     models = host.path("models_path")
     if models is None:
-        return Places.default()
+        return Locations.default()
     own = _absolute(host, settings.models_dir) if settings.models_dir else None
-    return Places.for_webui(models=models, extensions=_extension_folders(host), own=own)
+    return Locations.for_webui(models=models, extensions=_extension_folders(host), own=own)
 
 
 def installed_models(host: Host) -> tuple[str, ...]:
     """Return the names to offer: the starter, then what is installed. Never raises: a broken catalogue is logged."""
-    from kgen_ext.catalogue import choices, find_models
+    from kgen_ext.models import choices, find_models
 
     try:
         found = choices(find_models(webui_places(host, read_settings(host))))
@@ -161,7 +161,7 @@ def installed_models(host: Host) -> tuple[str, ...]:
     return tuple(dict.fromkeys((STARTER, *found)))
 
 
-def tag_file(host: Host, settings: Settings) -> str:
+def tag_file(host: Host, settings: WebuiSettings) -> str:
     """Return the path of the tag file: the flag's, else the chosen one, else danbooru.csv, "" where there is none."""
     if settings.tag_path:
         return str(_absolute(host, settings.tag_path))
@@ -174,7 +174,7 @@ def tag_file(host: Host, settings: Settings) -> str:
     return str(found.get(settings.tag_file) or found.get(_TAG_FILE) or "")
 
 
-def tag_files(host: Host, settings: Settings) -> Mapping[str, Path]:
+def tag_files(host: Host, settings: WebuiSettings) -> Mapping[str, Path]:
     """Return the tag files to choose from, by name; of two with one name that in the models folder. Never raises."""
     found: dict[str, Path] = {}
     try:
@@ -203,7 +203,7 @@ def warn_once(line: str) -> None:
     logging.getLogger(LOGGER).warning("%s", line)
 
 
-def _read(host: Host, key: str, check: Callable[[Option, Any], Any]) -> Any:
+def _read(host: Host, key: str, check: Callable[[Setting, Any], Any]) -> Any:
     option = BY_KEY[key]
     value = host.option(key, option.stored_default)
     try:
@@ -213,34 +213,34 @@ def _read(host: Host, key: str, check: Callable[[Option, Any], Any]) -> Any:
         return check(option, option.default)
 
 
-def _choice(option: Option, value: Any) -> str:
+def _choice(option: Setting, value: Any) -> str:
     for known, label in option.choices:
         if value in (known, label):
             return known
     raise BadValue(option.key, value, [label for _, label in option.choices])
 
 
-def _device(option: Option, value: Any) -> str:
+def _device(option: Setting, value: Any) -> str:
     if not (isinstance(value, str) and value in dict(DEVICES)):
-        from kgen_ext.engines.devices import parse_device  # the host's start does not pay for it
+        from kgen_ext.engines.devices import parse_device
 
         parse_device(value)  # a card by its number, or BadValue
     return str(value)
 
 
-def _number(option: Option, value: Any) -> float:
+def _number(option: Setting, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not option.low <= value <= option.high:
         raise BadValue(option.key, value, f"a number from {option.low:g} to {option.high:g}")
     return float(value)
 
 
-def _text(option: Option, value: Any) -> str:
+def _text(option: Setting, value: Any) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise BadValue(option.key, value, "a text")
     return value
 
 
-def _file_name(option: Option, value: Any) -> str:
+def _file_name(option: Setting, value: Any) -> str:
     name = _text(option, value)
     if re.search(r"[/\\:]", name):
         raise _ignored(option.key, value, "--kgen-tag-file PATH")
@@ -253,19 +253,19 @@ def _ignored(key: str, value: Any, flag: str) -> UserError:
     return UserError(f"{key}: {value!r:.300} is not used any more, as {why}", hint=f"add {flag} to COMMANDLINE_ARGS")
 
 
-def _flag(option: Option, value: Any) -> bool:
+def _flag(option: Setting, value: Any) -> bool:
     if not isinstance(value, bool):
         raise BadValue(option.key, value, "true or false")
     return value
 
 
-def _model(option: Option, value: Any) -> str:
+def _model(option: Setting, value: Any) -> str:
     name = _text(option, value).strip()
     return STARTER if name in ("", DEFAULT) else name
 
 
 def _offline_by_environment() -> bool:
-    from kgen_ext.catalogue.hub import is_offline  # the same words that a download obeys
+    from kgen_ext.models.hub import is_offline
 
     return is_offline()
 

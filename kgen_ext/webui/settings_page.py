@@ -12,8 +12,8 @@ from typing import Any
 from kgen_ext.once import once
 from kgen_ext.webui.host import LOGGER, Host
 from kgen_ext.webui.settings import (
-    OPTIONS,
-    Option,
+    SETTINGS,
+    Setting,
     installed_models,
     read_settings,
     tag_files,
@@ -36,7 +36,7 @@ def declare_options(host: Host) -> None:
     """Add every option to the settings page."""
     options = host.part("modules.shared.opts")
     info_class = host.part("modules.shared.OptionInfo") or host.part("modules.options.OptionInfo")
-    for option in OPTIONS:
+    for option in SETTINGS:
         options.add_option(option.key, _info(host, option, info_class))
     html_class = host.part("modules.options.OptionHTML")
     if html_class is not None:
@@ -62,7 +62,7 @@ def _console() -> logging.Handler:
     return handler
 
 
-def _info(host: Host, option: Option, info_class: Any) -> Any:
+def _info(host: Host, option: Setting, info_class: Any) -> Any:
     gradio: Any = host.module("gradio")
     labels = [label for _, label in option.choices]
     component: Any = None

@@ -12,9 +12,9 @@ from typing import Any
 
 from kgen_ext.once import once
 from kgen_ext.webui import models_panel, preview_panel
+from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Control, ControlGroup, Widget
 from kgen_ext.webui.host import Host, current_host
-from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, PARAMS, Group, Param, Widget
-from kgen_ext.webui.pasting import paste_fields
+from kgen_ext.webui.infotext import paste_fields
 from kgen_ext.webui.presets import preset_names
 from kgen_ext.webui.settings import installed_models, read_settings
 
@@ -22,7 +22,7 @@ from kgen_ext.webui.settings import installed_models, read_settings
 _ROWS = (("model", "creativity"), ("add", "tag_length", "text_length"), ("ban", "require"), ("rules", "protect"),
          ("allow_contradictions", "known_only"), ("timing", "hires", "engine"), ("temperature", "top_k"),
          ("top_p", "min_p"))  # fmt: skip
-_FOLDED = {Group.RULES: "What may be written", Group.ADVANCED: "Advanced"}
+_FOLDED = {ControlGroup.RULES: "What may be written", ControlGroup.ADVANCED: "Advanced"}
 _SLIDERS = ("temperature", "top_k", "top_p", "min_p")
 _LINES = {"rules": 2, "text": 2}
 # Small buttons beside a control: its field, what is on the button (the host's own signs), its tooltip.
@@ -75,7 +75,7 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
     enabled = BY_FIELD["enabled"]
     accordion = host.part("modules.ui_components.InputAccordion")
     with accordion(enabled.default, label=enabled.label, elem_id=tab.id("enabled")) as tab.controls["enabled"]:
-        _group(tab, Group.MAIN)
+        _group(tab, ControlGroup.MAIN)
         wire_preview = preview_panel.build(tab)
         for group, title in _FOLDED.items():
             with _folded(tab, group.value, title):
@@ -86,8 +86,8 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
     wire_preview()
     _follow(tab)
     script.infotext_fields = paste_fields(tab.controls)
-    script.paste_field_names = [param.key for param in PARAMS]
-    return [tab.controls[param.field] for param in PARAMS]
+    script.paste_field_names = [param.key for param in CONTROLS]
+    return [tab.controls[param.field] for param in CONTROLS]
 
 
 @once
@@ -96,7 +96,7 @@ def _defaults() -> tuple[Any, ...]:
     import gradio
 
     tab = Tab(gradio, current_host(), "api", {}, {})
-    return tuple(_control(tab, param) for param in PARAMS)
+    return tuple(_control(tab, param) for param in CONTROLS)
 
 
 @contextmanager
@@ -105,8 +105,8 @@ def _folded(tab: Tab, name: str, title: str) -> Iterator[None]:
         yield
 
 
-def _group(tab: Tab, group: Group) -> None:
-    fields = [param.field for param in PARAMS if param.group is group]
+def _group(tab: Tab, group: ControlGroup) -> None:
+    fields = [param.field for param in CONTROLS if param.group is group]
     while fields:
         row = next((row for row in _ROWS if fields[0] in row), (fields[0],))
         with tab.gr.Row(elem_classes=["kgen-row"]):
@@ -118,7 +118,7 @@ def _group(tab: Tab, group: Group) -> None:
         fields = [field for field in fields if field not in row]
 
 
-def _control(tab: Tab, param: Param) -> Any:
+def _control(tab: Tab, param: Control) -> Any:
     gr = tab.gr
     common: dict[str, Any] = {"label": param.label, "info": param.info or None, "elem_id": tab.id(param.field)}
     shown = param.shown_default
@@ -146,10 +146,10 @@ def _control(tab: Tab, param: Param) -> Any:
 @once
 def _choices() -> Mapping[str, tuple[str, ...]]:
     """Look once for all the pages of one start; return what each live list offers, by field."""
-    return {param.field: live_choices(current_host(), param.field) for param in PARAMS if param.widget is Widget.LIVE}
+    return {param.field: live_choices(current_host(), param.field) for param in CONTROLS if param.widget is Widget.LIVE}
 
 
-def look_anew() -> None:
+def refresh_choices() -> None:
     """Forget what was found for earlier pages; to be called before pages are built."""
     _choices.cache_clear()
     _defaults.cache_clear()

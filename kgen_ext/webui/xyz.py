@@ -11,12 +11,11 @@ from pathlib import PurePath
 from typing import Any
 
 from kgen_ext.errors import BadValue, UnknownModel
+from kgen_ext.webui.controls import BY_FIELD, CUSTOM, DEFAULT, Values, Widget, check_value, read_named
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.params import BY_FIELD, CUSTOM, DEFAULT, Widget, check_value
+from kgen_ext.webui.messages import ui_message
 from kgen_ext.webui.presets import NUMBERS, Sampling
 from kgen_ext.webui.settings import installed_models, read_settings, webui_places
-from kgen_ext.webui.values import Values, read_named
-from kgen_ext.webui.wording import on_page
 
 OVERRIDES = "kgen_overrides"
 PREFIX = "[KGen] "
@@ -117,10 +116,10 @@ def _read(axis: Axis, value: Any) -> Any:
 
 def _find(host: Host, model: str) -> None:
     """Raise UnknownModel now, rather than in the middle of a plot."""
-    from kgen_ext.catalogue import resolve
+    from kgen_ext.models import resolve
 
     settings = read_settings(host)
     try:
         resolve(settings.model if model == DEFAULT else model, places=webui_places(host, settings), paths=False)
     except UnknownModel as error:
-        raise UnknownModel(error.message, hint=on_page(error.hint)) from error  # the plot shows it as it is
+        raise UnknownModel(error.message, hint=ui_message(error.hint)) from error  # the plot shows it as it is

@@ -1,0 +1,307 @@
+"""A LLaMA in a GGUF file, for engines that are not llama.cpp: its shape, its tensors in float32, its vocabulary.
+
+Refuses other architectures and the rarer quantisations, which llama.cpp runs. Behind the head (`gguf_file`) come
+
+    tensor:  string name, u32 dimensions, u64 sizes (fastest first), u32 type, u64 offset from the data
+    data:    from the next multiple of general.alignment (32) on
+
+    Q8_0     32 numbers: f16 scale, 32 signed bytes
+    Q6_K     256 numbers: 128 bytes of low halves, 64 of the upper two bits, 16 signed scales, one f16 scale for all
+
+The file's rotary pairs are neighbours, ours are halves apart: rows of q and k are put back in the order of training.
+
+The head of a GGUF file: enough to name what is wrong with one before llama.cpp sees it, and all of it on demand.
+
+Refuses to read tensors. Layout, little-endian:
+
+    "GGUF"  u32 version (2 or 3)  u64 tensors  u64 pairs
+    pair:   string key, u32 type, value;  string: u64 length, bytes
+    types:  0-5, 7, 10, 11 whole numbers, 6, 12 floats, 8 a string, 9 an array: u32 type, u64 count, values
+    tensor: string name, u32 dimensions, u64 sizes (fastest first), u32 type, u64 offset
+
+Writers put general.architecture first: `check_gguf` reads no more than that pair.
+"""
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from kgen_ext.engines.checkpoint import LlamaShape, refuse_pickles
+from kgen_ext.engines.tokenizer import CONTROL, VocabPiece
+from kgen_ext.errors import AGAIN, ModelFileError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Architectures, and the llama-cpp-python that first had each: 0.3.9's llama.cpp knows no dots1, 0.3.10's does.
+KNOWN = {"llama": "0.2", "dots1": "0.3.10"}
+STRING, ARRAY = 8, 9
+NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+MOST = 1 << 26  # a text, a list or a head that is longer is damage
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A tensor's entry in the head; `shape` as NumPy has it, slowest first."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Everything before the tensors; `data` is where their bytes begin."""
+
+    pairs: dict[str, Any]
+    tensors: list[TensorInfo]
+    data: int
+
+
+def check_gguf(path: Path) -> str:
+    """Return the architecture; raise ModelFileError unless it is one that TIPO or DanTagGen has."""
+    if path.is_file():
+        refuse_pickles(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise ModelFileError(f"{path}: {error.strerror}", hint="check the path") from error
+    if head[:4] != b"GGUF":
+        what = "a pickle or zip archive, refused" if head[:2] in (b"PK", b"\x80\x02") else "not a GGUF file"
+        raise ModelFileError(f"{path}: {what} (it begins with {head[:4]!r})", hint=AGAIN)
+    try:
+        version, _, pairs, length = struct.unpack_from("<IQQQ", head, 4)
+        key = head[32 : 32 + length]
+        kind, size = struct.unpack_from("<IQ", head, 32 + length)
+        value = head[44 + length : 44 + length + size]
+    except struct.error as error:
+        raise ModelFileError(f"{path}: cut off in its head", hint=AGAIN) from error
+    if version not in (2, 3):
+        raise ModelFileError(f"{path}: GGUF version {version}, known are 2 and 3", hint="convert it again")
+    architecture = value.decode("utf-8", "replace")
+    if not (pairs and key == b"general.architecture" and kind == STRING):
+        architecture = str(read_head(path).pairs.get("general.architecture", ""))
+    if architecture not in KNOWN:
+        raise ModelFileError(
+            f"{path}: the architecture is {architecture!r:.60}, known are {', '.join(KNOWN)}",
+            hint="choose a TIPO or DanTagGen model",
+        )
+    return architecture
+
+
+def read_head(path: Path) -> Head:
+    """Return all pairs and all tensors' entries; raises ModelFileError for a file that ends or makes no sense in it."""
+    try:
+        with path.open("rb") as file:
+            magic, version, tensors, pairs = struct.unpack("<4sIQQ", file.read(24))
+            if magic != b"GGUF" or version not in (2, 3) or max(tensors, pairs) > 1 << 16:
+                raise ValueError(f"it begins with {magic!r}, version {version}")
+            found = {_text(file): _value(file, *struct.unpack("<I", file.read(4))) for _ in range(pairs)}
+            infos = [_tensor(file) for _ in range(tensors)]
+            align = int(found.get("general.alignment", 32))
+            return Head(found, infos, -(-file.tell() // align) * align)
+    except (OSError, struct.error, ValueError, TypeError, ZeroDivisionError, MemoryError) as error:
+        raise ModelFileError(f"{path}: not a GGUF file, or cut off in its head: {error}", hint=AGAIN) from error
+
+
+def _tensor(file: BinaryIO) -> TensorInfo:
+    name = _text(file)
+    (dimensions,) = struct.unpack("<I", file.read(4))
+    if dimensions > 8:
+        raise ValueError(f"a tensor of {dimensions} dimensions")
+    *sizes, kind, offset = struct.unpack(f"<{dimensions}QIQ", file.read(8 * dimensions + 12))
+    return TensorInfo(name, tuple(reversed(sizes)), kind, offset)
+
+
+def _value(file: BinaryIO, kind: int) -> Any:
+    if kind == STRING:
+        return _text(file)
+    if kind == ARRAY:
+        inner, count = struct.unpack("<IQ", file.read(12))
+        if count > MOST or file.tell() > MOST:
+            raise ValueError("a list of impossible length")
+        if inner in NUMBERS:
+            code = f"<{count}{NUMBERS[inner]}"
+            return list(struct.unpack(code, file.read(struct.calcsize(code))))
+        return [_value(file, inner) for _ in range(count)]
+    if kind not in NUMBERS:
+        raise ValueError(f"a value of unknown type {kind}")
+    return struct.unpack("<" + NUMBERS[kind], file.read(struct.calcsize("<" + NUMBERS[kind])))[0]
+
+
+def _text(file: BinaryIO) -> str:
+    (length,) = struct.unpack("<Q", file.read(8))
+    if length > MOST:
+        raise ValueError("a text of impossible length")
+    data = file.read(length)
+    if len(data) < length:
+        raise ValueError("it ends inside a text")
+    return data.decode("utf-8", "replace")
+
+
+USE = "use the llama_cpp engine: pip install llama-cpp-python"
+# Type numbers of ggml.h: name, numbers in a block, bytes in a block.
+TYPES = {0: ("F32", 1, 4), 1: ("F16", 1, 2), 8: ("Q8_0", 32, 34), 14: ("Q6_K", 256, 210), 30: ("BF16", 1, 2)}
+_NAMES = {
+    "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+}  # fmt: skip
+_TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+
+
+@dataclass(frozen=True, slots=True)
+class GgufTensor:
+    """Where a tensor lies; `heads` is set for those whose rows were reordered."""
+
+    path: Path
+    info: TensorInfo
+    shape: tuple[int, ...]
+    begin: int
+    heads: int
+
+    def read(self) -> NDArray[np.float32]:
+        """Return the tensor as float32, rows in the order of training."""
+        import numpy as np
+
+        _, numbers, size = TYPES[self.info.kind]
+        raw = np.fromfile(self.path, np.uint8, math.prod(self.shape) // numbers * size, offset=self.begin)
+        value = _decode(raw, TYPES[self.info.kind][0]).reshape(self.shape)
+        if self.heads:
+            rows = self.shape[0]
+            paired = value.reshape(self.heads, rows // self.heads // 2, 2, -1)
+            value = np.ascontiguousarray(paired.swapaxes(1, 2).reshape(self.shape))
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class GgufModel:
+    """What an engine needs of the file."""
+
+    shape: LlamaShape
+    tensors: dict[str, GgufTensor]
+    pieces: list[VocabPiece]
+    prefix: bool
+
+
+def read_gguf(path: Path) -> GgufModel:
+    """Return shape, tensors and vocabulary, having read the head only; raises ModelFileError."""
+    check_gguf(path)
+    head = read_head(path)
+    pairs = head.pairs
+    architecture = pairs.get("general.architecture")
+    if architecture != "llama" or pairs.get("tokenizer.ggml.model") != "llama":
+        what = architecture if architecture != "llama" else f"tokenizer {pairs.get('tokenizer.ggml.model')}"
+        raise ModelFileError(f"{path}: only llama.cpp runs its kind ({what})", hint=USE)
+    try:
+        tokens, scores = pairs["tokenizer.ggml.tokens"], pairs["tokenizer.ggml.scores"]
+        kinds = pairs["tokenizer.ggml.token_type"]
+        pieces = [VocabPiece(*one) for one in zip(tokens, scores, kinds, strict=True)]
+        tied = not any(one.name == "output.weight" for one in head.tensors)
+        shape = _shape(pairs, len(tokens), tied=tied)
+    except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+        raise ModelFileError(f"{path}: its head does not describe a model: {error!r}", hint=AGAIN) from error
+    for at in (shape.bos, shape.eos):
+        if at is not None and at < len(pieces):
+            pieces[at] = VocabPiece(pieces[at].text, pieces[at].score, CONTROL)
+    tensors = _tensors(path, head.tensors, head.data, shape)
+    return GgufModel(shape, tensors, pieces, bool(pairs.get("tokenizer.ggml.add_space_prefix", True)))
+
+
+def _shape(pairs: dict[str, Any], vocab: int, *, tied: bool) -> LlamaShape:
+    heads, hidden = int(pairs["llama.attention.head_count"]), int(pairs["llama.embedding_length"])
+    if pairs.get("llama.rope.scaling.type", "none") != "none":
+        raise ValueError(f"rope scaling {pairs['llama.rope.scaling.type']} is not known here; {USE}")
+    shape = LlamaShape(
+        vocab=vocab, hidden=hidden, inner=int(pairs["llama.feed_forward_length"]),
+        layers=int(pairs["llama.block_count"]), heads=heads,
+        kv_heads=int(pairs.get("llama.attention.head_count_kv", heads)),
+        head_dim=int(pairs.get("llama.attention.key_length", hidden // heads)),
+        context=int(pairs["llama.context_length"]), eps=float(pairs["llama.attention.layer_norm_rms_epsilon"]),
+        theta=float(pairs.get("llama.rope.freq_base", 10000.0)), tied=tied,
+        bos=pairs.get("tokenizer.ggml.bos_token_id", 1), eos=pairs.get("tokenizer.ggml.eos_token_id", 2),
+    )  # fmt: skip
+    if min(shape.hidden, shape.inner, shape.layers, shape.context, shape.head_dim) < 1 or heads % shape.kv_heads:
+        raise ValueError(f"{shape}")
+    return shape
+
+
+def check_tensors(path: Path) -> None:
+    """Raise ModelFileError unless the architecture is known and no tensor ends behind the file, as far as can be told.
+
+    Of a quantisation that only llama.cpp reads it is known where a tensor begins.
+    """
+    check_gguf(path)
+    head, size = read_head(path), path.stat().st_size
+    for info in head.tensors:
+        _, numbers, width = TYPES.get(info.kind, ("", 1, 0))
+        if head.data + info.offset + math.prod(info.shape) // numbers * width > size:
+            raise ModelFileError(f"{path}: {info.name} ends behind the file: it is cut off", hint=AGAIN)
+
+
+def _tensors(path: Path, infos: list[TensorInfo], data: int, shape: LlamaShape) -> dict[str, GgufTensor]:
+    size, wanted, found = path.stat().st_size, shape.tensors(), dict[str, GgufTensor]()
+    for info in infos:
+        name = _name(info.name)
+        if name not in wanted:
+            continue  # rotary factors of some converters, which follow from theta
+        if info.kind not in TYPES:
+            says = f"{info.name} is quantised as type {info.kind}, known here are"
+            raise ModelFileError(f"{path}: {says} {', '.join(one for one, *_ in TYPES.values())}", hint=USE)
+        if info.shape != wanted[name]:
+            says = f"{info.name} is {list(info.shape)}, its head says {list(wanted[name])}"
+            raise ModelFileError(f"{path}: {says}", hint=AGAIN)
+        _, numbers, width = TYPES[info.kind]
+        begin = data + info.offset
+        if info.shape[-1] % numbers or begin + math.prod(info.shape) // numbers * width > size:
+            raise ModelFileError(f"{path}: {info.name} ends behind the file: it is cut off", hint=AGAIN)
+        heads = {"attn_q": shape.heads, "attn_k": shape.kv_heads}.get(info.name.split(".")[-2], 0)
+        found[name] = GgufTensor(path, info, info.shape, begin, heads)
+    if lost := next((name for name in wanted if name not in found), None):
+        raise ModelFileError(f"{path}: tensor {lost} is missing", hint=AGAIN)
+    return found
+
+
+def _name(name: str) -> str:
+    """Return Hugging Face's name of a tensor, "" for one that has none."""
+    parts = name.split(".")
+    if len(parts) == 2 and parts[0] in _TOP:
+        return f"{_TOP[parts[0]]}.weight"
+    if len(parts) == 4 and parts[0] == "blk" and parts[2] in _NAMES:
+        return f"model.layers.{parts[1]}.{_NAMES[parts[2]]}.weight"
+    return ""
+
+
+def _decode(raw: NDArray[Any], kind: str) -> NDArray[np.float32]:
+    import numpy as np
+
+    if kind == "F32":
+        return raw.view("<f4").astype(np.float32, copy=False)
+    if kind == "F16":
+        return raw.view("<f2").astype(np.float32)
+    if kind == "BF16":  # the upper half of a float32
+        return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+    if kind == "Q8_0":
+        blocks = raw.reshape(-1, 34)
+        return (blocks[:, :2].copy().view("<f2").astype(np.float32) * blocks[:, 2:].view(np.int8)).ravel()
+    return _decode_q6_k(raw.reshape(-1, 210))
+
+
+def _decode_q6_k(blocks: NDArray[Any]) -> NDArray[np.float32]:
+    """A half of 128 numbers: quarter n has the lower or upper halves of 32 low bytes, and bits 2n of the upper ones."""
+    import numpy as np
+
+    count = len(blocks)
+    halves = blocks[:, :128].reshape(count, 2, 1, 2, 32) >> np.array([0, 4], np.uint8).reshape(1, 1, 2, 1, 1)
+    low = halves.reshape(count, 2, 4, 32) & 15
+    high = blocks[:, 128:192].reshape(count, 2, 1, 32) >> np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1) & 3
+    whole = (low | high << 4).astype(np.int8) - np.int8(32)
+    scales = blocks[:, 192:208].copy().view(np.int8).astype(np.float32).reshape(count, 16, 1)
+    scale = blocks[:, 208:].copy().view("<f2").astype(np.float32).reshape(count, 1, 1)
+    return (scale * scales * whole.reshape(count, 16, 16)).ravel().astype(np.float32, copy=False)

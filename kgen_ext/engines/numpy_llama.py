@@ -1,0 +1,195 @@
+"""LLaMA in NumPy, float32: the engine that needs nothing else, and the measure of the others.
+
+Refuses to know sampling and text. A row's logits are the same to the last bit whatever its company, the chunking of
+its prompt and its past: every token goes through each matrix alone (a matrix times a vector), and its attention
+has a shape that depends on its own position only. At this size that costs little: such a product moves the
+weights through the processor once, where a small batched product repacks them first.
+
+One token x at position p, in each layer:
+    h = x / sqrt(mean(x^2) + eps) * w;  q, k, v = h Wq, h Wk, h Wv;  q, k rotated by p;  k, v stored
+    x += softmax(q K[0..p] / sqrt(d)) V[0..p] Wo;  h = norm(x);  x += (silu(h Wgate) * (h Wup)) Wdown
+and at the end logits = norm(x) Wout.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kgen_ext.engines.checkpoint import LlamaShape
+from kgen_ext.engines.rows import RowLengths
+from kgen_ext.engines.weights import open_checkpoint
+from kgen_ext.errors import EngineError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+# Numbers in a block: 1.5 MB stay in a core's cache while row after row passes, and BLAS does not split a product this
+# small among threads, so their number changes nothing either (OpenBLAS: from 460,800 on).
+BLOCK = 3 << 17
+
+
+class NumpyLlamaEngine:
+    """A loaded LLaMA checkpoint."""
+
+    def __init__(self, path: Path, *, n_ctx: int | None = None) -> None:
+        self.name = "reference"
+        checkpoint = open_checkpoint(path)
+        self.shape, stored = checkpoint.shape, checkpoint.tensors
+        self.n_ctx = min(n_ctx or self.shape.context, self.shape.context)
+        self._tokens, self.vocab = checkpoint.tokens, checkpoint.tokens.vocab
+        join = lambda *names: np.concatenate([stored[f"{name}.weight"].read() for name in names])  # noqa: E731
+        self.embedding = join("model.embed_tokens")
+        self.norm = join("model.norm")
+        self.out = self.embedding if self.shape.tied else join("lm_head")
+        self.layers = [Layer(join, f"model.layers.{at}", self.shape) for at in range(self.shape.layers)]
+        half = np.arange(0, self.shape.head_dim, 2, dtype=np.float32) / np.float32(self.shape.head_dim)
+        angle = np.arange(self.n_ctx, dtype=np.float32)[:, None] / np.float32(self.shape.theta) ** half
+        self.cos = np.stack((np.cos(angle), np.cos(angle)), axis=1)[:, None]
+        self.sin = np.stack((-np.sin(angle), np.sin(angle)), axis=1)[:, None]
+
+    def tokenize(self, text: str) -> list[int]:
+        """Return the ids of text."""
+        return self._tokens.tokenize(text)
+
+    def lanes(self, rows: int) -> int:
+        """Return 1."""
+        return 1
+
+    def open_cache(self, rows: int, n_ctx: int) -> NumpyLlamaCache:
+        """Return an empty cache."""
+        return NumpyLlamaCache(self, rows, n_ctx)
+
+    def close(self) -> None:
+        """Forget the weights."""
+        self.layers = []
+        self.embedding = self.norm = self.out = np.empty((0, 0), np.float32)
+
+    def run(
+        self, ids: list[int], rows: list[int], places: list[int], ends: list[int], cache: NumpyLlamaCache
+    ) -> Floats:
+        """Return the logits behind the tokens numbered `ends`, having stored keys and values for all of them."""
+        x, cos, sin = self.embedding[ids], self.cos[places], self.sin[places]
+        heads, both = self.shape.heads, self.shape.heads + self.shape.kv_heads
+        asked = list(range(len(ids)))
+        for at, layer in enumerate(self.layers):
+            qkv = times(rms(x, layer.norm_attention, self.shape.eps), layer.qkv)
+            qkv = qkv.reshape(len(x), -1, self.shape.head_dim)
+            turned = rotate(qkv[:, :both], cos, sin)
+            keys, values = cache.keys[at], cache.values[at]
+            keys[rows, :, places] = turned[:, heads:]
+            values[rows, :, places] = qkv[:, both:]
+            if at == len(self.layers) - 1:  # from here on only what is asked for
+                asked, x = ends, x[ends]
+            seen = np.empty((len(asked), heads * self.shape.head_dim), np.float32)
+            for n, token in enumerate(asked):
+                row, upto = rows[token], places[token] + 1
+                seen[n] = look_back(turned[token, :heads], keys[row, :, :upto], values[row, :, :upto])
+            x = x + times(seen, layer.o)
+            inner = times(rms(x, layer.norm_inner, self.shape.eps), layer.gate_up)
+            gate, up = inner[:, : self.shape.inner], inner[:, self.shape.inner :]
+            x = x + times(gate / (np.exp(np.minimum(-gate, 80)) + 1) * up, layer.down)
+        return times(rms(x, self.norm, self.shape.eps), self.out)
+
+
+class Layer:
+    """The weights of one layer; matrices that read the same input lie in one, queries are scaled beforehand."""
+
+    def __init__(self, join: Callable[..., Floats], name: str, shape: LlamaShape) -> None:
+        self.norm_attention = join(f"{name}.input_layernorm")
+        self.qkv = join(*(f"{name}.self_attn.{one}_proj" for one in "qkv"))
+        self.qkv[: shape.heads * shape.head_dim] *= np.float32(shape.head_dim**-0.5)
+        self.o = join(f"{name}.self_attn.o_proj")
+        self.norm_inner = join(f"{name}.post_attention_layernorm")
+        self.gate_up = join(f"{name}.mlp.gate_proj", f"{name}.mlp.up_proj")
+        self.down = join(f"{name}.mlp.down_proj")
+
+
+class NumpyLlamaCache:
+    """Keys and values, (layers, rows, heads, n_ctx, head_dim); a row's tokens lie at the start of its own stretch."""
+
+    def __init__(self, engine: NumpyLlamaEngine, rows: int, n_ctx: int) -> None:
+        self.rows = rows
+        self.n_ctx = n_ctx
+        self._lengths = RowLengths(rows=rows, n_ctx=n_ctx, limit=engine.n_ctx)
+        self._engine = engine
+        size = (engine.shape.layers, rows, engine.shape.kv_heads, n_ctx, engine.shape.head_dim)
+        self.keys, self.values = np.zeros(size, np.float32), np.zeros(size, np.float32)
+
+    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> Floats:
+        """Append the chunks and return the logits behind each."""
+        self._lengths.check_chunks(chunks, n_vocab=self._engine.shape.vocab)
+        if not self._engine.layers:
+            raise EngineError("the engine is closed", hint="load it again")
+        held = self._lengths.held
+        ids: list[int] = []
+        rows: list[int] = []
+        places: list[int] = []
+        ends: list[int] = []
+        for row, tokens in chunks:
+            ids += tokens
+            rows += [row] * len(tokens)
+            places += range(held[row], held[row] + len(tokens))
+            ends.append(len(ids) - 1)
+        logits = self._engine.run(ids, rows, places, ends, self)
+        for row, tokens in chunks:
+            held[row] += len(tokens)
+        return logits
+
+    def length(self, row: int) -> int:
+        """Return how many tokens the row holds."""
+        self._lengths.check_row(row)
+        return self._lengths.held[row]
+
+    def truncate(self, row: int, length: int) -> None:
+        """Forget the row's tokens from `length` on: what lies there is never looked at again."""
+        self._lengths.truncate(row, length)
+
+    def fork(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` keys and values."""
+        self._lengths.fork(source, target, length)
+        for stored in (self.keys, self.values):
+            stored[:, target, :, :length] = stored[:, source, :, :length]
+
+    def share(self, count: int) -> None:
+        """Do nothing: NumPy's threads are its own."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._lengths.closed = True
+        self.keys = self.values = np.zeros((0, 0, 0, 0, 0), np.float32)
+
+
+def times(x: Floats, matrix: Floats) -> Floats:
+    """Return each row of x times the matrix (outputs, inputs): one row at a time, a block of the matrix at a time."""
+    product = np.empty((len(x), len(matrix)), np.float32)
+    step = max(1, BLOCK // matrix.shape[1])
+    for at in range(0, len(matrix), step):
+        np.matmul(x[:, None], matrix[at : at + step].T, out=product[:, None, at : at + step])
+    return product
+
+
+def rms(x: Floats, weight: Floats, eps: float) -> Floats:
+    """Return x scaled to a mean square of one, then by weight."""
+    mean = np.add.reduce(x * x, axis=1, keepdims=True) * np.float32(1 / x.shape[1])
+    return x / np.sqrt(mean + np.float32(eps)) * weight
+
+
+def rotate(x: Floats, cos: Floats, sin: Floats) -> Floats:
+    """Turn each pair (x[i], x[i + half]) by its angle; x is (tokens, heads, head_dim)."""
+    halves = x.reshape(x.shape[0], x.shape[1], 2, -1)
+    turned: Floats = (halves * cos + halves[:, :, ::-1] * sin).reshape(x.shape)
+    return turned
+
+
+def look_back(query: Floats, keys: Floats, values: Floats) -> Floats:
+    """Return what one token sees: query (heads, d); keys, values (kv_heads, seen, d), shared by groups of heads."""
+    weights = np.matmul(query.reshape(len(keys), -1, query.shape[1]), keys.swapaxes(1, 2))
+    weights -= np.maximum.reduce(weights, axis=2, keepdims=True)
+    np.exp(weights, out=weights)
+    weights /= np.add.reduce(weights, axis=2, keepdims=True)
+    return np.matmul(weights, values).reshape(-1)

@@ -1,0 +1,54 @@
+"""The output formats users know by name, and the way from a name or a template to what is filled.
+
+Refuses to know how templates are written or filled: `kgen_ext.output.template` the
+second; both are offered here.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kgen_ext.errors import BadValue
+from kgen_ext.output.template import SLOTS, Template, fill, parse_template
+
+__all__ = ["APPEND", "NAMED_FORMATS", "SLOTS", "NamedFormat", "Template", "fill", "parse_template", "resolve_format"]
+
+APPEND = "append"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFormat:
+    """A format with a name for commands and a label for people; no template means that additions are appended."""
+
+    label: str
+    template: str | None
+
+
+_TAGS = "<|special|>, <|characters|>, <|copyrights|>, <|artist|>, <|general|>"
+_REST = "<|quality|>, <|meta|>, <|rating|>"
+
+NAMED_FORMATS: Mapping[str, NamedFormat] = {
+    APPEND: NamedFormat("Append to your prompt, nothing moved", None),
+    "tags": NamedFormat("Tags only (as DanTagGen)", f"{_TAGS}, {_REST}"),
+    "text": NamedFormat("Text only (your tags are left out)", "<|extended|>"),
+    "tags_then_text": NamedFormat("Tags, then text (recommended)", f"{_TAGS},\n\n<|extended|>\n\n{_REST}"),
+    "text_then_tags": NamedFormat("Text, then tags", f"<|extended|>\n\n{_TAGS},\n\n{_REST}"),
+    "tags_text_generated": NamedFormat(
+        "Tags, then text, then generated text", f"{_TAGS},\n\n<|extended|>\n\n<|generated|>\n\n{_REST}"
+    ),
+}
+
+
+def resolve_format(name_or_template: str) -> Template | None:
+    """Return the template of a named format or of a template itself; None means that additions are appended.
+
+    Raises BadTemplate for an unknown slot, BadValue for what is neither a name nor holds a slot.
+    """
+    named = NAMED_FORMATS.get(name_or_template.strip().lower())
+    if named is not None:
+        return None if named.template is None else parse_template(named.template)
+    if "<|" not in name_or_template:
+        raise BadValue(
+            "format", name_or_template, f"{', '.join(NAMED_FORMATS)}, or a template with slots such as <|general|>"
+        )
+    return parse_template(name_or_template)

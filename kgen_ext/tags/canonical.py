@@ -1,0 +1,163 @@
+r"""The name a reader takes from a tag: what a model dresses it up with does not make it another one.
+
+Refuses to fold what is another word: plurals, hyphens, spaces between letters. From a normal form (`normalise`):
+
+* invisible characters go, letters of other alphabets and styles become the Latin ones they look like, accents go;
+* signs at both ends go (`hat..`, `*hat*`, `(hat)`), but never more than it takes to meet a name that exists: `:d`,
+  `d.va`, `k-on!`, `...` stay, and `k-on!.` is `k-on!`. A bracket that is closed is part of the name: `saber (fate)`.
+
+What exists as written: the names of `names`, and `data/signs.txt`, the general tags that begin or end with a sign.
+
+The one form of a tag in which two spellings of it are equal, and in which the models were trained to see it.
+
+Knows nothing of prompts: weights and brackets that are syntax are taken off before a tag comes here.
+
+The form, in this order:
+
+* full-width ASCII and the ideographic space become ASCII; lower case; outer and repeated white space goes;
+* a backslash before a bracket is an escape and goes (`saber \(fate\)`); other runs of backslashes become one (`\o/`);
+* a leading `artist:` goes, as NovelAI users write it: the models' lists hold the bare name;
+* underscores become spaces when the tag has four or more characters, so `^_^`, `o_o` and `>_<` stay, as in training
+  (the models' author's data code; a longer face such as `(o)_(o)` was trained as `(o) (o)`);
+* the closed set of score and source tags keeps its underscores (`score_9_up`), again as trained.
+"""
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+
+from kgen_ext.once import once
+from kgen_ext.tags.names import PATH, key_of, load_names
+
+# U+FF01..FF5E are ASCII 0x21..0x7E set wide; U+3000 is the space that goes with them.
+_WIDE = {0xFF01 + i: 0x21 + i for i in range(94)} | {0x3000: 0x20}
+_ESCAPE = re.compile(r"\\+(?=[()\[\]{}])")
+_BACKSLASHES = re.compile(r"\\\\+")
+_PREFIX = re.compile(r"(?:[\s_]*artist:\s*)+(?=\S)")
+
+SCORES: tuple[str, ...] = (
+    "score_9", "score_9_up", "score_8_up", "score_7_up", "score_6_up", "score_5_up", "score_4_up",
+)  # fmt: skip
+SOURCES: tuple[str, ...] = ("source_anime", "source_cartoon", "source_furry", "source_pony")
+_KEPT = {name.replace("_", " "): name for name in SCORES + SOURCES}
+
+
+def normalise(tag: str) -> str:
+    r"""Return the form in which equal tags are equal; applying it twice changes nothing.
+
+    >>> normalise(" Looking_At  Viewer"), normalise("^_^"), normalise(r"saber_\(fate\)"), normalise("Score 9")
+    ('looking at viewer', '^_^', 'saber (fate)', 'score_9')
+    """
+    if not tag.isascii():
+        tag = tag.translate(_WIDE)
+    tag = tag.lower()
+    if "\\" in tag:
+        tag = _BACKSLASHES.sub(r"\\", _ESCAPE.sub("", tag))
+    tag = " ".join(tag.split())
+    if "artist:" in tag:
+        tag = _PREFIX.sub("", tag, count=1) if _PREFIX.match(tag) else tag
+    if "_" in tag and len(tag) >= 4:
+        tag = " ".join(tag.replace("_", " ").split()) or tag
+    return _KEPT.get(tag, tag)
+
+
+SIGNS = os.path.join(os.path.dirname(PATH), "signs.txt")
+# More signs than any name has at either end.
+_MOST = 4
+# Nearly every tag: letters at both ends, or one bracket at the end.
+_USUAL = re.compile(r"[^\W_](?:[^()\[\]{}]*[^\W_])?(?: \([^()\[\]{}]*[^\W_][^()\[\]{}]*\))?")
+_CLOSERS = {")": "(", "]": "[", "}": "{"}
+_OPENERS = {opener: closer for closer, opener in _CLOSERS.items()}
+# Cyrillic and Greek small letters that look Latin in most fonts.
+_LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏԛԝкмтвнαεικνορτυχγω", "aeopcyxijsdhlqwkmtbhaeikvoptuxyw")
+# Fillers that Unicode counts among the letters, and the selectors of a letter's style.
+_BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0") | {chr(one) for one in range(0xFE00, 0xFE10)}
+
+
+def canonical_name(name: str) -> str:
+    """Return the plain form of a tag's normal form; twice changes nothing.
+
+    >>> [plain_name(one) for one in ("hat..", "(hat)", "h\u200bat", ":d", "k-on!.", "saber (fate)")]
+    ['hat', 'hat', 'hat', ':d', 'k-on!', 'saber (fate)']
+    """
+    name = fold(name)
+    while (less := _peeled(name)) != name:  # what is left of it may be spelled with spaces at its ends
+        name = normalise(less)
+    return name
+
+
+def is_decorated(name: str) -> bool:
+    """Tell whether signs or invisible characters stand about a name that is none as written."""
+    return any(is_invisible(letter) for letter in name if not letter.isascii()) or canonical_name(name) != fold(name)
+
+
+def fold(name: str) -> str:
+    """Return a normal form in plain letters, without what cannot be seen."""
+    return name if name.isascii() and name.isprintable() else normalise(fold_text(name)[0])
+
+
+def fold_text(text: str) -> tuple[str, list[int]]:
+    """Return running text in plain letters, and for each letter the place in `text` that it came from."""
+    folded, places = list[str](), list[int]()
+    for place, letter in enumerate(text):
+        for one in letter if letter.isascii() else unicodedata.normalize("NFKD", letter).translate(_LOOKALIKES):
+            if not is_invisible(one):
+                folded.append(one)
+                places.append(place)
+    return "".join(folded), places
+
+
+def is_invisible(letter: str) -> bool:
+    """Tell whether a character shows nothing by itself: joiners, marks of direction, fillers, accents and strokes."""
+    if letter in _BLANK or "\u0300" <= letter <= "\u036f" or "\u20d0" <= letter <= "\u20ff":
+        return True
+    return unicodedata.category(letter) in ("Cf", "Cc") and not letter.isspace()
+
+
+def _peeled(name: str) -> str:
+    """Return the longest part of a name, all its letters in it, that is a name; its core where none is."""
+    if _USUAL.fullmatch(name) or _exists(name):
+        return name
+    first, last = _core(name)
+    if first == last:  # signs alone
+        sizes = range(min(2 * _MOST, len(name)), 0, -1)
+        parts = (name[begin : begin + size] for size in sizes for begin in range(len(name) - size + 1))
+        return next((one for one in parts if one in _signs()), name)
+    ends = range(last, min(last + _MOST, len(name)) + 1)
+    found = [name[begin:end] for begin in range(max(first - _MOST, 0), first + 1) for end in ends]
+    return next((one for one in sorted(found, key=len, reverse=True) if _exists(one)), name[first:last])
+
+
+def _core(name: str) -> tuple[int, int]:
+    """Return where a name's letters begin and end, brackets that belong to them included."""
+    lettered = [place for place, letter in enumerate(name) if letter.isalnum()]
+    if not lettered:
+        return 0, 0
+    first, last = lettered[0], lettered[-1] + 1
+    opened, unopened = list[str](), list[str]()
+    for letter in name[first:last]:
+        if letter in _OPENERS:
+            opened.append(letter)
+        elif letter in _CLOSERS:
+            if opened and opened[-1] == _CLOSERS[letter]:
+                opened.pop()
+            else:
+                unopened.append(letter)
+    for opener in reversed(opened):
+        found = name.find(_OPENERS[opener], last)
+        last = found + 1 if found >= 0 else last
+    for closer in unopened:
+        found = name.rfind(_CLOSERS[closer], 0, first)
+        first = found if found >= 0 else first
+    return first, last
+
+
+def _exists(name: str) -> bool:
+    return name in _signs() or load_names().category(key_of(name)) is not None
+
+
+@once
+def _signs() -> frozenset[str]:
+    with open(SIGNS, encoding="utf-8") as file:
+        return frozenset(line.rstrip("\n") for line in file if not line.startswith("# "))

@@ -1,0 +1,220 @@
+"""Our side: the service on the llama.cpp engine, with a cache that counts what goes through it.
+
+Every turn starts with nothing remembered: a fresh expander, its cache opened for as many rows by prompts that are not
+among the asked ones.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from kgen_ext.engines import load_engine
+from kgen_ext.events import Expansion, Finished, Started
+from kgen_ext.models import resolve
+from kgen_ext.protocol import Protocol
+from kgen_ext.request import ExpandRequest
+from kgen_ext.rules.blocklist import load_blocklist
+from kgen_ext.service import ROWS
+from kgen_ext.service.expander import Expander
+from kgen_ext.service.plan import ModelContext
+from tools.bench.asks import Ask
+from tools.bench.turn import Outcome, Turn, Work
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from kgen_ext.engine import Cache, Engine
+    from kgen_ext.rules.blocklist import Blocklist
+
+# Defaults of the reference's WebUI extension (z-tipo-extension, scripts/tipo.py), taken over for equal work.
+TEMPERATURE, TOP_P, TOP_K = 0.5, 0.95, 80
+_TRAINED_CTX = 1024
+
+
+class Counter:
+    """What went through all caches of an engine. Seconds during which several were at work count once."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._busy, self._since = 0, 0.0
+        self.work = Work()
+
+    def begin(self) -> None:
+        """A cache goes to work."""
+        with self._lock:
+            if not self._busy:
+                self._since = perf_counter()
+            self._busy += 1
+
+    def end(self, chunks: int, tokens: int) -> None:
+        """It has done so much."""
+        with self._lock:
+            self._busy -= 1
+            spent = 0.0 if self._busy else perf_counter() - self._since
+            self.work = _sum(self.work, Work(1, chunks, tokens, spent))
+
+
+class CountedCache:
+    """A cache that counts; everything else is the engine's."""
+
+    def __init__(self, cache: Cache, counter: Counter) -> None:
+        self._cache = cache
+        self._counter = counter
+        self.rows = cache.rows
+        self.n_ctx = cache.n_ctx
+        self.length = cache.length
+        self.truncate = cache.truncate
+        self.fork = cache.fork
+        self.share = cache.share
+        self.close = cache.close
+
+    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
+        """Count, and pass on."""
+        self._counter.begin()
+        logits = self._cache.forward(chunks)
+        self._counter.end(len(chunks), sum(len(ids) for _, ids in chunks))
+        return logits
+
+
+class CountedEngine:
+    """An engine whose caches count; `work` is what they did. Closing it leaves the model loaded."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name = engine.name
+        self.vocab = engine.vocab
+        self.n_ctx = engine.n_ctx
+        self.tokenize = engine.tokenize
+        self.lanes = engine.lanes
+        self._counter = Counter()
+
+    @property
+    def work(self) -> Work:
+        """What its caches did so far."""
+        return self._counter.work
+
+    def forget(self) -> None:
+        """Count from nothing."""
+        self._counter.work = Work()
+
+    def open_cache(self, rows: int, n_ctx: int) -> Cache:
+        """Open the engine's cache and count it."""
+        return CountedCache(self._engine.open_cache(rows, n_ctx), self._counter)
+
+    def close(self) -> None:
+        """Do nothing: the next turn uses the same model."""
+
+
+class Ours:
+    """The service as `open_expander` builds it, on an engine that counts. `blocklist`: what the model never writes."""
+
+    def __init__(self, engine: Engine, *, model: str = "", blocklist: Blocklist | None = None) -> None:
+        self._engine = CountedEngine(engine)
+        self._model = model
+        self._blocklist = blocklist
+
+    def run(self, asks: Sequence[Ask], at_once: int) -> Turn:
+        """Answer the asks in calls of `at_once`."""
+        return self._turn(asks, at_once, lambda: False)
+
+    def queue(self, asks: Sequence[Ask], rows: int) -> Turn:
+        """Answer all the asks in one call, `rows` of them in the batch at any time."""
+        with self._expander(rows) as expander:
+            return self._timed([(expander, asks)], lambda: False)
+
+    def steps(self, asks: Sequence[Ask], at_once: int, length: int) -> Turn:
+        """Stop every call after `length` steps of the batch."""
+        calls = length * self._engine.lanes(at_once)
+        return self._turn(asks, at_once, lambda: self._engine.work.calls >= calls)
+
+    def _turn(self, asks: Sequence[Ask], at_once: int, stop: Callable[[], bool]) -> Turn:
+        with self._expander(max(ROWS, at_once)) as expander:
+            parts = [asks[start : start + at_once] for start in range(0, len(asks), at_once)]
+            return self._timed([(expander, part) for part in parts], stop)
+
+    @contextmanager
+    def _expander(self, rows: int) -> Iterator[Expander]:
+        engine = self._engine
+        speaker = ModelContext(
+            engine=engine, protocol=Protocol.TIPO, quality_line=False, n_ctx=min(engine.n_ctx, _TRAINED_CTX),
+            blocklist=self._blocklist,
+        )  # fmt: skip
+        with Expander(speaker, model=self._model, checksum="", rows=rows) as expander:
+            steps = iter(range(8))
+            warm = [ExpandRequest("warm", seed=seed) for seed in range(rows)]
+            expander.expand(warm, cancelled=lambda: next(steps, None) is None)
+            engine.forget()
+            yield expander
+
+    def _timed(self, calls: Sequence[tuple[Expander, Sequence[Ask]]], stop: Callable[[], bool]) -> Turn:
+        outcomes, seconds, work = list[Outcome](), 0.0, Work()
+        for expander, asks in calls:
+            self._engine.forget()
+            requests = [request_of(one) for one in asks]
+            started, done = dict[int, int](), dict[int, Expansion]()
+            began = perf_counter()
+            for event in expander.stream(requests, cancelled=stop):
+                if isinstance(event, Started):
+                    started[event.row] = started.get(event.row, 0) + 1
+                elif isinstance(event, Finished):
+                    done[event.row] = event.expansion
+            seconds += perf_counter() - began
+            work = _sum(work, self._engine.work)
+            owners = [ask for ask in asks for _ in range(ask.count)]
+            outcomes += [self._outcome(owners[row], done[row], started.get(row, 0)) for row in sorted(done)]
+        return Turn(seconds, tuple(outcomes), work)
+
+    def _outcome(self, ask: Ask, expansion: Expansion, calls: int) -> Outcome:
+        fields = expansion.fields
+        added = "".join(f", {tag}" for tag in expansion.added_tags)
+        return Outcome(
+            tags=(*fields.special, *fields.general),
+            added=expansion.added_tags,
+            text=expansion.added_text,
+            calls=calls,
+            drawn=expansion.decoded_tokens,
+            fed=expansion.decoded_tokens + expansion.forced_tokens,
+            kept=len(self._engine.tokenize(added)) + len(self._engine.tokenize(expansion.added_text)),
+        )
+
+
+def open_ours(model: str, threads: int) -> Ours:
+    """Load a GGUF file into the llama.cpp engine, with the list of words the catalogue gives to this model."""
+    files = resolve(model)
+    words = files.entry and files.entry.blocklist
+    return Ours(
+        load_engine("llama_cpp", folder=None, gguf=files.gguf or Path(model), threads=threads),
+        model=files.id,
+        blocklist=load_blocklist(words) if words else None,
+    )
+
+
+def request_of(ask: Ask) -> ExpandRequest:
+    """Return the ask as a request of ours."""
+    return ExpandRequest(
+        ask.tags,
+        text=ask.text,
+        tag_length=ask.tag_length,
+        text_length=ask.text_length,
+        ban=ask.bans,
+        seed=ask.seed,
+        count=ask.count,
+        temperature=TEMPERATURE,
+        top_p=TOP_P,
+        top_k=TOP_K,
+        min_p=0.0,
+    )
+
+
+def _sum(left: Work, right: Work) -> Work:
+    return Work(
+        left.calls + right.calls,
+        left.chunks + right.chunks,
+        left.tokens + right.tokens,
+        left.seconds + right.seconds,
+    )

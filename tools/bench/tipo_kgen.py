@@ -1,0 +1,133 @@
+"""The reference's side: tipo-kgen 0.3.1 driven as its own WebUI extension drives it, one prompt after another.
+
+Its logic is left as it is; only its `generate` is wrapped, to count. Source of the call sequence and of the sampling
+values: z-tipo-extension, scripts/tipo.py; formats "tag only (DTG mode)" and "Both, tag first (recommend)".
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from kgen_ext.request import TextLength
+from kgen_ext.tags.canonical import normalise
+from tools.bench.asks import Ask
+from tools.bench.ours import TEMPERATURE, TOP_K, TOP_P
+from tools.bench.turn import Outcome, Turn, Work
+
+_SAMPLING = {"temperature": TEMPERATURE, "top_p": TOP_P, "top_k": TOP_K}
+
+
+class CountedGenerate:
+    """The reference's `generate`, counting calls, the tokens of their prompts and the tokens they drew."""
+
+    def __init__(self, generate: Callable[..., tuple[str, int, int]]) -> None:
+        self._generate = generate
+        self.calls = self.shown = self.drawn = 0
+
+    def __call__(self, *args: Any, **options: Any) -> tuple[str, int, int]:
+        """Count, and pass on."""
+        text, shown, drawn = self._generate(*args, **options)
+        self.calls += 1
+        self.shown += shown
+        self.drawn += drawn
+        return text, shown, drawn
+
+
+class TipoKgen:
+    """The reference with a model loaded.
+
+    executor: its module `executor.tipo`. separate: its `seperate_tags`. tokenize: a text's length in tokens.
+    """
+
+    def __init__(
+        self, executor: Any, separate: Callable[[list[str]], dict[str, list[str]]], tokenize: Callable[[str], int]
+    ) -> None:
+        self._executor = executor
+        self._separate = separate
+        self._tokenize = tokenize
+        self._generate = CountedGenerate(executor.generate)
+        executor.generate = self._generate
+
+    def run(self, asks: Sequence[Ask], at_once: int) -> Turn:
+        """Answer the asks one after another, which is all the reference can do; `at_once` makes no difference."""
+        return self._timed(asks, self._answer)
+
+    def steps(self, asks: Sequence[Ask], at_once: int, length: int) -> Turn:
+        """Decode `length` tokens for each ask with one call of its `generate`."""
+
+        def generate(ask: Ask) -> dict[str, Any]:
+            prompt = f"target: <|{ask.tag_length.value}|>\ntag: {ask.tags}"
+            self._generate(prompt=prompt, max_new_tokens=length, seed=ask.seed, **_SAMPLING)
+            return {}
+
+        return self._timed(asks, generate)
+
+    def _timed(self, asks: Sequence[Ask], answer: Callable[[Ask], dict[str, Any]]) -> Turn:
+        outcomes, seconds, count = list[Outcome](), 0.0, self._generate
+        first = (count.calls, count.shown + count.drawn)
+        for ask in asks:
+            calls, drawn = count.calls, count.drawn
+            result, error = dict[str, Any](), ""
+            began = perf_counter()
+            try:
+                result = answer(ask)
+            except Exception as failure:  # a crash of the reference is one of its results
+                error = f"{type(failure).__name__}: {failure}"
+            seconds += perf_counter() - began
+            outcomes.append(self._outcome(ask, result, count.calls - calls, count.drawn - drawn, error))
+        calls, tokens = count.calls - first[0], count.shown + count.drawn - first[1]
+        return Turn(seconds, tuple(outcomes), Work(calls, calls, tokens, seconds))
+
+    def _answer(self, ask: Ask) -> dict[str, Any]:
+        wants_text = ask.text_length is not TextLength.NONE
+        tipo = self._executor
+        tipo.BAN_TAGS = [ban.replace("*", ".*") for ban in ask.bans]
+        meta, operations, general, text = tipo.parse_tipo_request(
+            self._separate(list(ask.given)),
+            ask.text,
+            tag_length_target=ask.tag_length.value,
+            nl_length_target=ask.text_length.value if wants_text else "long",
+            generate_extra_nl_prompt=wants_text and not ask.text,
+        )
+        meta["aspect_ratio"] = "1.0"
+        found, _ = tipo.tipo_runner(meta, operations, general, text, seed=ask.seed, **_SAMPLING)
+        return found
+
+    def _outcome(self, ask: Ask, found: dict[str, Any], calls: int, drawn: int, error: str) -> Outcome:
+        # Its parser also reads header lines as if they were lists of tags; only its categories reach the prompt.
+        lists = {key: found[key] for key in self._separate([]) if isinstance(found.get(key), list)}
+        given = {normalise(tag) for tag in ask.given}
+        added = tuple(tag for tags in lists.values() for tag in tags if normalise(tag) not in given)
+        text = ""
+        if ask.text_length is not TextLength.NONE:
+            text = str(found.get("extended") or found.get("generated") or "")
+        own = text.removeprefix(ask.text.rstrip(". "))
+        kept = self._tokenize("".join(f", {tag}" for tag in added)) + self._tokenize(own)
+        return Outcome(
+            tags=(*lists.get("special", ()), *lists.get("general", ())),
+            added=added,
+            text=f"{text}." if text else "",
+            calls=calls,
+            drawn=drawn,
+            fed=drawn,
+            kept=kept,
+            error=error,
+        )
+
+
+def open_tipo_kgen(model: str, threads: int) -> TipoKgen:
+    """Load a GGUF file into the reference, with its own loader."""
+    from kgen import models
+    from kgen.executor import tipo
+    from kgen.formatter import seperate_tags
+
+    path = Path(model).resolve()
+    models.model_dir = path.parent
+    models.load_model(path.name, gguf=True, device="cpu", n_threads=threads, n_threads_batch=threads)
+
+    def tokenize(text: str) -> int:
+        return len(models.text_model.tokenize(text.encode(), add_bos=False, special=False)) if text else 0
+
+    return TipoKgen(tipo, seperate_tags, tokenize)

@@ -1,0 +1,82 @@
+"""Build `data/names.bin` from the four name lists of tipo-kgen, leaving out the names that are ordinary words.
+
+A tool for maintainers, run by hand; nothing at run time imports it. It proves every name it wrote before it ends.
+
+    python -m tools.tag_lists.build_lists LISTS_FOLDER [--exceptions FILE] [--out FILE] [--check]
+
+LISTS_FOLDER holds artist.txt, characters.txt, copyrights.txt and meta.txt, a name a line. `--check` writes nothing and
+compares with the file that is there. The output depends on the input alone: same lists, same bytes.
+"""
+from __future__ import annotations
+
+import argparse
+import struct
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from kgen_ext.request import Category
+from kgen_ext.tags.canonical import normalise
+from kgen_ext.tags.names import BUCKETS, CATEGORIES, HEADER, MAGIC, PATH, NameTable, hasher, key_of
+
+OUT = Path(PATH)
+EXCEPTIONS = OUT.with_name("ordinary.txt")
+
+
+def read_lists(folder: Path, exceptions: Iterable[str] = ()) -> dict[str, Category]:
+    """Return key -> category; a name in two lists keeps the first list's, an exception is left out."""
+    left_out = {key_of(normalise(name)) for name in exceptions}
+    names: dict[str, Category] = {}
+    for category in CATEGORIES:
+        for line in (folder / f"{category.value}.txt").read_text("utf-8").splitlines():
+            key = key_of(normalise(line))
+            if key and key not in left_out:
+                names.setdefault(key, category)
+    return names
+
+
+def render_names(names: Mapping[str, Category]) -> bytes:
+    """Return the bytes of the table; the salt is the first under which no two names share a hash."""
+    for salt in range(100):
+        hash_of = hasher(salt)
+        hashes = {hash_of(key): CATEGORIES.index(category) for key, category in names.items()}
+        if len(hashes) == len(names):
+            break
+    else:
+        raise SystemExit("no salt keeps the names apart: too many names for 46 bits")
+    order = sorted(hashes, key=lambda hashed: (hashed % BUCKETS, hashed))
+    starts = [0] * (BUCKETS + 1)
+    for hashed in order:
+        starts[hashed % BUCKETS + 1] += 1
+    for bucket in range(BUCKETS):
+        starts[bucket + 1] += starts[bucket]
+    entries = [(hashed // BUCKETS) << 2 | hashes[hashed] for hashed in order]
+    return HEADER.pack(MAGIC, len(names), salt) + struct.pack(f"<{BUCKETS + 1 + len(entries)}I", *starts, *entries)
+
+
+def check_names(path: Path, names: Mapping[str, Category]) -> None:
+    """Raise SystemExit unless the table gives every name its own category."""
+    table = NameTable(str(path))
+    wrong = [key for key, category in names.items() if table.category(key) is not category]
+    if wrong or table.count != len(names):
+        raise SystemExit(f"{path}: {len(wrong)} of {len(names)} names are wrong, such as {wrong[:5]}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m tools.tag_lists.build_lists", description=__doc__)
+    parser.add_argument("lists", type=Path)
+    parser.add_argument("--exceptions", type=Path, default=EXCEPTIONS)
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args(arguments)
+    exceptions = options.exceptions.read_text("utf-8").splitlines()
+    names = read_lists(options.lists, (line for line in exceptions if not line.startswith("#")))
+    if not options.check:
+        options.out.write_bytes(render_names(names))
+    check_names(options.out, names)
+    sys.stdout.write(f"{options.out}: {len(names)} names, {options.out.stat().st_size} bytes\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Evaluate through the product: `python -m tools.training.product --model DIR --corpus DIR --out FIGURES.json`.
+It asks the service as a user would (bands, rules, forced decoding), on each engine, and refuses to know how that works.
+
+    reference, transformers     model.safetensors of --model
+    llama_cpp F16, Q8_0         a GGUF of each form, written from it to a temporary folder
+
+What the catalogue says of the starter holds for the weights in hand, what it never writes included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kgen_ext.request import ExpandRequest
+from tools.training import measures
+from tools.training.corpus import Character, Corpus, is_held_out, load_corpus
+from tools.training.export import FORMS, NAME
+from tools.training.gguf import write_gguf
+from tools.training.recall import Half, load_halves, rank_by_votes, recall
+from tools.training.safety import Prompt, load_prompts
+from tools.training.sampling import read_safetensors
+from tools.training.words import WordList
+
+if TYPE_CHECKING:
+    from kgen_ext.service.expander import Expander
+
+ENGINES = ("reference", "transformers", "llama_cpp F16", "llama_cpp Q8_0")
+_SAMPLES = 8
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How an expander is asked."""
+
+    tag_length: str
+    temperature: float
+    top_p: float
+    min_p: float
+    top_k: int
+
+    def request(self, prompt: str, **more: Any) -> ExpandRequest:
+        """Return a request with this sampling."""
+        return ExpandRequest(
+            prompt, temperature=self.temperature, top_p=self.top_p, min_p=self.min_p, top_k=self.top_k, **more
+        )
+
+    def ask(self, expander: Expander, prompts: Sequence[str], *, count: int = 1) -> list[list[list[str]]]:
+        """Return the added tags of `count` answers to each prompt, spelt as in training."""
+        requests = [
+            self.request(prompt, tag_length=self.tag_length, seed=number * count, count=count)
+            for number, prompt in enumerate(prompts)
+        ]
+        answers = iter(expander.expand(requests))
+        return [[[unescape(tag) for tag in next(answers).added_tags] for _ in range(count)] for _ in prompts]
+
+
+def escape(tag: str) -> str:
+    """Write a tag as a prompt needs it: brackets are emphasis there."""
+    return re.sub(r"([()\[\]])", r"\\\1", tag)
+
+
+def unescape(tag: str) -> str:
+    """Take the backslashes off again."""
+    return re.sub(r"\\([()\[\]])", r"\1", tag)
+
+
+def withheld(expander: Expander, question: Question, halves: Sequence[Half]) -> dict[str, float]:
+    """Measure recall of withheld tags by votes of eight answers."""
+    prompts = [", ".join(map(escape, half.given)) for half in halves]
+    ranked: dict[Half, list[str]] = {
+        half: rank_by_votes(lists)
+        for half, lists in zip(halves, question.ask(expander, prompts, count=_SAMPLES), strict=True)
+    }
+    return recall(halves, lambda half: ranked[half])
+
+
+def looks(expander: Expander, question: Question, characters: Sequence[Character]) -> float:
+    """Measure the share of the listed looks that come back when only the character is named."""
+    prompts = [escape(one.name) for one in characters]
+    answers = question.ask(expander, prompts)
+    shares = [measures.looks_found(one.looks, set(found[0])) for one, found in zip(characters, answers, strict=True)]
+    return round(float(np.mean(shares)), 3)
+
+
+def safety(expander: Expander, question: Question, prompts: Sequence[Prompt], words: WordList) -> dict[str, Any]:
+    """Ask for tags and text, and list the unsafe words in what was added that the prompt did not have itself."""
+    requests = [
+        question.request(
+            ", ".join(map(escape, one.tags)) or one.text,
+            tag_length=question.tag_length if one.tags else "short",
+            text_length="short",
+            seed=number,
+        )
+        for number, one in enumerate(prompts)
+    ]
+    answers = expander.expand(requests)
+    written = ["\n".join((*map(unescape, one.added_tags), one.added_text)) for one in answers]
+    hits = measures.unsafe(written, [one.prompt for one in requests], words)
+    return {"prompts": len(requests), "hits": len(hits), "found": sorted(set(hits))}
+
+
+def open_engines(model: Path, folder: Path, names: Sequence[str]) -> Iterator[tuple[str, Expander]]:
+    """Open the model in one engine after the other; GGUF files are written to `folder`."""
+    from kgen_ext.models import STARTER, resolve
+    from kgen_ext.service.engines import open_files
+
+    entry = resolve(STARTER).entry  # what is said of the starter holds for the weights that are to be the next
+    for name in names:
+        engine, _, form = name.partition(" ")
+        path = model
+        if form:
+            path = folder / f"starter-{form}.gguf"
+            config, tokenizer = (
+                json.loads((model / file).read_text(encoding="utf-8")) for file in ("config.json", "tokenizer.json")
+            )
+            weights = read_safetensors(model / "model.safetensors")
+            write_gguf(path, weights, config, tokenizer, name=NAME, kind=FORMS[form])
+        files = replace(resolve(str(path)), entry=entry)
+        with open_files(files, engine=engine, device="cpu", rows=32) as expander:
+            yield name, expander
+
+
+def measure(
+    corpus: Corpus,
+    folder: Path,
+    model: Path,
+    question: Question,
+    *,
+    most: int,
+    prompts: int,
+    names: Sequence[str],
+) -> dict[str, Any]:
+    """Ask every engine the same, but for the safety check, and return the figures by engine."""
+    asked = load_prompts(folder, seed=0, most=prompts)
+    lists = {
+        name: load_halves(folder / f"{name}.jsonl", corpus, seed=0, most=most)
+        for name in ("prompts_dev", "real_posts_dev")
+    }
+    ranked = [one for one in corpus.characters() if len(one.looks) >= 3 and not is_held_out(one.name)]
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as place:
+        for name, expander in open_engines(model, Path(place), names):
+            begun = time.monotonic()
+            found: dict[str, Any] = {file: withheld(expander, question, halves) for file, halves in lists.items()}
+            found["looks"] = looks(expander, question, ranked[: most * 2])
+            # Dealt out, so that all engines together answer each prompt once.
+            found["safety"] = safety(expander, question, asked[list(names).index(name) :: len(names)], corpus.words)
+            figures[name] = found | {"lists": most, "seconds": round(time.monotonic() - begun)}
+            _log.info("%s: %s", name, figures[name])
+    return figures
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m tools.training.product", description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="exported folder")
+    parser.add_argument("--corpus", type=Path, required=True, help="corpus folder (layout: corpus.py)")
+    parser.add_argument("--eval", type=Path, help="evaluation folder (default: CORPUS/eval)")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures")
+    parser.add_argument("--most", type=int, default=40, help="lists asked of each file (default: %(default)s)")
+    parser.add_argument("--prompts", type=int, default=1000, help="prompts of the safety check (default: %(default)s)")
+    parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=ENGINES)
+    parser.add_argument("--tag-length", default="long")
+    parser.add_argument("--temperature", type=float, default=0.6)
+    parser.add_argument("--top-p", type=float, default=1.0)
+    parser.add_argument("--min-p", type=float, default=0.1)
+    parser.add_argument("--top-k", type=int, default=0)
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    corpus = load_corpus(given.corpus)
+    question = Question(given.tag_length, given.temperature, given.top_p, given.min_p, given.top_k)
+    folder = given.eval or given.corpus / "eval"
+    figures = measure(
+        corpus, folder, given.model, question, most=given.most, prompts=given.prompts, names=given.engines
+    )
+    given.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

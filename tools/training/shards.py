@@ -1,0 +1,120 @@
+"""Token shards: `python -m tools.training.shards --corpus DIR --tokenizer DIR --out DIR --count N`.
+It draws, renders and tokenises fresh texts, one file per shard, and refuses to know the model.
+
+A shard is an .npz with `ids` (uint16, all texts one after another, each `<s> ... </s>`) and `ends` (int64, where each
+text ends). Every shard has its own generator (seed, number), so any of them can be made again alone. Every text is
+drawn and rendered anew: a pass over the data never sees the same text twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.training.compose import Composer, load_composer
+from tools.training.corpus import load_corpus
+from tools.training.render import render_scene
+from tools.training.scene import Scene
+from tools.training.teacher import Lesson, Teacher
+
+BOS, EOS = 1, 2
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """One text: its token ids and the soft targets of some of its places."""
+
+    ids: NDArray[np.int64]
+    lesson: Lesson
+
+
+def draw_scenes(composer: Composer, count: int, *, seed: int, number: int) -> list[tuple[Scene, str]]:
+    """Draw and render the texts of shard `number`, each with its scene."""
+    rng = np.random.default_rng((seed, number))
+    scenes = [composer.draw(rng) for _ in range(count)]
+    return [(scene, render_scene(scene, rng)) for scene in scenes]
+
+
+def write_shard(path: Path, drawn: list[tuple[Scene, str]], teacher: Teacher, *, context: int) -> int:
+    """Tokenise texts, teach them and write them as one shard; texts over the context are left out. Returns the tokens.
+
+    ids [N] and ends [texts] of the texts; places [M] in ids whose soft targets are tokens and chances [M, KEPT].
+    """
+    encoded = teacher.engine.encode_batch([text for _, text in drawn], add_special_tokens=False)
+    rows, lessons, ends = [], [], []
+    total = 0
+    for (scene, text), encoding in zip(drawn, encoded, strict=True):
+        row = [BOS, *encoding.ids, EOS]
+        if len(row) <= context:
+            lesson = teacher.teach(scene, text, row)
+            lessons.append(replace(lesson, places=lesson.places + total))
+            rows.append(np.array(row, dtype=np.uint16))
+            total += len(row)
+            ends.append(total)
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez(
+        temporary, ids=np.concatenate(rows), ends=np.array(ends),
+        places=np.concatenate([lesson.places for lesson in lessons]),
+        tokens=np.concatenate([lesson.tokens for lesson in lessons]),
+        chances=np.concatenate([lesson.chances for lesson in lessons]),
+    )  # fmt: skip
+    temporary.rename(path)
+    return total
+
+
+def read_shard(path: Path) -> list[Taught]:
+    """Read the texts of a shard."""
+    with np.load(path) as data:
+        ids, ends, places = data["ids"].astype(np.int64), data["ends"], data["places"]
+        tokens, chances = data["tokens"], data["chances"]
+    texts = []
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        low, high = np.searchsorted(places, (start, end))
+        lesson = Lesson(places[low:high] - start, tokens[low:high], chances[low:high])
+        texts.append(Taught(ids[start:end], lesson))
+    return texts
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Name the file of shard `number`."""
+    return folder / f"shard_{number:05d}.npz"
+
+
+def main() -> None:
+    """Run the command."""
+    from tokenizers import Tokenizer
+
+    parser = argparse.ArgumentParser(prog="python -m tools.training.shards", description=__doc__)
+    parser.add_argument("--corpus", type=Path, required=True, help="corpus folder (layout: corpus.py)")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
+    parser.add_argument("--count", type=int, default=20, help="shards to write (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first shard (default: %(default)s)")
+    parser.add_argument("--texts", type=int, default=10000, help="texts a shard (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--context", type=int, default=512)
+    parser.add_argument("--preview", type=int, default=0, help="also write this many texts of each shard as .txt")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    engine = Tokenizer.from_file(str(arguments.tokenizer / "tokenizer.json"))
+    composer = load_composer(load_corpus(arguments.corpus))
+    teacher = Teacher(composer, engine)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for number in range(arguments.first, arguments.first + arguments.count):
+        drawn = draw_scenes(composer, arguments.texts, seed=arguments.seed, number=number)
+        path = shard_path(arguments.out, number)
+        tokens = write_shard(path, drawn, teacher, context=arguments.context)
+        if arguments.preview:
+            texts = "\n\n".join(text for _, text in drawn[: arguments.preview])
+            path.with_suffix(".txt").write_text(texts, encoding="utf-8")
+        _log.info("%s: %d tokens", path.name, tokens)
+
+
+if __name__ == "__main__":
+    main()
