@@ -134,6 +134,8 @@ class Environment:
     def test(self) -> str:
         """Run the tests that meet a library with this environment's; return pytest's closing line."""
         self.pip("install", *CONSTRAINTS, "pytest", "hypothesis")
+        # By itself: the constraints are for its dependencies too, and NumPy is the host's.
+        self.pip("install", "--no-deps", *CONSTRAINTS, "gguf")
         if self.host.llama_cpp:
             self.pip("install", "--upgrade", self.host.llama_cpp)
         files = [f"tests/test_{name}.py" for name in TESTS]

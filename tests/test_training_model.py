@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tools.training.gguf import BYTE, CONTROL, F16, NORMAL, Q8_0, UNKNOWN, encode_tensor, ggml_tensors, vocabulary_of
+from tools.training.gguf import BYTE, CONTROL, F16, NORMAL, Q8_0, UNKNOWN, ggml_tensors, vocabulary_of
 from tools.training.render import SPECIAL_TOKENS
 from tools.training.tokenizer import write_tokenizer
 from tools.training.train import progress_bar, rate_at
@@ -77,7 +77,9 @@ def test_gguf_token_types() -> None:
 
 def test_q8_blocks_restore_the_numbers_within_half_a_step() -> None:
     value = np.random.default_rng(0).normal(size=(4, 64)).astype(np.float32)
-    blocks = np.frombuffer(encode_tensor(value, Q8_0), dtype=np.dtype([("scale", "<f2"), ("whole", "i1", 32)]))
+    gguf = pytest.importorskip("gguf")
+    stored = gguf.quants.quantize(value, gguf.GGMLQuantizationType(Q8_0)).tobytes()
+    blocks = np.frombuffer(stored, dtype=np.dtype([("scale", "<f2"), ("whole", "i1", 32)]))
     restored = (blocks["scale"].astype(np.float32)[:, None] * blocks["whole"]).reshape(value.shape)
     steps = np.abs(value.reshape(-1, 32)).max(axis=1, keepdims=True) / 127
     # half a step of rounding, and the f16 rounding of the scale times at most 127 steps
