@@ -175,10 +175,10 @@ def test_two_downloads_of_one_file_fetch_it_once(hub: FakeHub, tmp_path: Path) -
 
 
 def test_waiting_for_another_download_can_be_stopped(hub: FakeHub, tmp_path: Path) -> None:
-    from kgen_ext.models.lock import FileLock
+    from kgen_ext.models.download import DownloadLock
 
     (tmp_path / ".downloads").mkdir()
-    with FileLock(tmp_path / ".downloads" / "Tiny_Tiny-F16.gguf.lock") as lock:
-        assert lock.take()
+    with DownloadLock(tmp_path / ".downloads" / "Tiny_Tiny-F16.gguf.lock") as lock:
+        assert lock.acquire()
         with pytest.raises(Cancelled):
             download(MODEL, to=tmp_path, hub=client(hub), cancelled=lambda: True)

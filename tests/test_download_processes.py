@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hub_server import FakeHub, running_hub
 
-from kgen_ext.models.lock import FileLock
+from kgen_ext.models.download import DownloadLock
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "Tiny_Tiny-F16.gguf"
@@ -77,8 +77,8 @@ def test_a_killed_download_leaves_no_final_name_and_no_lock_and_is_resumed(hub: 
     child.send_signal(signal.SIGKILL)
     child.communicate(timeout=30)
     assert not (tmp_path / NAME).exists()
-    with FileLock(tmp_path / ".downloads" / f"{NAME}.lock") as lock:
-        assert lock.take()
+    with DownloadLock(tmp_path / ".downloads" / f"{NAME}.lock") as lock:
+        assert lock.acquire()
     hub.faults.slow = 0.0
     finish(start(hub, tmp_path))
     assert (tmp_path / NAME).read_bytes() == WEIGHTS
@@ -138,10 +138,10 @@ def test_two_processes_fetch_a_file_once_and_the_second_says_who_does(hub: FakeH
 
 def test_a_lock_is_one_at_a_time_and_free_again(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
-    with FileLock(path) as mine, FileLock(path) as yours:
-        assert mine.take()
-        assert not yours.take()
+    with DownloadLock(path) as mine, DownloadLock(path) as yours:
+        assert mine.acquire()
+        assert not yours.acquire()
         assert yours.holder() == str(os.getpid())
         mine.release()
-        assert yours.take()
-    assert not path.exists()
+        assert yours.acquire()
+    assert not path.with_suffix(".pid").exists()  # filelock leaves its own file where removing it could race

@@ -1,13 +1,11 @@
-"""The Hugging Face hub, asked through the user's own huggingface_hub: addresses, file facts, and bytes from an offset.
+"""The Hugging Face hub, through the user's own huggingface_hub: file facts, bytes from an offset, and the local cache.
 
-Refuses to write files, and to follow what changes between the client's versions: it uses hf_hub_url,
-get_hf_file_metadata, build_hf_headers, get_session and hf_raise_for_status, which 0.16 and 2.4 share, and of the two
-kinds of session (requests up to 0.36, httpx after) one method. So mirrors (HF_ENDPOINT), tokens, proxies and
-certificates are whatever the client is set up for. A large file's checksum is its `etag`.
+Of the client only hf_hub_url, get_hf_file_metadata, build_hf_headers, get_session and hf_raise_for_status are used,
+which 0.16 and 2.4 share, and of the two kinds of session (requests up to 0.36, httpx after) one method. So mirrors
+(HF_ENDPOINT), tokens, proxies and certificates are whatever the client is set up for. A large file's checksum is its
+`etag`.
 
-The cache that huggingface_hub keeps, read as it lies on disk.
-
-Refuses to write to it, and to import the client. Layout:
+The cache is read without the client, and never written to:
 
     models--OWNER--NAME/refs/main                  the commit that `main` was when it was last asked for
     models--OWNER--NAME/snapshots/COMMIT/PATH      a link into ../../blobs (Windows: often the file itself)
@@ -26,47 +24,22 @@ from typing import Any
 
 from kgen_ext.errors import DownloadError
 
-
-def cached_file(cache: Path, *, repo: str, revision: str, path: str) -> Path | None:
-    """Return a file of a repository in the cache: of that revision if it is there, else of the newest snapshot."""
-    folder = cache / ("models--" + repo.replace("/", "--"))
-    for snapshot in _snapshots(folder, revision):
-        found = snapshot / path
-        # Links are how the cache works, but none leads out of it.
-        if found.is_file() and found.resolve().is_relative_to(cache.resolve()):
-            return found
-    return None
-
-
-def _snapshots(folder: Path, revision: str) -> Iterator[Path]:
-    snapshots = folder / "snapshots"
-    if not snapshots.is_dir():
-        return
-    ref = folder / "refs" / revision
-    commit = ref.read_text("utf-8", "replace").strip() if ref.is_file() else revision
-    first = snapshots / commit if commit and "/" not in commit and ".." not in commit else snapshots
-    if first != snapshots and first.is_dir():
-        yield first
-    others = (one for one in snapshots.iterdir() if one.is_dir() and one != first)
-    yield from sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)
-
-
 CHUNK = 1 << 18
 TIMEOUT = 20.0  # seconds without a byte
 _OFFLINE = ("KGEN_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
-class Broken(DownloadError):
+class ConnectionFailed(DownloadError):
     """The connection failed; trying again may help."""
 
 
-class NotThere(DownloadError):
+class NotOnHub(DownloadError):
     """The repository has no such file."""
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
-    """A file on the hub. `sha256` is "" for small files, which git keeps: they have `sha1`, git's own."""
+class RemoteFile:
+    """A file on the hub. sha256: "" for a small file, which git itself stores and identifies by `sha1`."""
 
     url: str
     size: int
@@ -75,8 +48,8 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """An answer with bytes in it, the first of which is at `start` in the file."""
+class ResponseBody:
+    """Body of a response: bytes of a file from `start` on, unless it is an HTML page."""
 
     start: int
     html: bool
@@ -84,13 +57,13 @@ class Body:
 
 
 def is_offline(environ: Mapping[str, str] | None = None) -> bool:
-    """Tell whether the environment forbids the network: KGEN_OFFLINE, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
+    """Tell whether KGEN_OFFLINE, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the network."""
     environ = os.environ if environ is None else environ
     return any(environ.get(name, "").strip().upper() in ("1", "ON", "YES", "TRUE") for name in _OFFLINE)
 
 
 class Hub:
-    """A connection's settings: None for what the client itself would take."""
+    """Client of a hub. endpoint, token: None for huggingface_hub's own."""
 
     def __init__(self, *, endpoint: str | None = None, token: str | None = None, timeout: float = TIMEOUT) -> None:
         self._client = _import("huggingface_hub")
@@ -101,8 +74,8 @@ class Hub:
         self._token = token or os.environ.get("HF_TOKEN") or None
         self._timeout = timeout
 
-    def look_up(self, repo: str, path: str, revision: str) -> Remote:
-        """Return what the hub says of a file; raises DownloadError, NotThere or Broken."""
+    def look_up(self, repo: str, path: str, revision: str) -> RemoteFile:
+        """Return what the hub says of a file; raises DownloadError, NotOnHub or ConnectionFailed."""
         own = str(self._constants.ENDPOINT)
         url = str(self._client.hf_hub_url(repo, path, revision=revision))
         url = self._endpoint + url[len(own) :] if url.startswith(own) else url
@@ -121,11 +94,11 @@ class Hub:
             )
         hexadecimal = all(char in "0123456789abcdef" for char in etag)
         known = {len(etag): etag} if hexadecimal else {}
-        return Remote(url, int(found.size), known.get(64, ""), known.get(40, ""))
+        return RemoteFile(url, int(found.size), known.get(64, ""), known.get(40, ""))
 
     @contextmanager
-    def read(self, remote: Remote, *, start: int = 0) -> Iterator[Body]:
-        """Give the file's bytes from `start`, or from 0 if the server will not; raises DownloadError or Broken."""
+    def read(self, remote: RemoteFile, *, start: int = 0) -> Iterator[ResponseBody]:
+        """Open the file from `start`, or from 0 where the server knows no ranges; raises DownloadError."""
         try:
             headers = dict(self._utils.build_hf_headers(token=self._token, library_name="kgen"))
         except OSError as error:
@@ -137,11 +110,11 @@ class Hub:
         with self._mapped(remote.url):
             with self._open(session, remote.url, headers) as response:
                 if response.status_code == 416:
-                    raise Broken(f"{remote.url}: the server has no bytes after {start}", hint="try again")
+                    raise ConnectionFailed(f"{remote.url}: the server has no bytes after {start}", hint="try again")
                 self._utils.hf_raise_for_status(response)
                 kind = str(response.headers.get("Content-Type", "")).lower()
                 begin = _begin(str(response.headers.get("Content-Range", ""))) if response.status_code == 206 else 0
-                yield Body(begin, "html" in kind, self._chunks(response))
+                yield ResponseBody(begin, "html" in kind, self._chunks(response))
 
     @contextmanager
     def _open(self, session: Any, url: str, headers: dict[str, str]) -> Iterator[Any]:
@@ -180,7 +153,7 @@ class Hub:
         return tuple(kinds)
 
     def _named(self, name: str) -> type[Exception]:
-        """Return an exception of the client's by name; it moved between modules, and older versions lack some."""
+        """Return one of the client's exceptions by name: they moved between modules, and older versions lack some."""
         for module in ("huggingface_hub.errors", "huggingface_hub.utils"):
             try:
                 found = getattr(import_module(module), name, None)
@@ -203,7 +176,7 @@ class Hub:
                 hint="check the name; for a private one set HF_TOKEN",
             )
         if isinstance(error, (self._named("EntryNotFoundError"), self._named("RevisionNotFoundError"))):
-            return NotThere(f"{what}: no such file in the repository (404)", hint="is the catalogue out of date?")
+            return NotOnHub(f"{what}: no such file in the repository (404)", hint="is the catalogue out of date?")
         if isinstance(error, self._named("OfflineModeIsEnabled")):
             return offline_error(what)
         if status in (401, 403):
@@ -213,15 +186,16 @@ class Hub:
         if status is not None and status < 500 and status != 429:
             return DownloadError(f"{what}: the server answered {status}", hint="try again later, or HF_ENDPOINT")
         if status is not None:
-            return Broken(f"{what}: the server is busy ({status})", hint="try again later")
+            return ConnectionFailed(f"{what}: the server is busy ({status})", hint="try again later")
         if "timeout" in type(error).__name__.lower() or "timed out" in str(error).lower():
-            return Broken(f"{what}: no answer within {self._timeout:g} s", hint="try again, or another HF_ENDPOINT")
+            message = f"{what}: no answer within {self._timeout:g} s"
+            return ConnectionFailed(message, hint="try again, or another HF_ENDPOINT")
         reason = " ".join(_root(error).split())[:200] or type(error).__name__
-        return Broken(f"{what}: the connection failed: {reason}", hint="check the network and HTTPS_PROXY")
+        return ConnectionFailed(f"{what}: the connection failed: {reason}", hint="check the network and HTTPS_PROXY")
 
 
 def _root(error: BaseException) -> str:
-    """Return the system's own words, such as “Connection refused”, where a library has wrapped them."""
+    """Return the system's own message, such as "Connection refused", from inside a library's exception."""
     inner: BaseException | None = error
     for _ in range(8):
         if isinstance(inner, OSError) and inner.strerror:
@@ -231,13 +205,13 @@ def _root(error: BaseException) -> str:
 
 
 def offline_error(what: str) -> DownloadError:
-    """Return the error for a download that was asked for while offline."""
+    """Return the error for a download requested while offline."""
     way = f"to download leave out --offline or --kgen-offline, and unset {', '.join(_OFFLINE)}"
     return DownloadError(f"{what}: offline, so nothing was asked of the network", hint=way)
 
 
 def _unreadable(error: OSError) -> DownloadError:
-    """Return the error for a file of the client's own, such as its token, that it cannot read."""
+    """Return the error for one of the client's own files that it cannot read, such as its token."""
     return DownloadError(f"{error.filename or 'huggingface_hub'}: {error.strerror or error}", hint="or set HF_TOKEN")
 
 
@@ -259,3 +233,27 @@ def _begin(content_range: str) -> int:
     """
     first = content_range.lower().removeprefix("bytes").strip().partition("-")[0]
     return int(first) if first.isdigit() else 0
+
+
+def cached_file(cache: Path, *, repo: str, revision: str, path: str) -> Path | None:
+    """Return a file of a repository in the cache: of that revision if it is there, else of the newest snapshot."""
+    folder = cache / ("models--" + repo.replace("/", "--"))
+    for snapshot in _snapshots(folder, revision):
+        found = snapshot / path
+        # Files in the cache are links, but links into the cache.
+        if found.is_file() and found.resolve().is_relative_to(cache.resolve()):
+            return found
+    return None
+
+
+def _snapshots(folder: Path, revision: str) -> Iterator[Path]:
+    snapshots = folder / "snapshots"
+    if not snapshots.is_dir():
+        return
+    ref = folder / "refs" / revision
+    commit = ref.read_text("utf-8", "replace").strip() if ref.is_file() else revision
+    first = snapshots / commit if commit and "/" not in commit and ".." not in commit else snapshots
+    if first != snapshots and first.is_dir():
+        yield first
+    others = (folder for folder in snapshots.iterdir() if folder.is_dir() and folder != first)
+    yield from sorted(others, key=lambda folder: folder.stat().st_mtime, reverse=True)

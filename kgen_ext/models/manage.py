@@ -1,40 +1,32 @@
-"""Whether an installed model is whole: its checksum against the catalogue's, the cache's or the hub's, and its head.
+"""Management of installed models: removing them, quantising them, and checking them for damage.
 
-Refuses to repair. Where no checksum is known (a file of the user's own, one quantised here, offline) only the head is
-read, and the verdict says so.
+Only our own folder is ever changed; the folders of other extensions and the hub's cache are theirs.
 
-Checksums as the hub gives them: SHA-256 of a large file, git's own SHA-1 of a small one.
-
-Refuses to trust a size alone where a checksum is known. Git's is the SHA-1 of "blob SIZE", a zero byte, and the file.
-
-What is done to our own folder besides downloads: removing a model, and putting a quantised one beside it.
-
-Refuses to touch a file outside of it: other extensions' folders and the hub's cache are theirs.
+A model is checked against the checksum of the catalogue, of the hub's cache or of the hub. Where none is known (the
+user's own file, one that was quantised here, offline) only its head is read, and the result says so.
 """
 from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kgen_ext.engines.checkpoint import find_tensors, read_shape
 from kgen_ext.errors import Cancelled, DownloadError, ModelFileError, UserError
-from kgen_ext.models.download import PARTIAL_DIR, Checksum, disk_errors, require_space
-from kgen_ext.models.hub import Hub, Remote, is_offline
+from kgen_ext.models.download import PARTIAL_DIR, compare_checksum, disk_errors, require_space
+from kgen_ext.models.hub import Hub, RemoteFile, is_offline
 from kgen_ext.models.locations import Locations
-from kgen_ext.models.lock import FileLock
 from kgen_ext.models.progress import DownloadProgress, Meter
 from kgen_ext.models.scan import STARTER, FoundModel, read_gguf_head
 from kgen_ext.models.schema import COMPANIONS, ModelFile
 
 
 def remove_model(found: FoundModel, places: Locations) -> int:
-    """Delete an installed model from our own folder and return the bytes that were freed; raises UserError.
+    """Delete an installed model from our own folder and return the number of bytes freed; raises UserError.
 
-    Of a folder only the model's own files go, and the folder if nothing else is in it.
+    Of a folder only the model's own files are deleted, and the folder itself if it is empty then.
     """
     inside = found.path.parent.resolve().is_relative_to(places.own.resolve())
     if not found.ours or not inside or found.path.resolve() == places.own.resolve():
@@ -52,11 +44,11 @@ def remove_model(found: FoundModel, places: Locations) -> int:
 
 
 def remove_parts(name: str, places: Locations) -> int:
-    """Delete what unfinished downloads of a model have left and return the bytes that were freed."""
+    """Delete what unfinished downloads of a model left behind and return the number of bytes freed."""
     freed = 0
-    workshop = places.own / PARTIAL_DIR
+    folder = places.own / PARTIAL_DIR
     with disk_errors(places.own):
-        for path in sorted(workshop.glob("*.part")) if workshop.is_dir() else ():
+        for path in sorted(folder.glob("*.part")) if folder.is_dir() else ():
             if path.name.startswith(f"{name}_"):
                 freed += path.stat().st_size
                 path.unlink()
@@ -64,12 +56,12 @@ def remove_parts(name: str, places: Locations) -> int:
 
 
 def quantised_path(found: FoundModel, places: Locations) -> Path:
-    """Return where the Q8_0 form of a model is kept: beside our own files, whosever folder the model is in."""
+    """Return the path of a model's Q8_0 form: in our own folder, wherever the model itself is."""
     return places.own / f"{found.id}_{found.id}-Q8_0.gguf"
 
 
 def quantise_model(found: FoundModel, places: Locations, *, threads: int | None = None) -> Path:
-    """Write the Q8_0 form of an installed F16 GGUF and return its path; the final name appears when it is whole."""
+    """Write the Q8_0 form of an installed F16 GGUF and return its path; it is there whole or not at all."""
     from kgen_ext.engines.weights import quantise
 
     if found.is_folder or found.variant not in ("F16", "BF16", "F32"):
@@ -77,31 +69,25 @@ def quantise_model(found: FoundModel, places: Locations, *, threads: int | None 
     target = quantised_path(found, places)
     if target.exists():
         raise UserError(f"{target}: is there already", hint=f"use the model {found.id}:Q8_0")
-    workshop = places.own / PARTIAL_DIR
-    part = workshop / f"{target.name}.quantise.part"
+    # One per process: two that quantise the same model write one each, and either is whole when it is renamed.
+    # Named unlike the parts of downloads, which a download of the same file clears away.
+    part = places.own / PARTIAL_DIR / f"{target.stem}.{os.getpid()}.quantise.part"
     with disk_errors(places.own):
-        workshop.mkdir(parents=True, exist_ok=True)
-        with FileLock(workshop / f"{target.name}.lock") as lock:
-            if not lock.take():
-                raise UserError(f"{target.name}: process {lock.holder()} is making it", hint="wait for it")
-            require_space(places.own, found.path.stat().st_size * 17 // 32)  # 34 bytes for 32 numbers of 2 bytes
-            try:
-                quantise(found.path, part, threads=threads)
-                if read_gguf_head(part).quant != "Q8_0":
-                    raise ModelFileError(f"{part}: llama.cpp wrote something else", hint="update llama-cpp-python")
-                os.replace(part, target)
-            finally:
-                part.unlink(missing_ok=True)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        require_space(places.own, found.path.stat().st_size * 17 // 32)  # 34 bytes for 32 numbers of 2 bytes
+        try:
+            quantise(found.path, part, threads=threads)
+            if read_gguf_head(part).quant != "Q8_0":
+                raise ModelFileError(f"{part}: llama.cpp wrote something else", hint="update llama-cpp-python")
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
     return target
-
-
-_BLOCK = 1 << 20
-_PERIOD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
-    """What was found out: `whole`, and in `reason` against what."""
+    """Result of a check. reason: what the file was compared with, or what is wrong with it."""
 
     whole: bool
     reason: str
@@ -114,9 +100,9 @@ def verify_steps(
     offline: bool | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[DownloadProgress, None, Integrity]:
-    """Check an installed model, as steps that return a Verdict; raises Cancelled.
+    """Check an installed model: yield the progress, return an Integrity. Raises Cancelled.
 
-    hub: None to ask the client's own, where a checksum is not known here. offline: None for what the environment says.
+    hub: asked where no checksum is known here; None for the client's own. offline: None for what the environment says.
     """
     if found.problem:
         return Integrity(False, found.problem)
@@ -135,22 +121,28 @@ def verify_steps(
         return Integrity(True, f"its head reads well; no checksum is known to compare with ({source})")
     if weights.stat().st_size != remote.size:
         return Integrity(False, f"{weights}: {weights.stat().st_size} bytes, {source} says {remote.size}")
-    if not (yield from _compare(weights, remote, cancelled)):
+
+    def stop_if_cancelled() -> None:
+        if cancelled():
+            raise Cancelled(f"{weights.name}: stopped", hint="nothing was changed")
+
+    meter = Meter(weights.name, remote.size)
+    if not (yield from compare_checksum(weights, remote, meter=meter, on_block=stop_if_cancelled)):
         return Integrity(False, f"{weights}: its checksum is not the one {source} says")
     return Integrity(True, f"SHA-256 {remote.sha256[:16]}... as {source} says")
 
 
-def _reference(found: FoundModel, weights: Path, hub: Hub | None, offline: bool) -> tuple[Remote | None, str]:
-    """Return what the file should be, and who says so; None and the reason if nobody does."""
+def _reference(found: FoundModel, weights: Path, hub: Hub | None, offline: bool) -> tuple[RemoteFile | None, str]:
+    """Return what the file should be and the source of that; None and the reason if it is not known."""
     size = weights.stat().st_size
     blob = weights.resolve().name
-    if "blobs" in weights.resolve().parts and re.fullmatch(r"[0-9a-f]{64}", blob):  # the cache names it by its sum
-        return Remote("", size, blob, ""), "the cache"
+    if "blobs" in weights.resolve().parts and re.fullmatch(r"[0-9a-f]{64}", blob):  # the cache names it by its checksum
+        return RemoteFile("", size, blob, ""), "the cache"
     file = _catalogued(found, weights)
     if found.model is None or file is None:
         return None, "a file of your own"
     if file.sha256:
-        return Remote("", file.size or size, file.sha256, ""), "the catalogue"
+        return RemoteFile("", file.size or size, file.sha256, ""), "the catalogue"
     if not found.model.repo:
         return None, "it ships with KGen" if found.id == STARTER else "a file of your own"
     if offline:
@@ -162,7 +154,7 @@ def _reference(found: FoundModel, weights: Path, hub: Hub | None, offline: bool)
 
 
 def _damage(path: Path) -> str:
-    """Return what the head of a GGUF file says that does not fit the file, or KGen; "" if nothing."""
+    """Return what is wrong with a GGUF file by its head, or "" if nothing is."""
     from kgen_ext.engines.gguf import check_tensors
 
     try:
@@ -173,21 +165,7 @@ def _damage(path: Path) -> str:
 
 
 def _catalogued(found: FoundModel, weights: Path) -> ModelFile | None:
-    """Return the catalogue's file that this one is a copy of, going by its name; what we quantised has another."""
+    """Return the catalogue's file that this one is a copy of, by its name; a file quantised here has another name."""
     files = found.model.files if found.model else ()
     names = {file: {file.name, f"{found.id}_{file.name}"} for file in files if file.variant == found.variant}
     return next((file for file, known in names.items() if weights.name in known), None)
-
-
-def _compare(path: Path, remote: Remote, cancelled: Callable[[], bool]) -> Generator[DownloadProgress, None, bool]:
-    total, meter, done, due = Checksum(remote), Meter(path.name, remote.size), 0, 0.0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            if cancelled():
-                raise Cancelled(f"{path.name}: stopped", hint="nothing was changed")
-            total.add(block)
-            done += len(block)
-            if time.monotonic() >= due:
-                yield meter.at(done, stage="checking")
-                due = time.monotonic() + _PERIOD
-    return total.agrees()
