@@ -1,6 +1,4 @@
-"""Which models there are, where their files lie, and how they get there.
-
-Refuses to load anything: engines do that, from the paths found here.
+"""Models: the catalogue, their files on disk, and their downloads. Loading them is left to the engines.
 """
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the catalogue and the disk say about a model, as rows, JSON and lines for people.
+"""Descriptions of models, from the catalogue and the disk: rows, JSON values and lines of text.
 
-Refuses to print and to decide: the command and the WebUI's panel show the same facts from here.
+The command and the WebUI's panel both show these.
 """
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ _RECOMMENDED = {"temperature": "temperature", "top_k": "top-k", "top_p": "top-p"
 
 
 def model_rows(known: Sequence[Model], found: Sequence[FoundModel]) -> Iterator[Row]:
-    """Return (id, what the catalogue says, what is installed) of every model, the catalogue's first."""
+    """Yield (id, catalogue entry, installed files) of every model, the catalogue's first."""
     for model in known:
-        here = _starter(model) if model.id == STARTER else tuple(one for one in found if one.id == model.id)
+        here = _starter(model) if model.id == STARTER else _same_id(found, model.id)
         yield model.id, model, here
     names = {model.id for model in known}
-    for unknown in dict.fromkeys(one.id for one in found if one.id not in names):
-        yield unknown, None, tuple(one for one in found if one.id == unknown)
+    for unknown in dict.fromkeys(installed.id for installed in found if installed.id not in names):
+        yield unknown, None, _same_id(found, unknown)
 
 
 def describe(model_id: str, model: Model | None, here: Sequence[FoundModel]) -> dict[str, Any]:
-    """Return a model's facts as JSON values; `names` are what `--model` takes."""
+    """Return a model's facts as JSON values; `names` are those that `--model` takes."""
+    recommended = asdict(model.recommended) if model else {}
     size = model.files[0].size or model.files[0].about if model else None
     if model_id == STARTER or size is None:
         size = here[0].size if here else None
     return {
         "id": model_id,
         "title": model.title if model else "",
-        "protocol": model.protocol if model else _told(here),
+        "protocol": model.protocol if model else _protocol(here),
         "parameters": model.parameters if model else None,
         "context": model.context if model else None,
         "licence": model.licence if model else "",
@@ -47,7 +48,7 @@ def describe(model_id: str, model: Model | None, here: Sequence[FoundModel]) -> 
         "repo": model.repo if model else "",
         "engines": list(model.engines) if model else [],
         "needs": dict(model.needs) if model else {},
-        "recommended": {key: one for key, one in asdict(model.recommended).items() if one is not None} if model else {},
+        "recommended": {key: value for key, value in recommended.items() if value is not None},
         "blocklist": model.blocklist.name if model and model.blocklist else "",
         "notes": model.notes if model else "",
         "names": list(choices(here)) if model_id != STARTER else [STARTER],
@@ -58,14 +59,17 @@ def describe(model_id: str, model: Model | None, here: Sequence[FoundModel]) -> 
             for file in (model.files if model and model_id != STARTER else ())
         ],
         "installed": [
-            {"variant": one.variant, "path": str(one.path), "size": one.size, "ours": one.ours, "problem": one.problem}
-            for one in here
+            {
+                "variant": file.variant, "path": str(file.path), "size": file.size, "ours": file.ours,
+                "problem": file.problem,
+            }
+            for file in here
         ],
     }
 
 
 def info_lines(model_id: str, model: Model | None, here: Sequence[FoundModel]) -> list[tuple[str, str]]:
-    """Return (label, text) lines on a model; without a label a line goes on."""
+    """Return (label, text) lines about a model; a line without a label continues the one above."""
     told = describe(model_id, model, here)
     lines = [("Name", model_id), ("", told["title"]), ("Speaks", _PROTOCOLS.get(told["protocol"] or "", "unknown"))]
     if told["parameters"]:
@@ -75,8 +79,9 @@ def info_lines(model_id: str, model: Model | None, here: Sequence[FoundModel]) -
     if told["licence"]:
         lines.append(("Licence", f"{told['licence']} {told['licence_url']}".strip()))
     if told["recommended"]:
-        shown = {key: f"{one:g}" if isinstance(one, (int, float)) else one for key, one in told["recommended"].items()}
-        lines.append(("Recommended", ", ".join(f"{_RECOMMENDED[key]} {one}" for key, one in shown.items())))
+        values = told["recommended"].items()
+        shown = {key: f"{value:g}" if isinstance(value, (int, float)) else value for key, value in values}
+        lines.append(("Recommended", ", ".join(f"{_RECOMMENDED[key]} {value}" for key, value in shown.items())))
     if told["blocklist"]:
         lines.append(("Never writes", f"the words of {told['blocklist']}"))
     if told["engines"]:
@@ -85,10 +90,10 @@ def info_lines(model_id: str, model: Model | None, here: Sequence[FoundModel]) -
     for number, file in enumerate(model.files if model and model.repo else ()):
         text = f"{model_id}:{file.variant}  {size_text(file.size or file.about)}  {file.path}"
         lines.append(("To download" if number == 0 else "", text))
-    for number, one in enumerate(here):
-        whose = "" if one.ours or model_id == STARTER else ", not ours: only read"
-        text = f"{one.name}  {size_text(one.size)}  {one.path}{whose}"
-        lines.append(("Installed" if number == 0 else "", one.problem or text))
+    for number, installed in enumerate(here):
+        whose = "" if installed.ours or model_id == STARTER else ", not ours: only read"
+        text = f"{installed.name}  {size_text(installed.size)}  {installed.path}{whose}"
+        lines.append(("Installed" if number == 0 else "", installed.problem or text))
     if not here:
         lines.append(("Installed", f"no: kgen models download {model_id}"))
     if told["notes"]:
@@ -96,21 +101,25 @@ def info_lines(model_id: str, model: Model | None, here: Sequence[FoundModel]) -
     return [line for line in lines if line[1]]
 
 
+def _same_id(found: Sequence[FoundModel], model_id: str) -> tuple[FoundModel, ...]:
+    return tuple(installed for installed in found if installed.id == model_id)
+
+
 def _installed(model_id: str, here: Sequence[FoundModel]) -> str:
     if model_id == STARTER:
         return "ships with KGen"
-    good = ", ".join(one.variant or "yes" for one in here if not one.problem)
+    good = ", ".join(file.variant or "yes" for file in here if not file.problem)
     return good or ("refused" if here else "-")
 
 
-def _told(here: Sequence[FoundModel]) -> str | None:
-    """Return the protocol that a model's own file tells."""
-    for one in here:
-        if not one.problem:
+def _protocol(here: Sequence[FoundModel]) -> str | None:
+    """Return the protocol of a model's first usable file."""
+    for file in here:
+        if not file.problem:
             try:
-                return protocol_of_file(one.path)
+                return protocol_of_file(file.path)
             except ModelFileError:
-                return None  # `verify` says what is wrong with it
+                return None  # `kgen models verify` says what is wrong with it
     return None
 
 

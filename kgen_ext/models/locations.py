@@ -1,10 +1,10 @@
-"""The folders where model files may lie: ours, other folders of the user's, those of other extensions, the hub's cache.
+"""Folders where models may be: our own, the user's others, those of other extensions, and the hub's cache.
 
-Refuses to know what is in them. Only `own` is ever written to; the others are read.
+Only `own` is ever written to; the others are read.
 
     own     KGEN_MODELS_DIR; else for the command a folder of the user's data, in a WebUI its models/kgen
-    more    further folders that the user or the WebUI has for such models
-    hosts   models/ of z-tipo-extension and of the older DanTagGen extension, beside our own extension
+    more    the WebUI's models/kgen where `own` is another folder
+    hosts   models/ of z-tipo-extension and of the older DanTagGen extension, among the WebUI's extensions
     hub     HF_HUB_CACHE; HUGGINGFACE_HUB_CACHE; $HF_HOME/hub; $XDG_CACHE_HOME/huggingface/hub; ~/.cache/huggingface/hub
 """
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 
 from kgen_ext.models.schema import USER_FILE
 
-# Folder names of the other extensions as people have them (the second has had several), in small letters.
+# Parts of the other extensions' folder names as people have them (the second has had several), in lower case.
 _OTHERS = ("tipo", "dtg", "dantaggen")
 
 
 @dataclass(frozen=True, slots=True)
 class Locations:
-    """Where to look, in this order: own, more, hosts, hub_cache. A folder need not exist."""
+    """Folders to search, in this order: own, more, hosts, hub_cache. A folder need not exist."""
 
     own: Path
     more: tuple[Path, ...] = ()
@@ -32,7 +32,7 @@ class Locations:
 
     @classmethod
     def default(cls, environ: Mapping[str, str] | None = None) -> Locations:
-        """Return the command's places, from the environment."""
+        """Return the locations of the command, from the environment."""
         environ = os.environ if environ is None else environ
         return cls(own=own_folder(environ), hub_cache=hub_cache(environ))
 
@@ -41,25 +41,28 @@ class Locations:
         cls, *, models: Path, extensions: Iterable[Path], own: Path | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Locations:  # fmt: skip
-        """Return a WebUI's places: its models folder, the folders its extensions lie in, `own` of --kgen-models-dir."""
+        """Return the locations of a WebUI.
+
+        models: its models folder. extensions: the folders its extensions are in. own: what --kgen-models-dir names.
+        """
         environ = os.environ if environ is None else environ
         chosen = own or _given(environ, "KGEN_MODELS_DIR") or models / "kgen"
-        more = tuple(one for one in (models / "kgen",) if one != chosen)
+        more = tuple(folder for folder in (models / "kgen",) if folder != chosen)
         return cls(own=chosen, more=more, hosts=_other_extensions(extensions), hub_cache=hub_cache(environ))
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Return the plain folders, without the cache."""
+        """Return the folders without the hub's cache."""
         return (self.own, *self.more, *self.hosts)
 
     @property
     def user_file(self) -> Path:
-        """Return the path of the user's own catalogue; it need not exist."""
+        """Return the path of the user's own catalogue, which need not exist."""
         return self.own / USER_FILE
 
 
 def own_folder(environ: Mapping[str, str], *, platform: str = sys.platform) -> Path:
-    """Return the folder the command keeps its models in."""
+    """Return the folder in which the command keeps its models."""
     if given := _given(environ, "KGEN_MODELS_DIR"):
         return given
     if platform == "win32":
@@ -89,6 +92,6 @@ def _other_extensions(folders: Iterable[Path]) -> tuple[Path, ...]:
     found = []
     for folder in folders:
         if folder.is_dir():
-            named = [one for one in sorted(folder.iterdir()) if any(word in one.name.lower() for word in _OTHERS)]
-            found += [one / "models" for one in named if (one / "models").is_dir()]
+            named = [path for path in sorted(folder.iterdir()) if any(word in path.name.lower() for word in _OTHERS)]
+            found += [path / "models" for path in named if (path / "models").is_dir()]
     return tuple(found)

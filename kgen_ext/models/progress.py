@@ -1,6 +1,6 @@
-"""How far a download or a check is: bytes, speed, time left, and the same as a line for people.
+"""Progress of a download or a check: bytes, speed, time left, and the same as a line of text.
 
-Refuses to know what is read or written. Sizes are decimal, as on the hub's pages: 1 GB is 1,000,000,000 bytes.
+Sizes are decimal, as on the hub's pages: 1 GB is 1,000,000,000 bytes.
 """
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_WINDOW = 5.0  # seconds over which the speed is taken
+_WINDOW = 5.0  # seconds over which the speed is averaged
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadProgress:
-    """A moment of it. `stage`: asking, waiting (for another process), downloading, checking or done."""
+    """One report. stage: asking, waiting (for another process), downloading, checking or done. left: seconds."""
 
     stage: str
     file: str
@@ -38,7 +38,7 @@ class DownloadProgress:
 
 
 class Meter:
-    """Bytes so far, into the speed of the last seconds and the time left; those of the first `at` were there before."""
+    """Meter of speed and time left, over the last seconds; the bytes of the first report were there before."""
 
     def __init__(self, file: str, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._file, self._total, self._clock = file, total, clock
@@ -59,7 +59,7 @@ class Meter:
 
 
 def size_text(size: float | None) -> str:
-    """Return a size for people.
+    """Return a size as text.
 
     >>> size_text(1_072_689_600), size_text(406_000_000), size_text(735), size_text(None)
     ('1.07 GB', '406 MB', '735 B', 'size unknown')
@@ -73,7 +73,7 @@ def size_text(size: float | None) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """Return a time for people.
+    """Return a duration as text.
 
     >>> time_text(42), time_text(130), time_text(4000)
     ('42 s', '2 min 10 s', '1 h 6 min')

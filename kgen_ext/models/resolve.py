@@ -1,13 +1,11 @@
-"""Finds the files of a model by its name or path: the starter that ships, an installed model, a folder, a GGUF file.
-
-Goes by names on disk, and for copies of the starter by a checksum; the rest is the engine's to judge. A name is
+"""Resolution of a model's name or path to its files. Whether they can be run is left to the engines.
 
     starter          the model that ships
     ID               an installed model: its full weights, else the best quantised file
     ID:VARIANT       exactly that file, such as TIPO-500M-ft:Q8_0 or TIPO-500M-ft:safetensors
     PATH             a folder with model.safetensors, or a .gguf file; never from an API or an infotext
 
-The starter's own weights are the starter wherever they lie: what the catalogue says of it holds for them.
+A copy of the starter is told by its checksum, wherever it is: the catalogue's entry of the starter applies to it.
 """
 from __future__ import annotations
 
@@ -22,15 +20,15 @@ from kgen_ext.models.schema import ID, Model, load_catalogue
 
 STARTER_FOLDER = Path(__file__).parent.parent / STARTER
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pickle", ".pkl")
-_ENDS = 1 << 20
+_ENDS = 1 << 20  # bytes of each end that a checksum covers
 _WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model on disk: `folder` in Hugging Face's layout (safetensors), `gguf` a single file, at least one of them.
+    """Files of a model. folder: Hugging Face's layout (safetensors); gguf: a single file; at least one is given.
 
-    `entry` is what the catalogue says of it, if anything. `id` names these weights: `ID` full ones, `ID:Q8_0` others.
+    id: names these weights, `ID` for full ones, `ID:Q8_0` for others. entry: the catalogue's, if it has one.
     """
 
     id: str
@@ -39,9 +37,9 @@ class ModelFiles:
     entry: Model | None = None
 
     def checksum(self) -> str:
-        """Return SHA-256 over size, first and last mebibyte of each weights file: other weights, other checksum.
+        """Return the SHA-256 of the size and the first and last mebibyte of each weights file.
 
-        Reading a gigabyte whole would cost seconds at every start.
+        Different weights have different ones; reading a whole gigabyte would take seconds at every start.
         """
         return _checksum(self.weights())
 
@@ -53,9 +51,9 @@ class ModelFiles:
 def resolve(model: str, *, places: Locations | None = None, paths: bool = True) -> ModelFiles:
     """Return the files of `starter`, of an installed model, of a folder with model.safetensors, or of a .gguf file.
 
-    places: where models may be installed; None for the command's own. paths: False where the name comes from an API
-    or an infotext, and so may not name a file. Raises UnknownModel when nothing has that name (with the command that
-    downloads it, if one can), ModelFileError when what is there cannot be used, BadCatalogue.
+    places: where models may be installed; None for the command's own. paths: False for a name from an API or an
+    infotext, which may not be a path. Raises UnknownModel (with the command that downloads the model, if there is one),
+    ModelFileError for files that cannot be used, BadCatalogue.
     """
     name, _, variant = model.partition(":")
     if model == STARTER:
@@ -75,32 +73,32 @@ def resolve(model: str, *, places: Locations | None = None, paths: bool = True) 
 
 
 def find_entry(name: str, models: Iterable[Model]) -> Model | None:
-    """Return what the catalogue says of `ID` or `ID:VARIANT`, letter case aside."""
+    """Return the catalogue's entry of `ID` or `ID:VARIANT`; the same letter case is preferred, not required."""
     wanted = name.partition(":")[0]
-    return min((one for one in models if one.id.lower() == wanted.lower()), key=lambda one: one.id != wanted,
-               default=None)  # fmt: skip
+    same = (model for model in models if model.id.lower() == wanted.lower())
+    return min(same, key=lambda model: model.id != wanted, default=None)
 
 
 def installed_files(name: str, found: Sequence[FoundModel]) -> ModelFiles | None:
-    """Return the files of `ID` or `ID:VARIANT` among what was found, or None; raises ModelFileError if refused."""
+    """Return the files of an installed `ID` or `ID:VARIANT`, or None; raises ModelFileError for refused ones."""
     wanted, _, variant = name.lower().partition(":")
-    same = [one for one in found if one.id.lower() == wanted and variant in ("", one.variant.lower())]
-    usable = [one for one in same if not one.problem]
+    same = [model for model in found if model.id.lower() == wanted and variant in ("", model.variant.lower())]
+    usable = [model for model in same if not model.problem]
     if not usable:
         if same:
             raise ModelFileError(same[0].problem, hint="put the model's own file there, or take this one away")
         return None
     best = usable[0]
-    full = [one for one in usable if one.variant in FULL]
+    full = [model for model in usable if model.variant in FULL]
     together = full if full and not variant else [best]
     ident = best.id if best.variant in ("", *FULL) and not variant else best.name
-    gguf = next((one.path for one in together if not one.is_folder), None)
-    folder = next((one.path for one in together if one.is_folder), None)
+    gguf = next((model.path for model in together if not model.is_folder), None)
+    folder = next((model.path for model in together if model.is_folder), None)
     return ModelFiles(ident, folder, gguf, best.model)
 
 
 def not_installed(name: str, models: Iterable[Model]) -> UnknownModel:
-    """Return the error that tells how to get a model of the catalogue."""
+    """Return the error for a model that is not installed, with the command that downloads it if there is one."""
     model = find_entry(name, models)
     if model is None or not model.repo:
         return UnknownModel(f"model: {name!r:.120} is not installed", hint="kgen models list shows what is")
@@ -113,7 +111,7 @@ def not_installed(name: str, models: Iterable[Model]) -> UnknownModel:
 
 
 def _recognised(files: ModelFiles) -> ModelFiles:
-    """Return the files with the starter's entry where nothing else is known of them and their weights are its own."""
+    """Return the files, with the starter's entry if they are a copy of it and have no entry of their own."""
     if files.entry is not None:
         return files
     ours = {path.stat().st_size: path for path in STARTER_FOLDER.glob("*") if path.suffix in (".gguf", ".safetensors")}
@@ -161,10 +159,10 @@ def _folder(path: Path, name: str, entry: Model | None = None) -> ModelFiles:
     ggufs = sorted(path.glob("*.gguf"))
     has_weights = weights_of(path) is not None
     if not has_weights and not ggufs:
-        pickled = next((one.name for one in sorted(path.iterdir()) if one.suffix.lower() in _PICKLES), None)
+        pickled = next((file.name for file in sorted(path.iterdir()) if file.suffix.lower() in _PICKLES), None)
         because = f"only pickled weights ({pickled}), which are never loaded" if pickled else f"no {_WEIGHTS}"
         raise ModelFileError(f"{path}: {because}", hint="use the model's safetensors or GGUF")
     if not has_weights and len(ggufs) > 1:
-        names = ", ".join(one.name for one in ggufs)
+        names = ", ".join(file.name for file in ggufs)
         raise UnknownModel(f"model: {path} holds several models", hint=f"name one of {names}")
     return ModelFiles(name, path if has_weights else None, ggufs[0] if ggufs else None, entry)

@@ -1,6 +1,4 @@
-"""What the catalogue says about a model, and the one reader of that JSON: ours in `data/`, the user's in their folder.
-
-Refuses to know what is on disk. Every value is checked; an error names the file, the entry and the field:
+"""The catalogue of models: its records, and the reader of its JSON, ours in `data/` and the user's in their folder.
 
     {"schema": 1, "models": [MODEL, ...]}
     MODEL    id, protocol ("tipo" or "dtg"), files: [FILE, ...]                             required
@@ -10,11 +8,8 @@ Refuses to know what is on disk. Every value is checked; an error names the file
              quant, size (exact bytes), about (rounded bytes), sha256, companions           optional
 
 A file's path is the one in the repository; without `repo` it is a file or folder in the user's own models folder.
-A model of the user's that has the id of one of ours replaces it.
-
-JSON values taken out of an object one by one, each checked by a function that says what would be allowed.
-
-Refuses to know what the values are for. A check takes any value and returns it clean, or raises ValueError("a list").
+A model of the user's that has the id of one of ours replaces it. Every value is checked; an error names the file, the
+entry and the field.
 """
 from __future__ import annotations
 
@@ -28,9 +23,179 @@ from typing import Any
 from kgen_ext.errors import BadCatalogue
 from kgen_ext.once import once
 
+BUILT_IN = Path(__file__).parent / "data" / "models.json"
+USER_FILE = "kgen-models.json"
+SCHEMA = 1
+# An API or an infotext may name an id: no path separator, not only dots, nothing a file system reads differently.
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?<!\.)")
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+ENGINES = ("llama_cpp", "transformers", "reference")
+LENGTHS = ("very_short", "short", "long", "very_long")
+# Files beside the weights in a folder of safetensors; all but the first are optional.
+COMPANIONS = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file of a model. path: in its repository. size: exact bytes; about: as rounded on the hub's page."""
+
+    path: str
+    kind: str
+    quant: str = ""
+    size: int | None = None
+    about: int | None = None
+    sha256: str = ""
+    companions: tuple[str, ...] = COMPANIONS
+
+    @property
+    def name(self) -> str:
+        """Return the file's name without its folder in the repository."""
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def variant(self) -> str:
+        """Return the part after the colon of `id:variant`."""
+        return "safetensors" if self.kind == "safetensors" else self.quant
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """Sampling and lengths that suit the model, from its author's own tools; None where nothing is published."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    tag_length: str | None = None
+    text_length: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of the catalogue. files: the first is downloaded unless another is named."""
+
+    id: str
+    protocol: str
+    files: tuple[ModelFile, ...]
+    title: str = ""
+    parameters: int | None = None
+    context: int | None = None
+    quality_line: bool = False
+    licence: str = ""
+    licence_url: str = ""
+    repo: str = ""
+    revision: str = "main"
+    engines: tuple[str, ...] = ENGINES
+    needs: Mapping[str, str] = field(default_factory=dict, hash=False)
+    recommended: Recommended = Recommended()
+    blocklist: Path | None = None  # text it must not write: kgen_ext/rules/blocklist.py
+    notes: str = ""
+
+    def file(self, variant: str) -> ModelFile | None:
+        """Return the file of that variant, or the first for ""."""
+        return next((file for file in self.files if variant in ("", file.variant)), None)
+
+
+def load_catalogue(user_file: Path | None = None) -> tuple[Model, ...]:
+    """Return our models and the user's, ours first; raises BadCatalogue. The user's file need not exist."""
+    models = {model.id: model for model in _built_in()}
+    if user_file is not None and user_file.exists():
+        models |= {model.id: model for model in _read(user_file)}
+    return tuple(models.values())
+
+
+@once
+def _built_in() -> tuple[Model, ...]:
+    return tuple(_read(BUILT_IN))  # read a dozen times while the page is built
+
+
+def _read(path: Path) -> list[Model]:
+    try:
+        value = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadCatalogue(f"{path}: cannot be read: {error}", hint="a JSON file in UTF-8") from error
+    top = Reader(str(path), value, ("schema", "models"))
+    if top.take("schema", whole_number(1, SCHEMA)) != SCHEMA:
+        raise BadCatalogue(f"{path}: schema: not {SCHEMA}", hint=f'begin with "schema": {SCHEMA}')
+    entries = enumerate(top.take("models", json_list), 1)
+    models = [_model(entry, f"{path}: model {number}", path.parent) for number, entry in entries]
+    ids = [model.id for model in models]
+    twice = sorted({model_id for model_id in ids if ids.count(model_id) > 1})
+    if twice:
+        raise BadCatalogue(f"{path}: the id {twice[0]} comes twice", hint="give each model an id of its own")
+    return models
+
+
+def _model(value: Any, where: str, folder: Path) -> Model:
+    if isinstance(value, dict) and isinstance(value.get("id"), str):
+        where = f"{where} ({value['id']!r:.60})"
+    reader = Reader(where, value, [entry.name for entry in fields(Model)])
+    files = tuple(
+        _file(entry, f"{where}: file {number}") for number, entry in enumerate(reader.take("files", json_list), 1)
+    )
+    if not files:
+        raise BadCatalogue(f"{where}: files: none are given", hint="a model has at least one file")
+    found: dict[str, Any] = {
+        "id": reader.take("id", matching(ID, "letters, digits, . _ -")),
+        "protocol": reader.take("protocol", one_of("tipo", "dtg")),
+        "files": files,
+        "recommended": _recommended(reader.take("recommended", json_object, {}), where),
+    }
+    checks: dict[str, Callable[[Any], Any]] = {
+        "title": text, "parameters": whole_number(1), "context": whole_number(64, 1 << 20), "quality_line": flag,
+        "licence": text, "licence_url": matching(re.compile(r"https://\S+"), "an https address"),
+        "repo": matching(_REPO, "owner/name"), "revision": relative_path,
+        "engines": list_of(one_of(*ENGINES)), "needs": _versions, "notes": text,
+        "blocklist": _beside(folder, BUILT_IN.parent),
+    }  # fmt: skip
+    return Model(**found, **{name: reader.take(name, check) for name, check in checks.items() if name in value})
+
+
+def _beside(*folders: Path) -> Callable[[Any], Path]:
+    def check(value: Any) -> Path:
+        name = relative_path(value)
+        found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        if found is None or not name.endswith(".txt"):
+            raise ValueError(f"unsafe.txt, or a text file in {folders[0]}")
+        return found
+
+    return check
+
+
+def _file(value: Any, where: str) -> ModelFile:
+    reader = Reader(where, value, [entry.name for entry in fields(ModelFile)])
+    path, kind = reader.take("path", relative_path), reader.take("kind", one_of("gguf", "safetensors"))
+    if kind == "gguf" and not path.lower().endswith(".gguf"):
+        raise BadCatalogue(f"{where}: path: {path!r:.80} is no .gguf file", hint="or is its kind safetensors?")
+    checks: dict[str, Callable[[Any], Any]] = {
+        "quant": matching(re.compile(r"[A-Za-z0-9_]{1,16}"), "a quantisation such as F16 or Q8_0"),
+        "size": whole_number(1), "about": whole_number(1),
+        "sha256": matching(re.compile(r"[0-9a-f]{64}"), "64 hexadecimal digits, small letters"),
+        "companions": list_of(relative_path),
+    }  # fmt: skip
+    given = {name: reader.take(name, check) for name, check in checks.items() if name in value}
+    return ModelFile(path, kind, **given)
+
+
+def _recommended(value: Any, where: str) -> Recommended:
+    reader = Reader(f"{where}: recommended", value, [entry.name for entry in fields(Recommended)])
+    checks: dict[str, Callable[[Any], Any]] = {
+        "temperature": number(0, 2), "top_k": whole_number(0, 1000), "top_p": number(0, 1), "min_p": number(0, 1),
+        "tag_length": one_of(*LENGTHS), "text_length": one_of("none", *LENGTHS),
+    }  # fmt: skip
+    return Recommended(**{name: reader.take(name, check) for name, check in checks.items() if name in value})
+
+
+def _versions(value: Any) -> dict[str, str]:
+    version = matching(re.compile(r"\d+(\.\d+){0,3}"), "a version such as 0.3.10")
+    return {one_of(*ENGINES)(name): version(least) for name, least in json_object(value).items()}
+
 
 class Reader:
-    """A JSON object whose fields are taken one by one; what a field may be is a function that raises ValueError."""
+    """Reader of a JSON object. A check returns a field's value clean, or raises ValueError("what is allowed")."""
 
     def __init__(self, where: str, value: Any, known: Sequence[str]) -> None:
         self._where = where
@@ -42,6 +207,7 @@ class Reader:
         self._value = value
 
     def take(self, name: str, check: Callable[[Any], Any], default: Any = None) -> Any:
+        """Return a checked field, or `default`; raises BadCatalogue, also where it is missing without a default."""
         if name not in self._value:
             if default is not None:
                 return default
@@ -61,7 +227,7 @@ def relative_path(value: Any) -> str:
     return "/".join(parts)
 
 
-def shape(pattern: re.Pattern[str], says: str) -> Callable[[Any], str]:
+def matching(pattern: re.Pattern[str], says: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise ValueError(says)
@@ -97,8 +263,8 @@ def whole_number(low: int, high: int = 1 << 53) -> Callable[[Any], int]:
     return check
 
 
-def several(check: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
-    return lambda value: tuple(check(one) for one in listed(value))
+def list_of(check: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
+    return lambda value: tuple(check(item) for item in json_list(value))
 
 
 def text(value: Any) -> str:
@@ -113,181 +279,13 @@ def flag(value: Any) -> bool:
     return value
 
 
-def listed(value: Any) -> list[Any]:
+def json_list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError("a list")
     return value
 
 
-def record(value: Any) -> dict[str, Any]:
+def json_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("an object")
     return value
-
-
-BUILT_IN = Path(__file__).parent / "data" / "models.json"
-USER_FILE = "kgen-models.json"
-SCHEMA = 1
-# Also what an API or an infotext may name: no separator, no dots alone, nothing a file system would read otherwise.
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?<!\.)")
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-ENGINES = ("llama_cpp", "transformers", "reference")
-LENGTHS = ("very_short", "short", "long", "very_long")
-# What a folder of safetensors may have beside its weights; all but the first may be absent from a repository.
-COMPANIONS = (
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
-    "special_tokens_map.json", "added_tokens.json",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A file of a model: `path` in its repository. `size` is exact, `about` what the hub's page shows."""
-
-    path: str
-    kind: str
-    quant: str = ""
-    size: int | None = None
-    about: int | None = None
-    sha256: str = ""
-    companions: tuple[str, ...] = COMPANIONS
-
-    @property
-    def name(self) -> str:
-        """Return the file's name without the folders of the repository."""
-        return self.path.rsplit("/", 1)[-1]
-
-    @property
-    def variant(self) -> str:
-        """Return what stands behind the colon of `id:variant`."""
-        return "safetensors" if self.kind == "safetensors" else self.quant
-
-
-@dataclass(frozen=True, slots=True)
-class Recommended:
-    """Sampling and lengths that suit the model, from its author's own tools; None where nothing is published."""
-
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    tag_length: str | None = None
-    text_length: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model that can be named; the first of `files` is the one to download unless another is asked for."""
-
-    id: str
-    protocol: str
-    files: tuple[ModelFile, ...]
-    title: str = ""
-    parameters: int | None = None
-    context: int | None = None
-    quality_line: bool = False
-    licence: str = ""
-    licence_url: str = ""
-    repo: str = ""
-    revision: str = "main"
-    engines: tuple[str, ...] = ENGINES
-    needs: Mapping[str, str] = field(default_factory=dict, hash=False)
-    recommended: Recommended = Recommended()
-    blocklist: Path | None = None  # what it never writes: kgen_ext/tags/blocklist.py
-    notes: str = ""
-
-    def file(self, variant: str) -> ModelFile | None:
-        """Return the file of that variant, or the first for ""."""
-        return next((one for one in self.files if variant in ("", one.variant)), None)
-
-
-def load_catalogue(user_file: Path | None = None) -> tuple[Model, ...]:
-    """Return our models and the user's, ours first; raises BadCatalogue. A user file that does not exist is none."""
-    models = {model.id: model for model in _built_in()}
-    if user_file is not None and user_file.exists():
-        models |= {model.id: model for model in _read(user_file)}
-    return tuple(models.values())
-
-
-@once
-def _built_in() -> tuple[Model, ...]:
-    return tuple(_read(BUILT_IN))  # a page asks a dozen times while it is built
-
-
-def _read(path: Path) -> list[Model]:
-    try:
-        value = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadCatalogue(f"{path}: cannot be read: {error}", hint="a JSON file in UTF-8") from error
-    top = Reader(str(path), value, ("schema", "models"))
-    if top.take("schema", whole_number(1, SCHEMA)) != SCHEMA:
-        raise BadCatalogue(f"{path}: schema: not {SCHEMA}", hint=f'begin with "schema": {SCHEMA}')
-    entries = enumerate(top.take("models", listed), 1)
-    models = [_model(entry, f"{path}: model {number}", path.parent) for number, entry in entries]
-    twice = {model.id for model in models if [one.id for one in models].count(model.id) > 1}
-    if twice:
-        raise BadCatalogue(f"{path}: the id {sorted(twice)[0]} comes twice", hint="give each model an id of its own")
-    return models
-
-
-def _model(value: Any, where: str, folder: Path) -> Model:
-    if isinstance(value, dict) and isinstance(value.get("id"), str):
-        where = f"{where} ({value['id']!r:.60})"
-    reader = Reader(where, value, [one.name for one in fields(Model)])
-    files = tuple(_file(one, f"{where}: file {number}") for number, one in enumerate(reader.take("files", listed), 1))
-    if not files:
-        raise BadCatalogue(f"{where}: files: none are given", hint="a model has at least one file")
-    found: dict[str, Any] = {
-        "id": reader.take("id", shape(ID, "letters, digits, . _ -")),
-        "protocol": reader.take("protocol", one_of("tipo", "dtg")),
-        "files": files,
-        "recommended": _recommended(reader.take("recommended", record, {}), where),
-    }
-    checks: dict[str, Callable[[Any], Any]] = {
-        "title": text, "parameters": whole_number(1), "context": whole_number(64, 1 << 20), "quality_line": flag,
-        "licence": text, "licence_url": shape(re.compile(r"https://\S+"), "an https address"),
-        "repo": shape(_REPO, "owner/name"), "revision": relative_path,
-        "engines": several(one_of(*ENGINES)), "needs": _versions, "notes": text,
-        "blocklist": _beside(folder, BUILT_IN.parent),
-    }  # fmt: skip
-    return Model(**found, **{name: reader.take(name, check) for name, check in checks.items() if name in value})
-
-
-def _beside(*folders: Path) -> Callable[[Any], Path]:
-    def check(value: Any) -> Path:
-        name = relative_path(value)
-        found = next((folder / name for folder in folders if (folder / name).is_file()), None)
-        if found is None or not name.endswith(".txt"):
-            raise ValueError(f"unsafe.txt, or a text file in {folders[0]}")
-        return found
-
-    return check
-
-
-def _file(value: Any, where: str) -> ModelFile:
-    reader = Reader(where, value, [one.name for one in fields(ModelFile)])
-    path, kind = reader.take("path", relative_path), reader.take("kind", one_of("gguf", "safetensors"))
-    if kind == "gguf" and not path.lower().endswith(".gguf"):
-        raise BadCatalogue(f"{where}: path: {path!r:.80} is no .gguf file", hint="or is its kind safetensors?")
-    checks: dict[str, Callable[[Any], Any]] = {
-        "quant": shape(re.compile(r"[A-Za-z0-9_]{1,16}"), "a quantisation such as F16 or Q8_0"),
-        "size": whole_number(1), "about": whole_number(1),
-        "sha256": shape(re.compile(r"[0-9a-f]{64}"), "64 hexadecimal digits, small letters"),
-        "companions": several(relative_path),
-    }  # fmt: skip
-    given = {name: reader.take(name, check) for name, check in checks.items() if name in value}
-    return ModelFile(path, kind, **given)
-
-
-def _recommended(value: Any, where: str) -> Recommended:
-    reader = Reader(f"{where}: recommended", value, [one.name for one in fields(Recommended)])
-    checks: dict[str, Callable[[Any], Any]] = {
-        "temperature": number(0, 2), "top_k": whole_number(0, 1000), "top_p": number(0, 1), "min_p": number(0, 1),
-        "tag_length": one_of(*LENGTHS), "text_length": one_of("none", *LENGTHS),
-    }  # fmt: skip
-    return Recommended(**{name: reader.take(name, check) for name, check in checks.items() if name in value})
-
-
-def _versions(value: Any) -> dict[str, str]:
-    version = shape(re.compile(r"\d+(\.\d+){0,3}"), "a version such as 0.3.10")
-    return {one_of(*ENGINES)(name): version(least) for name, least in record(value).items()}
