@@ -41,7 +41,7 @@ def facts(*usable: str, offload: bool = False, gpu: str = "") -> Capabilities:
 
 
 def plan(files: ModelFiles, have: Capabilities, *, engine: str = "auto", device: str = "auto") -> list[str]:
-    found = rank_engines(files, engine=engine, device=device, facts=have)
+    found = rank_engines(files, engine=engine, device=device, capabilities=have)
     assert all(one.reason for one in found)
     return [f"{one.engine} {one.device}" for one in found]
 

@@ -71,7 +71,7 @@ def describe(model_id: str, model: Model | None, here: Sequence[FoundModel]) -> 
 def info_lines(model_id: str, model: Model | None, here: Sequence[FoundModel]) -> list[tuple[str, str]]:
     """Return (label, text) lines about a model; a line without a label continues the one above."""
     told = describe(model_id, model, here)
-    lines = [("Name", model_id), ("", told["title"]), ("Speaks", _PROTOCOLS.get(told["protocol"] or "", "unknown"))]
+    lines = [("Name", model_id), ("", told["title"]), ("Protocol", _PROTOCOLS.get(told["protocol"] or "", "unknown"))]
     if told["parameters"]:
         lines.append(("Parameters", f"{told['parameters'] / 1e6:,.0f} million"))
     if told["context"]:
@@ -83,7 +83,7 @@ def info_lines(model_id: str, model: Model | None, here: Sequence[FoundModel]) -
         shown = {key: f"{value:g}" if isinstance(value, (int, float)) else value for key, value in values}
         lines.append(("Recommended", ", ".join(f"{_RECOMMENDED[key]} {value}" for key, value in shown.items())))
     if told["blocklist"]:
-        lines.append(("Never writes", f"the words of {told['blocklist']}"))
+        lines.append(("Banned words", f"those of {told['blocklist']}"))
     if told["engines"]:
         needs = [f"{_PACKAGES.get(name, name)} {least} or later" for name, least in told["needs"].items()]
         lines.append(("Engines", ", ".join(told["engines"]) + (f" ({', '.join(needs)})" if needs else "")))

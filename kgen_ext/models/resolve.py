@@ -139,7 +139,7 @@ def _of_path(model: str) -> ModelFiles:
     path = Path(model).expanduser()
     if not path.exists():
         raise UnknownModel(
-            f"model: no model is called {model!r} and no file lies there",
+            f"model: {model!r} is neither the name of a model nor the path of a file",
             hint=f"use {STARTER}, a name that kgen models list shows, a folder with {_WEIGHTS}, or a .gguf file",
         )
     if path.is_dir():

@@ -1,6 +1,6 @@
-"""Expands prompts: `open_expander` gives an `Expander` for a model, an engine and a device.
+"""Service: `open_expander` returns an `Expander`, which expands prompts with a model on an engine and a device.
 
-Importing this loads no ML library and not even the decoder; opening an expander loads what its engine needs.
+Importing this loads neither an ML library nor the decoder; opening an expander loads what its engine needs.
 """
 from __future__ import annotations
 

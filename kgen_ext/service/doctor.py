@@ -1,6 +1,6 @@
-"""What this machine has for expanding prompts and what it lacks, as facts, each lack with the one command that ends it.
+"""Diagnosis of an installation: libraries, engines, models, and what is missing with the command that adds it.
 
-Refuses to print, to change anything and to load a model; what a library says when it is opened is part of the facts.
+Nothing is changed and no model is loaded; the engines' libraries are, as one that is installed may still be broken.
 """
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
-class EngineFact:
-    """An engine: whether it runs here, else why not; where it computes, best first."""
+class EngineStatus:
+    """An engine. reason: why it is not usable. devices: where it computes, best first."""
 
     name: str
     usable: bool
@@ -33,8 +33,8 @@ class EngineFact:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFact:
-    """An installed model: where it lies, and the engine that would run it with the reason, or what is wrong with it."""
+class ModelStatus:
+    """An installed model. engine, reason: what would run it and why, or "" and what is wrong with it."""
 
     name: str
     path: str
@@ -44,8 +44,8 @@ class ModelFact:
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
-    """Something that is not there: what for, and the one command that adds it."""
+class MissingPart:
+    """Something that is not installed. why: what it is for. needed: nothing works without it."""
 
     what: str
     why: str
@@ -55,7 +55,7 @@ class Lack:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything; `works` says whether a prompt can be expanded at all."""
+    """The whole diagnosis, with the field names of `kgen doctor --json`. works: prompts can be expanded."""
 
     kgen: str
     host: str
@@ -64,15 +64,15 @@ class Report:
     system: str
     offline: bool
     packages: Mapping[str, str | None]
-    engines: tuple[EngineFact, ...]
+    engines: tuple[EngineStatus, ...]
     models_folder: str
-    models: tuple[ModelFact, ...]
-    lacks: tuple[Lack, ...]
+    models: tuple[ModelStatus, ...]
+    lacks: tuple[MissingPart, ...]
     works: bool
 
 
 def examine(*, environ: Mapping[str, str] | None = None, root: Path = ROOT) -> Report:
-    """Return the report of this Python; root: the folder KGen lies in, which tells whether it is in a WebUI."""
+    """Return the report on this Python. root: KGen's folder, by which a WebUI around it is found."""
     environ = os.environ if environ is None else environ
     host, webui = find_host(root)
     places = Locations.default(environ)
@@ -82,7 +82,7 @@ def examine(*, environ: Mapping[str, str] | None = None, root: Path = ROOT) -> R
     packages = {name: _version(name) for name in PACKAGES}
     engines = tuple(_engine(name, ok, reason) for name, ok, reason in _available())
     models = tuple(_models(places))
-    usable = {one.name for one in engines if one.usable}
+    usable = {engine.name for engine in engines if engine.usable}
     return Report(
         kgen=__version__,
         host=host,
@@ -95,12 +95,12 @@ def examine(*, environ: Mapping[str, str] | None = None, root: Path = ROOT) -> R
         models_folder=str(places.own),
         models=models,
         lacks=tuple(_lacks(packages, engines, models, webui=webui is not None)),
-        works=all(packages[name] for name in NEEDED) and any(one.engine in usable for one in models),
+        works=all(packages[name] for name in NEEDED) and any(model.engine in usable for model in models),
     )
 
 
 def find_host(root: Path) -> tuple[str, Path | None]:
-    """Return the name and folder of the WebUI whose extension lies at `root`; ("none", None) for the command alone."""
+    """Return the name and folder of the WebUI that has its extension in `root`; for the command alone, no folder."""
     webui = root.parent.parent
     if root.parent.name not in ("extensions", "extensions-builtin") or not (webui / "modules").is_dir():
         return "none (the command)", None
@@ -115,17 +115,17 @@ def _available() -> Iterable[tuple[str, bool, str]]:
     return available_engines()
 
 
-def _engine(name: str, installed: bool, reason: str) -> EngineFact:
-    """Open the engine's library: one that is installed may still be broken."""
-    look: Callable[[], tuple[str, ...]] = {"llama_cpp": _llama_devices, "transformers": _torch_devices}.get(
+def _engine(name: str, installed: bool, reason: str) -> EngineStatus:
+    """Return the status of an engine after opening its library."""
+    list_devices: Callable[[], tuple[str, ...]] = {"llama_cpp": _llama_devices, "transformers": _torch_devices}.get(
         name, lambda: ("cpu",)
     )
     if not installed:
-        return EngineFact(name, False, reason, ())
+        return EngineStatus(name, False, reason, ())
     try:
-        return EngineFact(name, True, "", look())
+        return EngineStatus(name, True, "", list_devices())
     except Failure as error:
-        return EngineFact(name, False, str(error), ())
+        return EngineStatus(name, False, str(error), ())
 
 
 def _llama_devices() -> tuple[str, ...]:
@@ -142,57 +142,58 @@ def _torch_devices() -> tuple[str, ...]:
     return tuple(title(name, torch) for name in torch_devices(torch))
 
 
-def _models(places: Locations) -> Iterable[ModelFact]:
-    from kgen_ext.service.engines import rank_engines, this_machine
+def _models(places: Locations) -> Iterable[ModelStatus]:
+    from kgen_ext.service.engines import detect_capabilities, rank_engines
 
-    facts = this_machine()
+    capabilities = detect_capabilities()
 
-    def fact(name: str, path: Path, size: int) -> ModelFact:
+    def status(name: str, path: Path, size: int) -> ModelStatus:
         try:
             files: ModelFiles = resolve(name, places=places, paths=False)
         except KGenError as error:
-            return ModelFact(name, str(path), size, "", str(error))
-        first = rank_engines(files, engine="auto", device="auto", facts=facts)[0]
-        engine = first.engine if first.engine in facts.usable else ""
-        return ModelFact(name, str(path), size, engine, first.reason if engine else f"needs {first.engine}")
+            return ModelStatus(name, str(path), size, "", str(error))
+        first = rank_engines(files, engine="auto", device="auto", capabilities=capabilities)[0]
+        engine = first.engine if first.engine in capabilities.usable else ""
+        return ModelStatus(name, str(path), size, engine, first.reason if engine else f"needs {first.engine}")
 
     starter = resolve(STARTER)
     assert starter.folder is not None
-    yield fact(STARTER, starter.folder, sum(path.stat().st_size for path in starter.folder.glob("*.safetensors")))
+    yield status(STARTER, starter.folder, sum(path.stat().st_size for path in starter.folder.glob("*.safetensors")))
     try:
-        for one in find_models(places):
-            yield ModelFact(one.name, str(one.path), one.size, "", one.problem) if one.problem else fact(
-                one.name, one.path, one.size
-            )
-    except KGenError as error:  # the user's own catalogue: its mistake is told, the rest stands
-        yield ModelFact("kgen-models.json", str(places.user_file), 0, "", str(error))
+        for found in find_models(places):
+            if found.problem:
+                yield ModelStatus(found.name, str(found.path), found.size, "", found.problem)
+            else:
+                yield status(found.name, found.path, found.size)
+    except KGenError as error:  # a mistake in the user's own catalogue
+        yield ModelStatus("kgen-models.json", str(places.user_file), 0, "", str(error))
 
 
 def _lacks(
-    packages: Mapping[str, str | None], engines: Iterable[EngineFact], models: Iterable[ModelFact], *, webui: bool
-) -> Iterable[Lack]:
+    packages: Mapping[str, str | None], engines: Iterable[EngineStatus], models: Iterable[ModelStatus], *, webui: bool
+) -> Iterable[MissingPart]:
     pip = f'"{sys.executable}" -m pip install'
     needed = [name for name in NEEDED if packages[name] is None]
     if needed:
-        yield Lack(", ".join(needed), "nothing works without", f"{pip} {' '.join(needed)}", True)
-    usable = {one.name: one for one in engines}
-    llama = usable["llama_cpp"]
+        yield MissingPart(", ".join(needed), "nothing works without", f"{pip} {' '.join(needed)}", True)
+    by_name = {engine.name: engine for engine in engines}
+    llama = by_name["llama_cpp"]
     if not llama.usable:
         broken = packages["llama-cpp-python"] is not None
         again = "--force-reinstall --no-deps " if broken else ""
-        yield Lack(
+        yield MissingPart(
             "llama-cpp-python", llama.reason if broken else "TIPO v2 runs in it only; the others are quicker with it",
             f"{pip} {again}--only-binary :all: llama-cpp-python "
             "--extra-index-url https://abetlen.github.io/llama-cpp-python/whl/cpu", False,
         )  # fmt: skip
-    if not usable["transformers"].usable and not webui:
-        why = "for graphics cards of every maker" if packages["torch"] is None else usable["transformers"].reason
-        yield Lack("torch, transformers", why, f"{pip} torch transformers", False)
+    if not by_name["transformers"].usable and not webui:
+        why = "for graphics cards of every maker" if packages["torch"] is None else by_name["transformers"].reason
+        yield MissingPart("torch, transformers", why, f"{pip} torch transformers", False)
     if packages["huggingface_hub"] is None:
-        yield Lack("huggingface_hub", "to download models", f"{pip} huggingface_hub", False)
-    if all(one.name == STARTER for one in models):
+        yield MissingPart("huggingface_hub", "to download models", f"{pip} huggingface_hub", False)
+    if all(model.name == STARTER for model in models):
         how = "in the WebUI: KGen, Models, choose one, Download" if webui else "kgen models download TIPO-500M-ft"
-        yield Lack("a larger model", "the starter is small", how, False)
+        yield MissingPart("a larger model", "the starter is small", how, False)
 
 
 def _version(name: str) -> str | None:

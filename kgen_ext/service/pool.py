@@ -1,7 +1,6 @@
-"""Keeps models loaded for those who ask again: one resident model, or more by setting, each opened once.
+"""Pool of loaded models: one stays resident, or more by a setting, and each is loaded only once.
 
-Refuses to know what an expander does; it only opens, lends and closes them. The same weights under two names are one
-model, and one that is in use is never closed under its user.
+The same weights under two names are one model. A model in use is never closed before its users have returned it.
 """
 from __future__ import annotations
 
@@ -22,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Opener(Protocol):
-    """What opens an expander, as `open_expander` does."""
+    """Function that opens an expander, such as `open_expander`."""
 
     def __call__(self, *, model: str, engine: str, device: str, threads: int | None) -> Expander: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """A loaded model: its name, what runs it and where, the checksum of its weights, and how many use it just now."""
+    """A loaded model. checksum: of its weights. in_use: number of current users."""
 
     model: str
     engine: str
@@ -43,7 +42,7 @@ _Key = tuple[str, str, str, "int | None"]
 
 @dataclass(slots=True)
 class _Entry:
-    """A model that is loaded or being loaded (`expander` None); `doomed` ones are closed when given back."""
+    """A model that is loaded or being loaded (`expander` None). doomed: to be closed when its last user returns it."""
 
     key: _Key
     expander: Expander | None = None
@@ -52,9 +51,14 @@ class _Entry:
     doomed: bool = False
     timer: threading.Timer | None = field(default=None, repr=False)
 
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether it is loaded and has no user."""
+        return self.expander is not None and not self.users
+
 
 class Pool:
-    """Lends expanders. Safe for several threads; no model is opened or closed while the pool's lock is held."""
+    """Lends expanders. Thread-safe; no model is opened or closed while the pool's lock is held."""
 
     def __init__(
         self,
@@ -65,7 +69,7 @@ class Pool:
         find: Callable[[str], ModelFiles] = resolve,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """size: models kept loaded. idle_seconds: close one not used for so long; None keeps it until asked."""
+        """size: models kept loaded. idle_seconds: after which an unused one is closed; None for never."""
         if size < 1:
             raise BadValue("size", size, "a whole number from 1")
         self._size = size
@@ -77,7 +81,7 @@ class Pool:
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
 
     def configure(self, *, size: int, idle_seconds: float | None) -> None:
-        """Take new settings; what is loaded beyond them goes when it is given back, or at once where it is idle."""
+        """Change the settings; a surplus model is closed at once if it is idle, else when it is returned."""
         with self._changed:
             self._size, self._idle = size, idle_seconds
             gone = self._surplus()
@@ -87,10 +91,10 @@ class Pool:
     def lease(
         self, *, model: str, engine: str = "auto", device: str = "auto", threads: int | None = None
     ) -> Iterator[Expander]:
-        """Yield an expander, opened if it is not loaded; others may use it at the same time and take turns.
+        """Yield an expander, opened if it is not loaded; several users may hold it at once and take turns.
 
-        An idle model that is over the pool's size is closed first, so that two need not fit in memory; one in use stays
-        until it is given back. Raises what opening raises; a failure leaves nothing behind.
+        An idle model beyond the pool's size is closed first, so that two need not fit in memory; one in use is closed
+        when it is returned. Raises what opening raises; a failure leaves nothing behind.
         """
         key = (self._find(model).checksum(), engine, device, threads)
         entry = self._take(key, model)
@@ -98,10 +102,10 @@ class Pool:
             assert entry.expander is not None
             yield entry.expander
         finally:
-            self._give_back(entry)
+            self._return(entry)
 
     def unload(self) -> int:
-        """Close every model; return how many were closed at once (one in use is closed when it is given back)."""
+        """Close every model; return how many were closed at once (one in use is closed when it is returned)."""
         with self._changed:
             for entry in self._entries.values():
                 entry.doomed = True
@@ -110,34 +114,34 @@ class Pool:
         return len(gone)
 
     def resident(self) -> tuple[Resident, ...]:
-        """Return what is loaded, the one used last at the end."""
+        """Return the loaded models, the most recently used last."""
         with self._changed:
             return tuple(
-                Resident(one.expander.model, one.expander.engine, one.key[2], one.key[0], one.users)
-                for one in self._entries.values()
-                if one.expander is not None
+                Resident(entry.expander.model, entry.expander.engine, entry.key[2], entry.key[0], entry.users)
+                for entry in self._entries.values()
+                if entry.expander is not None
             )
 
     def sweep(self) -> int:
-        """Close what was idle for longer than `idle_seconds`; return how many models that were."""
+        """Close the models idle for longer than `idle_seconds`; return how many."""
         with self._changed:
             late = self._clock() - (self._idle if self._idle is not None else float("inf"))
             for entry in self._entries.values():
-                if entry.expander is not None and not entry.users and entry.used_at <= late:
+                if entry.is_idle and entry.used_at <= late:
                     entry.doomed = True
             gone = self._surplus()
         _close(gone)
         return len(gone)
 
     def close(self) -> None:
-        """Give all memory back; the pool can be used on after it."""
+        """Close every model; the pool can still be used afterwards."""
         self.unload()
 
     def _take(self, key: _Key, model: str) -> _Entry:
         with self._changed:
             while (entry := self._entries.get(key)) is not None and (entry.expander is None or entry.doomed):
                 if entry.doomed and entry.expander is not None:
-                    entry.doomed = False  # asked for again before it was given back
+                    entry.doomed = False  # wanted again before it was returned
                     break
                 self._changed.wait()  # another thread is loading it
             if entry is not None:
@@ -153,14 +157,14 @@ class Pool:
         except BaseException:
             with self._changed:
                 del self._entries[key]
-                self._changed.notify_all()  # who waits tries for itself
+                self._changed.notify_all()  # a waiting thread tries for itself
             raise
         with self._changed:
             entry.expander = expander
             self._changed.notify_all()
         return entry
 
-    def _give_back(self, entry: _Entry) -> None:
+    def _return(self, entry: _Entry) -> None:
         with self._changed:
             entry.users -= 1
             entry.used_at = self._clock()
@@ -172,17 +176,16 @@ class Pool:
         _close(gone)
 
     def _surplus(self) -> list[_Entry]:
-        """Take out what is idle and doomed, or idle and more than the size allows: the longest unused first, the last
-        one asked for never."""
-        gone = [one for one in self._entries.values() if one.doomed and not one.users and one.expander is not None]
-        for one in gone:
-            del self._entries[one.key]
-        for one in list(self._entries.values())[:-1]:
+        """Take out the idle entries that are doomed or beyond the size: least recently used first, the newest never."""
+        gone = [entry for entry in self._entries.values() if entry.doomed and entry.is_idle]
+        for entry in gone:
+            del self._entries[entry.key]
+        for entry in list(self._entries.values())[:-1]:
             if len(self._entries) <= self._size:
                 break
-            if not one.users and one.expander is not None:
-                del self._entries[one.key]
-                gone.append(one)
+            if entry.is_idle:
+                del self._entries[entry.key]
+                gone.append(entry)
         return gone
 
 
