@@ -18,7 +18,7 @@ from tools.tag_lists import build_lists, build_ordinary
 
 TABLE = Path(names.PATH)
 DATA = TABLE.parent
-ORDINARY = [line for line in (DATA / "ordinary.txt").read_text("utf-8").splitlines() if not line.startswith("#")]
+ORDINARY = [line for line in build_lists.EXCEPTIONS.read_text("utf-8").splitlines() if not line.startswith("#")]
 # A few names of each list, popular ones and odd spellings.
 LISTED = {
     Category.ARTIST: ["wlop", "sakimichan", "greg rutkowski", "ilya kuvshinov", "m k", "itaru (kidomh63)", "t2r"],

@@ -20,7 +20,7 @@ from kgen_ext.tags.canonical import normalise
 from kgen_ext.tags.names import BUCKETS, CATEGORIES, HEADER, MAGIC, PATH, NameTable, hasher, key_of
 
 OUT = Path(PATH)
-EXCEPTIONS = OUT.with_name("ordinary.txt")
+EXCEPTIONS = Path(__file__).parent / "data" / "ordinary.txt"
 
 
 def read_lists(folder: Path, exceptions: Iterable[str] = ()) -> dict[str, Category]:
