@@ -1,11 +1,11 @@
-"""Installs the extension beside what the hosts pin and beside the newest of everything, and tries it out there.
+"""Installation tests: the extension with the versions that the hosts pin, and with the newest of everything.
 
     python tests/matrix.py [--only a1111,forge,newest] [--keep FOLDER]
 
-In each environment: install.py adds what is missing and changes nothing (`pip freeze` before and after), every engine
-expands a prompt, and the tests that meet a library run: the engine contract, the hub client, the page, the API.
-Needs PyPI or a pip that is told of wheels. The prebuilt llama-cpp-python is the one of the Python that runs this,
-packed up again and served as its own index would; only a newer one is compiled.
+In each environment install.py adds what is missing and changes nothing else (`pip freeze` before and after), every
+engine expands a prompt, and the tests that use other libraries run: the engine contract, the hub client, the page, the
+API. Needs PyPI, or a pip configured with wheels. The prebuilt llama-cpp-python is that of the running Python, packed
+again and served as its own index would be; only a newer one is compiled.
 """
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ EXTENSION = ("install.py", "preload.py", "metadata.ini", "kgen_ext", "scripts")
 
 @dataclass(frozen=True)
 class Host:
-    """The versions a host pins, as far as KGen meets them.
+    """Versions that a host pins, of the packages that KGen uses.
 
-    `without`: what is then taken away, to be missing. `llama_cpp`: what replaces the packed llama-cpp-python before
-    the tests. `below`: the first Python for which these versions have no wheels.
+    without: packages that are then uninstalled, to be missing. llama_cpp: what replaces the packed llama-cpp-python
+    before the tests. below: the first Python for which these versions have no wheels.
     """
 
     pins: tuple[str, ...]
@@ -45,7 +45,7 @@ class Host:
     below: tuple[int, int] = (4, 0)
 
 
-# requirements_versions.txt of AUTOMATIC1111 1.10.1 and of Forge; what they leave open is what was current then.
+# requirements_versions.txt of AUTOMATIC1111 1.10.1 and of Forge; what they leave open is the version of that time.
 HOSTS = {
     "a1111": Host(
         ("transformers==4.30.2", "tokenizers==0.13.3", "pydantic==1.10.19", "huggingface_hub==0.24.7", "numpy==1.26.2",
@@ -62,17 +62,17 @@ HOSTS = {
         llama_cpp="llama-cpp-python",
     ),
 }  # fmt: skip
-# What plays against a library. The long random tests and those that measure time are asked once, by the whole run.
+# Tests that use other libraries. The slow ones run once, in the whole test run.
 TESTS = ("engine_contract", "engine_files", "engine_llama_cpp", "engine_transformers", "devices", "download",
          "download_faults", "webui_ui", "webui_preview", "webui_api_routes")  # fmt: skip
 
 
 class Failed(Exception):
-    """Something in the matrix is not as promised."""
+    """A check of the matrix failed."""
 
 
 class Environment:
-    """A WebUI's Python and our extension beside it, in a folder with a space and a letter beyond ASCII."""
+    """A WebUI's Python and our extension, in a folder whose name has a space and a letter beyond ASCII."""
 
     def __init__(self, home: Path, host: Host) -> None:
         self.home, self.host = home, host
@@ -80,9 +80,9 @@ class Environment:
         self.extension = home / "extensions" / "sd-webui-kgen"
 
     def build(self) -> None:
-        """Install what the host has."""
+        """Install the host's packages."""
         subprocess.run([sys.executable, "-m", "venv", str(self.home / "venv")], check=True)
-        # As in the README: a CPU build of torch where one is to be had.
+        # As in the README: a CPU build of torch if there is one.
         self.pip("install", "--no-deps", *CONSTRAINTS, "--extra-index-url", CPU_BUILDS, "torch")
         self.pip("install", "torch", *self.host.pins)
         if self.host.without:
@@ -117,7 +117,7 @@ class Environment:
         return done.stdout
 
     def install(self, **environ: str) -> tuple[str, set[str], set[str]]:
-        """Run install.py; return what it says, what came and what went."""
+        """Run install.py; return its output, the packages added and those removed."""
         before = self.freeze()
         said = self.run(str(self.extension / "install.py"), **environ)
         after = self.freeze()
@@ -132,9 +132,9 @@ class Environment:
         return str(told["prompt"])
 
     def test(self) -> str:
-        """Run the tests that meet a library with this environment's; return pytest's closing line."""
+        """Run the tests that use other libraries in this environment; return pytest's last line."""
         self.pip("install", *CONSTRAINTS, "pytest", "hypothesis")
-        # By itself: the constraints are for its dependencies too, and NumPy is the host's.
+        # Without dependencies: the constraints would replace the host's NumPy.
         self.pip("install", "--no-deps", *CONSTRAINTS, "gguf")
         if self.host.llama_cpp:
             self.pip("install", "--upgrade", self.host.llama_cpp)
@@ -150,7 +150,7 @@ class Environment:
 
 
 def check(name: str, home: Path, index: str) -> dict[str, str]:
-    """Build a host, install into it without and with llama-cpp-python, and return what each engine wrote."""
+    """Build a host, install without and with llama-cpp-python, and return each engine's result."""
     host, began = HOSTS[name], time.monotonic()
     there = Environment(home / f"{name} wëb ui", host)
     there.build()
@@ -191,7 +191,7 @@ def say(name: str, began: float, text: str) -> None:
 
 
 def write_index(folder: Path) -> str:
-    """Write the index that llama-cpp-python's own stands for, with this Python's in it; return its address."""
+    """Write a package index in place of llama-cpp-python's own, with this Python's copy; return its address."""
     page = folder / "cpu" / "llama-cpp-python"
     page.mkdir(parents=True)
     wheel = pack_wheel("llama-cpp-python", page)
@@ -213,7 +213,7 @@ def pack_wheel(name: str, folder: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the matrix; 1 at the first thing that is not as promised."""
+    """Run the matrix; return 1 at the first failed check."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", default=",".join(HOSTS), help="which hosts (default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="a folder to build in and to leave behind")

@@ -13,10 +13,10 @@ from kgen_ext.protocol.plan import TIPO_TAGS
 from kgen_ext.request import TagLength, TextLength
 from kgen_ext.rules.blocklist import parse_blocklist
 from tools.bench.__main__ import main
-from tools.bench.asks import PROMPTS, Ask, random_asks, turn_asks
 from tools.bench.child import Child
 from tools.bench.ours import Ours
 from tools.bench.promises import Promises, run_promises
+from tools.bench.queries import PROMPTS, Query, random_queries, turn_queries
 from tools.bench.report import ModelResult, as_json, render, table
 from tools.bench.rounds import CASES, Sides, run_case, run_steps
 from tools.bench.score import Score, leaks, overlap, score
@@ -27,20 +27,20 @@ QUIET = lambda line: None  # noqa: E731
 
 
 def test_the_prompts_are_thirty_two_and_differ() -> None:
-    assert len({ask.tags for ask in PROMPTS}) == len(PROMPTS) == 32
-    assert any(ask.text for ask in PROMPTS) and any(ask.bans for ask in PROMPTS)
+    assert len({query.tags for query in PROMPTS}) == len(PROMPTS) == 32
+    assert any(query.text for query in PROMPTS) and any(query.bans for query in PROMPTS)
 
 
 def test_prompts_that_come_again_in_a_turn_have_other_seeds() -> None:
-    asks = turn_asks(64, tag_length=TagLength.LONG, text_length=TextLength.NONE, seed=1)
-    assert asks[0].tags == asks[32].tags
-    assert len({ask.seed for ask in asks}) == 64
+    queries = turn_queries(64, tag_length=TagLength.LONG, text_length=TextLength.NONE, seed=1)
+    assert queries[0].tags == queries[32].tags
+    assert len({query.seed for query in queries}) == 64
 
 
 def test_random_requests_are_the_same_for_a_seed_and_repeat_no_tag_of_their_own() -> None:
-    asks = list(random_asks(200, seed=3))
-    assert asks == list(random_asks(200, seed=3))
-    assert all(len(ask.given) == len(set(ask.given)) for ask in asks)
+    queries = list(random_queries(200, seed=3))
+    assert queries == list(random_queries(200, seed=3))
+    assert all(len(query.given) == len(set(query.given)) for query in queries)
 
 
 @pytest.mark.parametrize(
@@ -48,29 +48,29 @@ def test_random_requests_are_the_same_for_a_seed_and_repeat_no_tag_of_their_own(
     [("hat", "hat", 1), ("hat", "hatsune miku", 0), ("* hair", "Blue_Hair", 1), ("hat", "witch hat", 0)],
 )
 def test_a_ban_means_whole_tags(ban: str, tag: str, leaked: int) -> None:
-    assert leaks(Ask("1girl", bans=(ban,)), Outcome(tags=("1girl", tag))) == leaked
+    assert leaks(Query("1girl", bans=(ban,)), Outcome(tags=("1girl", tag))) == leaked
 
 
 @pytest.mark.parametrize(("text", "leaked"), [("A witch-hat lies here.", 1), ("What a day.", 0), ("The HAT.", 1)])
 def test_a_ban_means_whole_words_of_text(text: str, leaked: int) -> None:
-    assert leaks(Ask("1girl", bans=("hat",)), Outcome(text=text)) == leaked
+    assert leaks(Query("1girl", bans=("hat",)), Outcome(text=text)) == leaked
 
 
 def test_what_the_user_wrote_is_no_leak() -> None:
-    ask = Ask("hat", "A hat.", bans=("hat",))
-    assert leaks(ask, Outcome(tags=("hat",), text="A hat. She smiles.")) == 0
+    query = Query("hat", "A hat.", bans=("hat",))
+    assert leaks(query, Outcome(tags=("hat",), text="A hat. She smiles.")) == 0
 
 
 def test_a_score_counts_bands_repeats_and_crashes() -> None:
     band = TIPO_TAGS[TagLength.SHORT]
-    ask = Ask("t0", tag_length=TagLength.SHORT, text_length=TextLength.SHORT)
+    query = Query("t0", tag_length=TagLength.SHORT, text_length=TextLength.SHORT)
     full = tuple(f"t{index}" for index in range(band.minimum))
     outcomes = [
         Outcome(tags=full, text="One. Two.", calls=1, drawn=10, fed=12, kept=6),
         Outcome(tags=(*full[:-1], "T0"), text="One.", calls=3, drawn=30, fed=30, kept=4),
         Outcome(tags=full[:-1], error="ValueError: no"),
     ]
-    found = score([ask] * 3, outcomes)
+    found = score([query] * 3, outcomes)
     assert (found.results, found.failed, found.in_band) == (3, 1, 2)
     assert (found.texts, found.text_in_band, found.repeats) == (3, 1, 1)
     assert (found.calls, found.drawn, found.fed, found.kept) == (4, 40, 42, 10)
@@ -84,34 +84,34 @@ def test_overlap_is_the_mean_share_two_variants_have_in_common() -> None:
 
 def test_our_side_counts_what_goes_through_the_model() -> None:
     ours = Ours(ScriptedEngine.random(1))
-    asks = turn_asks(4, tag_length=TagLength.VERY_SHORT, text_length=TextLength.NONE, seed=1)
-    turn = ours.run(asks, 2)
-    assert [one.calls for one in turn.outcomes] == [1] * len(asks)
+    queries = turn_queries(4, tag_length=TagLength.VERY_SHORT, text_length=TextLength.NONE, seed=1)
+    turn = ours.run(queries, 2)
+    assert [one.calls for one in turn.outcomes] == [1] * len(queries)
     # Every token that was drawn or forced went through, save those a field's end made needless; so did the requests.
     assert turn.work.tokens >= turn.work.chunks >= turn.work.calls > 0
     assert turn.work.chunks >= max(one.drawn for one in turn.outcomes)
-    assert score(asks, turn.outcomes).in_band == len(asks)
+    assert score(queries, turn.outcomes).in_band == len(queries)
 
 
 def test_our_side_stops_after_a_number_of_steps() -> None:
     ours = Ours(ScriptedEngine.random(1))
-    asks = turn_asks(4, tag_length=TagLength.LONG, text_length=TextLength.NONE, seed=1)
-    assert ours.steps(asks, 4, 5).work.calls == 5
+    queries = turn_queries(4, tag_length=TagLength.LONG, text_length=TextLength.NONE, seed=1)
+    assert ours.steps(queries, 4, 5).work.calls == 5
 
 
 def test_our_side_keeps_to_the_words_the_model_never_writes() -> None:
-    asks = turn_asks(4, tag_length=TagLength.VERY_SHORT, text_length=TextLength.NONE, seed=1)
-    free = [tag for one in Ours(ScriptedEngine.random(1)).run(asks, 2).outcomes for tag in one.added]
+    queries = turn_queries(4, tag_length=TagLength.VERY_SHORT, text_length=TextLength.NONE, seed=1)
+    free = [tag for one in Ours(ScriptedEngine.random(1)).run(queries, 2).outcomes for tag in one.added]
     listed = next(tag for tag in free if tag.isascii() and tag.isalpha())
     ours = Ours(ScriptedEngine.random(1), blocklist=parse_blocklist(f"{listed}*"))
-    kept = [tag for one in ours.run(asks, 2).outcomes for tag in one.added]
+    kept = [tag for one in ours.run(queries, 2).outcomes for tag in one.added]
     assert kept and not any(tag.startswith(listed) for tag in kept)
 
 
 def test_our_side_remembers_nothing_between_turns() -> None:
     ours = Ours(ScriptedEngine.random(1))
-    asks = turn_asks(2, tag_length=TagLength.VERY_SHORT, text_length=TextLength.NONE, seed=1)
-    assert ours.run(asks, 2).work.tokens == ours.run(asks, 2).work.tokens > 0
+    queries = turn_queries(2, tag_length=TagLength.VERY_SHORT, text_length=TextLength.NONE, seed=1)
+    assert ours.run(queries, 2).work.tokens == ours.run(queries, 2).work.tokens > 0
 
 
 class FakeExecutor(SimpleNamespace):
@@ -140,7 +140,7 @@ def reference() -> tuple[TipoKgen, FakeExecutor]:
 
 def test_the_reference_is_counted_by_its_generate() -> None:
     side, executor = reference()
-    turn = side.run([Ask("cat", bans=("dog",), text_length=TextLength.LONG), Ask("crash")], 1)
+    turn = side.run([Query("cat", bans=("dog",), text_length=TextLength.LONG), Query("crash")], 1)
     first, second = turn.outcomes
     assert executor.BAN_TAGS == [] and executor.options["generate_extra_nl_prompt"] is False
     assert (first.calls, first.drawn, first.tags, first.added) == (2, 14, ("cat", "hat"), ("hat",))
@@ -159,12 +159,12 @@ class FakeSide:
     def call(self, method: str, *given: Any) -> Any:
         if method.startswith("decode"):
             return Turn(1.0, (), Work(1, 1, 2_000, 1.0))
-        asks = given[0]
-        self.turns.append(len(asks))
-        rows = [ask for ask in asks for _ in range(ask.count)]
+        queries = given[0]
+        self.turns.append(len(queries))
+        rows = [query for query in queries for _ in range(query.count)]
         seconds = self.each * len(rows)
         work = Work(10, 10 * len(rows), 12 * len(rows), seconds / 2)
-        return Turn(seconds, tuple(Outcome(ask.given, drawn=10, fed=10, kept=9) for ask in rows), work)
+        return Turn(seconds, tuple(Outcome(query.given, drawn=10, fed=10, kept=9) for query in rows), work)
 
     def peak(self) -> int:
         return 5_000_000

@@ -1,4 +1,4 @@
-"""The storeys of the house, as declared for import-linter in pyproject.toml."""
+"""The layers of the package, as declared for import-linter in pyproject.toml."""
 from __future__ import annotations
 
 import logging

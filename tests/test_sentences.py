@@ -18,7 +18,7 @@ from kgen_ext.prompt.sentences import CLOSING, count_sentences, ends_sentence, m
 from kgen_ext.protocol import Band, Subject, TextBand
 from kgen_ext.protocol.tipo import choose_task
 from kgen_ext.request import Task, TextLength
-from tools.bench.asks import Ask
+from tools.bench.queries import Query
 from tools.bench.score import score
 from tools.bench.turn import Outcome
 from tools.training.measures import sentences_ended
@@ -239,8 +239,8 @@ def test_the_choice_of_a_task_counts_the_same_sentences(text: str, behind: str) 
 
 @pytest.mark.parametrize(("text", "behind"), [probe for probe in PROBES if probe[1] != "."])
 def test_the_benchmark_counts_the_same_sentences(text: str, behind: str) -> None:
-    ask = Ask("", text_length=TextLength.VERY_SHORT)  # two at the most
-    found = score([ask], [Outcome(text=PLAIN + text + BEHIND[behind])])
+    query = Query("", text_length=TextLength.VERY_SHORT)  # two at the most
+    found = score([query], [Outcome(text=PLAIN + text + BEHIND[behind])])
     assert found.text_in_band == (behind not in TABLE[text])
 
 

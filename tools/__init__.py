@@ -1,3 +1,2 @@
-"""Tools of the maintainers, run from a checkout: benchmark, training, tag lists.
-"""
+"""Maintainers' tools, run from a checkout: the benchmark, the training of the starter model, the tag lists."""
 from __future__ import annotations

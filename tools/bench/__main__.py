@@ -1,6 +1,6 @@
-"""`python -m tools.bench`: ours and tipo-kgen 0.3.1 in turn, on one GGUF and one number of threads, in one run.
+"""Command line of the benchmark: `python -m tools.bench`.
 
-Reads options, runs the rounds, prints the tables; nothing but them goes to standard output.
+Both runtimes take turns on one GGUF with one number of threads. Only the tables are printed to standard output.
 """
 from __future__ import annotations
 

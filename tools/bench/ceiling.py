@@ -1,6 +1,6 @@
-"""What llama.cpp does without us: its batched decode in a tight loop, nothing sampled, nothing copied.
+"""llama.cpp by itself: its batched decode in a tight loop, with nothing sampled and nothing copied.
 
-Fed as much as our runtime was: a chunk for each row, then one token for each row and step. Knows no text.
+It is fed as many tokens as our runtime was: a chunk for each row, then one token for each row and step.
 """
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tools.bench.turn import Turn, Work
 # llama.cpp's own default for tokens in one call.
 _CALL = 2048
 _ANY_TOKEN = 300
-# One buffer for all rows or one each (kv_unified), flash attention off or on: which is quickest depends on the rows.
+# One buffer for all rows or one each (kv_unified), flash attention off or on: which is fastest depends on the rows.
 _LAYOUTS = tuple(product((False, True), (0, 1)))
-# What our engine uses, so that a row's logits do not depend on its company (kgen_ext.engines.llama_cpp_cache).
+# What our engine uses, so that a row's logits do not depend on its company (kgen_ext.engines.llama_cpp).
 _ALIKE = (False, 0)
 
 
 class Bare:
-    """A model and nothing around it."""
+    """A model in llama.cpp, without our runtime."""
 
     def __init__(self, library: Any, model: Any, threads: int) -> None:
         self._library = library
@@ -31,7 +31,7 @@ class Bare:
         self._best: dict[int, tuple[bool, int]] = {}
 
     def decode(self, rows: int, chunk: int, steps: int) -> Turn:
-        """Feed `chunk` tokens to each of the rows, then `steps` times one to each, in the quickest cache layout."""
+        """Feed `chunk` tokens to each of the rows, then `steps` times one to each, in the fastest cache layout."""
         if rows not in self._best:
             trial = {layout: self._decode(rows, chunk, max(1, steps // 4), layout).seconds for layout in _LAYOUTS}
             self._best[rows] = min(trial, key=lambda layout: trial[layout])
@@ -103,4 +103,4 @@ def open_bare(model: str, threads: int) -> Bare:
 
 
 def _silence(level: int, text: bytes, data: Any) -> None:
-    """Take a line of llama.cpp's log and drop it."""
+    """Discard a line of llama.cpp's log."""

@@ -1,6 +1,6 @@
-"""A runtime in a process of its own: its memory is measured apart, its chatter goes nowhere, its globals touch nobody.
+"""A runtime in a process of its own: memory measured separately, output discarded, no shared globals.
 
-Calls go through a pipe, one at a time. Knows nothing of what the calls mean.
+Method calls go through a pipe, one at a time.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PEAK = "peak"
 
 
 class Child:
-    """A long-lived child process around what `make` returns there; `make` must be importable by name."""
+    """A long-lived child process that holds what `make` returns; `make` must be importable by name."""
 
     def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
         context = multiprocessing.get_context("spawn")
@@ -36,12 +36,12 @@ class Child:
         self.close()
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method over there and wait for what it returns. Raises Failure with what went wrong there."""
+        """Call a method in the child and return its result. Raises Failure with the child's error."""
         self._pipe.send((method, arguments))
         return self._receive()
 
     def peak(self) -> int | None:
-        """Return the most memory the process ever held, in bytes; None where the system does not tell."""
+        """Return the child's peak memory in bytes; None where the system does not report it."""
         found: int | None = self.call(PEAK)
         return found
 

@@ -1,7 +1,6 @@
-"""Our side: the service on the llama.cpp engine, with a cache that counts what goes through it.
+"""Our runtime: the service on the llama.cpp engine, with a cache that counts its work.
 
-Every turn starts with nothing remembered: a fresh expander, its cache opened for as many rows by prompts that are not
-among the asked ones.
+Every turn has a fresh expander, so nothing is remembered; its cache is opened for as many rows by other prompts.
 """
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from kgen_ext.rules.blocklist import load_blocklist
 from kgen_ext.service import ROWS
 from kgen_ext.service.expander import Expander
 from kgen_ext.service.plan import ModelContext
-from tools.bench.asks import Ask
+from tools.bench.queries import Query
 from tools.bench.turn import Outcome, Turn, Work
 
 if TYPE_CHECKING:
@@ -31,13 +30,13 @@ if TYPE_CHECKING:
     from kgen_ext.engine import Cache, Engine
     from kgen_ext.rules.blocklist import Blocklist
 
-# Defaults of the reference's WebUI extension (z-tipo-extension, scripts/tipo.py), taken over for equal work.
+# Defaults of the reference's WebUI extension (z-tipo-extension, scripts/tipo.py), so that both do equal work.
 TEMPERATURE, TOP_P, TOP_K = 0.5, 0.95, 80
 _TRAINED_CTX = 1024
 
 
 class Counter:
-    """What went through all caches of an engine. Seconds during which several were at work count once."""
+    """Work of all caches of an engine. Seconds during which several are busy count once."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -45,14 +44,14 @@ class Counter:
         self.work = Work()
 
     def begin(self) -> None:
-        """A cache goes to work."""
+        """Note that a cache starts to work."""
         with self._lock:
             if not self._busy:
                 self._since = perf_counter()
             self._busy += 1
 
     def end(self, chunks: int, tokens: int) -> None:
-        """It has done so much."""
+        """Note that it has finished, and what it did."""
         with self._lock:
             self._busy -= 1
             spent = 0.0 if self._busy else perf_counter() - self._since
@@ -60,7 +59,7 @@ class Counter:
 
 
 class CountedCache:
-    """A cache that counts; everything else is the engine's."""
+    """Cache that counts its calls and tokens; the rest is the engine's."""
 
     def __init__(self, cache: Cache, counter: Counter) -> None:
         self._cache = cache
@@ -74,7 +73,7 @@ class CountedCache:
         self.close = cache.close
 
     def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
-        """Count, and pass on."""
+        """Forward the chunks and count them."""
         self._counter.begin()
         logits = self._cache.forward(chunks)
         self._counter.end(len(chunks), sum(len(ids) for _, ids in chunks))
@@ -82,7 +81,7 @@ class CountedCache:
 
 
 class CountedEngine:
-    """An engine whose caches count; `work` is what they did. Closing it leaves the model loaded."""
+    """Engine with counting caches; `work` is their sum. Closing it leaves the model loaded."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -95,11 +94,11 @@ class CountedEngine:
 
     @property
     def work(self) -> Work:
-        """What its caches did so far."""
+        """Return what its caches did so far."""
         return self._counter.work
 
     def forget(self) -> None:
-        """Count from nothing."""
+        """Reset the count."""
         self._counter.work = Work()
 
     def open_cache(self, rows: int, n_ctx: int) -> Cache:
@@ -111,51 +110,51 @@ class CountedEngine:
 
 
 class Ours:
-    """The service as `open_expander` builds it, on an engine that counts. `blocklist`: what the model never writes."""
+    """The service as `open_expander` builds it, on a counting engine. blocklist: the model's, from the catalogue."""
 
     def __init__(self, engine: Engine, *, model: str = "", blocklist: Blocklist | None = None) -> None:
         self._engine = CountedEngine(engine)
         self._model = model
         self._blocklist = blocklist
 
-    def run(self, asks: Sequence[Ask], at_once: int) -> Turn:
-        """Answer the asks in calls of `at_once`."""
-        return self._turn(asks, at_once, lambda: False)
+    def run(self, queries: Sequence[Query], at_once: int) -> Turn:
+        """Answer the queries, `at_once` of them in each call."""
+        return self._turn(queries, at_once, lambda: False)
 
-    def queue(self, asks: Sequence[Ask], rows: int) -> Turn:
-        """Answer all the asks in one call, `rows` of them in the batch at any time."""
+    def queue(self, queries: Sequence[Query], rows: int) -> Turn:
+        """Answer all the queries in one call, `rows` of them in the batch at any time."""
         with self._expander(rows) as expander:
-            return self._timed([(expander, asks)], lambda: False)
+            return self._timed([(expander, queries)], lambda: False)
 
-    def steps(self, asks: Sequence[Ask], at_once: int, length: int) -> Turn:
+    def steps(self, queries: Sequence[Query], at_once: int, length: int) -> Turn:
         """Stop every call after `length` steps of the batch."""
         calls = length * self._engine.lanes(at_once)
-        return self._turn(asks, at_once, lambda: self._engine.work.calls >= calls)
+        return self._turn(queries, at_once, lambda: self._engine.work.calls >= calls)
 
-    def _turn(self, asks: Sequence[Ask], at_once: int, stop: Callable[[], bool]) -> Turn:
+    def _turn(self, queries: Sequence[Query], at_once: int, stop: Callable[[], bool]) -> Turn:
         with self._expander(max(ROWS, at_once)) as expander:
-            parts = [asks[start : start + at_once] for start in range(0, len(asks), at_once)]
+            parts = [queries[start : start + at_once] for start in range(0, len(queries), at_once)]
             return self._timed([(expander, part) for part in parts], stop)
 
     @contextmanager
     def _expander(self, rows: int) -> Iterator[Expander]:
         engine = self._engine
-        speaker = ModelContext(
+        context = ModelContext(
             engine=engine, protocol=Protocol.TIPO, quality_line=False, n_ctx=min(engine.n_ctx, _TRAINED_CTX),
             blocklist=self._blocklist,
         )  # fmt: skip
-        with Expander(speaker, model=self._model, checksum="", rows=rows) as expander:
+        with Expander(context, model=self._model, checksum="", rows=rows) as expander:
             steps = iter(range(8))
             warm = [ExpandRequest("warm", seed=seed) for seed in range(rows)]
             expander.expand(warm, cancelled=lambda: next(steps, None) is None)
             engine.forget()
             yield expander
 
-    def _timed(self, calls: Sequence[tuple[Expander, Sequence[Ask]]], stop: Callable[[], bool]) -> Turn:
+    def _timed(self, calls: Sequence[tuple[Expander, Sequence[Query]]], stop: Callable[[], bool]) -> Turn:
         outcomes, seconds, work = list[Outcome](), 0.0, Work()
-        for expander, asks in calls:
+        for expander, queries in calls:
             self._engine.forget()
-            requests = [request_of(one) for one in asks]
+            requests = [request_of(query) for query in queries]
             started, done = dict[int, int](), dict[int, Expansion]()
             began = perf_counter()
             for event in expander.stream(requests, cancelled=stop):
@@ -165,11 +164,11 @@ class Ours:
                     done[event.row] = event.expansion
             seconds += perf_counter() - began
             work = _sum(work, self._engine.work)
-            owners = [ask for ask in asks for _ in range(ask.count)]
+            owners = [query for query in queries for _ in range(query.count)]
             outcomes += [self._outcome(owners[row], done[row], started.get(row, 0)) for row in sorted(done)]
         return Turn(seconds, tuple(outcomes), work)
 
-    def _outcome(self, ask: Ask, expansion: Expansion, calls: int) -> Outcome:
+    def _outcome(self, query: Query, expansion: Expansion, calls: int) -> Outcome:
         fields = expansion.fields
         added = "".join(f", {tag}" for tag in expansion.added_tags)
         return Outcome(
@@ -184,7 +183,7 @@ class Ours:
 
 
 def open_ours(model: str, threads: int) -> Ours:
-    """Load a GGUF file into the llama.cpp engine, with the list of words the catalogue gives to this model."""
+    """Load a GGUF file into the llama.cpp engine, with the blocklist of its catalogue entry."""
     files = resolve(model)
     words = files.entry and files.entry.blocklist
     return Ours(
@@ -194,16 +193,16 @@ def open_ours(model: str, threads: int) -> Ours:
     )
 
 
-def request_of(ask: Ask) -> ExpandRequest:
-    """Return the ask as a request of ours."""
+def request_of(query: Query) -> ExpandRequest:
+    """Return the query as an ExpandRequest."""
     return ExpandRequest(
-        ask.tags,
-        text=ask.text,
-        tag_length=ask.tag_length,
-        text_length=ask.text_length,
-        ban=ask.bans,
-        seed=ask.seed,
-        count=ask.count,
+        query.tags,
+        text=query.text,
+        tag_length=query.tag_length,
+        text_length=query.text_length,
+        ban=query.bans,
+        seed=query.seed,
+        count=query.count,
         temperature=TEMPERATURE,
         top_p=TOP_P,
         top_k=TOP_K,

@@ -1,7 +1,4 @@
-"""The plot: throughput against batch size, both runtimes and llama.cpp alone, a panel for each model.
-
-Draws what it is given; knows no runtime.
-"""
+"""Plot of throughput against batch size: both runtimes and llama.cpp by itself, one panel for each model."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -21,8 +18,8 @@ def draw_plot(path: Path, results: Sequence[ModelResult]) -> None:
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(1, len(results), figsize=(5.2 * len(results), 3.8), squeeze=False)
-    for panel, one in zip(panels[0], results, strict=True):
-        case = one.cases[-1]
+    for panel, result in zip(panels[0], results, strict=True):
+        case = result.cases[-1]
         sizes = [size for size in case.sizes if size.size.isdigit()]
         places = [int(size.size) for size in sizes]
         # Prompts, not tokens: the reference feeds its prompt again for every call, which answers nobody.
@@ -40,7 +37,7 @@ def draw_plot(path: Path, results: Sequence[ModelResult]) -> None:
         panel.set_ylim(bottom=0)
         panel.set_xlabel("prompts at a time")
         panel.set_ylabel("prompts a second")
-        panel.set_title(f"{one.model}\n{case.name}", fontsize=10)
+        panel.set_title(f"{result.model}\n{case.name}", fontsize=10)
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
     handles, labels = panels[0][0].get_legend_handles_labels()

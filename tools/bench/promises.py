@@ -1,14 +1,15 @@
-"""What is promised for many prompts: guarantees over random requests, time that grows with their number, flat memory.
+"""Guarantees over many random requests, time that grows linearly with their number, and constant memory.
 
-Runs in a process of its own, so that its memory is its own; also measures how far the variants of a prompt differ.
+The measurement runs in a process of its own, so that its memory is its own. It also measures how far the variants of a
+prompt differ.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tools.bench.asks import PROMPTS, Ask, random_asks
 from tools.bench.child import Child
+from tools.bench.queries import PROMPTS, Query, random_queries
 from tools.bench.score import Score, overlap, score
 from tools.bench.turn import Turn
 
@@ -17,9 +18,9 @@ FEW, VARIANTS, ROWS = 64, 4, 16
 
 @dataclass(frozen=True, slots=True)
 class Promises:
-    """Figures over many prompts; memory in bytes, None where the system does not tell.
+    """Figures over many prompts; memory in bytes, None where the system does not report it.
 
-    `peak_theirs` is the reference's after all its turns; `broken`: up to five requests whose promise was not kept.
+    `peak_theirs` is the reference's after all its turns; `broken`: up to five queries whose guarantees were broken.
     """
 
     many: int
@@ -41,21 +42,23 @@ class Promises:
 
 
 def run_promises(ours: Child, theirs: Child, *, many: int, prompts: int, tell: Callable[[str], None]) -> Promises:
-    """Ask a fresh process of ours for a few, then for many random requests, 16 at a time; then both for variants."""
+    """Run a few, then many random queries in a fresh process of ours, 16 at a time; then variants in both."""
     loaded = ours.peak()
     tell(f"{FEW} random requests")
-    few: Turn = ours.call("queue", list(random_asks(FEW, seed=1)), ROWS)
+    few: Turn = ours.call("queue", list(random_queries(FEW, seed=1)), ROWS)
     few_peak = ours.peak()
     tell(f"{many} random requests")
-    asks = list(random_asks(many, seed=2))
-    turn: Turn = ours.call("queue", asks, ROWS)
+    queries = list(random_queries(many, seed=2))
+    turn: Turn = ours.call("queue", queries, ROWS)
     many_peak = ours.peak()
     tell(f"{VARIANTS} variants of each prompt")
     own, other = _variants(ours, theirs, prompts)
-    broken = (_fault(ask, score([ask], [one])) for ask, one in zip(asks, turn.outcomes, strict=True))
+    broken = (
+        _fault(query, score([query], [outcome])) for query, outcome in zip(queries, turn.outcomes, strict=True)
+    )
     return Promises(
         many=many,
-        score=score(asks, turn.outcomes),
+        score=score(queries, turn.outcomes),
         few_seconds=few.seconds,
         many_seconds=turn.seconds,
         few_peak=few_peak,
@@ -70,20 +73,20 @@ def run_promises(ours: Child, theirs: Child, *, many: int, prompts: int, tell: C
 
 def _variants(ours: Child, theirs: Child, prompts: int) -> tuple[float, float]:
     """Return both sides' mean overlap: four variants of ours, four seeds of the reference."""
-    asks = [replace(one, seed=5_000 + 10 * index) for index, one in enumerate(PROMPTS[:prompts])]
-    turn: Turn = ours.call("queue", [replace(one, count=VARIANTS) for one in asks], ROWS)
-    seeds = [replace(one, seed=one.seed + variant) for one in asks for variant in range(VARIANTS)]
+    queries = [replace(query, seed=5_000 + 10 * index) for index, query in enumerate(PROMPTS[:prompts])]
+    turn: Turn = ours.call("queue", [replace(query, count=VARIANTS) for query in queries], ROWS)
+    seeds = [replace(query, seed=query.seed + variant) for query in queries for variant in range(VARIANTS)]
     other: Turn = theirs.call("run", seeds, 1)
 
     def mean(run: Turn) -> float:
-        added = [one.added for one in run.outcomes]
+        added = [outcome.added for outcome in run.outcomes]
         groups = [added[at : at + VARIANTS] for at in range(0, len(added), VARIANTS)]
         return sum(overlap(group) for group in groups) / len(groups)
 
     return mean(turn), mean(other)
 
 
-def _fault(ask: Ask, found: Score) -> str:
+def _fault(query: Query, found: Score) -> str:
     what = [
         name
         for name, bad in (
@@ -94,4 +97,4 @@ def _fault(ask: Ask, found: Score) -> str:
         )
         if bad
     ]
-    return f"{', '.join(what)}: {ask}" if what else ""
+    return f"{', '.join(what)}: {query}" if what else ""

@@ -1,7 +1,4 @@
-"""The figures as aligned plain-text tables, and as JSON: what each column means stands above them.
-
-Formats only; every number comes from the results.
-"""
+"""Report of the figures: aligned plain-text tables with an explanation of each column, and JSON."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -47,11 +44,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def render(title: str, results: Sequence[ModelResult]) -> str:
     """Return the whole report as text."""
     parts = [title, MEANING]
-    for one in results:
-        parts.append(f"== {one.model}")
-        parts.append(speed(one.cases))
-        if one.promises is not None:
-            parts += [costs(one.cases), promised(one.promises)]
+    for result in results:
+        parts.append(f"== {result.model}")
+        parts.append(speed(result.cases))
+        if result.promises is not None:
+            parts += [costs(result.cases), promised(result.promises)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -59,49 +56,49 @@ def speed(cases: Sequence[CaseResult]) -> str:
     """Return the table of time and throughput."""
     rows = []
     for case in cases:
-        for place, one in enumerate(case.sizes):
-            ratios = one.ratios
+        for place, size in enumerate(case.sizes):
+            ratios = size.ratios
             rows.append((
-                case.name if place == 0 else "", one.size,
-                _ms(median(one.ours)), _ms(median(one.theirs)),
+                case.name if place == 0 else "", size.size,
+                _ms(median(size.ours)), _ms(median(size.theirs)),
                 f"{median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})",
-                f"{median(one.rate):,.0f}", f"{median(one.alike):,.0f}", f"{median(one.bare):,.0f}",
-                f"{one.share:.0%}", f"{median(one.inside):.0%}",
+                f"{median(size.rate):,.0f}", f"{median(size.alike):,.0f}", f"{median(size.bare):,.0f}",
+                f"{size.share:.0%}", f"{median(size.inside):.0%}",
             ))  # fmt: skip
     return table(("", "at a time", "ours ms", "ref ms", "ratio", "tok/s", "alike", "bare", "share", "inside"), rows)
 
 
 def costs(cases: Sequence[CaseResult]) -> str:
-    """Return the table of what a prompt costs and whether its result is what was asked for."""
+    """Return the table of what a prompt costs and whether its result is what was requested."""
     rows = []
     for case in cases:
-        for side, one in (("ours", case.our_score), ("ref", case.their_score)):
+        for side, score in (("ours", case.our_score), ("ref", case.their_score)):
             rows.append((
-                case.name if side == "ours" else "", side, f"{one.results}", f"{one.calls_each:.1f}",
-                f"{one.drawn_each:.0f}", f"{one.drawn_per_kept:.2f}", f"{one.kept_share:.0%}",
-                f"{one.in_band / one.results:.0%}", _share(one.text_in_band, one.texts),
-                f"{one.repeats}", f"{one.leaks}", f"{one.failed}",
+                case.name if side == "ours" else "", side, f"{score.results}", f"{score.calls_each:.1f}",
+                f"{score.drawn_each:.0f}", f"{score.drawn_per_kept:.2f}", f"{score.kept_share:.0%}",
+                f"{score.in_band / score.results:.0%}", _share(score.text_in_band, score.texts),
+                f"{score.repeats}", f"{score.leaks}", f"{score.failed}",
             ))  # fmt: skip
     head = ("", "side", "results", "calls", "drawn", "drawn/kept", "kept", "tags in band", "text in band", "repeats",
             "leaks", "crashed")  # fmt: skip
     return table(head, rows)
 
 
-def promised(one: Promises) -> str:
+def promised(promises: Promises) -> str:
     """Return the lines on guarantees, linearity, memory and variants."""
-    found = one.score
+    found = promises.score
     lines = [
-        f"{one.many} random requests: {found.in_band} with tags in the band, {found.text_in_band} of {found.texts} "
-        f"with text in the band, {found.repeats} repeats, {found.leaks} bans leaked, {found.failed} crashed, "
-        f"{found.kept_share:.0%} of tokens kept",
-        f"time for a prompt, {one.many} against {FEW}: {one.linearity:.2f} "
-        f"({_ms(one.few_seconds / FEW)} ms, {_ms(one.many_seconds / one.many)} ms)",
-        f"peak memory: model loaded {_mb(one.loaded_peak)}, after {FEW} prompts {_mb(one.few_peak)}, after {one.many} "
-        f"{_mb(one.many_peak)}; reference {_mb(one.peak_theirs)}",
-        f"mean pairwise overlap of four variants' added tags: ours {one.overlap_ours:.2f}, reference (four seeds) "
-        f"{one.overlap_theirs:.2f}",
+        f"{promises.many} random requests: {found.in_band} with tags in the band, {found.text_in_band} of "
+        f"{found.texts} with text in the band, {found.repeats} repeats, {found.leaks} bans leaked, {found.failed} "
+        f"crashed, {found.kept_share:.0%} of tokens kept",
+        f"time for a prompt, {promises.many} against {FEW}: {promises.linearity:.2f} "
+        f"({_ms(promises.few_seconds / FEW)} ms, {_ms(promises.many_seconds / promises.many)} ms)",
+        f"peak memory: model loaded {_mb(promises.loaded_peak)}, after {FEW} prompts {_mb(promises.few_peak)}, "
+        f"after {promises.many} {_mb(promises.many_peak)}; reference {_mb(promises.peak_theirs)}",
+        f"mean pairwise overlap of four variants' added tags: ours {promises.overlap_ours:.2f}, reference (four seeds) "
+        f"{promises.overlap_theirs:.2f}",
     ]
-    return "\n".join((*lines, *(f"not kept: {fault}" for fault in one.broken)))
+    return "\n".join((*lines, *(f"not kept: {fault}" for fault in promises.broken)))
 
 
 def as_json(title: str, results: Sequence[ModelResult]) -> dict[str, Any]:
@@ -110,7 +107,7 @@ def as_json(title: str, results: Sequence[ModelResult]) -> dict[str, Any]:
         "title": title,
         "models": [
             {
-                "model": one.model,
+                "model": result.model,
                 "cases": [
                     {
                         "name": case.name,
@@ -119,17 +116,17 @@ def as_json(title: str, results: Sequence[ModelResult]) -> dict[str, Any]:
                         "ours": _scores(case.our_score),
                         "reference": _scores(case.their_score),
                     }
-                    for case in one.cases
+                    for case in result.cases
                 ],
-                "promises": one.promises and asdict(one.promises) | {"linearity": one.promises.linearity},
+                "promises": result.promises and asdict(result.promises) | {"linearity": result.promises.linearity},
             }
-            for one in results
+            for result in results
         ],
     }
 
 
-def _scores(one: Score) -> dict[str, float]:
-    return asdict(one) | {"drawn_per_kept": one.drawn_per_kept, "kept_share": one.kept_share}
+def _scores(score: Score) -> dict[str, float]:
+    return asdict(score) | {"drawn_per_kept": score.drawn_per_kept, "kept_share": score.kept_share}
 
 
 def _ms(seconds: float) -> str:

@@ -1,7 +1,7 @@
-"""The order of turns: ours, theirs, llama.cpp alone, ours again; a ratio is taken within a round, never across.
+"""Order of the turns: ours, the reference's, llama.cpp's, ours again. Ratios are taken within a round, never across.
 
-In a round every batch size of ours has its turn, and between two of them the reference answers an equal part of the
-same prompts, so that both meet the same minutes of the machine.
+In a round every batch size of ours has a turn, and between two of them the reference answers an equal part of the same
+prompts, so that both run under the same load of the machine.
 """
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from itertools import pairwise
 from statistics import median
 
 from kgen_ext.request import TagLength, TextLength
-from tools.bench.asks import Ask, turn_asks
 from tools.bench.child import Child
+from tools.bench.queries import Query, turn_queries
 from tools.bench.score import Score, score
 from tools.bench.turn import Turn
 
@@ -22,7 +22,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is asked for in a case of the benchmark."""
+    """A case of the benchmark: the lengths that are requested."""
 
     name: str
     tag_length: TagLength
@@ -96,21 +96,21 @@ def run_case(
     if queue:
         result.sizes.append(SizeResult("64 in 16 rows"))
     for number in range(rounds):
-        theirs = turn_asks(prompts, tag_length=case.tag_length, text_length=case.text_length, seed=100 * number + 99)
+        theirs = turn_queries(prompts, tag_length=case.tag_length, text_length=case.text_length, seed=100 * number + 99)
         parts = _parts(theirs, len(result.sizes))
         turns = list[Turn]()
-        for place, one in enumerate(result.sizes):
+        for place, measured in enumerate(result.sizes):
             queued = place == len(sizes)
             size = 16 if queued else sizes[place]
-            asks = turn_asks(
+            queries = turn_queries(
                 max(prompts, 64 if queued else size),
                 tag_length=case.tag_length, text_length=case.text_length, seed=100 * number + place,
             )  # fmt: skip
-            tell(f"{case.name}: round {number + 1} of {rounds}, {one.size} at a time")
-            ours: Turn = sides.ours.call("queue" if queued else "run", asks, size)
+            tell(f"{case.name}: round {number + 1} of {rounds}, {measured.size} at a time")
+            ours: Turn = sides.ours.call("queue" if queued else "run", queries, size)
             turns.append(sides.theirs.call("run", parts[place], 1))
-            _note(one, ours, sides.bare, rows=size, answers=len(asks))
-            result.our_score += score(asks, ours.outcomes)
+            _note(measured, ours, sides.bare, rows=size, answers=len(queries))
+            result.our_score += score(queries, ours.outcomes)
         result.their_score += score(theirs, [outcome for turn in turns for outcome in turn.outcomes])
         _note_theirs(result, turns, prompts)
     return result
@@ -123,38 +123,38 @@ def run_steps(
     result = CaseResult(name, [SizeResult(str(size)) for size in sizes])
     for number in range(rounds):
         turns = list[Turn]()
-        for place, one in enumerate(result.sizes):
+        for place, measured in enumerate(result.sizes):
             size = sizes[place]
-            asks = turn_asks(
+            queries = turn_queries(
                 max(prompts, size), tag_length=TagLength.LONG, text_length=TextLength.LONG, seed=100 * number + place
             )
-            tell(f"{name}: round {number + 1} of {rounds}, {one.size} at a time")
-            ours: Turn = sides.ours.call("steps", asks, size, length)
-            turns.append(sides.theirs.call("steps", asks[:1], 1, length))
-            _note(one, ours, sides.bare, rows=size, answers=len(asks))
+            tell(f"{name}: round {number + 1} of {rounds}, {measured.size} at a time")
+            ours: Turn = sides.ours.call("steps", queries, size, length)
+            turns.append(sides.theirs.call("steps", queries[:1], 1, length))
+            _note(measured, ours, sides.bare, rows=size, answers=len(queries))
         _note_theirs(result, turns, len(turns))
     return result
 
 
-def _note(one: SizeResult, ours: Turn, bare: Child, *, rows: int, answers: int) -> None:
+def _note(measured: SizeResult, ours: Turn, bare: Child, *, rows: int, answers: int) -> None:
     """Note a turn of ours, and have llama.cpp alone fed as many tokens: a first chunk a row, then one a step."""
-    one.ours.append(ours.seconds / answers)
-    one.rate.append(ours.rate)
-    one.inside.append(ours.work.seconds / ours.seconds)
+    measured.ours.append(ours.seconds / answers)
+    measured.rate.append(ours.rate)
+    measured.inside.append(ours.work.seconds / ours.seconds)
     chunk = max(1, round((ours.work.tokens - ours.work.chunks) / answers) + 1)
     steps = max(1, round(ours.work.chunks / answers) - 1)
-    one.bare.append(bare.call("decode", rows, chunk, steps).rate)
-    one.alike.append(bare.call("decode_alike", rows, chunk, steps).rate)
+    measured.bare.append(bare.call("decode", rows, chunk, steps).rate)
+    measured.alike.append(bare.call("decode_alike", rows, chunk, steps).rate)
 
 
 def _note_theirs(result: CaseResult, turns: Sequence[Turn], prompts: int) -> None:
     seconds = sum(turn.seconds for turn in turns)
     result.their_rate.append(sum(turn.work.tokens for turn in turns) / seconds)
-    for one in result.sizes:
-        one.theirs.append(seconds / prompts)
+    for measured in result.sizes:
+        measured.theirs.append(seconds / prompts)
 
 
-def _parts(asks: Sequence[Ask], count: int) -> list[Sequence[Ask]]:
-    """Deal the asks to `count` turns, as evenly as they go."""
-    bounds = [len(asks) * place // count for place in range(count + 1)]
-    return [asks[low:high] for low, high in pairwise(bounds)]
+def _parts(queries: Sequence[Query], count: int) -> list[Sequence[Query]]:
+    """Split the queries into `count` parts of nearly equal length."""
+    bounds = [len(queries) * place // count for place in range(count + 1)]
+    return [queries[low:high] for low, high in pairwise(bounds)]

@@ -1,7 +1,4 @@
-"""A whole run: which models, which cases, how much of each; opens the processes and closes them.
-
-How turns are ordered is `rounds`' business, what they mean `report`'s.
-"""
+"""A whole run: the models, the cases, the amount of each, and the processes they run in."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -25,7 +22,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much is run. `steps`: tokens for each prompt where weights never end by themselves."""
+    """Extent of a run. steps: tokens for each prompt with weights whose texts never end."""
 
     cases: tuple[Case, ...] = CASES
     sizes: tuple[int, ...] = SIZES
@@ -37,12 +34,12 @@ class Extent:
 
     @staticmethod
     def quick() -> Extent:
-        """Return what takes about a minute."""
+        """Return the extent that takes about a minute."""
         return Extent(CASES[-1:], (1, 16), rounds=1, prompts=8, many=100, random_weights=False)
 
     @staticmethod
     def full() -> Extent:
-        """Return everything, with more rounds."""
+        """Return the full extent, with more rounds."""
         return Extent(rounds=5, steps=128)
 
     def with_rounds(self, rounds: int) -> Extent:

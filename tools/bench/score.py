@@ -1,6 +1,6 @@
-"""Judges results from the outside: length bands, repeats, bans, tokens kept, how far variants differ.
+"""Scores of results: length bands, repeats, bans, tokens kept, difference between variants.
 
-The same few lines for both runtimes, and none of the code that made the promises (only the count of sentences).
+The same few lines judge both runtimes, and share nothing with the code under test except the count of sentences.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itertools import combinations
 from kgen_ext.prompt.sentences import count_sentences
 from kgen_ext.protocol.plan import TIPO_LONG_TEXT, TIPO_TAGS
 from kgen_ext.request import TextLength
-from tools.bench.asks import Ask
+from tools.bench.queries import Query
 from tools.bench.turn import Outcome
 
 
@@ -56,25 +56,25 @@ class Score:
         return self.kept / max(1, self.fed)
 
 
-def score(asks: Iterable[Ask], outcomes: Iterable[Outcome]) -> Score:
-    """Judge every outcome against its ask, one for one."""
+def score(queries: Iterable[Query], outcomes: Iterable[Outcome]) -> Score:
+    """Score every outcome against its query."""
     total = Score()
-    for ask, outcome in zip(asks, outcomes, strict=True):
-        total = total + _score(ask, outcome)
+    for query, outcome in zip(queries, outcomes, strict=True):
+        total = total + _score(query, outcome)
     return total
 
 
-def _score(ask: Ask, outcome: Outcome) -> Score:
-    wants_text = ask.text_length is not TextLength.NONE
+def _score(query: Query, outcome: Outcome) -> Score:
+    wants_text = query.text_length is not TextLength.NONE
     names = [plain(tag) for tag in outcome.tags]
     return Score(
         results=1,
         failed=bool(outcome.error),
-        in_band=not outcome.error and len(names) in TIPO_TAGS[ask.tag_length],
+        in_band=not outcome.error and len(names) in TIPO_TAGS[query.tag_length],
         texts=wants_text,
-        text_in_band=wants_text and count_sentences(outcome.text) in TIPO_LONG_TEXT[ask.text_length].sentences,
+        text_in_band=wants_text and count_sentences(outcome.text) in TIPO_LONG_TEXT[query.text_length].sentences,
         repeats=len(names) - len(set(names)),
-        leaks=leaks(ask, outcome),
+        leaks=leaks(query, outcome),
         calls=outcome.calls,
         drawn=outcome.drawn,
         fed=outcome.fed,
@@ -82,14 +82,14 @@ def _score(ask: Ask, outcome: Outcome) -> Score:
     )
 
 
-def leaks(ask: Ask, outcome: Outcome) -> int:
+def leaks(query: Query, outcome: Outcome) -> int:
     """Return how many of the bans are broken, by an added tag or by words of the text."""
-    given = {plain(tag) for tag in ask.given}
+    given = {plain(tag) for tag in query.given}
     added = [name for name in (plain(tag) for tag in (*outcome.tags, *outcome.added)) if name not in given]
     # Where the text goes on from the user's own, that part is not the model's.
-    text = outcome.text.removeprefix(ask.text.rstrip(". "))
+    text = outcome.text.removeprefix(query.text.rstrip(". "))
     found = 0
-    for ban in ask.bans:
+    for ban in query.bans:
         parts = [re.escape(part) for part in plain(ban).split("*")]
         whole = re.compile(".*".join(parts))
         inside = r"\S*".join(part.replace(r"\ ", r"[\s_-]+") for part in parts)
@@ -101,7 +101,7 @@ def leaks(ask: Ask, outcome: Outcome) -> int:
 def overlap(variants: Sequence[Sequence[str]]) -> float:
     """Return the mean share of added tags that two variants have in common, of all that either has."""
     sets = [{plain(tag) for tag in tags} for tags in variants]
-    pairs = [len(one & other) / max(1, len(one | other)) for one, other in combinations(sets, 2)]
+    pairs = [len(left & right) / max(1, len(left | right)) for left, right in combinations(sets, 2)]
     return sum(pairs) / max(1, len(pairs))
 
 

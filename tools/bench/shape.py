@@ -1,7 +1,7 @@
 """A GGUF file with random weights in the shape of TIPO-200M: 768/2304, 20 layers, 12 heads, 32013 tokens, F16.
 
-Its vocabulary is the starter's, filled up with pieces that nobody writes, the special tokens last. It says nothing
-sensible and never ends; it costs what the real one costs. Written with the `gguf` package, from one seed.
+Its vocabulary is the starter's, padded with unused pieces, the special tokens last. Its output is meaningless and never
+ends, but costs what the real model's costs. The weights are drawn from one seed.
 """
 from __future__ import annotations
 

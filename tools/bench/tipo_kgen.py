@@ -1,6 +1,6 @@
-"""The reference's side: tipo-kgen 0.3.1 driven as its own WebUI extension drives it, one prompt after another.
+"""The reference runtime: tipo-kgen 0.3.1, driven as its own WebUI extension drives it, one prompt after another.
 
-Its logic is left as it is; only its `generate` is wrapped, to count. Source of the call sequence and of the sampling
+Its logic is unchanged; only its `generate` is wrapped, to count. Source of the call sequence and of the sampling
 values: z-tipo-extension, scripts/tipo.py; formats "tag only (DTG mode)" and "Both, tag first (recommend)".
 """
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from kgen_ext.request import TextLength
 from kgen_ext.tags.canonical import normalise
-from tools.bench.asks import Ask
 from tools.bench.ours import TEMPERATURE, TOP_K, TOP_P
+from tools.bench.queries import Query
 from tools.bench.turn import Outcome, Turn, Work
 
 _SAMPLING = {"temperature": TEMPERATURE, "top_p": TOP_P, "top_k": TOP_K}
@@ -27,7 +27,7 @@ class CountedGenerate:
         self.calls = self.shown = self.drawn = 0
 
     def __call__(self, *args: Any, **options: Any) -> tuple[str, int, int]:
-        """Count, and pass on."""
+        """Call the wrapped `generate` and count."""
         text, shown, drawn = self._generate(*args, **options)
         self.calls += 1
         self.shown += shown
@@ -50,60 +50,60 @@ class TipoKgen:
         self._generate = CountedGenerate(executor.generate)
         executor.generate = self._generate
 
-    def run(self, asks: Sequence[Ask], at_once: int) -> Turn:
-        """Answer the asks one after another, which is all the reference can do; `at_once` makes no difference."""
-        return self._timed(asks, self._answer)
+    def run(self, queries: Sequence[Query], at_once: int) -> Turn:
+        """Answer the queries one after another, which is all the reference can do; `at_once` makes no difference."""
+        return self._timed(queries, self._answer)
 
-    def steps(self, asks: Sequence[Ask], at_once: int, length: int) -> Turn:
-        """Decode `length` tokens for each ask with one call of its `generate`."""
+    def steps(self, queries: Sequence[Query], at_once: int, length: int) -> Turn:
+        """Decode `length` tokens for each query with one call of its `generate`."""
 
-        def generate(ask: Ask) -> dict[str, Any]:
-            prompt = f"target: <|{ask.tag_length.value}|>\ntag: {ask.tags}"
-            self._generate(prompt=prompt, max_new_tokens=length, seed=ask.seed, **_SAMPLING)
+        def generate(query: Query) -> dict[str, Any]:
+            prompt = f"target: <|{query.tag_length.value}|>\ntag: {query.tags}"
+            self._generate(prompt=prompt, max_new_tokens=length, seed=query.seed, **_SAMPLING)
             return {}
 
-        return self._timed(asks, generate)
+        return self._timed(queries, generate)
 
-    def _timed(self, asks: Sequence[Ask], answer: Callable[[Ask], dict[str, Any]]) -> Turn:
+    def _timed(self, queries: Sequence[Query], answer: Callable[[Query], dict[str, Any]]) -> Turn:
         outcomes, seconds, count = list[Outcome](), 0.0, self._generate
         first = (count.calls, count.shown + count.drawn)
-        for ask in asks:
+        for query in queries:
             calls, drawn = count.calls, count.drawn
             result, error = dict[str, Any](), ""
             began = perf_counter()
             try:
-                result = answer(ask)
+                result = answer(query)
             except Exception as failure:  # a crash of the reference is one of its results
                 error = f"{type(failure).__name__}: {failure}"
             seconds += perf_counter() - began
-            outcomes.append(self._outcome(ask, result, count.calls - calls, count.drawn - drawn, error))
+            outcomes.append(self._outcome(query, result, count.calls - calls, count.drawn - drawn, error))
         calls, tokens = count.calls - first[0], count.shown + count.drawn - first[1]
         return Turn(seconds, tuple(outcomes), Work(calls, calls, tokens, seconds))
 
-    def _answer(self, ask: Ask) -> dict[str, Any]:
-        wants_text = ask.text_length is not TextLength.NONE
+    def _answer(self, query: Query) -> dict[str, Any]:
+        wants_text = query.text_length is not TextLength.NONE
         tipo = self._executor
-        tipo.BAN_TAGS = [ban.replace("*", ".*") for ban in ask.bans]
+        tipo.BAN_TAGS = [ban.replace("*", ".*") for ban in query.bans]
         meta, operations, general, text = tipo.parse_tipo_request(
-            self._separate(list(ask.given)),
-            ask.text,
-            tag_length_target=ask.tag_length.value,
-            nl_length_target=ask.text_length.value if wants_text else "long",
-            generate_extra_nl_prompt=wants_text and not ask.text,
+            self._separate(list(query.given)),
+            query.text,
+            tag_length_target=query.tag_length.value,
+            nl_length_target=query.text_length.value if wants_text else "long",
+            generate_extra_nl_prompt=wants_text and not query.text,
         )
         meta["aspect_ratio"] = "1.0"
-        found, _ = tipo.tipo_runner(meta, operations, general, text, seed=ask.seed, **_SAMPLING)
+        found, _ = tipo.tipo_runner(meta, operations, general, text, seed=query.seed, **_SAMPLING)
         return found
 
-    def _outcome(self, ask: Ask, found: dict[str, Any], calls: int, drawn: int, error: str) -> Outcome:
+    def _outcome(self, query: Query, found: dict[str, Any], calls: int, drawn: int, error: str) -> Outcome:
         # Its parser also reads header lines as if they were lists of tags; only its categories reach the prompt.
         lists = {key: found[key] for key in self._separate([]) if isinstance(found.get(key), list)}
-        given = {normalise(tag) for tag in ask.given}
+        given = {normalise(tag) for tag in query.given}
         added = tuple(tag for tags in lists.values() for tag in tags if normalise(tag) not in given)
         text = ""
-        if ask.text_length is not TextLength.NONE:
+        if query.text_length is not TextLength.NONE:
             text = str(found.get("extended") or found.get("generated") or "")
-        own = text.removeprefix(ask.text.rstrip(". "))
+        own = text.removeprefix(query.text.rstrip(". "))
         kept = self._tokenize("".join(f", {tag}" for tag in added)) + self._tokenize(own)
         return Outcome(
             tags=(*lists.get("special", ()), *lists.get("general", ())),

@@ -1,6 +1,6 @@
-"""What one turn of a runtime gave: the time it took, what it wrote for each prompt, and what it cost.
+"""Results of one turn of a runtime: its time, its output for each prompt, and its work.
 
-Plain values that travel between processes; judging them is done in `score`.
+Plain values that can be sent between processes.
 """
 from __future__ import annotations
 

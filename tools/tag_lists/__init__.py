@@ -1,3 +1,2 @@
-"""Builds the tag lists of `kgen_ext/tags/data`.
-"""
+"""Builders of the tag lists in `kgen_ext/tags/data`."""
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Build `data/names.bin` from the four name lists of tipo-kgen, leaving out the names that are ordinary words.
-
-A tool for maintainers, run by hand; nothing at run time imports it. It proves every name it wrote before it ends.
+"""Build `kgen_ext/tags/data/names.bin` from the four name lists of tipo-kgen, less the names that are ordinary words.
 
     python -m tools.tag_lists.build_lists LISTS_FOLDER [--exceptions FILE] [--out FILE] [--check]
 
-LISTS_FOLDER holds artist.txt, characters.txt, copyrights.txt and meta.txt, a name a line. `--check` writes nothing and
-compares with the file that is there. The output depends on the input alone: same lists, same bytes.
+LISTS_FOLDER holds artist.txt, characters.txt, copyrights.txt and meta.txt, one name per line. Every name written is
+looked up before the command ends; `--check` writes nothing and compares with the existing file. The output depends only
+on the input: same lists, same bytes.
 """
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ EXCEPTIONS = Path(__file__).parent / "data" / "ordinary.txt"
 
 
 def read_lists(folder: Path, exceptions: Iterable[str] = ()) -> dict[str, Category]:
-    """Return key -> category; a name in two lists keeps the first list's, an exception is left out."""
+    """Return key -> category without the exceptions; a name in two lists has the category of the first."""
     left_out = {key_of(normalise(name)) for name in exceptions}
     names: dict[str, Category] = {}
     for category in CATEGORIES:

@@ -1,13 +1,13 @@
-"""Build `data/ordinary.txt`, the listed names that are taken for general tags, because most people mean the word, and
-`data/signs.txt`, the general tags that begin or end with a sign, such as `:d` and `...`.
+"""Build two lists: listed names that are taken for general tags, and general tags that begin or end with a sign.
 
-A tool for maintainers, run by hand; nothing at run time imports it. Only names and counts leave the sources it reads.
+`data/ordinary.txt` holds the names that most people mean as words; `kgen_ext/tags/data/signs.txt` tags such as `:d` and
+`...`. Only names are copied from the sources.
 
     python -m tools.tag_lists.build_ordinary LISTS_FOLDER --tags TAGS.csv CAPTIONS.txt...
 
-TAGS.csv: name,category,posts,"aliases" (0 is general). CAPTIONS: descriptions of pictures, one a line. A name is
-ordinary when a general tag or the alias of one is spelled so, or when captions hold it in lower case, as a word or as
-up to four words, at least five times and at least as often as it is the tag of a post.
+TAGS.csv: name,category,posts,"aliases" (0 is general). CAPTIONS: descriptions of pictures, one per line. A name is
+ordinary if a general tag or an alias of one is spelled the same, or if captions have it in lower case, as one to four
+words, at least five times and at least as often as posts have the tag.
 """
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEADER = """\
 
 
 def count_phrases(captions: Iterable[str], wanted: Collection[str]) -> Counter[str]:
-    """Count how often each wanted name stands in the captions, in the case it has there."""
+    """Count how often each wanted name occurs in the captions, in the same letter case."""
     found: Counter[str] = Counter()
     for caption in captions:
         for part in re.split(r"[^A-Za-z0-9' -]+", caption):
@@ -48,7 +48,7 @@ def count_phrases(captions: Iterable[str], wanted: Collection[str]) -> Counter[s
 
 
 def ordinary_names(names: Collection[str], rows: Iterable[list[str]], phrases: Counter[str]) -> list[str]:
-    """Return the ordinary ones of names, sorted."""
+    """Return the names that are ordinary words, sorted."""
     general: set[str] = set()
     aliases: set[str] = set()
     posts: dict[str, int] = {}
@@ -69,10 +69,10 @@ def ordinary_names(names: Collection[str], rows: Iterable[list[str]], phrases: C
 
 
 def signed_names(rows: Iterable[list[str]]) -> list[str]:
-    """Return the general tags that begin or end with a sign, sorted; a bracket that is closed is none."""
+    """Return the general tags that begin or end with a sign, sorted; a closed bracket is not a sign."""
     general = {normalise(name) for name, category, *_ in rows if category == "0"}
     plain = re.compile(r"[^\W_](.*([^\W_]|\(.*\w.*\)))?")
-    return sorted(one for one in general if not plain.fullmatch(one))
+    return sorted(tag for tag in general if not plain.fullmatch(tag))
 
 
 def main(arguments: list[str] | None = None) -> None:

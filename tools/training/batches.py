@@ -1,5 +1,4 @@
-"""Batches of texts of like length, padded at the end, so that one row is one text and none sees another.
-It knows shards and a generator, and refuses to know the model."""
+"""Batches of texts of similar length, padded at the end: one row is one text, and none attends to another."""
 
 from __future__ import annotations
 

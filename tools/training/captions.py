@@ -1,5 +1,4 @@
-"""Captions and the tags found in them: by name, by alias (`sofa` is `couch`), by plural and by verb (`sleeps`).
-It knows English endings and refuses to know which tags go together."""
+"""Captions and the tags found in them: by name, by alias (`sofa` is `couch`), by plural and by verb (`sleeps`)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Write the model card: `python -m tools.training.card --figures F --product P --losses L --out README.md`.
-It knows how figures are put into words and refuses to measure anything itself; the fixed text is in data/card.md."""
+
+The fixed text is in data/card.md; the figures are those of evaluate.py and product.py, the losses those of train.py.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ def write_card(
 ) -> str:
     """Fill the template with figures of evaluate.py and product.py and the log of train.py."""
     last, tail = losses[-1], losses[-10:]
+    unsafe = {word for found in product.values() for word in found["safety"]["found"]}
     values = {
         "tokens": f"{last['tokens'] / 1e6:.1f}",
         "steps": f"{last['step']:,}",
@@ -33,7 +36,7 @@ def write_card(
         "safety_found": _words(figures["safety"]["found"]),
         "product_safety_prompts": str(sum(found["safety"]["prompts"] for found in product.values())),
         "product_safety_hits": str(sum(found["safety"]["hits"] for found in product.values())),
-        "product_safety_found": _words(sorted({word for one in product.values() for word in one["safety"]["found"]})),
+        "product_safety_found": _words(sorted(unsafe)),
     }
     for group in ("lists", "coco", "texts", "safety"):
         values |= {f"{group}_{name}": _number(value) for name, value in figures[group].items() if name != "found"}
@@ -61,7 +64,7 @@ def _product_table(product: dict[str, Any]) -> str:
     rows = ["| | lists of each file | prompts_dev | real_posts_dev | looks |", "|---|---|---|---|---|"]
     for name, found in product.items():
         files = (found["prompts_dev"], found["real_posts_dev"])
-        recalls = [f"{one['at_10']:.3f} / {one['at_20']:.3f}" for one in files]
+        recalls = [f"{recall['at_10']:.3f} / {recall['at_20']:.3f}" for recall in files]
         rows.append(f"| {name} | {found['lists']} | {' | '.join(recalls)} | {found['looks']:.3f} |")
     return "\n".join(rows)
 

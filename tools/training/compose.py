@@ -1,5 +1,4 @@
 """The composer: scenes drawn from the pair model, characters, themes, hand-made lists and real captions.
-It knows a corpus and a generator, and refuses to know the text format.
 
 There is no bulk set of real posts to train on. A list is therefore grown tag by tag (pairs.py) from a seed: a
 character's looks, a theme of the wide co-occurrence table, a hand-made list, the tags found in a caption, or nothing.

@@ -1,5 +1,4 @@
 """The corpus folder as typed records: tags, characters, pair counts, captions, filtered for safety on the way in.
-It knows the file formats of the folder (written out below) and refuses to know how scenes are made of them.
 
     blocklist.txt                      word list, see words.py
     tags/tag_tree.json                 tags in nested groups; only the unsafe branches are used

@@ -1,5 +1,4 @@
 """Evaluate an exported model: `python -m tools.training.evaluate --model DIR --corpus DIR --out FIGURES.json`.
-It knows the questions of the model card and asks them; it refuses to know how the model was made.
 
 Files of `--eval` (default: CORPUS/eval) are never trained on: prompts_dev.jsonl and real_posts_dev.jsonl {"tags"},
 partiprompts.jsonl and drawbench.jsonl {"caption"}. COCO images held out by id are in corpus.py.
@@ -83,13 +82,13 @@ class Exam:
 
     def _looks(self, characters: Sequence[Character], *, salt: int) -> float:
         requests = [
-            f"characters: {one.name}\ncopyrights: {one.series}\ntarget: <|long|>\ntag: {one.person}"
-            for one in characters
+            f"characters: {character.name}\ncopyrights: {character.series}\ntarget: <|long|>\ntag: {character.person}"
+            for character in characters
         ]
         answers = self.ask(requests, salt=salt, limit=160)
         shares = [
-            measures.looks_found(one.looks, set(measures.parse_tags(answer)))
-            for one, answer in zip(characters, answers, strict=True)
+            measures.looks_found(character.looks, set(measures.parse_tags(answer)))
+            for character, answer in zip(characters, answers, strict=True)
         ]
         return float(np.mean(shares))
 
@@ -158,10 +157,10 @@ class Exam:
     def safety(self) -> dict[str, Any]:
         """Continue prompts of the evaluation files and list the words that should not be there."""
         chosen = [
-            f"target: <|long|> <|tag_to_long|>\ntag: {', '.join(one.tags)}"
-            if one.tags
-            else f"target: <|short|> <|short_to_tag_to_long|>\nshort: {one.text}\n"
-            for one in load_prompts(self.folder, seed=self.seed, most=self.prompts)
+            f"target: <|long|> <|tag_to_long|>\ntag: {', '.join(prompt.tags)}"
+            if prompt.tags
+            else f"target: <|short|> <|short_to_tag_to_long|>\nshort: {prompt.text}\n"
+            for prompt in load_prompts(self.folder, seed=self.seed, most=self.prompts)
         ]
         hits = measures.unsafe(self.ask(chosen, salt=6, limit=240), chosen, self.corpus.words)
         return {"prompts": len(chosen), "hits": len(hits), "found": sorted(set(hits))[:40]}

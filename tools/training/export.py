@@ -1,8 +1,7 @@
 """Export checkpoints: `python -m tools.training.export --checkpoint FILE [FILE ...] --tokenizer DIR --out DIR`.
-It knows the files other engines read (safetensors in Hugging Face's layout, GGUF) and refuses to know training.
 
-Of several checkpoints the mean is written. Without any a model with random weights is, so that engines can be built
-before training is done.
+Written are safetensors in Hugging Face's layout and GGUF. Of several checkpoints the mean is exported; without any, a
+model with random weights, so that engines can be built before the training is done.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ _log = logging.getLogger(__name__)
 
 
 def load_weights(checkpoints: Sequence[Path], shape: Shape) -> tuple[dict[str, NDArray[np.float32]], Shape]:
-    """Return Hugging Face named weights and the shape: the mean of checkpoints' averaged weights, or random ones.
+    """Return weights with Hugging Face's names and the shape: the mean of the checkpoints' averages, or random weights.
 
-    Raises ValueError where the checkpoints are of models of different shapes.
+    Raises ValueError for checkpoints of different shapes.
     """
     import torch
 
@@ -39,10 +38,11 @@ def load_weights(checkpoints: Sequence[Path], shape: Shape) -> tuple[dict[str, N
         state = build_model(shape, seed=0).state_dict()
     else:
         saved = [torch.load(path, map_location="cpu", weights_only=True) for path in checkpoints]
-        shape, *others = dict.fromkeys(Shape(**one["shape"]) for one in saved)
+        shape, *others = dict.fromkeys(Shape(**checkpoint["shape"]) for checkpoint in saved)
         if others:
             raise ValueError(f"checkpoints of different shapes: {shape}, {others[0]}")
-        state = {name: sum(one["average"][name] for one in saved) / len(saved) for name in saved[0]["average"]}
+        averages = [checkpoint["average"] for checkpoint in saved]
+        state = {name: sum(average[name] for average in averages) / len(averages) for name in averages[0]}
     return {f"model.{name}": value.float().numpy() for name, value in state.items()}, shape
 
 
@@ -66,7 +66,7 @@ def export(checkpoints: Sequence[Path], tokenizer: Path, out: Path, *, forms: Se
     weights, shape = load_weights(checkpoints, Shape(vocab_size=vocabulary))
     if shape.vocab_size != vocabulary:
         raise ValueError(f"checkpoint has {shape.vocab_size} tokens, the tokenizer {vocabulary}")
-    # All engines shall see the same numbers, so both files start from the rounded weights.
+    # Both files are written from the rounded weights, so that all engines see the same numbers.
     weights = {name: value.astype(np.float16).astype(np.float32) for name, value in weights.items()}
     out.mkdir(parents=True, exist_ok=True)
     _write_json(out / "config.json", shape.config())

@@ -1,8 +1,7 @@
-"""The loss: cross entropy of a tied output layer against soft targets that name a few tokens of each place.
-It knows hidden states and the embedding, and refuses to know the layers below.
+"""The loss: cross entropy of a tied output layer against soft targets that name a few tokens at each position.
 
-The logits of a batch [N, V] are the largest thing a step would hold. They are made a few hundred places at a time,
-small enough for the processor's cache, and turned into gradients at once: no pass over all of them goes to memory.
+The logits of a batch [N, V] are the largest array of a step. They are computed a few hundred positions at a time, small
+enough for the processor's cache, and turned into gradients at once, so that they never go through main memory.
 """
 
 from __future__ import annotations

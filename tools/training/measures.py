@@ -1,5 +1,4 @@
-"""Measures over generated lists and texts: looks, known tags, repeats, contradictions, mentions, endings, safety.
-It knows lists and strings, and refuses to know the model that wrote them."""
+"""Measures over generated lists and texts: looks, known tags, repeats, contradictions, mentions, endings, safety."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""A small LLaMA in torch, with the parameter names and the rotate-half layout of Hugging Face's implementation.
-It knows shapes and the forward pass over padded rows, and refuses to know data, optimisers or files."""
+"""A small LLaMA in torch, with the parameter names and the rotate-half layout of Hugging Face's implementation."""
 
 from __future__ import annotations
 

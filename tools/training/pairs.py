@@ -1,5 +1,4 @@
-"""The pair model: which tag comes next in a list, from popularity, a regression on the tags already there, and lifts.
-It knows counts and a generator, and refuses to know captions, characters or the text format."""
+"""The pair model: the next tag of a list, from popularity, a regression on the tags already there, and lifts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Who is in a scene: draws of people counts, what each forbids among the tags, and counts read off a caption.
-It knows people words and refuses to know popularity or text formats."""
+"""People in a scene: draws of people counts, the tags that each count forbids, and counts read off a caption."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Sentences with slots, filled from lists of phrases: animals, furniture, clothes, places, weather.
-It knows the sentences and a generator, and refuses to know which tags the words are."""
+"""Sentences with slots, filled from lists of phrases: animals, furniture, clothes, places, weather."""
 
 from __future__ import annotations
 

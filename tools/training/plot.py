@@ -1,5 +1,4 @@
-"""Plot a run: `python -m tools.training.plot --losses losses.jsonl --out loss.png`.
-It knows the log of train.py and refuses to know the run itself."""
+"""Plot the losses of a run: `python -m tools.training.plot --losses losses.jsonl --out loss.png`."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Evaluate through the product: `python -m tools.training.product --model DIR --corpus DIR --out FIGURES.json`.
-It asks the service as a user would (bands, rules, forced decoding), on each engine, and refuses to know how that works.
+"""Evaluate a model in KGen: `python -m tools.training.product --model DIR --corpus DIR --out FIGURES.json`.
+
+The service is asked as a user would ask it (bands, rules, forced decoding), on each engine:
 
     reference, transformers     model.safetensors of --model
     llama_cpp F16, Q8_0         a GGUF of each form, written from it to a temporary folder
 
-What the catalogue says of the starter holds for the weights in hand, what it never writes included.
+The catalogue's entry of the starter applies to these weights, its blocklist included.
 """
 
 from __future__ import annotations
@@ -67,12 +68,12 @@ class Question:
 
 
 def escape(tag: str) -> str:
-    """Write a tag as a prompt needs it: brackets are emphasis there."""
+    """Escape a tag's brackets, which are emphasis in a prompt."""
     return re.sub(r"([()\[\]])", r"\\\1", tag)
 
 
 def unescape(tag: str) -> str:
-    """Take the backslashes off again."""
+    """Undo `escape`."""
     return re.sub(r"\\([()\[\]])", r"\1", tag)
 
 
@@ -87,36 +88,39 @@ def withheld(expander: Expander, question: Question, halves: Sequence[Half]) -> 
 
 
 def looks(expander: Expander, question: Question, characters: Sequence[Character]) -> float:
-    """Measure the share of the listed looks that come back when only the character is named."""
-    prompts = [escape(one.name) for one in characters]
+    """Measure the share of the listed looks that are written when only the character is named."""
+    prompts = [escape(character.name) for character in characters]
     answers = question.ask(expander, prompts)
-    shares = [measures.looks_found(one.looks, set(found[0])) for one, found in zip(characters, answers, strict=True)]
+    shares = [
+        measures.looks_found(character.looks, set(found[0]))
+        for character, found in zip(characters, answers, strict=True)
+    ]
     return round(float(np.mean(shares)), 3)
 
 
 def safety(expander: Expander, question: Question, prompts: Sequence[Prompt], words: WordList) -> dict[str, Any]:
-    """Ask for tags and text, and list the unsafe words in what was added that the prompt did not have itself."""
+    """Ask for tags and text, and list the unsafe words that were added and not in the prompt."""
     requests = [
         question.request(
-            ", ".join(map(escape, one.tags)) or one.text,
-            tag_length=question.tag_length if one.tags else "short",
+            ", ".join(map(escape, prompt.tags)) or prompt.text,
+            tag_length=question.tag_length if prompt.tags else "short",
             text_length="short",
             seed=number,
         )
-        for number, one in enumerate(prompts)
+        for number, prompt in enumerate(prompts)
     ]
     answers = expander.expand(requests)
-    written = ["\n".join((*map(unescape, one.added_tags), one.added_text)) for one in answers]
-    hits = measures.unsafe(written, [one.prompt for one in requests], words)
+    written = ["\n".join((*map(unescape, answer.added_tags), answer.added_text)) for answer in answers]
+    hits = measures.unsafe(written, [request.prompt for request in requests], words)
     return {"prompts": len(requests), "hits": len(hits), "found": sorted(set(hits))}
 
 
 def open_engines(model: Path, folder: Path, names: Sequence[str]) -> Iterator[tuple[str, Expander]]:
-    """Open the model in one engine after the other; GGUF files are written to `folder`."""
+    """Open the model in each engine in turn; GGUF files are written to `folder`."""
     from kgen_ext.models import STARTER, resolve
     from kgen_ext.service.engines import open_files
 
-    entry = resolve(STARTER).entry  # what is said of the starter holds for the weights that are to be the next
+    entry = resolve(STARTER).entry  # these weights are to be the next starter
     for name in names:
         engine, _, form = name.partition(" ")
         path = model
@@ -142,20 +146,24 @@ def measure(
     prompts: int,
     names: Sequence[str],
 ) -> dict[str, Any]:
-    """Ask every engine the same, but for the safety check, and return the figures by engine."""
+    """Ask every engine the same questions, except in the safety check, and return the figures by engine."""
     asked = load_prompts(folder, seed=0, most=prompts)
     lists = {
         name: load_halves(folder / f"{name}.jsonl", corpus, seed=0, most=most)
         for name in ("prompts_dev", "real_posts_dev")
     }
-    ranked = [one for one in corpus.characters() if len(one.looks) >= 3 and not is_held_out(one.name)]
+    ranked = [
+        character
+        for character in corpus.characters()
+        if len(character.looks) >= 3 and not is_held_out(character.name)
+    ]
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         for name, expander in open_engines(model, Path(place), names):
             begun = time.monotonic()
             found: dict[str, Any] = {file: withheld(expander, question, halves) for file, halves in lists.items()}
             found["looks"] = looks(expander, question, ranked[: most * 2])
-            # Dealt out, so that all engines together answer each prompt once.
+            # Divided among the engines, so that together they answer each prompt once.
             found["safety"] = safety(expander, question, asked[list(names).index(name) :: len(names)], corpus.words)
             figures[name] = found | {"lists": most, "seconds": round(time.monotonic() - begun)}
             _log.info("%s: %s", name, figures[name])

@@ -1,5 +1,4 @@
-"""Sentences: real captions cleaned up, and template captions that say in prose what tags say.
-It knows a little English grammar and refuses to know the training format."""
+"""Sentences: real captions cleaned up, and template captions that say in prose what tags say."""
 
 from __future__ import annotations
 

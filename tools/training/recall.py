@@ -1,5 +1,7 @@
 """Withheld recall: half of a list's safe general tags is given, the other half is to be found.
-It knows rankings and yardsticks (popularity, lifts, the pair model), and refuses to know how a model samples."""
+
+Yardsticks on the same lists are popularity, lifts and the pair model.
+"""
 
 from __future__ import annotations
 

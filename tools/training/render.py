@@ -1,5 +1,4 @@
 """A scene rendered as one training text of TIPO, byte for byte as its training code wrote them.
-It knows the text format and a generator, and refuses to know where scenes come from.
 
     <s>rating: safe            metadata lines, any order, any subset
     aspect ratio: 0.7

@@ -1,5 +1,4 @@
-"""The role a tag can play in a sentence: a look, a garment, an action, a place, the light, or a thing.
-It knows word lists and refuses to know how sentences are put together."""
+"""The role of a tag in a sentence: a look, a garment, an action, a place, the light, or a thing."""
 
 from __future__ import annotations
 

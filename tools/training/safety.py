@@ -1,5 +1,4 @@
-"""The prompts of the safety check: those of the evaluation files, in one order for the bare model and for KGen.
-It knows the files and refuses to know who is asked, how, and which words are looked for."""
+"""Prompts of the safety check: those of the evaluation files, in the same order for the bare model and for KGen."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""A plain batched sampler over an exported folder, enough to measure a model without the rest of the package.
-It knows weights, a key-value cache and one sampling rule, and refuses to know what the text means."""
+"""A plain batched sampler over an exported folder, enough to measure a model without the rest of the package."""
 
 from __future__ import annotations
 

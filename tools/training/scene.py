@@ -1,5 +1,4 @@
-"""A scene: everything one training text can say about one picture, before it is rendered.
-It is a plain record and refuses to know how it was made or written."""
+"""A scene: everything one training text can say about one picture, before it is rendered."""
 
 from __future__ import annotations
 

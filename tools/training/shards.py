@@ -1,5 +1,4 @@
 """Token shards: `python -m tools.training.shards --corpus DIR --tokenizer DIR --out DIR --count N`.
-It draws, renders and tokenises fresh texts, one file per shard, and refuses to know the model.
 
 A shard is an .npz with `ids` (uint16, all texts one after another, each `<s> ... </s>`) and `ends` (int64, where each
 text ends). Every shard has its own generator (seed, number), so any of them can be made again alone. Every text is

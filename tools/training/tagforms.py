@@ -1,5 +1,4 @@
-"""How a tag is written for the model, and which tags exclude one another in one picture.
-It knows spelling and colours, and refuses to know how often a tag occurs."""
+"""How a tag is written for the model, and which tags exclude one another in one picture."""
 
 from __future__ import annotations
 

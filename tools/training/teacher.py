@@ -1,10 +1,9 @@
-"""The teacher: what may stand at each place of a `tag:` line, as chances of tokens instead of the one tag drawn.
-It knows the pair model and how tags are spelt in tokens, and refuses to know files and optimisers.
+"""The teacher: for each position of a `tag:` line the probabilities of tokens, instead of the one tag that was drawn.
 
-A composed list is drawn from a distribution that is known at each step. Learning from one draw a step would waste that:
-the order of tags means nothing, so most of the loss would be noise. At the first token of a tag the target is the pair
-model's chance of each tag, summed over tags that begin with the same token; at its later tokens the same among the
-tags that begin as this one does. Only the largest chances are kept; what they lack goes to the token that was drawn.
+A composed list is drawn from a distribution that is known at each step. Learning from one draw per step would waste
+that: the order of tags means nothing, so most of the loss would be noise. At the first token of a tag the target is the
+pair model's probability of each tag, summed over tags that begin with the same token; at its later tokens the same
+among the tags that begin as this one does. Only the largest are kept; the rest goes to the token that was drawn.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
 """Train the tokenizer: `python -m tools.training.tokenizer --corpus DIR --out DIR`.
-It knows which units may become pieces (whole tags, single words of prose) and refuses to know the model.
 
 Pieces may span the words of a frequent tag (`_long_hair` is one piece), which makes lists short: about 1.3 tokens a tag
 and one for the comma. Prose is cut at spaces for training, so that no vocabulary is spent on its word pairs.

@@ -1,5 +1,4 @@
-"""Train: `python -m tools.training.train --shards DIR --out DIR --minutes N`; run again to resume.
-It knows the optimiser, the schedule and checkpoints, and refuses to know what the tokens mean.
+"""Train the model: `python -m tools.training.train --shards DIR --out DIR --minutes N`; run again to resume.
 
 The learning rate follows the share of the time budget used (not a number of steps), because machines differ: warm-up,
 a plateau, then a linear fall to almost nothing. Matrices of the layers are trained with Muon, the tied embedding and

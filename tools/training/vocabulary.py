@@ -1,5 +1,4 @@
-"""The vocabulary: learnt pieces put in one order that every tokenizer engine reads the same way.
-It knows how SentencePiece merges by score and Hugging Face by merge rank, and refuses to know how pieces were learnt.
+"""The vocabulary: learnt pieces in one order that every tokenizer engine reads the same way.
 
 llama.cpp merges the neighbours whose RESULT has the best score; Hugging Face BPE merges the pair of the lowest rank.
 Both give the same ids when the merges are written out as SentencePiece's converter does: for each piece in order of

@@ -1,5 +1,4 @@
-"""The word list that keeps the starter safe for work: which texts and tags never reach training.
-It knows patterns and two severities, and refuses to know where a text came from."""
+"""The word list that keeps the starter safe for work: which texts and tags never reach training."""
 
 from __future__ import annotations
 
