@@ -201,8 +201,8 @@ def test_an_f16_file_becomes_a_q8_0_one_of_about_half_the_size(places: Locations
     target = quantise_model(full, places)
     assert read_gguf_head(target).quant == "Q8_0"
     assert target.stat().st_size < 0.62 * full.size  # 34 bytes for 32 numbers, and the vocabulary is as large as before
-    assert resolve("TIPO-100M:Q8_0", places=places).gguf == target
-    assert resolve("TIPO-100M", places=places).gguf == full.path
+    assert resolve("TIPO-100M:Q8_0", locations=places).gguf == target
+    assert resolve("TIPO-100M", locations=places).gguf == full.path
     assert list((places.own / ".downloads").iterdir()) == []
     with pytest.raises(UserError, match="is there already"):
         quantise_model(full, places)

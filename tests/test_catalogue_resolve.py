@@ -30,7 +30,7 @@ def places(tmp_path: Path) -> Locations:
 
 
 def test_a_plain_id_is_the_full_weights_for_every_engine(places: Locations) -> None:
-    files = resolve("TIPO-500M-ft", places=places)
+    files = resolve("TIPO-500M-ft", locations=places)
     assert files.id == "TIPO-500M-ft"
     assert files.gguf == places.own / "TIPO-500M-ft_TIPO-500M-ft-F16.gguf"
     assert files.folder == places.own / "TIPO-500M-ft"
@@ -39,34 +39,34 @@ def test_a_plain_id_is_the_full_weights_for_every_engine(places: Locations) -> N
 
 
 def test_a_variant_is_that_file_alone_and_keeps_its_name(places: Locations) -> None:
-    files = resolve("TIPO-500M-ft:Q8_0", places=places)
+    files = resolve("TIPO-500M-ft:Q8_0", locations=places)
     assert (files.id, files.folder) == ("TIPO-500M-ft:Q8_0", None)
     assert files.gguf == places.own / "TIPO-500M-ft_TIPO-500M-ft-Q8_0.gguf"
-    assert resolve("TIPO-500M-ft:safetensors", places=places).gguf is None
+    assert resolve("TIPO-500M-ft:safetensors", locations=places).gguf is None
 
 
 def test_where_only_a_quantised_file_is_there_the_id_says_so(places: Locations) -> None:
-    assert resolve("DanTagGen-delta-rev2", places=places).id == "DanTagGen-delta-rev2:Q6_K"
+    assert resolve("DanTagGen-delta-rev2", locations=places).id == "DanTagGen-delta-rev2:Q6_K"
 
 
 def test_quantising_changes_nothing_for_who_named_the_model_plainly(places: Locations) -> None:
-    before = resolve("TIPO-500M-ft", places=places)
+    before = resolve("TIPO-500M-ft", locations=places)
     put(places.own / "TIPO-500M-ft_other-Q4_0.gguf", "GGUF smaller")
-    assert resolve("TIPO-500M-ft", places=places) == before
+    assert resolve("TIPO-500M-ft", locations=places) == before
 
 
 def test_the_name_an_expansion_is_written_down_with_means_the_same_files(places: Locations) -> None:
     for name in ("TIPO-500M-ft", "TIPO-500M-ft:Q8_0", "DanTagGen-delta-rev2", "my-tune", "starter"):
-        files = resolve(name, places=places)
-        assert resolve(files.id, places=places, paths=False) == files
+        files = resolve(name, locations=places)
+        assert resolve(files.id, locations=places, paths=False) == files
 
 
 def test_letter_case_does_not_matter(places: Locations) -> None:
-    assert resolve("tipo-500m-FT:q8_0", places=places) == resolve("TIPO-500M-ft:Q8_0", places=places)
+    assert resolve("tipo-500m-FT:q8_0", locations=places) == resolve("TIPO-500M-ft:Q8_0", locations=places)
 
 
 def test_the_starter_is_always_there(tmp_path: Path) -> None:
-    files = resolve("starter", places=Locations(own=tmp_path), paths=False)
+    files = resolve("starter", locations=Locations(own=tmp_path), paths=False)
     assert files.folder is not None
     assert files.entry is not None
 
@@ -78,15 +78,15 @@ def test_the_starter_is_always_there(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_what_is_not_installed_names_the_command_that_gets_it(name: str, command: str, places: Locations) -> None:
     with pytest.raises(UnknownModel, match="is not installed") as caught:
-        resolve(name, places=places)
+        resolve(name, locations=places)
     assert command in caught.value.hint
 
 
 def test_a_path_is_for_the_command_line_alone(places: Locations) -> None:
     path = str(places.own / "TIPO-500M-ft_TIPO-500M-ft-F16.gguf")
-    assert resolve(path, places=places).gguf == Path(path)
+    assert resolve(path, locations=places).gguf == Path(path)
     with pytest.raises(UnknownModel, match="not the name of a model"):
-        resolve(path, places=places, paths=False)
+        resolve(path, locations=places, paths=False)
 
 
 HOSTILE = ["../models/x.gguf", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "C:\\x.gguf", "TIPO-500M-ft/../x", "a:b:c",
@@ -101,13 +101,13 @@ def test_a_name_from_outside_never_reaches_the_disk_as_a_path(
     put(tmp_path / "a" / "b" / "model.safetensors")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnknownModel):
-        resolve(name, places=places, paths=False)
+        resolve(name, locations=places, paths=False)
 
 
 @given(st.text())
 def test_any_text_is_a_model_or_an_error_of_ours(name: str) -> None:
     try:
-        files = resolve(name, places=Locations(own=Path("/nonexistent")), paths=False)
+        files = resolve(name, locations=Locations(own=Path("/nonexistent")), paths=False)
     except KGenError:
         return
     assert files.id == "starter"
@@ -116,13 +116,13 @@ def test_any_text_is_a_model_or_an_error_of_ours(name: str) -> None:
 def test_a_link_out_of_the_folder_is_refused_by_name(places: Locations, tmp_path: Path) -> None:
     (places.own / "TIPO-100M_TIPO-100M-F16.gguf").symlink_to(put(tmp_path / "secret.gguf"))
     with pytest.raises(ModelFileError, match="leads out of the models folders"):
-        resolve("TIPO-100M", places=places)
+        resolve("TIPO-100M", locations=places)
 
 
 def test_the_same_file_by_two_names_has_one_checksum(places: Locations, tmp_path: Path) -> None:
     copy = put(tmp_path / "copy.gguf", "GGUF small")
-    assert resolve(str(copy)).checksum() == resolve("TIPO-500M-ft:Q8_0", places=places).checksum()
-    assert resolve(str(copy)).checksum() != resolve("TIPO-500M-ft:F16", places=places).checksum()
+    assert resolve(str(copy)).checksum() == resolve("TIPO-500M-ft:Q8_0", locations=places).checksum()
+    assert resolve(str(copy)).checksum() != resolve("TIPO-500M-ft:F16", locations=places).checksum()
 
 
 def test_the_environment_says_where_the_command_looks(places: Locations, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,7 @@ def test_where_only_a_missing_library_runs_a_model_the_command_that_adds_it_is_t
     (tmp_path / "TIPO-v2.1-1B-A200M_Q8_0.gguf").write_bytes(b"GGUF")
     monkeypatch.setattr("kgen_ext.engines.registry.find_spec", lambda name: None if name == "llama_cpp" else object())
     with pytest.raises(EngineUnavailable, match="pip install llama-cpp-python"):
-        open_expander(model="TIPO-v2.1-1B-A200M", places=Locations(own=tmp_path))
+        open_expander(model="TIPO-v2.1-1B-A200M", locations=Locations(own=tmp_path))
 
 
 def test_where_an_engine_fails_the_next_runs_the_same_weights_and_it_is_said_once(
@@ -173,4 +173,4 @@ def test_the_reason_of_the_choice_is_kept() -> None:
 
 def test_models_are_looked_for_in_the_places_given(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel, match="not installed"):
-        open_expander(model="TIPO-200M", places=Locations(own=tmp_path))
+        open_expander(model="TIPO-200M", locations=Locations(own=tmp_path))

@@ -163,7 +163,7 @@ def test_a_copy_of_the_starter_is_the_starter_and_other_weights_are_not(tmp_path
     (tuned / "x.gguf").write_bytes(bytes(data))
     starter = find_entry(STARTER, load_catalogue())
     assert resolve(str(copied / "x.gguf")).entry == resolve(str(copied)).entry == starter
-    assert resolve("x", places=Locations(own=copied)).entry == starter
+    assert resolve("x", locations=Locations(own=copied)).entry == starter
     assert resolve(str(tuned / "x.gguf")).entry is None
     assert resolve(str(write_tiny(tmp_path / "tiny"))).entry is None
 

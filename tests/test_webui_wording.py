@@ -15,7 +15,7 @@ from kgen_ext.webui.messages import ui_message
 @pytest.mark.parametrize("name", ["TIPO-500M", "TIPO-500M-ft:Q8_0", "no-such-model", "../etc/passwd", "/x/y.gguf"])
 def test_a_model_that_is_not_there_is_told_without_a_command(name: str, tmp_path: Path) -> None:
     with pytest.raises(KGenError) as caught:
-        resolve(name, places=Locations(own=tmp_path), paths=False)
+        resolve(name, locations=Locations(own=tmp_path), paths=False)
     assert "kgen models" in str(caught.value)  # else there is nothing to mend
     for told in (ui_message(caught.value), explain(caught.value)):
         assert "kgen models" not in told and "Models" in told

@@ -112,7 +112,7 @@ def set_stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, kind: str = "a
         cached.cache_clear()
     places = Locations(own=tmp_path / "models")
     expander = FakeExpander()
-    pool = Pool(open=lambda **given: open_fake(stage, given), find=lambda name: resolve(name, places=places))
+    pool = Pool(open=lambda **given: open_fake(stage, given), find=lambda name: resolve(name, locations=places))
     own = session.Session(places=lambda: places, pool=None if real else pool)
     monkeypatch.setattr(session, "current", lambda: own)
 

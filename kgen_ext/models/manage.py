@@ -23,18 +23,18 @@ from kgen_ext.models.scan import STARTER, FoundModel, read_gguf_head
 from kgen_ext.models.schema import COMPANIONS, ModelFile
 
 
-def remove_model(found: FoundModel, places: Locations) -> int:
+def remove_model(found: FoundModel, locations: Locations) -> int:
     """Delete an installed model from our own folder and return the number of bytes freed; raises UserError.
 
     Of a folder only the model's own files are deleted, and the folder itself if it is empty then.
     """
-    inside = found.path.parent.resolve().is_relative_to(places.own.resolve())
-    if not found.ours or not inside or found.path.resolve() == places.own.resolve():
-        raise UserError(f"{found.path}: not in our own folder {places.own}, so it stays", hint="remove it by hand")
+    inside = found.path.parent.resolve().is_relative_to(locations.own.resolve())
+    if not found.ours or not inside or found.path.resolve() == locations.own.resolve():
+        raise UserError(f"{found.path}: not in our own folder {locations.own}, so it stays", hint="remove it by hand")
     names = sorted({*COMPANIONS, "model.safetensors.index.json"})
     files = [*found.path.glob("*.safetensors"), *(found.path / name for name in names)] if found.is_folder else []
     freed = 0
-    with disk_errors(places.own):
+    with disk_errors(locations.own):
         for path in [path for path in files if path.is_file() or path.is_symlink()] or [found.path]:
             freed += path.lstat().st_size
             path.unlink()
@@ -43,11 +43,11 @@ def remove_model(found: FoundModel, places: Locations) -> int:
     return freed
 
 
-def remove_parts(name: str, places: Locations) -> int:
+def remove_parts(name: str, locations: Locations) -> int:
     """Delete what unfinished downloads of a model left behind and return the number of bytes freed."""
     freed = 0
-    folder = places.own / PARTIAL_DIR
-    with disk_errors(places.own):
+    folder = locations.own / PARTIAL_DIR
+    with disk_errors(locations.own):
         for path in sorted(folder.glob("*.part")) if folder.is_dir() else ():
             if path.name.startswith(f"{name}_"):
                 freed += path.stat().st_size
@@ -55,26 +55,26 @@ def remove_parts(name: str, places: Locations) -> int:
     return freed
 
 
-def quantised_path(found: FoundModel, places: Locations) -> Path:
+def quantised_path(found: FoundModel, locations: Locations) -> Path:
     """Return the path of a model's Q8_0 form: in our own folder, wherever the model itself is."""
-    return places.own / f"{found.id}_{found.id}-Q8_0.gguf"
+    return locations.own / f"{found.id}_{found.id}-Q8_0.gguf"
 
 
-def quantise_model(found: FoundModel, places: Locations, *, threads: int | None = None) -> Path:
+def quantise_model(found: FoundModel, locations: Locations, *, threads: int | None = None) -> Path:
     """Write the Q8_0 form of an installed F16 GGUF and return its path; it is there whole or not at all."""
     from kgen_ext.engines.weights import quantise
 
     if found.is_folder or found.variant not in ("F16", "BF16", "F32"):
         raise UserError(f"{found.name}: only an F16 GGUF can be quantised", hint="download the F16 file first")
-    target = quantised_path(found, places)
+    target = quantised_path(found, locations)
     if target.exists():
         raise UserError(f"{target}: is there already", hint=f"use the model {found.id}:Q8_0")
     # One per process: two that quantise the same model write one each, and either is whole when it is renamed.
     # Named unlike the parts of downloads, which a download of the same file clears away.
-    part = places.own / PARTIAL_DIR / f"{target.stem}.{os.getpid()}.quantise.part"
-    with disk_errors(places.own):
+    part = locations.own / PARTIAL_DIR / f"{target.stem}.{os.getpid()}.quantise.part"
+    with disk_errors(locations.own):
         part.parent.mkdir(parents=True, exist_ok=True)
-        require_space(places.own, found.path.stat().st_size * 17 // 32)  # 34 bytes for 32 numbers of 2 bytes
+        require_space(locations.own, found.path.stat().st_size * 17 // 32)  # 34 bytes for 32 numbers of 2 bytes
         try:
             quantise(found.path, part, threads=threads)
             if read_gguf_head(part).quant != "Q8_0":

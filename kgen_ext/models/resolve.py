@@ -48,20 +48,20 @@ class ModelFiles:
         return ([self.gguf] if self.gguf else []) + (sorted(self.folder.glob("*.safetensors")) if self.folder else [])
 
 
-def resolve(model: str, *, places: Locations | None = None, paths: bool = True) -> ModelFiles:
+def resolve(model: str, *, locations: Locations | None = None, paths: bool = True) -> ModelFiles:
     """Return the files of `starter`, of an installed model, of a folder with model.safetensors, or of a .gguf file.
 
-    places: where models may be installed; None for the command's own. paths: False for a name from an API or an
+    locations: where models may be installed; None for the command's own. paths: False for a name from an API or an
     infotext, which may not be a path. Raises UnknownModel (with the command that downloads the model, if there is one),
     ModelFileError for files that cannot be used, BadCatalogue.
     """
     name, _, variant = model.partition(":")
     if model == STARTER:
         return _folder(STARTER_FOLDER, STARTER, find_entry(STARTER, load_catalogue()))
-    places = Locations.default() if places is None else places
+    locations = Locations.default() if locations is None else locations
     if ID.fullmatch(name) and (":" not in model or (variant.isascii() and variant.replace("_", "").isalnum())):
-        known = load_catalogue(places.user_file)
-        installed = installed_files(model, find_models(places, models=known))
+        known = load_catalogue(locations.user_file)
+        installed = installed_files(model, find_models(locations, models=known))
         if installed is not None:
             return _recognised(installed)
         if find_entry(name, known) and not (paths and Path(model).exists()):

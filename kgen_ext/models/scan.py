@@ -64,13 +64,13 @@ class FoundModel:
         return ORDER.index(self.variant) if self.variant in ORDER else len(ORDER)
 
 
-def find_models(places: Locations, *, models: Sequence[Model] | None = None) -> tuple[FoundModel, ...]:
+def find_models(locations: Locations, *, models: Sequence[Model] | None = None) -> tuple[FoundModel, ...]:
     """Return the installed models in the catalogue's order, then by name, best variant first, each name once.
 
     models: None for the catalogue and the user's own, which raises BadCatalogue if it cannot be read.
     """
-    known = load_catalogue(places.user_file) if models is None else models
-    everything = (*_listed(places, known), *_in_folders(places, known), *_in_cache(places, known))
+    known = load_catalogue(locations.user_file) if models is None else models
+    everything = (*_listed(locations, known), *_in_folders(locations, known), *_in_cache(locations, known))
     kept: dict[str, FoundModel] = {}
     files: set[tuple[int, int] | Path] = set()
     for found in sorted(everything, key=lambda model: bool(model.problem)):  # a refused file hides no usable one
@@ -125,46 +125,46 @@ def weights_of(folder: Path) -> Path | None:
     return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
 
 
-def _listed(places: Locations, models: Iterable[Model]) -> Iterator[FoundModel]:
+def _listed(locations: Locations, models: Iterable[Model]) -> Iterator[FoundModel]:
     """Yield what the user's own catalogue names in the models folder: models without a repository."""
     for model in models:
         for file in model.files if not model.repo and model.id != STARTER else ():
-            path = places.own / file.path
+            path = locations.own / file.path
             path = path.parent if file.kind == "safetensors" and path.is_file() else path
             if path.exists():
-                yield _found(path, places, model.id, file.variant, model, ours=True)
+                yield _found(path, locations, model.id, file.variant, model, ours=True)
 
 
-def _in_folders(places: Locations, models: Sequence[Model]) -> Iterator[FoundModel]:
-    for place in places.folders:
-        ours = place == places.own
-        inner = [path for path in _entries(place) if not path.name.startswith(".") and path.is_dir()]
-        for folder in (place, *inner):
+def _in_folders(locations: Locations, models: Sequence[Model]) -> Iterator[FoundModel]:
+    for root in locations.folders:
+        ours = root == locations.own
+        inner = [path for path in _entries(root) if not path.name.startswith(".") and path.is_dir()]
+        for folder in (root, *inner):
             for path in _entries(folder):
                 if path.suffix.lower() == ".gguf" and path.is_file():
                     model, name, variant = known_as(path.stem, models)
-                    yield _found(path, places, name, variant, model, ours=ours)
-            if folder != place and weights_of(folder):
+                    yield _found(path, locations, name, variant, model, ours=ours)
+            if folder != root and weights_of(folder):
                 same = next((model for model in models if model.id.lower() == folder.name.lower()), None)
                 name = same.id if same else as_id(folder.name)
-                yield _found(folder, places, name, "safetensors", same, ours=ours)
+                yield _found(folder, locations, name, "safetensors", same, ours=ours)
 
 
-def _in_cache(places: Locations, models: Iterable[Model]) -> Iterator[FoundModel]:
-    if places.hub_cache is None or not places.hub_cache.is_dir():
+def _in_cache(locations: Locations, models: Iterable[Model]) -> Iterator[FoundModel]:
+    if locations.hub_cache is None or not locations.hub_cache.is_dir():
         return
     for model in models:
         for file in model.files if model.repo else ():
-            path = cached_file(places.hub_cache, repo=model.repo, revision=model.revision, path=file.path)
+            path = cached_file(locations.hub_cache, repo=model.repo, revision=model.revision, path=file.path)
             if path is not None and (file.kind == "gguf" or (path.parent / "config.json").is_file()):
                 path = path.parent if file.kind == "safetensors" else path
-                yield _found(path, places, model.id, file.variant, model, ours=False)
+                yield _found(path, locations, model.id, file.variant, model, ours=False)
 
 
-def _found(path: Path, places: Locations, name: str, variant: str, model: Model | None, *, ours: bool) -> FoundModel:
+def _found(path: Path, locations: Locations, name: str, variant: str, model: Model | None, *, ours: bool) -> FoundModel:
     folder = path.is_dir()
     weights = sorted(path.glob("*.safetensors")) if folder else [path]
-    roots = [root.resolve() for root in (*places.folders, places.hub_cache) if root is not None]
+    roots = [root.resolve() for root in (*locations.folders, locations.hub_cache) if root is not None]
     files = ((file, file.resolve()) for file in (path, *weights))
     outside = next((file for file, real in files if not any(real.is_relative_to(root) for root in roots)), None)
     problem = f"{outside}: a link that leads out of the models folders, refused" if outside else ""

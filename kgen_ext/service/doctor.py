@@ -75,13 +75,13 @@ def examine(*, environ: Mapping[str, str] | None = None, root: Path = ROOT) -> R
     """Return the report on this Python. root: KGen's folder, by which a WebUI around it is found."""
     environ = os.environ if environ is None else environ
     host, webui = find_host(root)
-    places = Locations.default(environ)
+    locations = Locations.default(environ)
     if webui is not None:
         folders = (webui / "extensions", root.parent)
-        places = Locations.for_webui(models=webui / "models", extensions=folders, environ=environ)
+        locations = Locations.for_webui(models=webui / "models", extensions=folders, environ=environ)
     packages = {name: _version(name) for name in PACKAGES}
     engines = tuple(_engine(name, ok, reason) for name, ok, reason in _available())
-    models = tuple(_models(places))
+    models = tuple(_models(locations))
     usable = {engine.name for engine in engines if engine.usable}
     return Report(
         kgen=__version__,
@@ -92,7 +92,7 @@ def examine(*, environ: Mapping[str, str] | None = None, root: Path = ROOT) -> R
         offline=is_offline(environ),
         packages=packages,
         engines=engines,
-        models_folder=str(places.own),
+        models_folder=str(locations.own),
         models=models,
         lacks=tuple(_lacks(packages, engines, models, webui=webui is not None)),
         works=all(packages[name] for name in NEEDED) and any(model.engine in usable for model in models),
@@ -142,14 +142,14 @@ def _torch_devices() -> tuple[str, ...]:
     return tuple(title(name, torch) for name in torch_devices(torch))
 
 
-def _models(places: Locations) -> Iterable[ModelStatus]:
+def _models(locations: Locations) -> Iterable[ModelStatus]:
     from kgen_ext.service.engines import detect_capabilities, rank_engines
 
     capabilities = detect_capabilities()
 
     def status(name: str, path: Path, size: int) -> ModelStatus:
         try:
-            files: ModelFiles = resolve(name, places=places, paths=False)
+            files: ModelFiles = resolve(name, locations=locations, paths=False)
         except KGenError as error:
             return ModelStatus(name, str(path), size, "", str(error))
         first = rank_engines(files, engine="auto", device="auto", capabilities=capabilities)[0]
@@ -160,13 +160,13 @@ def _models(places: Locations) -> Iterable[ModelStatus]:
     assert starter.folder is not None
     yield status(STARTER, starter.folder, sum(path.stat().st_size for path in starter.folder.glob("*.safetensors")))
     try:
-        for found in find_models(places):
+        for found in find_models(locations):
             if found.problem:
                 yield ModelStatus(found.name, str(found.path), found.size, "", found.problem)
             else:
                 yield status(found.name, found.path, found.size)
     except KGenError as error:  # a mistake in the user's own catalogue
-        yield ModelStatus("kgen-models.json", str(places.user_file), 0, "", str(error))
+        yield ModelStatus("kgen-models.json", str(locations.user_file), 0, "", str(error))
 
 
 def _lacks(

@@ -39,17 +39,17 @@ def open_expander(
     device: str = "auto",
     threads: int | None = None,
     rows: int = ROWS,
-    places: Locations | None = None,
+    locations: Locations | None = None,
 ) -> Expander:
     """Load a model and return an expander; use it as a context manager or call its `close`.
 
     model: the name of an installed one, "starter", a folder with model.safetensors, or a .gguf file. engine: auto,
     reference, transformers or llama_cpp; auto takes the best that runs here, or the next if that one fails on these
     weights (the expander's `reason` says why). device: auto, cpu, cuda, cuda:1... threads: None for the library's own
-    choice. rows: prompts decoded at once. places: where models may be installed, None for the command's own.
+    choice. rows: prompts decoded at once. locations: where models may be installed, None for the command's own.
     Raises UnknownModel, BadValue, BadPattern, ModelFileError, EngineUnavailable, EngineError.
     """
-    return open_files(resolve(model, places=places), engine=engine, device=device, threads=threads, rows=rows)
+    return open_files(resolve(model, locations=locations), engine=engine, device=device, threads=threads, rows=rows)
 
 
 def open_files(

@@ -52,7 +52,7 @@ class Session:
         """Return a model's files by its name. A path is no name: names come from pages, APIs and infotexts."""
         from kgen_ext.models import resolve
 
-        return resolve(model, places=self._places(), paths=False)
+        return resolve(model, locations=self._places(), paths=False)
 
     def _open(self, *, model: str, engine: str, device: str, threads: int | None) -> Expander:
         from kgen_ext.service.engines import open_files

@@ -120,6 +120,6 @@ def _find(host: Host, model: str) -> None:
 
     settings = read_settings(host)
     try:
-        resolve(settings.model if model == DEFAULT else model, places=webui_places(host, settings), paths=False)
+        resolve(settings.model if model == DEFAULT else model, locations=webui_places(host, settings), paths=False)
     except UnknownModel as error:
         raise UnknownModel(error.message, hint=ui_message(error.hint)) from error  # the plot shows it as it is
