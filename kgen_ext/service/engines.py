@@ -199,7 +199,7 @@ def _protocol(engine: Engine, files: ModelFiles) -> Protocol:
         return Protocol.TIPO
     engine.close()
     raise ModelFileError(
-        f"{files.gguf or files.folder}: neither a TIPO nor a DanTagGen model: its vocabulary lacks {missing[0]}",
+        f"{files.gguf or files.folder}: neither TIPO nor DanTagGen: its vocabulary lacks {missing[0]}",
         hint="use a TIPO or DanTagGen model",
     )
 
