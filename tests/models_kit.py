@@ -1,17 +1,19 @@
-"""A page small enough to read for the models panel: parts that remember what they were given and what they call."""
+"""A minimal gradio for the models panel: components that remember their arguments and event handlers."""
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
 from kgen_ext.models import Locations
+from kgen_ext.webui.background import BackgroundTasks
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.models_controller import BackgroundTasks, ModelsController
+from kgen_ext.webui.models_controller import ModelsController
 from kgen_ext.webui.models_panel import build
+from kgen_ext.webui.ui import Tab
 
 
 class Part:
-    """A component that keeps what it was made with and what its events do."""
+    """A component that keeps its arguments and its event handlers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.args, self.kwargs = args, kwargs
@@ -50,24 +52,16 @@ class FakeGradio:
         return changes
 
 
-class FakeTab:
-    def __init__(self) -> None:
-        self.gr, self.host, self.name = FakeGradio(), Host(), "txt2img"
-        self.controls = {"model": Part()}
-
-    def id(self, name: str) -> str:
-        return f"kgen_{self.name}_{name}"
-
-
-def desk_of(
-    places: Locations, *, offline: bool = False, tasks: BackgroundTasks | None = None, unloaded: int = 0
+def controller_of(
+    locations: Locations, *, offline: bool = False, tasks: BackgroundTasks | None = None, unloaded: int = 0
 ) -> ModelsController:
     return ModelsController(
-        places=lambda: places, offline=lambda: offline, unload=lambda: unloaded, tasks=tasks, period=0.02
+        locations=lambda: locations, offline=lambda: offline, unload=lambda: unloaded, tasks=tasks, poll_seconds=0.02
     )
 
 
-def page(places: Locations) -> tuple[FakeTab, dict[str, Part]]:
-    tab = FakeTab()
-    build(tab, desk=desk_of(places))  # type: ignore[arg-type]
-    return tab, tab.gr.made
+def page(locations: Locations) -> tuple[Tab, dict[str, Part]]:
+    gradio = FakeGradio()
+    tab = Tab(gradio, Host(), "txt2img", {"model": Part()}, {})
+    build(tab, controller=controller_of(locations))
+    return tab, gradio.made

@@ -273,16 +273,15 @@ def test_no_value_of_a_plot_leads_to_the_disk(stage: Stage, folder: Path) -> Non
 
 
 def test_no_name_in_the_models_panel_leads_to_the_disk(stage: Stage, folder: Path) -> None:
-    desk = ModelsController(places=lambda: webui_places(Host(), read_settings(Host())),
-                            offline=lambda: True, unload=lambda: 0,
-                period=0.005)  # fmt: skip
+    controller = ModelsController(locations=lambda: webui_places(Host(), read_settings(Host())),
+                                  offline=lambda: True, unload=lambda: 0, poll_seconds=0.005)  # fmt: skip
 
     def calls(value: Any) -> dict[str, Callable[[], Any]]:
         name = value if isinstance(value, str) else str(value)
         return {
-            "download": lambda: list(desk.download(name)), "verify": lambda: list(desk.verify(name)),
-            "remove": lambda: desk.remove(name, name), "choose": lambda: desk.choose(name),
-            "refresh": lambda: desk.refresh(name), "cancel": lambda: desk.cancel(name),
+            "download": lambda: list(controller.download(name)), "verify": lambda: list(controller.verify(name)),
+            "remove": lambda: controller.remove(name, name), "select": lambda: controller.select(name),
+            "refresh": lambda: controller.refresh(name), "cancel": lambda: controller.cancel(name),
         }  # fmt: skip
 
     assert beyond(calls, folder) == {}

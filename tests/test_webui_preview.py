@@ -18,7 +18,8 @@ from webui_kit import Stage, positional
 from kgen_ext.errors import BadValue, EngineError
 from kgen_ext.events import By, Delta, Expansion, Fields, Finish, PartialText, Piece, TagAccepted, TagRejected
 from kgen_ext.webui.host import current_host
-from kgen_ext.webui.preview import Previews, card, growing_card, panel, read_page, run_preview, whole
+from kgen_ext.webui.preview import Previews, read_page_state, run_preview, to_int
+from kgen_ext.webui.preview_html import card, panel, partial_card
 from kgen_ext.webui.token_counter import count_tokens
 
 
@@ -41,14 +42,14 @@ def run(stage: Stage, text: str | None = None, **options: Any) -> list[str]:
 
 def offered(view: str) -> list[dict[str, str]]:
     """Return what the buttons of a panel put into the prompt box, as a browser reads it."""
-    return [json.loads(html.unescape(one)) for one in re.findall(r'data-kgen="([^"]*)"', view)]
+    return [json.loads(html.unescape(attribute)) for attribute in re.findall(r'data-kgen="([^"]*)"', view)]
 
 
 def expansion(*pieces: Piece, **more: Any) -> Expansion:
     given: dict[str, Any] = {"seed": 1, "row": 0, "notes": (), "finish": Finish.COMPLETE, **more}
     return Expansion(
-        prompt="".join(one.text for one in pieces), pieces=pieces,
-        source="".join(one.text for one in pieces if one.by is By.USER), model="m", engine="e", fields=Fields(),
+        prompt="".join(piece.text for piece in pieces), pieces=pieces,
+        source="".join(piece.text for piece in pieces if piece.by is By.USER), model="m", engine="e", fields=Fields(),
         added_tags=(), added_text="", decoded_tokens=0, forced_tokens=0, rewound_tokens=0, seconds=0.0, **given,
     )  # fmt: skip
 
@@ -62,9 +63,9 @@ def test_the_last_view_has_the_version_its_seed_its_tokens_and_the_users_text_pl
 
 def test_the_request_has_the_pages_size_and_each_version_the_seed_of_an_image_of_a_batch(stage: Stage) -> None:
     last = run(stage, count=3)[-1]
-    assert [one.seed for one in stage.requests] == [7, 8, 9]
-    assert {(one.width, one.height) for one in stage.requests} == {(512, 768)}
-    assert [one["prompt"] for one in offered(last)] == ["cat, word7", "cat, word8", "cat, word9"]
+    assert [request.seed for request in stage.requests] == [7, 8, 9]
+    assert {(request.width, request.height) for request in stage.requests} == {(512, 768)}
+    assert [version["prompt"] for version in offered(last)] == ["cat, word7", "cat, word8", "cat, word9"]
 
 
 @pytest.mark.parametrize(("asked", "made"), [(0, 1), (99, 8), (None, 1), ("x", 1), (2.0, 2)])
@@ -97,13 +98,13 @@ def test_a_page_that_says_nothing_is_told_what_to_do(stage: Stage, text: Any) ->
     (view,) = run(stage, "" if text is None else text)
     assert "kgen-error" in view and "reload the page" in view
     with pytest.raises(BadValue, match="page"):
-        read_page(text)
+        read_page_state(text)
 
 
 def test_odd_parts_of_the_page_fall_to_their_defaults() -> None:
-    page = read_page(json.dumps({"tab": "<b>", "width": "wide", "height": 1e400, "seed": ""}))
+    page = read_page_state(json.dumps({"tab": "<b>", "width": "wide", "height": 1e400, "seed": ""}))
     assert (page.tab, page.prompt, page.width, page.height, page.seed) == ("txt2img", "", 1024, 1024, -1)
-    assert whole(float("nan"), 3) == 3
+    assert to_int(float("nan"), 3) == 3
 
 
 def test_a_failure_is_one_line_on_the_page(stage: Stage) -> None:
@@ -145,7 +146,7 @@ def test_a_model_that_adds_nothing_is_told(stage: Stage) -> None:
 def test_it_waits_for_the_image_that_is_being_made(stage: Stage) -> None:
     with stage.host.queue_lock:
         asked = views(stage)
-        assert "Waiting for the image" in next(asked)
+        assert "Waiting for the current image" in next(asked)
         assert not stage.requests
     assert offered(list(asked)[-1])
 
@@ -180,7 +181,7 @@ def test_cancel_stops_it_and_another_pages_preview_goes_on(stage: Stage) -> None
     assert previews.cancel("a")
     go.set()
     thread.join(10)
-    assert "Cancelled. What was whole by then is kept." in found[-1]
+    assert "Cancelled. Finished tags and sentences are kept." in found[-1]
     assert len(offered(found[-1])) >= 1
     assert not previews.cancel("a"), "it is over"
 
@@ -203,7 +204,7 @@ def test_a_page_that_goes_away_cancels_its_preview_and_leaves_no_lock(stage: Sta
     asked.close()
     assert stage.host.queue_lock.acquire(timeout=5)
     stage.host.queue_lock.release()
-    assert sum(len(one) for one in stage.expander.asked) <= 8
+    assert sum(len(batch) for batch in stage.expander.asked) <= 8
 
 
 def test_what_is_written_is_shown_while_it_grows(stage: Stage) -> None:
@@ -213,9 +214,9 @@ def test_what_is_written_is_shown_while_it_grows(stage: Stage) -> None:
 
 
 def test_a_version_that_grows_stands_behind_the_prompt() -> None:
-    assert '<span>cat</span>, <span class="kgen-added">hat, He sits.</span>' in growing_card(1, "cat", "hat\nHe sits.")
-    assert "cat,</span> <span" in growing_card(1, "cat,", "hat")
-    assert "kgen-added" not in growing_card(1, "cat", "")
+    assert '<span>cat</span>, <span class="kgen-added">hat, He sits.</span>' in partial_card(1, "cat", "hat\nHe sits.")
+    assert "cat,</span> <span" in partial_card(1, "cat,", "hat")
+    assert "kgen-added" not in partial_card(1, "cat", "")
 
 
 EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>\' & \ud800'
@@ -225,7 +226,7 @@ EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>\' & \ud800'
 def test_neither_a_prompt_nor_a_model_puts_markup_on_the_page(prompt: str, added: str, note: str) -> None:
     for text in (prompt, EVIL):
         shown = expansion(Piece(text, By.USER), Piece(added + EVIL, By.MODEL), notes=(note + EVIL,))
-        drawn = panel([card(1, shown, source=text, tokens=(1, 75), element=EVIL), growing_card(1, text, added + EVIL)],
+        drawn = panel([card(1, shown, source=text, tokens=(1, 75), element=EVIL), partial_card(1, text, added + EVIL)],
                       line=note + EVIL)  # fmt: skip
         tags = re.findall(r"<(/?\w+)", drawn)
         assert set(tags) == {"div", "/div", "span", "/span", "button", "/button"}
@@ -242,7 +243,7 @@ def test_rejected_tags_vanish_from_the_panel_and_texts_stand_behind_tags() -> No
         TagRejected(0, "She has a cup", "banned", "cup"),
     ):  # fmt: skip
         row.note(event)
-    assert "hat, smile, A girl stands.</span>" in growing_card(1, "cat", row.text())
+    assert "hat, smile, A girl stands.</span>" in partial_card(1, "cat", row.text())
 
 
 def test_tokens_are_counted_by_the_host_and_left_out_where_it_cannot(

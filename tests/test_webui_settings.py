@@ -129,7 +129,7 @@ def told(host: FakeHost) -> str:
 def test_the_page_tells_the_models_folder_in_use(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
 ) -> None:
-    assert f"kept in {tmp_path / 'models' / 'kgen'}." in told(fake(monkeypatch, tmp_path))
+    assert f"stored in {tmp_path / 'models' / 'kgen'}." in told(fake(monkeypatch, tmp_path))
 
 
 @pytest.mark.parametrize("flag", ["--kgen-models-dir FOLDER", "--kgen-tag-file PATH"])
@@ -144,7 +144,7 @@ def test_the_page_tells_the_folder_of_the_flag(
 ) -> None:
     host = fake(monkeypatch, tmp_path)
     host.cmd_opts.kgen_models_dir = str(tmp_path / "<b>mine")
-    assert f"kept in {tmp_path}/&lt;b&gt;mine." in told(host)
+    assert f"stored in {tmp_path}/&lt;b&gt;mine." in told(host)
 
 
 def test_the_page_tells_no_folder_where_the_host_hides_its_own(

@@ -1,4 +1,4 @@
-"""Tasks of the models panel: one at a time, joined by whoever asks for the same."""
+"""Background tasks: one at a time, joined by whoever starts the same one again."""
 from __future__ import annotations
 
 import threading
@@ -8,7 +8,7 @@ import pytest
 
 from kgen_ext.errors import Cancelled, Failure, UserError
 from kgen_ext.models.progress import DownloadProgress
-from kgen_ext.webui.models_controller import BackgroundTask, BackgroundTasks, TaskState
+from kgen_ext.webui.background import BackgroundTask, BackgroundTasks, TaskState
 
 
 def waiting(free: threading.Event) -> Callable[[Callable[[], bool]], Generator[DownloadProgress, None, str]]:
@@ -26,11 +26,11 @@ def test_one_task_runs_at_a_time_and_the_same_one_is_joined() -> None:
     free, tasks = threading.Event(), BackgroundTasks()
     first = tasks.start("a", waiting(free))
     assert tasks.start("a", waiting(free)) is first
-    with pytest.raises(UserError, match="a is under way"):
+    with pytest.raises(UserError, match="a is still running"):
         tasks.start("b", waiting(free))
     free.set()
     assert first.wait(5)
-    assert first.state == TaskState("finished", None, over=True)
+    assert first.state == TaskState("finished", None, done=True)
     assert tasks.running is None
     assert not tasks.stop()
     assert tasks.start("b", waiting(free)).wait(5)
@@ -46,11 +46,11 @@ def test_a_task_that_fails_says_why(failure: Exception, line: str) -> None:
 
     task = BackgroundTask("a", work)
     assert task.wait(5)
-    assert task.state == TaskState(line, None, over=True, failed=True)
+    assert task.state == TaskState(line, None, done=True, failed=True)
 
 
 def test_a_task_that_was_stopped_is_over_and_did_not_fail() -> None:
     task = BackgroundTask("a", waiting(threading.Event()))
     task.stop()
     assert task.wait(5)
-    assert task.state == TaskState("stopped", None, over=True)
+    assert task.state == TaskState("stopped", None, done=True)

@@ -1,4 +1,4 @@
-"""The extension inside AUTOMATIC1111's WebUI and Forge: the only place that names `modules.*` or the host's gradio.
+"""The extension for AUTOMATIC1111's WebUI and Forge: the only package that imports `modules.*` or gradio.
 
-Importing a part that has to do with the host does nothing by itself; `scripts/kgen.py` registers all of it.
+Importing its modules has no side effect; `scripts/kgen.py` registers everything with the host.
 """

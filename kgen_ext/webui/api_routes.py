@@ -1,10 +1,10 @@
-"""The API's routes on the host's server: registered where the host's own API is on, behind the same passwords.
+"""The API's routes on the host's server, present when the host's own API is on and behind the same passwords.
 
---api and --nowebui turn the host's API on, and with it this one. --api-auth protects both. Where only --gradio-auth is
-given the host leaves its API open; these routes then ask for one of its names and passwords (HTTP Basic), as the page
-does. No pydantic model is used, whose versions differ from host to host.
+--api and --nowebui turn the host's API on, and with it this one; --api-auth protects both. With --gradio-auth alone
+the host leaves its API open; these routes then require one of its user names and passwords (HTTP Basic), as the page
+does. Without pydantic models, as hosts come with different versions of pydantic.
 """
-# No `from __future__ import annotations` here: FastAPI reads the annotations of the routes, which stand in a function.
+# No `from __future__ import annotations`: FastAPI resolves the routes' annotations, whose names a function holds.
 import asyncio
 import hmac
 from base64 import b64decode
@@ -24,12 +24,12 @@ _TAGS = ["KGen"]
 
 
 def add_routes(host: Host, session: "Callable[[], Session]", app: Any, *, title: str) -> bool:
-    """Add the routes to a server that has started; says whether they are there now."""
+    """Add the routes to a running server; return whether it has them now."""
     if not (host.flag("api", False) or host.flag("nowebui", False)):
         return False
     users = passwords(host)
     if users is None:
-        host.log.warning("the API is off: its passwords (--api-auth or --gradio-auth) cannot be read")
+        host.log.warning("the KGen API is off: cannot read the passwords of --api-auth or --gradio-auth")
         return False
     if any(getattr(route, "path", "") == f"{PREFIX}/schema" for route in app.routes):
         return True
@@ -38,7 +38,7 @@ def add_routes(host: Host, session: "Callable[[], Session]", app: Any, *, title:
 
 
 def passwords(host: Host) -> Mapping[str, str] | None:
-    """Return who may call, by name; empty where anybody may, None where somebody is meant who cannot be told."""
+    """Return the passwords by user name; empty if the API is open, None if passwords are set but cannot be read."""
     if given := host.flag("api_auth"):
         return _users(pair.split(":", 1) for pair in str(given).split(",")) or None
     if not (host.flag("gradio_auth") or host.flag("gradio_auth_path")):
@@ -52,19 +52,19 @@ def passwords(host: Host) -> Mapping[str, str] | None:
 
 
 def authorised(header: str, users: Mapping[str, str]) -> bool:
-    """Tell whether an Authorization header names a user and the right password, in a time that tells neither."""
+    """Tell whether an Authorization header holds a user name and its password, in time independent of both."""
     if not users:
         return True
-    kind, _, encoded = header.partition(" ")
+    scheme, _, encoded = header.partition(" ")
     try:
         name, _, password = b64decode(encoded.strip(), validate=True).partition(b":")
     except (Error, ValueError):
         return False
-    right = False
-    for known, its in users.items():
-        same = hmac.compare_digest(known.encode(), name) & hmac.compare_digest(its.encode(), password)
-        right = right or bool(same)
-    return right and kind.lower() == "basic"
+    correct = False
+    for user_name, user_password in users.items():
+        same_name = hmac.compare_digest(user_name.encode(), name)
+        correct |= same_name & hmac.compare_digest(user_password.encode(), password)
+    return correct and scheme.lower() == "basic"
 
 
 def _users(pairs: Iterable[Any]) -> dict[str, str]:
@@ -80,51 +80,51 @@ def _add(host: Host, session: "Callable[[], Session]", app: Any, users: Mapping[
 
     api = Api(host=host, session=session)
 
-    # A thread of our own: those who wait for the host's queue must not take the threads that serve others.
+    # A thread of its own: requests that wait for the host's queue must not occupy the threads of the server.
     queue = ThreadPoolExecutor(1, thread_name_prefix="kgen-api")
 
-    async def work(call: "Callable[..., ApiResponse]", *arguments: Any, queue: ThreadPoolExecutor | None = None) -> Any:
+    async def run(call: "Callable[..., ApiResponse]", *arguments: Any, queue: ThreadPoolExecutor | None = None) -> Any:
         return send(await asyncio.get_running_loop().run_in_executor(queue, call, *arguments))
 
-    def send(answer: "ApiResponse") -> Any:
-        headers = {"WWW-Authenticate": "Basic"} if answer.status == 401 else None
-        return Response(answer.body.encode(), answer.status, headers=headers, media_type="application/json")
+    def send(response: "ApiResponse") -> Any:
+        headers = {"WWW-Authenticate": "Basic"} if response.status == 401 else None
+        return Response(response.body.encode(), response.status, headers=headers, media_type="application/json")
 
-    def refused(request: Any) -> Any:
+    def check_password(request: Any) -> Any:
         if authorised(request.headers.get("authorization", ""), users):
             return None
-        return send(refusal(401, "Unauthorised", "wrong user name or password", "send them as HTTP Basic"))
+        return send(refusal(401, "Unauthorised", "wrong user name or password", "send both as HTTP Basic"))
 
     async def get_schema(request: Request) -> Any:
-        return refused(request) or JSONResponse(schema(title))
+        return check_password(request) or JSONResponse(schema(title))
 
     async def get_models(request: Request) -> Any:
-        return refused(request) or await work(api.models)
+        return check_password(request) or await run(api.models)
 
     async def expand(request: Request) -> Any:
-        if (no := refused(request)) is not None:
-            return no
-        # A page of another site can send anything but this without asking the browser first.
+        if (unauthorised := check_password(request)) is not None:
+            return unauthorised
+        # Cross-site pages can send other content types without a preflight request.
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return send(refusal(415, "UserError", "the body is not called JSON", "Content-Type: application/json"))
+            return send(refusal(415, "UserError", "the body is not JSON", "send Content-Type: application/json"))
         body = b""
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BYTES:
                 return send(refusal(413, "UserError", f"the body is longer than {MAX_BYTES} bytes", "send less"))
-        return await work(api.expand, body, queue=queue)
+        return await run(api.expand, body, queue=queue)
 
     async def unload(request: Request) -> Any:
-        return refused(request) or await work(api.unload)
+        return check_password(request) or await run(api.unload)
 
     body_schema = {"required": True, "content": {"application/json": {"schema": expand_schema()}}}
-    for path, method, call, text in (
-        ("schema", "GET", get_schema, "What the script's arguments and /expand accept"),
-        ("models", "GET", get_models, "The models that are known, installed, loaded"),
+    for path, method, call, summary in (
+        ("schema", "GET", get_schema, "Describe the arguments of the script and the fields of /expand"),
+        ("models", "GET", get_models, "List the known, installed and loaded models"),
         ("expand", "POST", expand, "Expand prompts"),
-        ("unload", "POST", unload, "Give the memory of loaded models back"),
+        ("unload", "POST", unload, "Unload the loaded models"),
     ):
         app.add_api_route(
-            f"{PREFIX}/{path}", call, methods=[method], response_model=None, tags=_TAGS, summary=text,
+            f"{PREFIX}/{path}", call, methods=[method], response_model=None, tags=_TAGS, summary=summary,
             openapi_extra={"requestBody": body_schema} if path == "expand" else None,
         )  # fmt: skip

@@ -1,20 +1,11 @@
-"""One preview: a prompt expanded in a thread of its own, in the host's queue, told as a stream of pages.
+"""A preview: a prompt expanded without generating an image, as a stream of panels.
 
-The thread holds the host's lock, not the page's generator: a browser that goes away leaves no lock behind. Refuses to
-know gradio (`preview_panel` does).
-
-What the page's script sends along with a preview, and the previews that run for pages now.
+The page's script sends the state of the page along with the controls; it comes from a browser, so every part is
+checked:
 
     {"id": "k3x-txt2img", "tab": "txt2img", "prompt": "...", "width": "512", "height": "768", "seed": "-1"}
 
-Comes from a browser: every part is checked. Refuses to know what a preview does.
-
-Draws the preview: the user's text plain, what the model adds coloured, one card for each version.
-
-    head: version, seed, CLIP tokens [Use this]      text      notes
-
-Everything is escaped: a prompt or a model can put no markup on the page. A card's button carries what to use as JSON in
-its attribute; the page's script acts on it. Refuses to know gradio and where expansions come from.
+The expansion runs in a thread, which holds the host's queue lock: a browser that disconnects leaves no lock behind.
 """
 from __future__ import annotations
 
@@ -24,7 +15,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from kgen_ext.errors import BadValue
@@ -34,17 +24,21 @@ from kgen_ext.webui.controls import Values, read_values
 from kgen_ext.webui.expanding import lease, request_maker, request_seed
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.job import explain
+from kgen_ext.webui.preview_html import MAX_VERSIONS, card, panel, partial_card
 from kgen_ext.webui.session import Session
 from kgen_ext.webui.settings import read_settings
-from kgen_ext.webui.token_counter import Counter
+from kgen_ext.webui.token_counter import TokenCounter
 
 TABS = ("txt2img", "img2img")
-_LONGEST = 4_000_000
+WAITING, LOADING, EXPANDING = "Waiting for the current image ...", "Loading the model ...", "Expanding ..."
+_MAX_STATE = 4_000_000  # characters
+_MAX_SEED = 2**32 - 2
+_POLL_SECONDS = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """What the page says besides the controls: the id of its preview, the prompt box, the size and the image's seed."""
+class PageState:
+    """The page besides our controls: an id for its previews, the prompt box, the image's size and seed."""
 
     id: str
     tab: str
@@ -54,27 +48,27 @@ class Page:
     seed: int
 
 
-def read_page(text: str) -> Page:
-    """Read what the page's script sent; a part that is missing or no number falls to its default.
+def read_page_state(text: str) -> PageState:
+    """Read what the page's script sent; a part that is missing or malformed takes its default.
 
-    Raises BadValue when it is not an object at all.
+    Raises BadValue when it is not a JSON object at all.
     """
     try:
-        found = json.loads((text or "")[:_LONGEST])
+        sent = json.loads((text or "")[:_MAX_STATE])
     except ValueError:
-        found = None
-    if not isinstance(found, Mapping):
+        sent = None
+    if not isinstance(sent, Mapping):
         raise BadValue("page", text, "the page's own button; reload the page, and allow its scripts")
-    tab = found.get("tab")
-    return Page(
-        id=str(found.get("id", "")), tab=tab if tab in TABS else TABS[0], prompt=str(found.get("prompt", "")),
-        width=whole(found.get("width"), 1024), height=whole(found.get("height"), 1024),
-        seed=whole(found.get("seed"), -1),
+    tab = sent.get("tab")
+    return PageState(
+        id=str(sent.get("id", "")), tab=tab if tab in TABS else TABS[0], prompt=str(sent.get("prompt", "")),
+        width=to_int(sent.get("width"), 1024), height=to_int(sent.get("height"), 1024),
+        seed=to_int(sent.get("seed"), -1),
     )  # fmt: skip
 
 
-def whole(value: Any, default: int) -> int:
-    """Return a number of the page as a whole one."""
+def to_int(value: Any, default: int) -> int:
+    """Return a number or its text as an int, the default for anything else."""
     try:
         return int(float(value))
     except (TypeError, ValueError, OverflowError):
@@ -82,34 +76,34 @@ def whole(value: Any, default: int) -> int:
 
 
 class Previews:
-    """The previews that run now, by the page's id, so that a page can cancel its own."""
+    """The running previews by the page's id, so that a page can cancel its own."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[str, threading.Event] = {}
 
-    def start(self, name: str) -> threading.Event:
-        """Return the flag that cancels this preview; an earlier one of the same page is cancelled."""
+    def start(self, page_id: str) -> threading.Event:
+        """Return the flag that cancels a new preview; an earlier one of the same page is cancelled."""
         flag = threading.Event()
         with self._lock:
-            before = self._running.get(name)
-            self._running[name] = flag
-        if before is not None:
-            before.set()
+            earlier = self._running.get(page_id)
+            self._running[page_id] = flag
+        if earlier is not None:
+            earlier.set()
         return flag
 
-    def end(self, name: str, flag: threading.Event) -> bool:
-        """Forget a preview; says whether it was the page's latest."""
+    def end(self, page_id: str, flag: threading.Event) -> bool:
+        """Forget a preview; return whether it was the page's latest."""
         with self._lock:
-            latest = self._running.get(name) is flag
+            latest = self._running.get(page_id) is flag
             if latest:
-                del self._running[name]
+                del self._running[page_id]
         return latest
 
-    def cancel(self, name: str) -> bool:
-        """Stop a page's preview within a token; says whether there was one."""
+    def cancel(self, page_id: str) -> bool:
+        """Stop a page's preview within one token; return whether there was one."""
         with self._lock:
-            flag = self._running.get(name)
+            flag = self._running.get(page_id)
         if flag is not None:
             flag.set()
         return flag is not None
@@ -121,65 +115,6 @@ def shared_previews() -> Previews:
     return Previews()
 
 
-NOTHING = "The model added nothing: write more, choose a longer tag length, or loosen the rules."
-
-
-def panel(cards: Sequence[str], *, line: str = "", failed: bool = False) -> str:
-    """Return the whole panel: a line that says what happens, then the cards."""
-    kind = "kgen-line kgen-error" if failed else "kgen-line"
-    said = f'<div class="{kind}" role="status">{escape(line)}</div>' if line else ""
-    html = f'<div class="kgen-panel">{said}{"".join(cards)}</div>'
-    return html.encode("utf-8", "replace").decode()  # half an emoji must not stop the answer on its way
-
-
-def growing_card(number: int, source: str, added: str) -> str:
-    """Return the card of a version that is being written; added: a line for the tags, one for each text."""
-    more = ", ".join(line for line in added.split("\n") if line)
-    added_html = f'{_joint(source)}<span class="kgen-added">{escape(more)}</span>' if more else ""
-    return _card(f"<span>Version {number}</span>", f"<span>{escape(source)}</span>{added_html}", ())
-
-
-def card(number: int, expansion: Expansion, *, source: str, tokens: tuple[int, int] | None, element: str = "") -> str:
-    """Return the card of a finished version.
-
-    source: the prompt the page had. tokens: how many CLIP tokens the version has, and the end of their block of 75.
-    element: the id of its button.
-    """
-    pieces = "".join(
-        f'<span{"" if piece.by is By.USER else _ADDED}>{escape(piece.text)}</span>' for piece in expansion.pieces
-    )
-    nothing = () if any(piece.by is By.MODEL for piece in expansion.pieces) else (NOTHING,)
-    head = [f"Version {number}", f"seed {expansion.seed}"]
-    if tokens is not None:
-        head.append(f"{tokens[0]} of {tokens[1]} tokens")
-    shown = "".join(f"<span>{part}</span>" for part in head)
-    # Plain letters only: the browser has to get back exactly what was written.
-    use = escape(json.dumps({"prompt": expansion.prompt, "source": source}))
-    button = f'<button type="button" class="kgen-use" id="{escape(element)}" data-kgen="{use}">Use this</button>'
-    return _card(shown + button, pieces, (*nothing, *expansion.notes))
-
-
-_ADDED = ' class="kgen-added"'
-
-
-def _card(head: str, body: str, notes: Sequence[str]) -> str:
-    said = "".join(f'<div class="kgen-note">{escape(note)}</div>' for note in notes)
-    return (
-        f'<div class="kgen-card"><div class="kgen-head">{head}</div><div class="kgen-text">{body}</div>{said}</div>'
-    )
-
-
-def _joint(source: str) -> str:
-    stripped = source.rstrip()
-    return " " if not stripped or stripped.endswith(",") else ", "
-
-
-MOST = 8
-WAITING, LOADING = "Waiting for the image that is being made ...", "Loading the model ..."
-_PAUSE = 0.15  # seconds between two pages
-_DRAW = 2**32 - 2
-
-
 def run_preview(
     page_text: str,
     count: Any,
@@ -189,112 +124,120 @@ def run_preview(
     host: Host,
     session: Session,
     previews: Previews,
-    counter: Counter,
+    counter: TokenCounter,
 ) -> Iterator[str | None]:
-    """Yield the panel until the versions are finished; None leaves what is there to a later preview of the same page.
+    """Yield the panel as HTML until all versions are finished; None if a later preview of the page has replaced it.
 
-    Never raises: errors are shown.
+    again: draw a new seed. Never raises: errors are shown in the panel.
     """
     try:
-        page, values = read_page(page_text), read_values(arguments)
-        versions = min(max(whole(count, 1), 1), MOST)
+        page, values = read_page_state(page_text), read_values(arguments)
+        versions = min(max(to_int(count, 1), 1), MAX_VERSIONS)
         seed = values.seed if values.seed >= 0 else page.seed
         if again or seed < 0:
-            seed = secrets.randbelow(_DRAW)
-        work = _Work(page, values, versions, request_seed(seed), host, session)
-    except Exception as error:  # the edge: the page shows what went wrong
+            seed = secrets.randbelow(_MAX_SEED)
+        preview = _PreviewRun(page, values, versions, request_seed(seed), host, session)
+    except Exception as error:  # top of the event handler: the page shows what went wrong
         yield panel((), line=explain(error), failed=True)
         return
-    flag = previews.start(page.id)
-    thread = threading.Thread(target=work.run, args=(flag,), name="kgen-preview", daemon=True)
+    cancelled = previews.start(page.id)
+    thread = threading.Thread(target=preview.run, args=(cancelled,), name="kgen-preview", daemon=True)
     thread.start()
     try:
         shown = ""
-        while thread.is_alive() and not (flag.is_set() and work.waiting):
-            thread.join(_PAUSE)
-            html = work.growing()
-            if thread.is_alive() and html != shown and not flag.is_set():
+        while thread.is_alive() and not (cancelled.is_set() and preview.waiting):
+            thread.join(_POLL_SECONDS)
+            html = preview.partial_panel()
+            if thread.is_alive() and html != shown and not cancelled.is_set():
                 shown = html
                 yield html
-        yield work.finished(counter, cancelled=flag.is_set()) if previews.end(page.id, flag) else None
+        latest = previews.end(page.id, cancelled)
+        yield preview.final_panel(counter, cancelled=cancelled.is_set()) if latest else None
     finally:
-        flag.set()  # the page went away, or all is done
-        previews.end(page.id, flag)
+        cancelled.set()  # the browser disconnected, or everything is done
+        previews.end(page.id, cancelled)
 
 
-class _Work:
-    """What the thread does, and what there is to show of it."""
+class _PreviewRun:
+    """One preview: `run` expands in a thread, the panels show how far it is."""
 
-    def __init__(self, page: Page, values: Values, versions: int, seed: int, host: Host, session: Session) -> None:
+    def __init__(
+        self, page: PageState, values: Values, versions: int, seed: int, host: Host, session: Session
+    ) -> None:
         self._page, self._values, self._versions, self._seed = page, values, versions, seed
         self._host, self._session = host, session
         self._lock = threading.Lock()
-        self._rows = [PartialText() for _ in range(versions)]
-        self._done: dict[int, Expansion] = {}
+        self._partial = [PartialText() for _ in range(versions)]
+        self._finished: dict[int, Expansion] = {}
         self._line, self._failed = WAITING, False
 
     @property
     def waiting(self) -> bool:
-        """Say whether the queue has not let it in yet."""
+        """Tell whether the host's queue has not reached it yet."""
         return self._line == WAITING
 
     def run(self, cancelled: threading.Event) -> None:
-        """Expand in the host's queue."""
+        """Wait in the host's queue, then expand."""
         try:
             with self._host.queue_lock():
                 if not cancelled.is_set():
-                    self._say(LOADING)
+                    self._set_line(LOADING)
                     self._expand(cancelled)
-        except Exception as error:  # the edge of a thread: nobody else would hear of it
-            self._host.log.debug("a preview failed:", exc_info=error)
-            self._say(explain(error), failed=True)
+        except Exception as error:  # top of the thread: nobody else would hear of it
+            self._host.log.debug("preview failed:", exc_info=error)
+            self._set_line(explain(error), failed=True)
 
     def _expand(self, cancelled: threading.Event) -> None:
         settings = read_settings(self._host)
         model = settings.model_of(self._values)
         make = request_maker(self._values, model=model, width=self._page.width, height=self._page.height,
                              host=self._host, session=self._session)  # fmt: skip
-        # Seeds in a row, as the images of a batch have them: the versions are what the images will get.
+        # Consecutive seeds, as in a batch: the versions are what its images will get.
         requests = [make(self._page.prompt, self._seed + number) for number in range(self._versions)]
         with lease(self._values, model=model, settings=settings, host=self._host, session=self._session) as expander:
-            self._say("Writing ...")
-            # Closed before the model is given back: an open stream holds it.
+            self._set_line(EXPANDING)
+            # Closed before the lease ends: an open stream holds the model.
             with closing(expander.stream(requests, cancelled=cancelled.is_set)) as events:
                 for event in events:
                     with self._lock:
                         if isinstance(event, Finished):
-                            self._done[event.row] = event.expansion
+                            self._finished[event.row] = event.expansion
                         else:
-                            self._rows[event.row].note(event)
+                            self._partial[event.row].note(event)
 
-    def growing(self) -> str:
+    def partial_panel(self) -> str:
         """Return the panel as it is now."""
         with self._lock:
             line, failed = self._line, self._failed
-            texts = [row.text() for row in self._rows]
-            done = dict(self._done)
+            texts = [partial.text() for partial in self._partial]
+            finished = dict(self._finished)
         cards = [
-            self._card(row, done[row], None) if row in done else growing_card(row + 1, self._page.prompt, text)
+            self._card(row, finished[row], None) if row in finished else partial_card(row + 1, self._page.prompt, text)
             for row, text in enumerate(texts)
-            if row in done or text
+            if row in finished or text
         ]
         return panel(cards, line=line, failed=failed)
 
-    def finished(self, counter: Counter, *, cancelled: bool) -> str:
-        """Return the last panel; its versions count as expanded from now on."""
+    def final_panel(self, counter: TokenCounter, *, cancelled: bool) -> str:
+        """Return the last panel; the session remembers its versions, so that none is expanded a second time."""
         cards = []
-        for row, one in sorted(self._done.items()):
-            if one.finish is Finish.CANCELLED and not any(piece.by is By.MODEL for piece in one.pieces):
+        for row, expansion in sorted(self._finished.items()):
+            added = any(piece.by is By.MODEL for piece in expansion.pieces)
+            if expansion.finish is Finish.CANCELLED and not added:
                 continue
-            self._session.remember(one.prompt, source=self._page.prompt)
-            cards.append(self._card(row, one, counter(one.prompt)))
-        told = "Cancelled. What was whole by then is kept." if cards else "Cancelled."
-        return panel(cards, line=self._line if self._failed else told if cancelled else "", failed=self._failed)
+            self._session.remember(expansion.prompt, source=self._page.prompt)
+            cards.append(self._card(row, expansion, counter(expansion.prompt)))
+        line = ""
+        if self._failed:
+            line = self._line
+        elif cancelled:
+            line = "Cancelled. Finished tags and sentences are kept." if cards else "Cancelled."
+        return panel(cards, line=line, failed=self._failed)
 
-    def _card(self, row: int, one: Expansion, tokens: tuple[int, int] | None) -> str:
+    def _card(self, row: int, expansion: Expansion, tokens: tuple[int, int] | None) -> str:
         element = f"kgen_{self._page.tab}_use{row}"
-        return card(row + 1, one, source=self._page.prompt, tokens=tokens, element=element)
+        return card(row + 1, expansion, source=self._page.prompt, tokens=tokens, element=element)
 
-    def _say(self, line: str, *, failed: bool = False) -> None:
+    def _set_line(self, line: str, *, failed: bool = False) -> None:
         with self._lock:
             self._line, self._failed = line, failed

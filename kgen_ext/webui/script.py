@@ -1,7 +1,8 @@
-"""The script as the host sees it: a title, a page, and hooks that never raise; and everything that is registered.
+"""The script as the host sees it: its title, its controls, hooks that never raise, and the callbacks to register.
 
-`scripts/kgen.py` mixes `KGenScript` into the host's base class and calls `register`, anew at every UI reload. What a
-hook does is told in `hooks`, what stands on the page in `ui`.
+`scripts/kgen.py` mixes `KGenScript` into the host's base class and calls `register`, at start-up and at every reload
+of the UI. `hooks` implements the hooks, `ui` builds the controls; both are imported on first use, to keep start-up
+short.
 """
 from __future__ import annotations
 
@@ -19,12 +20,12 @@ from kgen_ext.webui.xyz import register_axes
 if TYPE_CHECKING:
     from kgen_ext.webui.hooks import Hooks
 
-# What the API's `alwayson_scripts` calls it, in any case of letters.
+# The script's name in the API's `alwayson_scripts`, case-insensitive.
 TITLE = "KGen"
 
 
 class KGenScript:
-    """The script, to be mixed into the host's `Script`."""
+    """The script; a mixin for the host's `Script`."""
 
     def title(self) -> str:
         return TITLE
@@ -33,7 +34,7 @@ class KGenScript:
         return current_host().part("modules.scripts.AlwaysVisible")
 
     def ui(self, is_img2img: bool) -> list[Any]:
-        """Build the controls; the hooks are given their values in this order."""
+        """Build the controls; the hooks get their values in this order."""
         from kgen_ext.webui.ui import build
 
         return build(self, is_img2img)
@@ -52,11 +53,11 @@ class KGenScript:
 
 
 def register() -> None:
-    """Register everything but the script itself, which the host finds in `scripts/kgen.py`."""
+    """Register settings, axes and callbacks; the host finds the script itself in `scripts/kgen.py`."""
     host = current_host()
     register_settings(host)
     register_axes(host)
-    host.on("on_before_ui", _look_anew)
+    host.on("on_before_ui", _refresh_choices)
     host.on("on_infotext_pasted", lambda infotext, params: _pasted(host, params))
     host.on("on_app_started", lambda demo, app: _add_routes(host, app))
 
@@ -65,13 +66,12 @@ def _guarded(p: Any, hook: Callable[[Hooks], None]) -> None:
     hooks = _hooks()
     try:
         hook(hooks)
-    except Exception as error:  # the edge: nothing of ours may keep an image from being made as the user wrote it
+    except Exception as error:  # top of the hook: a failure here must not stop the image
         hooks.failed(p, error)
 
 
 @once
 def _hooks() -> Hooks:
-    # What a start does not need, it does not pay for.
     from kgen_ext.webui.expanding import expand_job, sampling_of
     from kgen_ext.webui.hooks import Hooks
     from kgen_ext.webui.session import current
@@ -87,7 +87,7 @@ def _hooks() -> Hooks:
     )
 
 
-def _look_anew() -> None:
+def _refresh_choices() -> None:
     from kgen_ext.webui.ui import refresh_choices
 
     refresh_choices()

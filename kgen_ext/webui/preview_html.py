@@ -1,0 +1,66 @@
+"""HTML of the preview panel: a status line, then one card per version, with the model's additions coloured.
+
+    version, seed, CLIP tokens [Use this]      text      notes
+
+Everything is escaped: neither a prompt nor a model can put markup on the page. A card's button carries the prompt to
+use as JSON in its `data-kgen` attribute; `javascript/kgen.js` puts it into the prompt box.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+
+from kgen_ext.events import By, Expansion
+
+MAX_VERSIONS = 8
+NOTHING_ADDED = "The model added nothing. Try a more detailed prompt, a longer tag length or fewer rules."
+_ADDED = ' class="kgen-added"'
+
+
+def panel(cards: Sequence[str], *, line: str = "", failed: bool = False) -> str:
+    """Return the panel: the status line, if there is one, and the cards."""
+    css_class = "kgen-line kgen-error" if failed else "kgen-line"
+    status = f'<div class="{css_class}" role="status">{escape(line)}</div>' if line else ""
+    html = f'<div class="kgen-panel">{status}{"".join(cards)}</div>'
+    return html.encode("utf-8", "replace").decode()  # a lone surrogate could not be sent to the browser
+
+
+def partial_card(number: int, source: str, added: str) -> str:
+    """Return the card of a version that is being written; added: a line for the tags, one for each text."""
+    additions = ", ".join(line for line in added.split("\n") if line)
+    added_html = f"{_separator(source)}<span{_ADDED}>{escape(additions)}</span>" if additions else ""
+    return _card(f"<span>Version {number}</span>", f"<span>{escape(source)}</span>{added_html}", ())
+
+
+def card(number: int, expansion: Expansion, *, source: str, tokens: tuple[int, int] | None, element: str = "") -> str:
+    """Return the card of a finished version.
+
+    source: the prompt that was expanded. tokens: the number of CLIP tokens and the end of their block of 75, None if
+    unknown. element: the id of the button.
+    """
+    text = "".join(
+        f'<span{"" if piece.by is By.USER else _ADDED}>{escape(piece.text)}</span>' for piece in expansion.pieces
+    )
+    notes = () if any(piece.by is By.MODEL for piece in expansion.pieces) else (NOTHING_ADDED,)
+    head = [f"Version {number}", f"seed {expansion.seed}"]
+    if tokens is not None:
+        head.append(f"{tokens[0]} of {tokens[1]} tokens")
+    head_html = "".join(f"<span>{part}</span>" for part in head)
+    # ASCII only, so that the browser gets back exactly what was written.
+    use = escape(json.dumps({"prompt": expansion.prompt, "source": source}))
+    button = f'<button type="button" class="kgen-use" id="{escape(element)}" data-kgen="{use}">Use this</button>'
+    return _card(head_html + button, text, (*notes, *expansion.notes))
+
+
+def _card(head: str, text: str, notes: Sequence[str]) -> str:
+    notes_html = "".join(f'<div class="kgen-note">{escape(note)}</div>' for note in notes)
+    return (
+        f'<div class="kgen-card"><div class="kgen-head">{head}</div>'
+        f'<div class="kgen-text">{text}</div>{notes_html}</div>'
+    )
+
+
+def _separator(source: str) -> str:
+    stripped = source.rstrip()
+    return " " if not stripped or stripped.endswith(",") else ", "
