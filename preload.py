@@ -1,6 +1,6 @@
-"""Adds KGen's command line options to the WebUI's; the host runs this before it reads its options.
+"""KGen's command line options for the WebUI, which runs this file before it parses its arguments.
 
-Refuses to import the package: an option must exist even where KGen itself cannot be loaded.
+Does not import the package, so that the options exist even if KGen itself cannot be loaded.
 """
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ import argparse
 import re
 
 DEVICES = ("auto", "cpu", "cuda", "xpu", "mps", "directml")
-_FORM = re.compile(r"auto|cpu|mps|(cuda|xpu|directml)(:[0-9]{1,2})?")
+_DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu|directml)(:[0-9]{1,2})?")
 
 
 def device(value: str) -> str:
-    """Return a device as the engines name it; ValueError for what none of them could be."""
-    if not _FORM.fullmatch(value.strip().lower()):
+    """Return a device name in lower case; raises ValueError if no engine could know it."""
+    name = value.strip().lower()
+    if not _DEVICE.fullmatch(name):
         raise ValueError(value)
-    return value.strip().lower()
+    return name
 
 
 def preload(parser: argparse.ArgumentParser) -> None:
-    """Add the options; a host that has them already (two copies of the extension) keeps its own."""
+    """Add the options; those that another copy of the extension has added are left as they are."""
     known = set(parser._option_string_actions)
     if "--kgen-models-dir" not in known:
         parser.add_argument(
             "--kgen-models-dir", type=str, default=None, metavar="FOLDER",
-            help="KGen: where prompt expansion models are kept (default: models/kgen)",
+            help="KGen: folder of the prompt expansion models (default: models/kgen)",
         )  # fmt: skip
     if "--kgen-tag-file" not in known:
         parser.add_argument(
             "--kgen-tag-file", type=str, default=None, metavar="PATH",
-            help="KGen: the CSV of tags for 'Only tags that exist', whatever Settings say",
+            help="KGen: CSV file of tags for 'Only tags that exist'; overrides Settings",
         )  # fmt: skip
     if "--kgen-offline" not in known:
         parser.add_argument(
@@ -38,5 +39,5 @@ def preload(parser: argparse.ArgumentParser) -> None:
     if "--kgen-device" not in known:
         parser.add_argument(
             "--kgen-device", type=device, default=None, metavar="DEVICE",
-            help=f"KGen: where models run, whatever Settings say: {', '.join(DEVICES)}, cuda:1",
+            help=f"KGen: device that runs the models: {', '.join(DEVICES)}, or cuda:1; overrides Settings",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Registers KGen with the WebUI, which runs this file at its start and at each UI reload; there is no logic here."""
+"""Entry point for the WebUI, which runs this file at start-up and at every reload of the UI."""
 from __future__ import annotations
 
 import modules.scripts
@@ -7,7 +7,7 @@ from kgen_ext.webui import script
 
 
 class KGenScript(script.KGenScript, modules.scripts.Script):
-    """The host finds this class by its base."""
+    """The script; the host finds it as a subclass of its `Script`."""
 
 
 script.register()

@@ -1,4 +1,4 @@
-"""A WebUI of two folders, and a pip of its own that installs fake wheels, for install.py."""
+"""A WebUI of two folders, with a pip of its own that installs fake wheels, for tests of install.py."""
 from __future__ import annotations
 
 import importlib.metadata
@@ -40,19 +40,19 @@ class Webui:
         code = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
         self.site = Path(subprocess.check_output([self.python, "-c", code], text=True).strip())
         for name in ("pip", Path(str(importlib.metadata.distribution("pip")._path)).name):  # type: ignore[attr-defined]
-            # The one at hand is compiled already: a new venv's own would take seconds to install and to load.
+            # This Python's pip is compiled already; a new one would take seconds to install and to load.
             shutil.copytree(Path(pip.__file__).parents[1] / name, self.site / name)
-        self.clean = {one.name for one in self.site.iterdir()}
+        self.clean = {path.name for path in self.site.iterdir()}
         self.extension = home / "extensions" / "kgen (копия) ü"
         self.extension.mkdir(parents=True)
         shutil.copy(ROOT / "install.py", self.extension)
 
     def reset(self) -> None:
-        """Forget what a test did."""
-        for one in [one for one in self.site.iterdir() if one.name not in self.clean]:
-            shutil.rmtree(one) if one.is_dir() else one.unlink()
-        for one in self.wheels.iterdir():
-            one.unlink()
+        """Undo what a test did."""
+        for path in [path for path in self.site.iterdir() if path.name not in self.clean]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for wheel in self.wheels.iterdir():
+            wheel.unlink()
         (self.extension / ".install.json").unlink(missing_ok=True)
 
     def offer(self, *names: str, version: str = "2.0") -> None:
@@ -73,5 +73,6 @@ class Webui:
         return done.stdout
 
     def installed(self) -> dict[str, str]:
-        """Return what a `pip freeze` would say."""
-        return {one.metadata["Name"]: one.version for one in importlib.metadata.distributions(path=[str(self.site)])}
+        """Return the versions of the installed packages by name."""
+        packages = importlib.metadata.distributions(path=[str(self.site)])
+        return {package.metadata["Name"]: package.version for package in packages}

@@ -1,4 +1,4 @@
-"""Builds the page of a tab for tests, with the fake gradio or the one installed, and lets a test press its buttons."""
+"""A tab's page for tests, on the fake gradio or the installed one, whose event handlers a test can call."""
 from __future__ import annotations
 
 import asyncio
@@ -23,7 +23,7 @@ HAVE_GRADIO = importlib.util.find_spec("gradio") is not None
 
 @dataclass
 class Page:
-    """A tab's page: its script, the controls that `ui` returned, all components by element id, and the events."""
+    """A tab's page: its stage, the controls that `ui` returned, all components by element id, and the event handlers."""
 
     stage: Stage
     name: str
@@ -36,8 +36,9 @@ class Page:
         return self.parts[f"kgen_{self.name}_{name}"]
 
     def wire(self, name: str, event: str = "click") -> Wire:
-        """Return the one event of a component."""
-        (found,) = [one for one in self.wires if one.target == f"kgen_{self.name}_{name}" and one.event == event]
+        """Return the only event handler of a component for this event."""
+        element = f"kgen_{self.name}_{name}"
+        (found,) = [wire for wire in self.wires if wire.target == element and wire.event == event]
         return found
 
 
@@ -52,10 +53,10 @@ def build_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, img2img: bool
     monkeypatch.setattr("kgen_ext.webui.session.current", functools.cache(lambda: stage.session))
     if not real:
         return _fake(monkeypatch, stage, img2img)
-    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")  # read when it is imported
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")  # read at its import
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # gradio's own, about its own dependencies
-        # Within a loop: without one, gradio makes event loops of its own and leaves them open.
+        warnings.simplefilter("ignore")  # gradio's, about its dependencies
+        # In an event loop: without one, gradio creates its own and leaves them open.
         return asyncio.run(_real(monkeypatch, stage, img2img))
 
 
@@ -64,8 +65,8 @@ def _fake(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) -> Page:
     monkeypatch.setitem(sys.modules, "gradio", gradio)
     _host_parts(monkeypatch, gradio.InputAccordion, gradio.ToolButton)
     controls = ui.build(stage.script, img2img)
-    parts = {one.elem_id: one for one in gradio.made if one.elem_id}
-    assert not gradio.open, "every part was closed"
+    parts = {component.elem_id: component for component in gradio.made if component.elem_id}
+    assert not gradio.open, "every container was closed"
     return Page(stage, "img2img" if img2img else "txt2img", controls, parts, gradio.wires)
 
 
@@ -79,7 +80,7 @@ async def _real(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) ->
         monkeypatch.setattr("gradio.component_meta.create_or_modify_pyi", lambda *_: None)
 
     class Accordion(gr.Checkbox):  # type: ignore[misc]
-        """A hidden checkbox with an accordion about it, as the hosts have it."""
+        """A hidden checkbox with an accordion around it, like the hosts' InputAccordion."""
 
         def __init__(self, value: bool, *, label: str, elem_id: str) -> None:
             super().__init__(value, label=label, elem_id=f"{elem_id}-checkbox", visible=False)
@@ -101,15 +102,15 @@ async def _real(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) ->
         controls = ui.build(stage.script, img2img)
     blocks.queue()
     config = blocks.get_config_file()
-    parts = {one.elem_id: one for one in blocks.blocks.values() if getattr(one, "elem_id", None)}
+    parts = {block.elem_id: block for block in blocks.blocks.values() if getattr(block, "elem_id", None)}
     wires = []
-    for index, one in enumerate(config["dependencies"]):
-        fn = blocks.fns[one.get("id", index)].fn
-        pairs = [target if isinstance(target, (list, tuple)) else (target, one["trigger"]) for target in one["targets"]]
-        for target, event in pairs:
-            element = getattr(blocks.blocks[target], "elem_id", None) or ""
-            inputs, outputs = ([blocks.blocks[number] for number in one[side]] for side in ("inputs", "outputs"))
-            wires.append(Wire(element, event, fn, one["js"] or None, inputs, outputs))
+    for index, event in enumerate(config["dependencies"]):
+        fn = blocks.fns[event.get("id", index)].fn
+        inputs, outputs = ([blocks.blocks[number] for number in event[side]] for side in ("inputs", "outputs"))
+        for target in event["targets"]:
+            number, trigger = target if isinstance(target, (list, tuple)) else (target, event["trigger"])
+            element = getattr(blocks.blocks[number], "elem_id", None) or ""
+            wires.append(Wire(element, trigger, fn, event["js"] or None, inputs, outputs))
     return Page(stage, "img2img" if img2img else "txt2img", controls, parts, wires)
 
 
@@ -120,19 +121,19 @@ def _host_parts(monkeypatch: pytest.MonkeyPatch, accordion: Any, tool: Any) -> N
 
 
 def _take_js(monkeypatch: pytest.MonkeyPatch, gr: Any) -> None:
-    """Let events take `_js` as Forge does for gradio 4."""
-    for kind in (gr.Button, gr.Dropdown, gr.Textbox, gr.Number, gr.Checkbox):
+    """Let events accept `_js`, as Forge does on gradio 4."""
+    for component in (gr.Button, gr.Dropdown, gr.Textbox, gr.Number, gr.Checkbox):
         for event in ("click", "change"):
-            own = getattr(kind, event, None)
-            if own is not None:
-                monkeypatch.setattr(kind, event, _renaming(own))
+            listener = getattr(component, event, None)
+            if listener is not None:
+                monkeypatch.setattr(component, event, _renaming(listener))
 
 
-def _renaming(own: Any) -> Any:
-    @functools.wraps(own)
-    def call(*args: Any, **given: Any) -> Any:
-        if "_js" in given:
-            given["js"] = given.pop("_js")
-        return own(*args, **given)
+def _renaming(listener: Any) -> Any:
+    @functools.wraps(listener)
+    def call(*args: Any, **options: Any) -> Any:
+        if "_js" in options:
+            options["js"] = options.pop("_js")
+        return listener(*args, **options)
 
     return call

@@ -69,7 +69,7 @@ def test_a_failed_try_is_told_in_one_line_and_not_repeated_at_the_next_start(web
     memory = json.loads((webui.extension / ".install.json").read_text("utf-8"))
     assert len(memory) == 1
     webui.offer(*NEEDED)
-    assert "--again does not wait" in webui.run(KGEN_LLAMA_CPP="0")
+    assert "--again retries now" in webui.run(KGEN_LLAMA_CPP="0")
     assert "numpy" not in webui.installed()
     assert webui.run("--again", KGEN_LLAMA_CPP="0") == "KGen: installed numpy, regex, tokenizers\n"
     assert json.loads((webui.extension / ".install.json").read_text("utf-8")) == {}
@@ -103,7 +103,7 @@ def test_without_a_wheel_that_works_llama_cpp_python_is_left_out_in_one_friendly
     write_wheel(webui.wheels, "llama-cpp-python", "0.3.9", code="raise OSError('GLIBC_2.38 not found')")
     before = webui.installed()
     said = webui.run()
-    assert said.count("\n") == 1 and "is left out" in said and "GLIBC_2.38" in said and "works without it" in said
+    assert said.count("\n") == 1 and "is not installed" in said and "GLIBC_2.38" in said and "works without it" in said
     assert webui.installed() == before
     assert webui.run() == "", "and it is not tried at every start"
     (webui.wheels / "llama_cpp_python-0.3.9-py3-none-any.whl").unlink()
@@ -114,7 +114,7 @@ def test_without_a_wheel_that_works_llama_cpp_python_is_left_out_in_one_friendly
 def test_a_source_package_is_never_built(webui: Webui) -> None:
     with_needed(webui)
     (webui.wheels / "llama_cpp_python-0.3.9.tar.gz").write_bytes(b"not even an archive")
-    assert "is left out" in webui.run()
+    assert "is not installed" in webui.run()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_offline_nothing_is_installed_and_what_is_missing_is_told(webui: Webui, 
     webui.offer(*NEEDED)
     before = webui.installed()
     said = webui.run(**environ)
-    assert "offline is set" in said and 'pip install "numpy>=1.24"' in said
+    assert "offline mode is on" in said and 'pip install "numpy>=1.24"' in said
     assert webui.installed() == before
     with_needed(webui)
     assert webui.run(**environ) == "", "the optional one is not worth a word each start"
@@ -150,7 +150,7 @@ def test_a_read_only_environment_is_left_as_it_is(webui: Webui) -> None:
     mode = webui.site.stat().st_mode
     webui.site.chmod(mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
     try:
-        assert "cannot be written" in webui.run()
+        assert "is not writable" in webui.run()
     finally:
         webui.site.chmod(mode)
 
@@ -162,8 +162,8 @@ def test_offline_is_what_it_is_for_downloads(
 ) -> None:
     monkeypatch.setattr(install.sysconfig, "get_paths", lambda: {"purelib": str(tmp_path)})
     machine = install.Machine(environ={name: value, "PATH": ""}, folder=tmp_path)
-    said = install._barrier(machine, install.Pip(machine))
-    assert (said == "offline is set") is hub.is_offline(machine.environ)
+    said = install._obstacle(machine, install.Pip(machine))
+    assert (said == "offline mode is on") is hub.is_offline(machine.environ)
 
 
 def test_a_read_only_place_is_told_and_no_other_is_written_to(
@@ -174,7 +174,7 @@ def test_a_read_only_place_is_told_and_no_other_is_written_to(
     monkeypatch.setattr(install.os, "access", lambda path, mode: False)
     monkeypatch.setattr(install.subprocess, "run", lambda *a, **k: pytest.fail("nothing may be run"))
     assert install.main(install.Machine(environ={}, folder=tmp_path, say=said.append)) == 0
-    assert len(said) == 1 and "cannot be written" in said[0] and "regex" in said[0]
+    assert len(said) == 1 and "is not writable" in said[0] and "regex" in said[0]
 
 
 def test_an_environment_without_pip_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_an_environment_without_pip_is_told(monkeypatch: pytest.MonkeyPatch, tmp
 def test_pip_that_does_not_end_is_stopped_and_that_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     said = list[str]()
     monkeypatch.setattr(install, "missing", lambda: ["regex"])
-    monkeypatch.setitem(install.SECONDS, "needed", 0.2)
+    monkeypatch.setitem(install.TIMEOUTS, "required", 0.2)
     real = install.subprocess.run
     monkeypatch.setattr(
         install.subprocess, "run",
@@ -197,7 +197,7 @@ def test_pip_that_does_not_end_is_stopped_and_that_is_told(monkeypatch: pytest.M
     )  # fmt: skip
     machine = install.Machine(environ={**os.environ, "KGEN_LLAMA_CPP": "0"}, folder=tmp_path, say=said.append)
     install.main(machine)
-    assert "not done after" in said[0]
+    assert "timed out after" in said[0]
 
 
 def test_whatever_breaks_the_webui_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_whatever_breaks_the_webui_starts(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(install, "missing", fail)
     assert install.main(install.Machine(environ={}, folder=tmp_path, say=said.append)) == 0
     assert said == [
-        "the check of what is installed failed (RuntimeError: a package with no metadata); the WebUI starts anyway"
+        "could not check dependencies (RuntimeError: a package with no metadata); the WebUI starts anyway"
     ]
 
 
@@ -217,24 +217,24 @@ def test_a_memory_that_cannot_be_written_or_read_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(install.tempfile, "gettempdir", lambda: str(tmp_path / "absent"))
-    memory = install.Memory(install.Machine(environ={}, folder=tmp_path / "absent too"))
-    memory.note("x", "why")
-    assert memory.failed("x") == ""
+    attempts = install.FailedAttempts(install.Machine(environ={}, folder=tmp_path / "absent too"))
+    attempts.record("x", "why")
+    assert attempts.recent("x") == ""
     (tmp_path / ".install.json").write_text("[1", "utf-8")
-    memory = install.Memory(install.Machine(environ={}, folder=tmp_path, now=lambda: 0.0))
-    assert memory.failed("x") == ""
-    memory.note("x", "why")
-    assert memory.failed("x") == "why"
+    attempts = install.FailedAttempts(install.Machine(environ={}, folder=tmp_path, now=lambda: 0.0))
+    assert attempts.recent("x") == ""
+    attempts.record("x", "why")
+    assert attempts.recent("x") == "why"
 
 
 def test_a_try_is_repeated_after_a_day(tmp_path: Path) -> None:
     now = [1e9]
-    memory = install.Memory(install.Machine(environ={}, folder=tmp_path, now=lambda: now[0]))
-    memory.note("x", "why")
-    now[0] += install.WAIT - 1
-    assert memory.failed("x") == "why"
+    attempts = install.FailedAttempts(install.Machine(environ={}, folder=tmp_path, now=lambda: now[0]))
+    attempts.record("x", "why")
+    now[0] += install.RETRY_AFTER - 1
+    assert attempts.recent("x") == "why"
     now[0] += 2
-    assert memory.failed("x") == ""
+    assert attempts.recent("x") == ""
 
 
 @pytest.mark.parametrize(
@@ -270,11 +270,11 @@ def test_the_list_of_what_is_needed_is_that_of_the_package() -> None:
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     block = re.search(r"^dependencies = \[(.*?)^\]", text, re.MULTILINE | re.DOTALL)
     assert block is not None
-    assert sorted(re.findall(r'"([^"]+)"', block[1])) == sorted(install.NEEDED.values())
-    assert all(line.startswith(name) for name, line in install.NEEDED.items())
+    assert sorted(re.findall(r'"([^"]+)"', block[1])) == sorted(install.REQUIRED.values())
+    assert all(line.startswith(name) for name, line in install.REQUIRED.items())
 
 
-@pytest.mark.parametrize("name", install.NEEDED)
+@pytest.mark.parametrize("name", install.REQUIRED)
 def test_what_is_needed_is_imported_by_the_package(name: str) -> None:
     # Training and measuring have packages of their own.
     sources = [path for path in (ROOT / "kgen_ext").rglob("*.py") if path.parent.name not in ("training", "bench")]

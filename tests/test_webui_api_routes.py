@@ -101,20 +101,20 @@ def test_text_beyond_ascii_comes_back_as_it_was(client: Any) -> None:
 
 def test_the_schema_and_the_models_are_told(client: Any) -> None:
     assert client.get(f"{PREFIX}/schema").json()["script"]["title"] == "KGen"
-    assert "starter" in [one["id"] for one in client.get(f"{PREFIX}/models").json()["models"]]
+    assert "starter" in [model["id"] for model in client.get(f"{PREFIX}/models").json()["models"]]
     assert client.post(f"{PREFIX}/unload").json().keys() == {"unloaded"}
 
 
 def kinds(schema: dict[str, Any]) -> list[str | None]:
-    return [one.get("type") for one in schema.get("anyOf", [schema])]
+    return [option.get("type") for option in schema.get("anyOf", [schema])]
 
 
 def test_the_servers_own_documentation_has_the_body(client: Any) -> None:
     told = client.get("/openapi.json").json()["paths"][f"{PREFIX}/expand"]["post"]
     shown = told["requestBody"]["content"]["application/json"]["schema"]["properties"]
     # Large bounds come out as floats.
-    assert {name: kinds(one) for name, one in shown.items()} == {
-        name: kinds(one) for name, one in expand_schema()["properties"].items()
+    assert {name: kinds(field) for name, field in shown.items()} == {
+        name: kinds(field) for name, field in expand_schema()["properties"].items()
     }
 
 
@@ -146,7 +146,7 @@ def test_the_hosts_passwords_protect_every_route(
     from fastapi.testclient import TestClient
 
     vars(fake.cmd_opts).update(flags)
-    creds = lambda: (tuple(one.split(":", 1)) for one in flags.get("gradio_auth", "").split(","))  # noqa: E731
+    creds = lambda: (tuple(pair.split(":", 1)) for pair in flags.get("gradio_auth", "").split(","))  # noqa: E731
     monkeypatch.setitem(
         __import__("sys").modules, "modules.initialize_util", SimpleNamespace(get_gradio_auth_creds=creds)
     )

@@ -110,7 +110,7 @@ def test_what_an_infotext_says_is_read_as_it_was_written(line: str) -> None:
 
 def test_every_rule_of_the_style_stands_under_a_class_of_ours() -> None:
     style = re.sub(r"/\*.*?\*/", "", (ROOT / "style.css").read_text(encoding="utf-8"), flags=re.DOTALL)
-    selectors = [one.strip() for rule in re.findall(r"([^{}]+)\{", style) for one in rule.split(",")]
+    selectors = [selector.strip() for rule in re.findall(r"([^{}]+)\{", style) for selector in rule.split(",")]
     assert selectors
-    assert all(one.startswith(".kgen-") for one in selectors)
+    assert all(selector.startswith(".kgen-") for selector in selectors)
     assert re.findall(r"(?<!var\(--error-text-color, )#[0-9a-f]{3,6}\b", style) == [], "colours are the theme's"

@@ -69,7 +69,7 @@ def test_the_devices_are_those_of_the_engines() -> None:
 
     module = runpy.run_path(str(ROOT / "preload.py"))
     assert module["DEVICES"] == DEVICES
-    for name in [*DEVICES, *(f"{one}:1" for one in DEVICES), "cuda:123", "cuda:", "toaster", ""]:
+    for name in [*DEVICES, *(f"{device}:1" for device in DEVICES), "cuda:123", "cuda:", "toaster", ""]:
         for check, refusal in ((parse_device, BadValue), (module["device"], ValueError)):
             try:
                 check(name)
@@ -88,15 +88,15 @@ def order() -> configparser.SectionProxy:
 
 
 def test_our_hooks_run_behind_dynamic_prompts_and_before_regional_prompter() -> None:
-    after, before = ([one.strip() for one in order()[key].split(",")] for key in ("After", "Before"))
+    after, before = ([name.strip() for name in order()[key].split(",")] for key in ("After", "Before"))
     assert "sd-dynamic-prompts" in after
     assert "sd-webui-regional-prompter" in before
     assert not set(after) & set(before)
 
 
 def test_hosts_find_the_names_because_they_are_in_lower_case_and_without_spaces() -> None:
-    names = [one.strip() for key in ("After", "Before") for one in order()[key].split(",")]
-    assert all(one and one == one.lower() and " " not in one for one in names)
+    names = [name.strip() for key in ("After", "Before") for name in order()[key].split(",")]
+    assert all(name and name == name.lower() and " " not in name for name in names)
 
 
 def test_no_rule_names_our_own_folder_which_a_user_may_rename() -> None:

@@ -36,12 +36,12 @@ def kind(component: Any) -> str:
 
 def names(choices: Any) -> list[str]:
     """Return the values of choices: gradio 4 keeps pairs."""
-    return [one[1] if isinstance(one, tuple) else one for one in choices]
+    return [choice[1] if isinstance(choice, tuple) else choice for choice in choices]
 
 
 def changes(result: Any) -> list[dict[str, Any]]:
     """Return what an event changes, as gradio 3 says it; 4 returns the dictionary too."""
-    return [dict(one) for one in (result if isinstance(result, list) else [result])]
+    return [dict(update) for update in (result if isinstance(result, list) else [result])]
 
 
 def test_the_controls_come_in_the_tables_order_as_the_table_says(page: Page) -> None:
@@ -60,14 +60,14 @@ def test_the_controls_come_in_the_tables_order_as_the_table_says(page: Page) -> 
 
 
 def test_the_values_of_an_untouched_page_are_the_tables(page: Page) -> None:
-    assert read_values([one.value for one in page.controls]) == read_values([])
+    assert read_values([component.value for component in page.controls]) == read_values([])
 
 
 def test_no_textbox_or_dropdown_lacks_a_value(page: Page) -> None:
     """Forge ignores a paste into one that was made without."""
-    for one in page.parts.values():
-        if kind(one) in ("textbox", "dropdown"):
-            assert one.value is not None
+    for part in page.parts.values():
+        if kind(part) in ("textbox", "dropdown"):
+            assert part.value is not None
 
 
 def test_the_infotext_fields_are_the_controls_themselves(page: Page) -> None:
@@ -90,10 +90,10 @@ def test_at_first_only_what_counts_is_shown(page: Page) -> None:
 def test_sentences_bring_their_length_and_take_that_of_tags(page: Page) -> None:
     wire = page.wire("add", "change")
     show = BY_FIELD["add"].show
-    fields = [one.elem_id.rpartition(f"{page.name}_")[2] for one in wire.outputs]
+    fields = [output.elem_id.rpartition(f"{page.name}_")[2] for output in wire.outputs]
     for added, shown in (("tags", {"tag_length"}), ("text", {"text_length"}), ("both", {"tag_length", "text_length"})):
         assert wire.fn is not None
-        visible = [one["visible"] for one in changes(wire.fn(show(added)))]
+        visible = [update["visible"] for update in changes(wire.fn(show(added)))]
         assert {field for field, yes in zip(fields, visible, strict=True) if yes} == shown
 
 
@@ -101,7 +101,7 @@ def test_the_sliders_are_there_for_the_custom_creativity_only(page: Page) -> Non
     wire = page.wire("creativity", "change")
     assert wire.fn is not None and len(wire.outputs) == 4
     for chosen, visible in ((CUSTOM, True), (" Custom ", True), ("daring", False), ("", False), (None, False)):
-        assert {one["visible"] for one in changes(wire.fn(chosen))} == {visible}
+        assert {update["visible"] for update in changes(wire.fn(chosen))} == {visible}
 
 
 def test_the_template_is_there_for_the_custom_format_only(page: Page) -> None:
@@ -126,7 +126,7 @@ def test_the_lists_are_read_anew_on_request(page: Page) -> None:
     page.stage.host.opts.kgen_presets = "soft: temperature=0.3"
     wire = page.wire("refresh")
     assert wire.fn is not None
-    found = dict(zip([one.elem_id for one in wire.outputs], changes(wire.fn()), strict=True))
+    found = dict(zip([output.elem_id for output in wire.outputs], changes(wire.fn()), strict=True))
     assert "soft" in names(found[f"kgen_{page.name}_creativity"]["choices"])
     assert names(found[f"kgen_{page.name}_model"]["choices"])[:2] == ["default", "starter"]
 
@@ -155,8 +155,8 @@ def test_the_api_asks_twice_for_the_defaults_and_gets_no_page(page: Page) -> Non
     gradio = sys.modules["gradio"]
     before = (len(gradio.made), len(gradio.wires)) if isinstance(gradio, FakeGradio) else ()
     first, again = (ui.build(page.stage.script, page.name == "img2img") for _ in range(2))
-    assert [one.value for one in first] == [one.value for one in page.controls]
-    assert all(one is other for one, other in zip(first, again, strict=True))
+    assert [component.value for component in first] == [component.value for component in page.controls]
+    assert all(before is after for before, after in zip(first, again, strict=True))
     if isinstance(gradio, FakeGradio):
         assert (len(gradio.made), len(gradio.wires)) == (before[0] + len(CONTROLS), before[1])
     assert page.stage.script.infotext_fields[0][0] is page.controls[0]
@@ -189,7 +189,8 @@ def test_a_press_on_preview_streams_into_the_panel_and_cancel_is_heard_at_once(p
     told = json.dumps({"id": "x", "tab": page.name, "prompt": "cat", "width": "512", "height": "512", "seed": "7"})
     wire, cancel = page.wire("preview"), page.wire("cancel")
     assert wire.fn is not None and cancel.fn is not None
-    last = [changes(one)[0] for one in wire.fn(told, 2, *[one.value for one in page.controls])][-1]
+    values = [component.value for component in page.controls]
+    last = [changes(result)[0] for result in wire.fn(told, 2, *values)][-1]
     assert "word7" in last["value"] and "word8" in last["value"]
     assert f'id="kgen_{page.name}_use1"' in last["value"]
     assert cancel.js == wire.js and cancel.fn(told) is None and cancel.fn("") is None
