@@ -23,7 +23,7 @@ HAVE_GRADIO = importlib.util.find_spec("gradio") is not None
 
 @dataclass
 class Page:
-    """A tab's page: its stage, the controls that `ui` returned, all components by element id, and the event handlers."""
+    """A tab's page: its stage, the controls that `ui` returned, all components by element id, the event handlers."""
 
     stage: Stage
     name: str
