@@ -223,7 +223,7 @@ def _install(machine: Machine) -> None:
     if not (required or llama) or machine.flag("--skip-install"):
         return
     pip, attempts = Pip(machine), FailedAttempts(machine)
-    names, command = ", ".join(required), by_hand(required)
+    names, command = ", ".join(required), pip_command(required)
     if obstacle := _obstacle(machine, pip):
         if required:
             machine.say(f"{names} missing and not installed: {obstacle}. To use prompt expansion, run: {command}")
@@ -278,7 +278,7 @@ def _install_llama(machine: Machine, pip: Pip, attempts: FailedAttempts, wanted:
     )
 
 
-def by_hand(packages: Sequence[str]) -> str:
+def pip_command(packages: Sequence[str]) -> str:
     """Return the command line that installs packages."""
     return " ".join((f'"{sys.executable}" -m pip install', *(f'"{REQUIRED[name]}"' for name in packages)))
 

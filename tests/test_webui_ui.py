@@ -186,14 +186,14 @@ def test_the_preview_sends_the_page_and_every_control_and_fills_the_panel(page: 
 
 
 def test_a_press_on_preview_streams_into_the_panel_and_cancel_is_heard_at_once(page: Page) -> None:
-    told = json.dumps({"id": "x", "tab": page.name, "prompt": "cat", "width": "512", "height": "512", "seed": "7"})
+    state = json.dumps({"id": "x", "tab": page.name, "prompt": "cat", "width": "512", "height": "512", "seed": "7"})
     wire, cancel = page.wire("preview"), page.wire("cancel")
     assert wire.fn is not None and cancel.fn is not None
     values = [component.value for component in page.controls]
-    last = [changes(result)[0] for result in wire.fn(told, 2, *values)][-1]
+    last = [changes(result)[0] for result in wire.fn(state, 2, *values)][-1]
     assert "word7" in last["value"] and "word8" in last["value"]
     assert f'id="kgen_{page.name}_use1"' in last["value"]
-    assert cancel.js == wire.js and cancel.fn(told) is None and cancel.fn("") is None
+    assert cancel.js == wire.js and cancel.fn(state) is None and cancel.fn("") is None
 
 
 def test_nothing_of_the_preview_is_kept_among_the_pages_defaults(page: Page) -> None:

@@ -4,7 +4,7 @@
 the host leaves its API open; these routes then require one of its user names and passwords (HTTP Basic), as the page
 does. Without pydantic models, as hosts come with different versions of pydantic.
 """
-# No `from __future__ import annotations`: FastAPI resolves the routes' annotations, whose names a function holds.
+# No `from __future__ import annotations`: FastAPI evaluates the routes' annotations, and `Request` is a local name.
 import asyncio
 import hmac
 from base64 import b64decode

@@ -28,7 +28,7 @@ _LINES = {"rules": 2, "text": 2}
 # Small buttons beside a control: its field, the sign on the button (as the host uses it), the tooltip.
 _TOOLS = {
     "refresh": ("model", "🔄", "Refresh the lists of models, presets and engines."),
-    "seed_own": ("seed", "🎲️", "Set to -1: every image's own seed is used."),
+    "seed_own": ("seed", "🎲️", "Set to -1, which uses each image's own seed."),
     "seed_reuse": ("seed", "♻️", "Reuse the expansion seed of the selected image."),
 }
 
