@@ -1,16 +1,7 @@
-"""What comes back: the stream of events while rows are decoded, and the finished expansion of each.
+"""What comes back from an expander: events while rows are decoded, and the finished expansion of each row.
 
-Plain values only; nothing here knows who produced them or who shows them.
-
-Expansions and events as JSON, the same for the command and the WebUI's API: equal work gives equal bytes.
-
-Refuses to know who sends it. The keys are the field names of `kgen_ext.events`; an event is
-`{"event": "tag_accepted", ...its fields}`.
-
-The text of one row as it grows, from the events of its decode; what is rejected goes again.
-
-Refuses to know terminals and pages. It is a look over the model's shoulder: the expansion that comes in the end is the
-answer.
+As JSON, for `kgen expand --json` and the WebUI's API alike, an expansion is an object of its fields, and an event is
+`{"event": "tag_accepted", ...its fields}`; equal work gives equal bytes. `PartialText` follows the events of one row.
 """
 from __future__ import annotations
 
@@ -21,16 +12,19 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Union
 
+from kgen_ext.request import DEFAULTS
+from kgen_ext.sampling import SAMPLING_NAMES, Sampling
+
 
 class By(str, Enum):
-    """Who wrote a piece of the result."""
+    """The author of a piece of the result."""
 
     USER = "user"
     MODEL = "model"
 
 
 class Finish(str, Enum):
-    """Why a row ended: all fields done, no room left (what is whole is kept), or told to stop."""
+    """Why a row ended: all fields written, context full (complete tags and sentences are kept), or cancelled."""
 
     COMPLETE = "complete"
     LENGTH = "length"
@@ -61,23 +55,19 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """The sampling and lengths a row was written with: the user's, else those that suit the model."""
+class Settings(Sampling):
+    """The sampling options and lengths a row was written with. In JSON the lengths come first."""
 
-    tag_length: str = "long"
-    text_length: str = "none"
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.1
+    tag_length: str = DEFAULTS["tag_length"].value
+    text_length: str = DEFAULTS["text_length"].value
 
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """The answer for one row.
+    """The result of one row.
 
     `pieces` joined are `prompt`; the user's pieces joined are `source`, byte for byte, in every format that keeps the
-    user's text. `seed` reproduces this row alone (with `count=1`). `notes` say what could not be kept, a line each.
+    user's text. `seed` reproduces this row alone (with `count=1`). `notes` say what could not be done, a line each.
     """
 
     prompt: str
@@ -101,7 +91,7 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A subject of a row (a row has one for each AND or BREAK segment) took its place in the batch."""
+    """Decoding of a subject began; a row has one subject for each segment between AND and BREAK."""
 
     row: int
     subject: int = 0
@@ -109,7 +99,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """New characters of a field; a later `TagRejected` takes those of its tag back."""
+    """New characters of a field; a later `TagRejected` takes back those of its tag."""
 
     row: int
     field: str
@@ -119,7 +109,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class TagAccepted:
-    """A whole tag stands."""
+    """A tag is complete and kept."""
 
     row: int
     tag: str
@@ -128,7 +118,7 @@ class TagAccepted:
 
 @dataclass(frozen=True, slots=True)
 class TagRejected:
-    """A tag, or a phrase of the text, was taken back; `rule` names why, `detail` what it met."""
+    """A tag, or a phrase of the text, was removed: `rule` says by which kind of rule, `detail` what it matched."""
 
     row: int
     tag: str
@@ -139,7 +129,7 @@ class TagRejected:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A row is done."""
+    """A row is complete."""
 
     row: int
     expansion: Expansion
@@ -154,22 +144,24 @@ def expansion_json(expansion: Expansion, *, timings: bool) -> str:
 
 
 def event_json(event: Event, *, timings: bool) -> str:
-    """Return one line of JSON for an event; a finished one holds the expansion."""
+    """Return one line of JSON; a `finished` event contains the expansion."""
     kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     return json_line({"event": kind, **_plain(event, timings)})
 
 
 def json_line(value: object) -> str:
-    """Return JSON that is one line to everybody: Unicode's other line ends, where some readers split, are escaped."""
+    """Return JSON on one line for every reader: Unicode's other line separators, where some split, are escaped."""
     text = json.dumps(value, ensure_ascii=False)
     return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _plain(value: Expansion | Event, timings: bool) -> dict[str, Any]:
     result = dataclasses.asdict(value)
-    for holder in (result, result.get("expansion")):
-        if holder and "seconds" in holder:
-            holder["seconds"] = round(holder["seconds"], 4) if timings else None
+    expansion = result if isinstance(value, Expansion) else result.get("expansion")
+    if expansion:
+        expansion["seconds"] = round(expansion["seconds"], 4) if timings else None
+        settings = expansion["settings"]
+        expansion["settings"] = {name: settings[name] for name in ("tag_length", "text_length", *SAMPLING_NAMES)}
     return result
 
 
@@ -177,7 +169,10 @@ _TAG_FIELDS = frozenset(("tag", "general"))
 
 
 class PartialText:
-    """One line a subject: its tags, the unfinished one at the end, then one line for each of its texts."""
+    """The text of one row so far: for each subject a line of tags, the unfinished one last, and a line for each text.
+
+    What is rejected disappears again. It is for display only: the result is the expansion.
+    """
 
     def __init__(self) -> None:
         self._tags: dict[int, list[str]] = {}
@@ -185,7 +180,7 @@ class PartialText:
         self._field: dict[int, str] = {}  # the field a subject is writing
 
     def note(self, event: Event) -> None:
-        """Take an event in."""
+        """Apply an event."""
         if isinstance(event, Delta):
             key = (event.subject, event.field)
             self._field[event.subject] = event.field
@@ -196,7 +191,7 @@ class PartialText:
             self._take_back(event)
 
     def text(self) -> str:
-        """Return what stands at the moment."""
+        """Return the current text."""
         subjects: dict[int, list[str]] = {subject: [", ".join(tags)] for subject, tags in self._tags.items()}
         for (subject, field), written in self._written.items():
             lines = subjects.setdefault(subject, [""])
@@ -205,7 +200,7 @@ class PartialText:
                 continue
             unfinished = written.rpartition(",")[2].strip()
             whole = self._tags.get(subject, [""])[-1]
-            # The last token of a tag may be told after the tag itself.
+            # The last token of a tag may arrive after `TagAccepted`.
             if unfinished and not whole.startswith(unfinished) and not whole.endswith(unfinished):
                 lines[0] = f"{lines[0]}, {unfinished}" if lines[0] else unfinished
         return "\n".join(line for subject in sorted(subjects) for line in subjects[subject] if line)

@@ -1,25 +1,29 @@
-"""What a caller asks for: one prompt to expand, with every choice spelled out and checked.
+"""The request to expand one prompt, and the table of its fields.
 
-The field names are the command's option names and the JSON's keys. This file refuses to know how any of it is done.
+A line of `ExpandRequest` is a row of the table: type, default, bounds or choices, and meaning of a field. The check
+below, the command's flags, the API's schema and the page's controls derive from `FIELDS`.
 """
+# ruff: noqa: RUF009 - the calls in `ExpandRequest` return dataclass fields
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
+from typing import Any
 
 from kgen_ext.errors import BadValue
+from kgen_ext.sampling import Sampling
 
 MAX_SEED = 2**63 - 1
 MAX_COUNT = 64
-# What may stand behind the closing slash of a pattern: its flag, then a separator or the end.
-_ENDS_PATTERN = re.compile(r"i?[ \t]*(?:[,;\n]|$)")
+# What may follow the closing slash of a pattern: its flag, then a separator or the end.
+_PATTERN_END = re.compile(r"i?[ \t]*(?:[,;\n]|$)")
 
 
 class TagLength(str, Enum):
-    """How many tags the result holds, the user's own included (bands: `kgen_ext.protocol`)."""
+    """How many tags the result has, the user's own included (bands: `kgen_ext.protocol`)."""
 
     VERY_SHORT = "very_short"
     SHORT = "short"
@@ -52,7 +56,7 @@ class Task(str, Enum):
 
 
 class Category(str, Enum):
-    """The kinds of tag the models know."""
+    """The categories of tags that the models know."""
 
     SPECIAL = "special"
     CHARACTERS = "characters"
@@ -64,71 +68,167 @@ class Category(str, Enum):
     RATING = "rating"
 
 
-# What holds for a field that neither the user nor the model's entry in the catalogue says anything about.
-UNSAID: Mapping[str, TagLength | TextLength | float | int] = {
-    "tag_length": TagLength.LONG, "text_length": TextLength.NONE,
-    "temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.1,
-}  # fmt: skip
+class FieldType(Enum):
+    """What a field holds: CHOICE a member of an enum, LIST several of them or several strings."""
+
+    TEXT = "text"
+    FLAG = "flag"
+    INTEGER = "integer"
+    NUMBER = "number"
+    CHOICE = "choice"
+    LIST = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A row of the table.
+
+    `low`, `high`: the bounds of a number, both allowed. `choices`: the enum of a CHOICE or LIST, None for any string.
+    `by_model`: the field may be None, which stands for what the model recommends, else `default`.
+    """
+
+    name: str
+    value_type: FieldType
+    default: Any
+    help: str
+    low: int = 0
+    high: int = 0
+    choices: type[Enum] | None = None
+    by_model: bool = False
+
+    def read(self, value: object) -> Any:
+        """Return a value of this field, strings converted to enums and tuples. Raises BadValue."""
+        if value is None and self.by_model:
+            return None
+        if self.value_type is FieldType.LIST:
+            items = split_list(self.name, value)
+            return tuple(map(self._member, items)) if self.choices else items
+        if self.value_type is FieldType.CHOICE:
+            return self._member(value)
+        if self.value_type is FieldType.TEXT:
+            allowed, valid = "a string", isinstance(value, str)
+        elif self.value_type is FieldType.FLAG:
+            allowed, valid = "true or false", isinstance(value, bool)
+        else:
+            numbers = int if self.value_type is FieldType.INTEGER else (int, float)
+            allowed = f"{'a whole number' if numbers is int else 'a number'} from {self.low} to {self.high}"
+            valid = isinstance(value, numbers) and not isinstance(value, bool) and self.low <= value <= self.high
+        if not valid:
+            raise BadValue(self.name, value, allowed)
+        return value
+
+    def _member(self, value: object) -> Enum:
+        assert self.choices is not None
+        try:
+            return self.choices(value)
+        except ValueError:
+            raise BadValue(self.name, value, [member.value for member in self.choices]) from None
+
+
+def _row(value_type: FieldType, default: Any, help: str, *, by_model: bool = False, **more: Any) -> Any:
+    row = {"value_type": value_type, "default": default, "help": help, "by_model": by_model, **more}
+    return dataclasses.field(default=None if by_model else default, metadata=row)
+
+
+def _text(help: str, *, default: str = "") -> Any:
+    return _row(FieldType.TEXT, default, help)
+
+
+def _flag(help: str) -> Any:
+    return _row(FieldType.FLAG, False, help)
+
+
+def _whole(default: int, low: int, high: int, help: str) -> Any:
+    return _row(FieldType.INTEGER, default, help, low=low, high=high)
+
+
+def _choice(default: Enum, help: str, *, by_model: bool = False) -> Any:
+    return _row(FieldType.CHOICE, default, help, by_model=by_model, choices=type(default))
+
+
+def _list(help: str, *, choices: type[Enum] | None = None) -> Any:
+    return _row(FieldType.LIST, (), help, choices=choices)
+
+
+def _sampling(name: str) -> Any:
+    option = Sampling.__dataclass_fields__[name]
+    value_type = FieldType.INTEGER if isinstance(option.default, int) else FieldType.NUMBER
+    return _row(value_type, option.default, by_model=True, **option.metadata)
 
 
 @dataclass(frozen=True, slots=True)
 class ExpandRequest:
-    """One prompt to expand. Lengths and sampling are None where the user says nothing: then what suits the model holds.
+    """One prompt to expand. Lengths and sampling options may be None: then the model's recommendation applies.
 
-    Strings are accepted for the enums and for lists of patterns (`"hat, /blue .*/, category:artist"`); they are
-    checked and converted here. Raises `BadValue` that names the field, the value and what is allowed.
+    Strings are accepted for the enums and for lists (`"hat, /blue .*/, category:artist"`); they are converted here.
+    Raises `BadValue` that names the field, the value and what is allowed.
 
     >>> ExpandRequest("1girl, shrine", tag_length="long").tag_length
     <TagLength.LONG: 'long'>
     """
 
-    prompt: str = ""
-    text: str = ""
-    tag_length: TagLength | str | None = None
-    text_length: TextLength | str | None = None
-    task: Task | str = Task.AUTO
-    format: str = "append"
-    ban: str | tuple[str, ...] = ()
-    require: str | tuple[str, ...] = ()
-    rules: str | tuple[str, ...] = ()
-    protect: str | tuple[str, ...] = ()
-    allow: str | tuple[Category | str, ...] = ()
-    allow_contradictions: bool = False
-    no_tags: bool = False
-    tag_file: str = ""
-    seed: int = 0
-    count: int = 1
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    width: int = 1024
-    height: int = 1024
+    prompt: str = _text("the prompt to expand")
+    text: str = _text("description in sentences, beside or instead of tags")
+    tag_length: TagLength | str | None = _choice(
+        TagLength.LONG, "number of tags in the result, yours included", by_model=True
+    )
+    text_length: TextLength | str | None = _choice(TextLength.NONE, "number of sentences to write", by_model=True)
+    task: Task | str = _choice(Task.AUTO, "order in which the model writes its fields")
+    format: str = _text("layout of the result: the name of a format, or a template", default="append")
+    ban: str | tuple[str, ...] = _list("banned tags and patterns: hat, *_hair, /blue .*/, category:artist")
+    require: str | tuple[str, ...] = _list("tags that the result must contain")
+    rules: str | tuple[str, ...] = _list('conditional rule, such as "if twintails ban long hair"')
+    protect: str | tuple[str, ...] = _list("words of yours to hide from the model, such as trigger words")
+    allow: str | tuple[Category | str, ...] = _list(
+        "tag categories the model may add even where you named none", choices=Category
+    )
+    allow_contradictions: bool = _flag("allow tags that contradict each other, such as two hair colours")
+    no_tags: bool = _flag("write sentences only; a text length is needed")
+    tag_file: str = _text("write only tags listed in this file (the CSV format of a1111-sd-webui-tagcomplete)")
+    seed: int = _whole(0, 0, MAX_SEED, "random seed; the same seed gives the same text")
+    count: int = _whole(1, 1, MAX_COUNT, "number of different expansions of each prompt")
+    temperature: float | None = _sampling("temperature")
+    top_k: int | None = _sampling("top_k")
+    top_p: float | None = _sampling("top_p")
+    min_p: float | None = _sampling("min_p")
+    width: int = _whole(1024, 16, 16384, "width of the image; the model is told the aspect ratio")
+    height: int = _whole(1024, 16, 16384, "height of the image")
 
     def __post_init__(self) -> None:
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - frozen, converted once
-        for name in ("prompt", "text", "format", "tag_file"):
-            if not isinstance(getattr(self, name), str):
-                raise BadValue(name, getattr(self, name), "a string")
-        if self.tag_length is not None:
-            put("tag_length", _enum("tag_length", self.tag_length, TagLength))
-        if self.text_length is not None:
-            put("text_length", _enum("text_length", self.text_length, TextLength))
-        put("task", _enum("task", self.task, Task))
-        for name in ("ban", "require", "rules", "protect"):
-            put(name, split_list(name, getattr(self, name)))
-        put("allow", tuple(_enum("allow", one, Category) for one in split_list("allow", self.allow)))
+        for field in FIELDS.values():  # frozen: each is converted once, here
+            object.__setattr__(self, field.name, field.read(getattr(self, field.name)))
         if self.no_tags and self.text_length in (None, TextLength.NONE):
             raise BadValue("text_length", "none", "another length: with no_tags there is nothing else to write")
-        _whole("seed", self.seed, 0, MAX_SEED)
-        _whole("count", self.count, 1, MAX_COUNT)
-        if self.top_k is not None:
-            _whole("top_k", self.top_k, 0, 1_000_000)
-        for name, high in (("temperature", 5.0), ("top_p", 1.0), ("min_p", 1.0)):
-            if getattr(self, name) is not None:
-                _number(name, getattr(self, name), 0.0, high)
-        _whole("width", self.width, 16, 16384)
-        _whole("height", self.height, 16, 16384)
+
+
+FIELDS: Mapping[str, Field] = {row.name: Field(row.name, **row.metadata) for row in dataclasses.fields(ExpandRequest)}
+# What applies to a field that neither the request nor the model's recommendation sets.
+DEFAULTS: Mapping[str, Any] = {name: field.default for name, field in FIELDS.items() if field.by_model}
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRequest:
+    """A request with every default filled in: no field is None, and none is a string in place of an enum."""
+
+    prompt: str
+    text: str
+    tag_length: TagLength
+    text_length: TextLength
+    task: Task
+    format: str
+    ban: tuple[str, ...]
+    require: tuple[str, ...]
+    rules: tuple[str, ...]
+    protect: tuple[str, ...]
+    allow: tuple[Category, ...]
+    allow_contradictions: bool
+    no_tags: bool
+    tag_file: str
+    seed: int
+    count: int
+    sampling: Sampling
+    width: int
+    height: int
 
 
 def split_list(field: str, value: object) -> tuple[str, ...]:
@@ -150,10 +250,10 @@ def _split_outside_slashes(value: str) -> list[str]:
     parts, start, i = [], 0, 0
     while i < len(value):
         if value[i] == "/" and not value[start:i].strip():
-            # A pattern: runs to the next slash that a separator or the end follows.
+            # A pattern runs to the next slash that is followed by a separator or the end.
             end = i + 1
             while end < len(value) and not (
-                value[end] == "/" and value[end - 1] != "\\" and _ENDS_PATTERN.match(value, end + 1)
+                value[end] == "/" and value[end - 1] != "\\" and _PATTERN_END.match(value, end + 1)
             ):
                 end += 1
             i = end + 1
@@ -164,23 +264,3 @@ def _split_outside_slashes(value: str) -> list[str]:
             i += 1
     parts.append(value[start:])
     return parts
-
-
-E = TypeVar("E", bound=Enum)
-
-
-def _enum(field: str, value: object, kind: type[E]) -> E:
-    try:
-        return kind(value)
-    except ValueError:
-        raise BadValue(field, value, [one.value for one in kind]) from None
-
-
-def _whole(field: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise BadValue(field, value, f"a whole number from {low} to {high}")
-
-
-def _number(field: str, value: object, low: float, high: float) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-        raise BadValue(field, value, f"a number from {low:g} to {high:g}")

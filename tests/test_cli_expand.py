@@ -11,7 +11,7 @@ import pytest
 from cli_fakes import FakeExpander, Terminal
 
 from kgen_ext.cli import main
-from kgen_ext.cli.options import EXPANDER_OPTIONS, REQUEST_OPTIONS, shown_default
+from kgen_ext.cli.options import EXPANDER_FLAGS, REQUEST_FLAGS, shown_default
 from kgen_ext.events import Expansion
 from kgen_ext.request import MAX_SEED, ExpandRequest
 
@@ -108,7 +108,7 @@ def defaults() -> dict[str, object]:
 
 
 def test_every_field_of_a_request_has_one_option() -> None:
-    assert sorted(["prompt", *(option.field for option in REQUEST_OPTIONS)]) == sorted(defaults())
+    assert sorted(["prompt", *(option.field for option in REQUEST_FLAGS)]) == sorted(defaults())
 
 
 def test_the_expander_gets_only_what_was_given(service: FakeExpander) -> None:
@@ -124,15 +124,15 @@ def test_the_help_of_expander_options_tells_the_real_defaults() -> None:
     from kgen_ext.service import open_expander
 
     parameters = inspect.signature(open_expander).parameters
-    for option in EXPANDER_OPTIONS:
+    for option in EXPANDER_FLAGS:
         default = parameters[option.field].default
         assert default is None or f"(default: {default})" in option.help
 
 
 def test_the_help_shows_defaults_of_the_request() -> None:
-    shown = {option.field: shown_default(option) for option in REQUEST_OPTIONS}
+    shown = {option.field: shown_default(option) for option in REQUEST_FLAGS}
     names = ("tag_length", "min_p", "top_k", "seed", "ban")
-    assert [shown[name] for name in names] == [*["what suits the model"] * 3, "", ""]
+    assert [shown[name] for name in names] == [*["the model's recommendation"] * 3, "", ""]
 
 
 def test_the_prompt_may_be_left_out(service: FakeExpander) -> None:

@@ -1,10 +1,13 @@
 """Requests: strings become values, and a wrong one is named with what is allowed."""
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from kgen_ext.errors import BadValue
-from kgen_ext.request import Category, ExpandRequest, TagLength, Task, split_list
+from kgen_ext.request import FIELDS, Category, ExpandRequest, ResolvedRequest, TagLength, Task, split_list
+from kgen_ext.sampling import SAMPLING_NAMES, PartialSampling
 
 
 def test_strings_become_enums_and_lists() -> None:
@@ -59,3 +62,18 @@ def test_a_wrong_value_is_named_with_what_is_allowed(field: str, value: object, 
 def test_neither_tags_nor_sentences_is_refused() -> None:
     with pytest.raises(BadValue, match="text_length: 'none' is not allowed"):
         ExpandRequest("cat", no_tags=True)
+
+
+@pytest.mark.parametrize("field", ["allow_contradictions", "no_tags"])
+def test_a_flag_is_true_or_false(field: str) -> None:
+    with pytest.raises(BadValue, match="true or false"):
+        ExpandRequest(**{field: "no"})  # type: ignore[arg-type]
+
+
+def test_a_resolved_request_has_every_field_of_a_request() -> None:
+    names = {field.name for field in dataclasses.fields(ResolvedRequest)} - {"sampling"}
+    assert names | set(SAMPLING_NAMES) == set(FIELDS)
+
+
+def test_sampling_that_may_be_left_open_has_every_option() -> None:
+    assert tuple(field.name for field in dataclasses.fields(PartialSampling)) == SAMPLING_NAMES

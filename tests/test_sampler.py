@@ -19,6 +19,11 @@ P = (0.5, 0.25, 0.15, 0.1)
 DRAWS = 4000
 
 
+def only(temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) -> Sampling:
+    """Return options with every filter off but those given."""
+    return Sampling(temperature, top_k, top_p, min_p)
+
+
 def draw(logits: NDArray[np.float32], settings: Sequence[Sampling], keys: Sequence[int]) -> list[int]:
     return [drawn.token for drawn in sampler.draw(logits, settings, keys)]
 
@@ -46,33 +51,33 @@ LIMIT = 16.27
 
 @pytest.mark.parametrize("seed", [0, 1, 2**62])
 def test_without_filters_frequencies_are_the_softmax(seed: int) -> None:
-    assert chi_square(counts(P, Sampling(), seed=seed), P) < LIMIT
+    assert chi_square(counts(P, only(), seed=seed), P) < LIMIT
 
 
 @pytest.mark.parametrize("heat", [0.5, 2.0])
 def test_temperature_is_a_power_of_the_shares(heat: float) -> None:
     wanted = np.array(P) ** (1 / heat)
-    assert chi_square(counts(P, Sampling(heat)), tuple(wanted / wanted.sum())) < LIMIT
+    assert chi_square(counts(P, only(heat)), tuple(wanted / wanted.sum())) < LIMIT
 
 
 @pytest.mark.parametrize(
     ("setting", "left"),
     [
-        (Sampling(min_p=0.25), 3),  # 0.15 / 0.5 is 0.3, 0.1 / 0.5 is 0.2
-        (Sampling(min_p=1.0), 1),
-        (Sampling(top_k=3), 3),
-        (Sampling(top_k=1), 1),
-        (Sampling(top_p=0.7), 2),  # 0.5, then 0.75
-        (Sampling(top_p=0.76), 3),
-        (Sampling(top_p=0.0), 1),
+        (only(min_p=0.25), 3),  # 0.15 / 0.5 is 0.3, 0.1 / 0.5 is 0.2
+        (only(min_p=1.0), 1),
+        (only(top_k=3), 3),
+        (only(top_k=1), 1),
+        (only(top_p=0.7), 2),  # 0.5, then 0.75
+        (only(top_p=0.76), 3),
+        (only(top_p=0.0), 1),
         # min-p before top-k before top-p, each over what the ones before left:
-        (Sampling(min_p=0.25, top_p=0.55), 1),  # of 0.5 + 0.25 + 0.15 the first is 0.556, of all it were 0.5
-        (Sampling(top_k=2, top_p=0.66), 1),  # of 0.5 + 0.25 the first is 0.667
-        (Sampling(top_k=3, min_p=0.4, top_p=1.0), 2),
+        (only(min_p=0.25, top_p=0.55), 1),  # of 0.5 + 0.25 + 0.15 the first is 0.556, of all it were 0.5
+        (only(top_k=2, top_p=0.66), 1),  # of 0.5 + 0.25 the first is 0.667
+        (only(top_k=3, min_p=0.4, top_p=1.0), 2),
         # temperature before min-p: the shares' roots are 1 to 0.71, 0.55, 0.45
-        (Sampling(2.0, min_p=0.5), 3),
-        (Sampling(2.0, top_p=0.7), 3),  # 0.37 + 0.26 is 0.63
-        (Sampling(0.5, top_p=0.7), 1),  # 0.725
+        (only(2.0, min_p=0.5), 3),
+        (only(2.0, top_p=0.7), 3),  # 0.37 + 0.26 is 0.63
+        (only(0.5, top_p=0.7), 1),  # 0.725
     ],
 )
 def test_each_filter_leaves_what_it_should_and_renormalises(setting: Sampling, left: int) -> None:
@@ -81,27 +86,27 @@ def test_each_filter_leaves_what_it_should_and_renormalises(setting: Sampling, l
     assert chi_square(counts(P, setting), tuple(shares / shares.sum())) < LIMIT
 
 
-@pytest.mark.parametrize("off", [Sampling(1.0, 0, 1.0, 0.0), Sampling(1.0, 4, 1.0, 0.0), Sampling(1.0, 99, 1.0, 0.0)])
+@pytest.mark.parametrize("off", [only(1.0, 0, 1.0, 0.0), only(1.0, 4, 1.0, 0.0), only(1.0, 99, 1.0, 0.0)])
 def test_a_disabled_filter_is_absent(off: Sampling) -> None:
-    assert counts(P, off, 500) == counts(P, Sampling(), 500)
+    assert counts(P, off, 500) == counts(P, only(), 500)
 
 
 @pytest.mark.parametrize("heat", [0.0, 1e-9, 5e-324])
 def test_temperature_0_is_argmax_and_the_lowest_id_among_equals(heat: float) -> None:
     block = logits_of((0.1, 0.4, 0.4, 0.1))[None]
-    for setting in (Sampling(heat), Sampling(heat, top_k=3, top_p=0.5, min_p=0.1)):
+    for setting in (only(heat), only(heat, top_k=3, top_p=0.5, min_p=0.1)):
         assert draw(block, [setting], [7]) == [1]
 
 
 def test_a_row_in_which_all_is_forbidden_gives_minus_1_and_no_other_row_minds() -> None:
     block = np.stack([logits_of(P), np.full(4, -np.inf, np.float32), logits_of(P)])
-    for setting in (Sampling(), Sampling(0.0), Sampling(top_k=2), Sampling(top_p=0.5), Sampling(min_p=0.1)):
+    for setting in (only(), only(0.0), only(top_k=2), only(top_p=0.5), only(min_p=0.1)):
         drawn = draw(block, [setting] * 3, [5, 6, 7])
         assert drawn[1] == -1
         assert drawn[0::2] == [draw(block[[row]], [setting], [5 + row])[0] for row in (0, 2)]
 
 
-@pytest.mark.parametrize(("setting", "size"), [(Sampling(top_p=0.5), 4), (Sampling(top_k=32), 64)])
+@pytest.mark.parametrize(("setting", "size"), [(only(top_p=0.5), 4), (only(top_k=32), 64)])
 def test_of_equals_at_a_border_the_lower_ids_stay(setting: Sampling, size: int) -> None:
     drawn = draw(np.zeros((500, size), np.float32), [setting] * 500, [draw_key(1, at) for at in range(500)])
     assert set(drawn) == set(range(size // 2))
@@ -109,7 +114,7 @@ def test_of_equals_at_a_border_the_lower_ids_stay(setting: Sampling, size: int) 
 
 def test_what_is_no_number_is_never_drawn() -> None:
     block = np.full((1, 4), np.nan, np.float32)
-    assert draw(block, [Sampling()], [1]) == [-1]
+    assert draw(block, [only()], [1]) == [-1]
 
 
 settings = st.builds(
@@ -237,7 +242,7 @@ def test_random_bits_become_the_middle_of_their_cell(bits: int, cell: int) -> No
 
 def test_draws_among_equals_are_those_of_every_version() -> None:
     keys = [draw_key(7, position) for position in range(8)]
-    assert draw(np.zeros((8, 1000), np.float32), [Sampling()] * 8, keys) == [195, 118, 358, 393, 935, 629, 219, 232]
+    assert draw(np.zeros((8, 1000), np.float32), [only()] * 8, keys) == [195, 118, 358, 393, 935, 629, 219, 232]
 
 
 @given(st.integers(0, MAX_SEED))
@@ -251,7 +256,7 @@ def test_the_first_relative_of_a_seed_is_the_seed_and_the_others_differ(seed: in
 
 @pytest.mark.parametrize(
     ("setting", "left"),
-    [(Sampling(), (0, 1, 2, 3)), (Sampling(top_k=2), (0, 1)), (Sampling(min_p=0.3), (0, 1, 2)), (Sampling(0.0), None)],
+    [(only(), (0, 1, 2, 3)), (only(top_k=2), (0, 1)), (only(min_p=0.3), (0, 1, 2)), (only(0.0), None)],
 )
 def test_a_draw_tells_its_share_of_what_the_filters_left(setting: Sampling, left: tuple[int, ...] | None) -> None:
     shares = (0.5, 0.25, 0.2, 0.05)

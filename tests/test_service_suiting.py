@@ -8,37 +8,40 @@ from test_service import expander, short
 
 from kgen_ext.errors import BadValue
 from kgen_ext.models import Recommended
-from kgen_ext.request import UNSAID, ExpandRequest, Task, TextLength
+from kgen_ext.request import DEFAULTS, ExpandRequest, ResolvedRequest, Task, TextLength
 from kgen_ext.service.expander import Expander
 from kgen_ext.service.plan import resolve_defaults
 
 TIPO = Recommended(0.5, 80, 0.95, 0.05, "short", "long")
 
 
+def used(request: ResolvedRequest) -> dict[str, object]:
+    return {"tag_length": request.tag_length, "text_length": request.text_length, **asdict(request.sampling)}
+
+
 def test_what_is_left_open_is_what_the_model_recommends() -> None:
-    whole, used = resolve_defaults(ExpandRequest("1girl"), TIPO)
-    assert asdict(used) == asdict(TIPO)
-    assert {name: getattr(whole, name) for name in UNSAID} == asdict(TIPO)
+    assert used(resolve_defaults(ExpandRequest("1girl"), TIPO)) == asdict(TIPO)
 
 
 def test_what_the_user_set_stays_even_where_it_is_the_tables_default() -> None:
-    request = ExpandRequest("1girl", **UNSAID)  # type: ignore[arg-type]
-    assert resolve_defaults(request, TIPO)[0] == request
+    request = ExpandRequest("1girl", **DEFAULTS)
+    assert used(resolve_defaults(request, TIPO)) == DEFAULTS
 
 
 def test_where_nothing_is_recommended_the_table_holds() -> None:
     for recommended in (None, Recommended()):
-        whole, _ = resolve_defaults(ExpandRequest("1girl"), recommended)
-        assert whole == ExpandRequest("1girl", **UNSAID)  # type: ignore[arg-type]
+        resolved = resolve_defaults(ExpandRequest("1girl"), recommended)
+        assert used(resolved) == DEFAULTS
+        assert resolved == resolve_defaults(ExpandRequest("1girl", **DEFAULTS), recommended)
 
 
 def test_a_recommended_zero_is_a_number() -> None:
-    assert resolve_defaults(ExpandRequest(), Recommended(temperature=0.0))[1].temperature == 0
+    assert resolve_defaults(ExpandRequest(), Recommended(temperature=0.0)).sampling.temperature == 0
 
 
 def test_a_task_that_was_asked_for_is_not_given_text_besides() -> None:
-    assert resolve_defaults(ExpandRequest(task="tag"), TIPO)[0].text_length is TextLength.NONE
-    assert resolve_defaults(ExpandRequest(task=Task.AUTO), TIPO)[0].text_length is TextLength.LONG
+    assert resolve_defaults(ExpandRequest(task="tag"), TIPO).text_length is TextLength.NONE
+    assert resolve_defaults(ExpandRequest(task=Task.AUTO), TIPO).text_length is TextLength.LONG
 
 
 def test_a_request_checks_what_is_said_and_takes_what_is_not() -> None:

@@ -16,8 +16,8 @@ from kgen_ext import ExpandRequest
 from kgen_ext.errors import EngineError
 from kgen_ext.events import expansion_json
 from kgen_ext.service import open_expander
-from kgen_ext.webui.api import Api, ApiResponse, read_wish
-from kgen_ext.webui.api_schema import FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_TEXT, MORE, REQUIRED, expand_schema
+from kgen_ext.webui.api import Api, ApiResponse, read_fields
+from kgen_ext.webui.api_schema import MAX_PROMPTS, MAX_ROWS, MAX_TEXT, MORE, REQUEST_FIELDS, REQUIRED, expand_schema
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.session import Session
 from kgen_ext.webui.settings import read_settings, webui_places
@@ -209,18 +209,18 @@ def test_what_is_asked_wrongly_is_told_and_nothing_else_happens(body: bytes, say
     assert says in error(api.expand(body))["detail"]
 
 
-@pytest.mark.parametrize("name", [name for name in (*FIELDS, *MORE) if name not in REQUIRED])
+@pytest.mark.parametrize("name", [name for name in (*REQUEST_FIELDS, *MORE) if name not in REQUIRED])
 def test_null_for_an_optional_field_says_the_same_as_leaving_it_out(name: str) -> None:
-    assert read_wish({"prompt": "1girl", name: None}) == read_wish({"prompt": "1girl"})
+    assert read_fields({"prompt": "1girl", name: None}) == read_fields({"prompt": "1girl"})
 
 
 def test_a_client_that_spells_every_absent_field_as_null_is_answered(api: Api) -> None:
-    nulls = {name: None for name in (*FIELDS, *MORE) if name not in REQUIRED}
+    nulls = {name: None for name in (*REQUEST_FIELDS, *MORE) if name not in REQUIRED}
     assert ask(api, **{**nulls, "prompt": "1girl", **SHORT}) == ask(api, prompt="1girl", **SHORT)
 
 
 def test_a_null_prompt_beside_prompts_is_left_out() -> None:
-    assert read_wish({"prompt": None, "prompts": ["1girl"]}) == read_wish({"prompts": ["1girl"]})
+    assert read_fields({"prompt": None, "prompts": ["1girl"]}) == read_fields({"prompts": ["1girl"]})
 
 
 def test_too_much_is_refused(api: Api) -> None:
@@ -246,7 +246,7 @@ def test_a_failure_that_is_not_the_clients_is_a_503(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
-@given(st.dictionaries(st.sampled_from(["prompt", "prompts", "creativity", *FIELDS]), st.recursive(
+@given(st.dictionaries(st.sampled_from(["prompt", "prompts", "creativity", *REQUEST_FIELDS]), st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2), max_leaves=4,
 ), max_size=4))  # fmt: skip

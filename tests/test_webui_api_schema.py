@@ -9,20 +9,20 @@ import pytest
 
 from kgen_ext import ExpandRequest
 from kgen_ext.errors import BadValue, KGenError
-from kgen_ext.webui.api import read_wish
-from kgen_ext.webui.api_schema import FIELDS, MORE, control_schema, controls_schema, expand_schema, schema
+from kgen_ext.webui.api import read_fields
+from kgen_ext.webui.api_schema import MORE, REQUEST_FIELDS, control_schema, controls_schema, expand_schema, schema
 from kgen_ext.webui.controls import CONTROLS, check_value
 
 
 def test_the_schema_has_every_field_of_a_request_but_the_path() -> None:
     names = {field.name for field in fields(ExpandRequest)} - {"tag_file"}
-    assert {*FIELDS, "prompt"} == names
-    assert set(expand_schema()["properties"]) == {*FIELDS, *MORE}
+    assert {*REQUEST_FIELDS, "prompt"} == names
+    assert set(expand_schema()["properties"]) == {*REQUEST_FIELDS, *MORE}
 
 
-@pytest.mark.parametrize("name", [name for name, one in FIELDS.items() if "minimum" in one])
+@pytest.mark.parametrize("name", [name for name, one in REQUEST_FIELDS.items() if "minimum" in one])
 def test_the_bounds_are_those_of_a_request(name: str) -> None:
-    low, high = FIELDS[name]["minimum"], FIELDS[name]["maximum"]
+    low, high = REQUEST_FIELDS[name]["minimum"], REQUEST_FIELDS[name]["maximum"]
     low = 0 if name == "seed" else low  # -1 is the API's own
     ExpandRequest(**{name: low})
     ExpandRequest(**{name: high})
@@ -31,9 +31,9 @@ def test_the_bounds_are_those_of_a_request(name: str) -> None:
             ExpandRequest(**{name: value})
 
 
-@pytest.mark.parametrize("name", [name for name, one in FIELDS.items() if "enum" in one])
+@pytest.mark.parametrize("name", [name for name, one in REQUEST_FIELDS.items() if "enum" in one])
 def test_the_choices_are_those_of_a_request(name: str) -> None:
-    for value in FIELDS[name]["enum"]:
+    for value in REQUEST_FIELDS[name]["enum"]:
         ExpandRequest(**{name: value})
 
 
@@ -55,10 +55,10 @@ def admits_null(one: dict[str, Any]) -> bool:
     return {"type": "null"} in one.get("anyOf", ())
 
 
-@pytest.mark.parametrize("name", [*FIELDS, *MORE])
+@pytest.mark.parametrize("name", [*REQUEST_FIELDS, *MORE])
 def test_null_is_in_a_fields_schema_where_it_is_accepted(name: str) -> None:
     try:
-        read_wish({name: None})
+        read_fields({name: None})
         accepted = True
     except BadValue:
         accepted = False
@@ -70,10 +70,10 @@ def test_null_is_in_every_controls_schema(name: str) -> None:
     assert admits_null(controls_schema()["properties"][name])
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", REQUEST_FIELDS)
 def test_a_field_that_may_be_null_has_its_own_kinds_beside_it(name: str) -> None:
     kinds = expand_schema()["properties"][name]["anyOf"]
-    assert kinds[:-1] == FIELDS[name].get("anyOf", [FIELDS[name]])
+    assert kinds[:-1] == REQUEST_FIELDS[name].get("anyOf", [REQUEST_FIELDS[name]])
 
 
 def test_the_order_of_positional_arguments_is_the_tables() -> None:

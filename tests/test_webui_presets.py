@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from kgen_ext.errors import BadValue, UserError
 from kgen_ext.models import Recommended
 from kgen_ext.request import ExpandRequest
+from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.webui.controls import BY_FIELD, check_value
-from kgen_ext.webui.presets import NUMBERS, PRESETS, Preset, Sampling, parse_presets, preset_names, resolve_sampling
+from kgen_ext.webui.presets import PRESETS, Preset, parse_presets, preset_names, resolve_sampling
 
 SLIDERS = Sampling(temperature=0.35, top_k=7, top_p=0.5, min_p=0.2)
 TIPO = Recommended(temperature=0.5, top_k=80, top_p=0.95, min_p=0.1)
@@ -111,4 +112,4 @@ def test_any_text_is_presets_or_a_users_error(text: str) -> None:
 
 
 def test_the_numbers_are_sliders_of_the_table() -> None:
-    assert all(name in BY_FIELD for name in NUMBERS)
+    assert all(name in BY_FIELD for name in SAMPLING_NAMES)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from kgen_ext.errors import BadValue
 from kgen_ext.request import MAX_SEED, Category, ExpandRequest, TagLength, TextLength
+from kgen_ext.sampling import Sampling
 from kgen_ext.webui.controls import read_named
 from kgen_ext.webui.expanding import make_request, request_seed
-from kgen_ext.webui.presets import Sampling
 
 
 def ask(seed: int = 5, width: int = 832, height: int = 1216, tag_file: str = "", **values: Any) -> ExpandRequest:

@@ -14,9 +14,9 @@ from fake_job import shallow
 from webui_kit import forget, set_stage
 
 from kgen_ext.errors import KGenError
+from kgen_ext.sampling import Sampling
 from kgen_ext.webui.controls import BY_FIELD, Values, read_named
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.presets import Sampling
 from kgen_ext.webui.xyz import AXES, OVERRIDES, PREFIX, add_axes, apply_overrides, register_axes
 
 # As the hosts keep them.

@@ -1,8 +1,8 @@
-"""The command `kgen`: which commands there are, and what becomes of whatever goes wrong in one.
+"""The command `kgen`: its subcommands, and the message and exit code of every error.
 
-Refuses to know what the commands do; each is a module with `SUMMARY`, `add_arguments(parser)` and `run(arguments)`.
+A subcommand is a module with `SUMMARY`, `add_arguments(parser)` and `run(arguments)`, which returns the exit code.
 
-Exit codes: 0 done, 2 the user's mistake, 1 a failure, 130 interrupted, 141 the reader of our output went away.
+Exit codes: 0 done, 2 usage error, 1 failure, 130 interrupted, 141 the reader of standard output went away.
 """
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; nothing is raised and no traceback shown."""
+    """Run a command and return its exit code; raises nothing and shows no traceback."""
     try:
         try:
             return _run(argv)
-        finally:  # before any message of ours, and while a full disk or a closed pipe can still be told
+        finally:  # before any message of ours, and while a full disk or a closed pipe can still be reported
             sys.stdout.flush()
-    except SystemExit as done:  # argparse: 0 after --help, 2 after a mistake
+    except SystemExit as done:  # argparse: 0 after --help, 2 after a usage error
         return done.code if isinstance(done.code, int) else 2
     except KeyboardInterrupt:
-        return _say("interrupted", 130)
+        return _report("interrupted", 130)
     except BrokenPipeError:
         _abandon_stdout()
         return 141
     except UserError as error:
-        return _say(f"error: {_with_flag(error)}", 2)
+        return _report(f"error: {_with_flag(error)}", 2)
     except KGenError as error:
-        return _say(f"error: {error}", 1)
-    except Exception as error:  # the last line of defence: a traceback helps no user
+        return _report(f"error: {error}", 1)
+    except Exception as error:  # a traceback helps no user
         kind, text = type(error).__name__, " ".join(str(error).split())
-        return _say(f"error: {kind}: {text}" if text else f"error: {kind}", 1)
+        return _report(f"error: {kind}: {text}" if text else f"error: {kind}", 1)
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -54,13 +54,13 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of every command and option."""
+    """Return the parser of all commands and options."""
     from kgen_ext import __version__
     from kgen_ext.cli.options import Parser
 
     parser = Parser(
         prog="kgen",
-        description="Expand Stable Diffusion prompts; your own text is never altered.",
+        description="Expand Stable Diffusion prompts. Your own text is never altered.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"kgen {__version__}")
@@ -80,15 +80,15 @@ def _use_utf8() -> None:
 
 
 def _with_flag(error: UserError) -> str:
-    """Name the option where the error names the field it fills: `--top-p: 7 is not allowed (use 0 to 1)`."""
+    """Name the option in place of the field it fills: `--top-p: 7 is not allowed (use 0 to 1)`."""
     from kgen_ext.cli.options import FLAGS
 
     field = getattr(error, "field", "")
     text = str(error)
-    return FLAGS[field] + text[len(field) :] if field in FLAGS and text.startswith(field) else text
+    return FLAGS[field].name + text[len(field) :] if field in FLAGS and text.startswith(field) else text
 
 
-def _say(line: str, code: int) -> int:
+def _report(line: str, code: int) -> int:
     debug = bool(os.environ.get("KGEN_DEBUG"))
     if debug and code in (1, 2):
         import traceback
@@ -96,7 +96,7 @@ def _say(line: str, code: int) -> int:
         traceback.print_exc()
     sys.stderr.write(f"kgen: {line}\n")
     if code == 1 and not debug:
-        sys.stderr.write("kgen: set KGEN_DEBUG=1 to see where it happened\n")
+        sys.stderr.write("kgen: set KGEN_DEBUG=1 to see the traceback\n")
     return code
 
 

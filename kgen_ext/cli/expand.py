@@ -1,10 +1,7 @@
-"""`kgen expand`: prompts in, expansions out, in input order and as soon as each can be told.
+"""`kgen expand`: prompts in, expansions out in input order, each printed as soon as those before it are.
 
-Refuses to know how a prompt is expanded; the service does that, for all prompts as one batch.
-
-Turns expansions into what is printed for people: the prompt with the additions in colour.
-
-Refuses to know streams and terminals beyond the one question whether colour is welcome; JSON is `as_json`'s business.
+All prompts are one batch. Text for people is the prompt, with the additions in green on a terminal; `--json` is
+described in `kgen_ext.events`.
 """
 from __future__ import annotations
 
@@ -16,44 +13,27 @@ from typing import TYPE_CHECKING, TextIO
 from kgen_ext.cli.inputs import read_lines, require_text
 from kgen_ext.cli.options import FLAGS, add_options, read_expander_options, read_request_options
 from kgen_ext.errors import UserError
-from kgen_ext.events import By, Event, Expansion, Finished
+from kgen_ext.events import By, Event, Expansion, Finished, PartialText, event_json, expansion_json
 from kgen_ext.request import MAX_SEED, ExpandRequest
 
 if TYPE_CHECKING:
     from kgen_ext.cli.progress import ProgressLine
 
-ADDED, PLAIN = "\x1b[32m", "\x1b[0m"
-
-
-def prompt_text(expansion: Expansion, *, colour: bool) -> str:
-    """Return the prompt, the model's pieces green if `colour`."""
-    if not colour:
-        return expansion.prompt
-    return "".join(f"{ADDED}{one.text}{PLAIN}" if one.by is By.MODEL else one.text for one in expansion.pieces)
-
-
-def wants_colour(stream: TextIO) -> bool:
-    """Tell whether `stream` is a terminal that shows colours and nobody said NO_COLOR (https://no-color.org)."""
-    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    # An old Windows console prints the codes; the newer ones name themselves.
-    return sys.platform != "win32" or any(os.environ.get(name) for name in ("WT_SESSION", "TERM", "ANSICON"))
-
-
 SUMMARY = "expand a prompt, or a file of prompts"
-SWITCHES = {
-    "--json": "print one JSON object a line",
-    "--stream": "show the text as it grows; with --json, print one event a line",
-    "--timings": "fill in seconds in the JSON; else it is null, so that equal runs give equal bytes",
+GREEN, PLAIN = "\x1b[32m", "\x1b[0m"
+_SWITCHES = {
+    "--json": "print one JSON object per line",
+    "--stream": "show the text as it is written; with --json, print one event per line",
+    "--timings": "fill in seconds in the JSON; null otherwise, so that equal runs give equal bytes",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    text = "the prompt; may be left out. One that begins with - goes last, behind --"
+    text = "the prompt; optional. One that begins with - goes last, behind --"
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help=text)
-    parser.add_argument("--file", metavar="PROMPTS.txt", help="one prompt a line, as one batch; - is standard input")
-    for flag, text in SWITCHES.items():
+    parser.add_argument("--file", metavar="PROMPTS.txt", help="one prompt per line, as a batch; - is standard input")
+    for flag, text in _SWITCHES.items():
         parser.add_argument(flag, action="store_true", help=text)
     add_options(parser)
 
@@ -61,7 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Expand and print."""
     from kgen_ext.cli.progress import ProgressLine
-    from kgen_ext.events import PartialText
 
     requests = build_requests(arguments)
     if not requests:
@@ -76,26 +55,26 @@ def run(arguments: argparse.Namespace) -> int:
         with open_expander(**read_expander_options(arguments)) as expander:
             if arguments.stream and not arguments.json:
                 progress.clear()
-                sys.stderr.write(f"kgen: {expander.model} by {expander.engine}: {expander.reason}\n")
+                sys.stderr.write(f"kgen: {expander.model} on {expander.engine}: {expander.reason}\n")
             printer = _Printer(arguments, progress)
             for event in expander.stream(requests):
                 progress.note(event)
-                printer.take(event)
+                printer.note(event)
     finally:
         progress.clear()
     if not hasattr(arguments, "seed") and not arguments.json:
-        sys.stderr.write(f"kgen: drawn at random: --seed {requests[0].seed}\n")
+        sys.stderr.write(f"kgen: random seed; to repeat: --seed {requests[0].seed}\n")
     return 0
 
 
 def build_requests(arguments: argparse.Namespace) -> list[ExpandRequest]:
-    """Return the requests in order; seeds rise by one a line, so that equal lines differ and each can be repeated."""
+    """Return the requests in order; the seed rises by one per line, so that equal lines differ and can be repeated."""
     options = read_request_options(arguments)
     require_text("PROMPT", arguments.prompt or "")
     for field, value in options.items():
         for text in value if isinstance(value, tuple) else (value,):
-            if isinstance(text, str) and field != "tag_file":  # a path may be odd
-                require_text(FLAGS[field], text)
+            if isinstance(text, str) and field != "tag_file":  # a path need not be valid Unicode
+                require_text(FLAGS[field].name, text)
     seed = options.pop("seed", None)
     first = ExpandRequest(arguments.prompt or "", **options, seed=_draw_seed() if seed is None else seed)
     if arguments.file is None:
@@ -108,38 +87,50 @@ def build_requests(arguments: argparse.Namespace) -> list[ExpandRequest]:
     ]
 
 
+def prompt_text(expansion: Expansion, *, colour: bool) -> str:
+    """Return the prompt, with the model's pieces in green if `colour`."""
+    if not colour:
+        return expansion.prompt
+    pieces = expansion.pieces
+    return "".join(f"{GREEN}{piece.text}{PLAIN}" if piece.by is By.MODEL else piece.text for piece in pieces)
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Return whether `stream` is a terminal that shows colours and NO_COLOR is not set (https://no-color.org)."""
+    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    # An old Windows console prints the codes; newer ones set one of these.
+    return sys.platform != "win32" or any(os.environ.get(name) for name in ("WT_SESSION", "TERM", "ANSICON"))
+
+
 def _draw_seed() -> int:
     return int.from_bytes(os.urandom(4), "little") % 2**31
 
 
 class _Printer:
-    """Prints results in input order while rows finish in any."""
+    """Prints results in input order, though rows finish in any."""
 
     def __init__(self, arguments: argparse.Namespace, progress: ProgressLine) -> None:
-        from kgen_ext import events as as_json
-        from kgen_ext.cli import expand as output
-
         self._json, self._timings, self._progress = arguments.json, arguments.timings, progress
         self._events = arguments.json and arguments.stream
-        self._output, self._colour = output, output.wants_colour(sys.stdout)
-        self._as_json = as_json
+        self._colour = wants_colour(sys.stdout)
         self._waiting: dict[int, Expansion] = {}
         self._next = 0
 
-    def take(self, event: Event) -> None:
+    def note(self, event: Event) -> None:
         if self._events:
-            self._write(self._as_json.event_json(event, timings=self._timings))
+            self._write(event_json(event, timings=self._timings))
         elif isinstance(event, Finished):
             self._waiting[event.row] = event.expansion
             while self._next in self._waiting:
-                self._result(self._waiting.pop(self._next))
+                self._print(self._waiting.pop(self._next))
                 self._next += 1
 
-    def _result(self, expansion: Expansion) -> None:
+    def _print(self, expansion: Expansion) -> None:
         if self._json:
-            self._write(self._as_json.expansion_json(expansion, timings=self._timings))
+            self._write(expansion_json(expansion, timings=self._timings))
             return
-        self._write(self._output.prompt_text(expansion, colour=self._colour))
+        self._write(prompt_text(expansion, colour=self._colour))
         for note in expansion.notes:
             sys.stderr.write(f"kgen: row {expansion.row}: {note}\n")
 

@@ -9,14 +9,14 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from kgen_ext.events import Expansion, Finish
-from kgen_ext.request import ExpandRequest
+from kgen_ext.request import ResolvedRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
     """A row by all it depends on; `request` asks for this row alone (count 1, its own seed)."""
 
-    request: ExpandRequest
+    request: ResolvedRequest
     tag_file: str
     checksum: str
     engine: str

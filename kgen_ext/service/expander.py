@@ -18,7 +18,7 @@ from kgen_ext.decoding.sampler import derive_seed
 from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.errors import EngineError
 from kgen_ext.events import Event, Expansion, Finished
-from kgen_ext.request import ExpandRequest
+from kgen_ext.request import ExpandRequest, ResolvedRequest
 from kgen_ext.rules.known import TagFiles
 from kgen_ext.service.cache import Key, ResultCache
 from kgen_ext.service.plan import ExpansionPlan, ModelContext, check_servable, make_jobs, plan_expansion
@@ -127,8 +127,8 @@ class Expander:
 
     def _decode(self, plan: Sequence[ExpansionPlan], cancelled: Callable[[], bool]) -> Iterator[Event]:
         # Rows that ask the same share one decode; the key is the request that gives this row alone.
-        sharing: dict[ExpandRequest, list[int]] = {}
-        todo = list[tuple[ExpandRequest, ExpansionPlan, int]]()
+        sharing: dict[ResolvedRequest, list[int]] = {}
+        todo = list[tuple[ResolvedRequest, ExpansionPlan, int]]()
         row = 0
         for prepared in plan:
             request = prepared.request
@@ -160,14 +160,14 @@ class Expander:
                 del units[job.row]
 
     def _jobs(
-        self, todo: Sequence[tuple[ExpandRequest, ExpansionPlan, int]], units: dict[int, _PendingRow]
+        self, todo: Sequence[tuple[ResolvedRequest, ExpansionPlan, int]], units: dict[int, _PendingRow]
     ) -> Iterator[Job]:
         for alone, prepared, row in todo:
             jobs, hidden = make_jobs(prepared, self._speaker, row=row, seed=alone.seed)
             units[row] = _PendingRow(prepared, alone.seed, jobs, hidden, perf_counter(), {})
             yield from (job for job in jobs if job is not None)
 
-    def _finish(self, unit: _PendingRow, sharing: dict[ExpandRequest, list[int]], row: int) -> Iterator[Event]:
+    def _finish(self, unit: _PendingRow, sharing: dict[ResolvedRequest, list[int]], row: int) -> Iterator[Event]:
         expansion = build_expansion(
             unit.prepared,
             [unit.written.get(index) for index in range(len(unit.jobs))],
@@ -183,7 +183,7 @@ class Expander:
         for one in sharing[alone]:
             yield Finished(one, replace(expansion, row=one))
 
-    def _key(self, alone: ExpandRequest, prepared: ExpansionPlan) -> Key:
+    def _key(self, alone: ResolvedRequest, prepared: ExpansionPlan) -> Key:
         known = prepared.rules.known
         return Key(alone, known.version if known is not None else "", self._checksum, self.engine, __version__)
 

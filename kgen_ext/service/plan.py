@@ -1,34 +1,29 @@
 """Turns a request into the jobs of its rows: one row a variant, one job a subject of the prompt.
 
 What the model may see is worked out here, once; what it wrote is put back together in `assemble`.
-
-What a request leaves open, filled in: by what the catalogue recommends for the model, else by the request's table.
-
-Refuses to overrule anything that the user set, and to know where a recommendation comes from.
 """
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kgen_ext.decoding import row as jobs
 from kgen_ext.decoding.row import Job
 from kgen_ext.decoding.sampler import derive_seed, mix
 from kgen_ext.errors import BadValue
-from kgen_ext.events import Settings
 from kgen_ext.output.formats import Template, resolve_format
 from kgen_ext.prompt import Prompt, parse, subjects
 from kgen_ext.protocol import Plan, Protocol, Subject, dtg, tipo
 from kgen_ext.protocol.plan import one_line, trained_tag
-from kgen_ext.request import MAX_SEED, UNSAID, Category, ExpandRequest, TagLength, Task, TextLength
+from kgen_ext.request import DEFAULTS, FIELDS, MAX_SEED, Category, ExpandRequest, ResolvedRequest, Task, TextLength
 from kgen_ext.rules import Rejection
 from kgen_ext.rules.conditional import parse_rules
 from kgen_ext.rules.filter import MetadataFilter, TagFilter, TagRules
 from kgen_ext.rules.known import TagFiles
 from kgen_ext.rules.patterns import PatternKind, compile_patterns
-from kgen_ext.sampling import Sampling
+from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.tags.canonical import canonical_name, normalise
 from kgen_ext.tags.categories import split_by_category
 
@@ -37,24 +32,18 @@ if TYPE_CHECKING:
     from kgen_ext.models import Recommended
     from kgen_ext.rules.blocklist import Blocklist
 
-def default_for(name: str, recommended: Recommended | None) -> Any:
-    """Return what suits the model for a field of `UNSAID`. recommended: None where nothing is known of it."""
-    said = getattr(recommended, name, None)
-    return UNSAID[name] if said is None else said
+def resolve_defaults(request: ExpandRequest, recommended: Recommended | None) -> ResolvedRequest:
+    """Return the request with what it leaves open taken from the model's recommendation, else from `DEFAULTS`.
 
-
-def resolve_defaults(request: ExpandRequest, recommended: Recommended | None) -> tuple[ExpandRequest, Settings]:
-    """Return the request with nothing left open, and the numbers and lengths it has by now.
-
-    A task that was asked for says by itself what is written: no text is added to it because the model could.
+    An explicit task without a text length writes no text, even where the model recommends some.
     """
-    found = {name: getattr(request, name) for name in UNSAID}
-    for name in (name for name, value in found.items() if value is None):
-        found[name] = default_for(name, recommended)
-        if name == "text_length" and request.task is not Task.AUTO:
-            found[name] = TextLength.NONE
-    whole = replace(request, **found)
-    return whole, Settings(**{name: getattr(getattr(whole, name), "value", getattr(whole, name)) for name in found})
+    values = {name: getattr(request, name) for name in FIELDS if name not in SAMPLING_NAMES}
+    if request.text_length is None and request.task is not Task.AUTO:
+        values["text_length"] = TextLength.NONE
+    for name in ("tag_length", "text_length"):
+        if values[name] is None:
+            values[name] = FIELDS[name].read(getattr(recommended, name, None)) or DEFAULTS[name]
+    return ResolvedRequest(**values, sampling=Sampling.resolve(request, recommended))
 
 
 # Categories that stand in metadata lines; the others are the tag list.
@@ -75,14 +64,13 @@ class ModelContext:
 
 @dataclass(frozen=True, slots=True)
 class ExpansionPlan:
-    """What all rows of a request share. `request` has nothing left open, `settings` are its numbers and lengths.
+    """What all rows of a request share. `request` has nothing left open.
 
     `subjects`: one a segment of the prompt, None where a segment has nothing to expand. `required`: tags to be added
     to the first of them. `notes`: what could not be done, a line each.
     """
 
-    request: ExpandRequest
-    settings: Settings
+    request: ResolvedRequest
     prompt: Prompt
     template: Template | None
     subjects: tuple[Subject | None, ...]
@@ -93,7 +81,7 @@ class ExpansionPlan:
 
 
 def plan_expansion(
-    request: ExpandRequest,
+    asked: ExpandRequest,
     tag_files: TagFiles,
     recommended: Recommended | None = None,
     blocklist: Blocklist | None = None,
@@ -102,12 +90,12 @@ def plan_expansion(
 
     recommended, blocklist: the model's. What the request requires goes before the second.
     """
-    request, settings = resolve_defaults(request, recommended)
+    request = resolve_defaults(asked, recommended)
     template = resolve_format(request.format)
     rules = TagRules(
         bans=compile_patterns(request.ban),
         rules=parse_rules(request.rules),
-        allow=frozenset(Category(one) for one in request.allow),
+        allow=frozenset(request.allow),
         contradictions=not request.allow_contradictions,
         known=tag_files.load(request.tag_file) if request.tag_file else None,
         blocklist=blocklist and blocklist.sparing(request.require),
@@ -127,7 +115,7 @@ def plan_expansion(
         else:
             found.append(None)
     required, notes = _required(request, rules, given)
-    return ExpansionPlan(request, settings, prompt, template, tuple(found), tuple(given), required, rules, notes)
+    return ExpansionPlan(request, prompt, template, tuple(found), tuple(given), required, rules, notes)
 
 
 def check_servable(prepared: ExpansionPlan, speaker: ModelContext) -> None:
@@ -149,8 +137,7 @@ def make_jobs(
     prepared: ExpansionPlan, speaker: ModelContext, *, row: int, seed: int
 ) -> tuple[tuple[Job | None, ...], int]:
     """Return one job a subject for a row, and how many of the user's tags and words the context could not show."""
-    request, used = prepared.request, prepared.settings
-    sampling = Sampling(used.temperature, used.top_k, used.top_p, used.min_p)
+    request = prepared.request
     made, hidden = list[Job | None](), 0
     for index, (subject, given) in enumerate(_with_required(prepared)):
         if subject is None:
@@ -169,7 +156,7 @@ def make_jobs(
                 given=subject.tags,
                 values={one: MetadataFilter(prepared.rules, one, given=given) for one in META},
                 censor=partial(_censor, prepared.rules, judge) if prepared.rules.censors else None,
-                sampling=sampling,
+                sampling=request.sampling,
                 seed=seed if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
                 n_ctx=speaker.n_ctx,
             )
@@ -191,23 +178,22 @@ def _with_required(prepared: ExpansionPlan) -> Iterator[tuple[Subject | None, tu
         required = ()
 
 
-def _plan(request: ExpandRequest, speaker: ModelContext, subject: Subject) -> Plan:
-    tag_length = TagLength(request.tag_length)
+def _plan(request: ResolvedRequest, speaker: ModelContext, subject: Subject) -> Plan:
     if speaker.protocol is Protocol.DTG:
         if request.no_tags:
             raise BadValue("no_tags", True, "false: this model writes tags only")
-        return dtg.plan(subject, tag_length=tag_length, quality_line=speaker.quality_line)
+        return dtg.plan(subject, tag_length=request.tag_length, quality_line=speaker.quality_line)
     return tipo.plan(
         subject,
-        task=Task(request.task),
-        tag_length=tag_length,
-        text_length=TextLength(request.text_length),
-        gen_meta=tuple(Category(one) for one in request.allow if one in META),
+        task=request.task,
+        tag_length=request.tag_length,
+        text_length=request.text_length,
+        gen_meta=tuple(category for category in request.allow if category in META),
         write_tags=not request.no_tags,
     )
 
 
-def _subject(tags: Iterable[str], text: str, request: ExpandRequest) -> Subject:
+def _subject(tags: Iterable[str], text: str, request: ResolvedRequest) -> Subject:
     """Spell what is visible as the models were trained to see it; repeats are shown once."""
     once: dict[str, str] = {}
     for tag in tags:
@@ -228,7 +214,7 @@ def _spelled(tag: str) -> str:
 
 
 def _required(
-    request: ExpandRequest, rules: TagRules, given: list[tuple[str, ...]]
+    request: ResolvedRequest, rules: TagRules, given: list[tuple[str, ...]]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the required tags that are not there yet and may be added, and a note for each that may not."""
     there = {canonical_name(normalise(tag)) for tags in given for tag in tags}
@@ -258,6 +244,6 @@ def _censor(rules: TagRules, judge: TagFilter, text: str) -> tuple[int, int, Rej
     return min(hits, key=lambda hit: hit[0], default=None)
 
 
-def wants_text(request: ExpandRequest) -> bool:
+def wants_text(request: ResolvedRequest) -> bool:
     """Return whether text is asked for."""
     return request.text_length is not TextLength.NONE

@@ -5,13 +5,14 @@ Decides where additions go only by calling `prompt.append` or a template; change
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from kgen_ext.decoding.row import RowOutput
-from kgen_ext.events import By, Expansion, Fields, Finish, Piece
+from kgen_ext.events import By, Expansion, Fields, Finish, Piece, Settings
 from kgen_ext.output.formats import fill
 from kgen_ext.prompt import append, attention, escape, render
 from kgen_ext.protocol.plan import join_tags
-from kgen_ext.request import Category
+from kgen_ext.request import Category, ResolvedRequest
 from kgen_ext.service.plan import META, ExpansionPlan, wants_text
 from kgen_ext.tags.categories import split_by_category
 
@@ -62,7 +63,13 @@ def build_expansion(
         rewound_tokens=sum(one.rewound for one in done),
         seconds=seconds,
         notes=(*prepared.notes, *_notes(prepared, done, hidden), *skipped),
-        settings=prepared.settings,
+        settings=_settings(prepared.request),
+    )
+
+
+def _settings(request: ResolvedRequest) -> Settings:
+    return Settings(
+        tag_length=request.tag_length.value, text_length=request.text_length.value, **asdict(request.sampling)
     )
 
 
@@ -163,9 +170,9 @@ def _notes(prepared: ExpansionPlan, done: Sequence[RowOutput], hidden: int) -> l
     if hidden:
         notes.append(f"the prompt is longer than the model's context: {hidden} tags or words were not shown to it")
     if any(one.finish is Finish.LENGTH for one in done):
-        lengths = f"tag_length {prepared.settings.tag_length}"
+        lengths = f"tag_length {prepared.request.tag_length.value}"
         if wants_text(prepared.request):
-            lengths += f" and text_length {prepared.settings.text_length}"
+            lengths += f" and text_length {prepared.request.text_length.value}"
         notes.append(f"{lengths}: the model's context ended before that; what is whole was kept")
     elif any(one.short for one in done):
         names = sorted({name for one in done for name in one.short})
@@ -174,7 +181,7 @@ def _notes(prepared: ExpansionPlan, done: Sequence[RowOutput], hidden: int) -> l
             f"{', '.join(names)}: shorter than asked for, because the rules left the model nothing else to write"
             + (f" (most often: {most})" if most else "")
         )
-    if prepared.request.count > 1 and prepared.settings.temperature == 0:
+    if prepared.request.count > 1 and prepared.request.sampling.temperature == 0:
         notes.append("temperature 0 always writes the likeliest text: all variants are the same")
     if wants_text(prepared.request) and not any(one.texts for one in done):
         notes.append("text: this model or task writes tags only")

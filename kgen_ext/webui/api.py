@@ -1,12 +1,12 @@
-"""The API's answers: what a client sends becomes checked requests; what comes of them the JSON of `kgen expand --json`.
+"""The API: JSON in, requests checked, expansions out as the JSON of `kgen expand --json`.
 
     GET  /kgen/v1/schema   what the script's arguments and POST expand accept
-    GET  /kgen/v1/models   the models known and installed, and what is loaded
-    POST /kgen/v1/expand   {"prompt": "1girl", ...} -> {"expansions": [one object a row]}
+    GET  /kgen/v1/models   the models known and installed, and which are loaded
+    POST /kgen/v1/expand   {"prompt": "1girl", ...} -> {"expansions": [one object per row]}
     POST /kgen/v1/unload   {} -> {"unloaded": 1}
 
-Errors are {"error": kind, "detail": what is wrong, "hint": what to do}: 4xx where the request is at fault, 503 where a
-model, a library or the machine is. No client can name a file. Refuses to know FastAPI (`api_routes`).
+Errors are {"error": kind, "detail": what is wrong, "hint": what to do}: 4xx where the request is wrong, 503 where a
+model, a library or the machine fails. No client can name a file. `api_routes` puts this on the host's server.
 """
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 from kgen_ext.errors import BadValue, KGenError, UserError
 from kgen_ext.events import Expansion, Finished, expansion_json, json_line
 from kgen_ext.request import MAX_SEED, ExpandRequest
-from kgen_ext.webui.api_schema import FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_TEXT, MORE, REQUIRED
+from kgen_ext.sampling import SAMPLING_NAMES, Sampling
+from kgen_ext.webui.api_schema import MAX_PROMPTS, MAX_ROWS, MAX_TEXT, MORE, REQUEST_FIELDS, REQUIRED
 from kgen_ext.webui.controls import DEFAULT
 from kgen_ext.webui.expanding import NO_TAG_FILE
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.job import explain
-from kgen_ext.webui.presets import NUMBERS, Sampling, resolve_sampling
+from kgen_ext.webui.presets import resolve_sampling
 from kgen_ext.webui.progress import own_job, shown_progress
 from kgen_ext.webui.settings import ENGINES, WebuiSettings, read_settings, tag_file, webui_places
 from kgen_ext.webui.vram import acquire
@@ -33,13 +34,12 @@ from kgen_ext.webui.vram import acquire
 if TYPE_CHECKING:
     from kgen_ext.webui.session import Session
 
-_FLAGS = ("allow_contradictions", "no_tags", "known_only")
-_DRAWN = 2**32 - 2  # as the host draws the seeds of images
+_RANDOM_SEEDS = 2**32 - 2  # as many as the host draws from for an image
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """What goes back: an HTTP status and a JSON text."""
+    """An HTTP status and a JSON body."""
 
     status: int
     body: str
@@ -47,7 +47,7 @@ class ApiResponse:
 
 @dataclass(frozen=True, slots=True)
 class ExpandBody:
-    """A client's wish, checked: the requests in order, and who is to write."""
+    """The checked body of POST expand: the requests in order, and the model and engine that run them."""
 
     requests: tuple[ExpandRequest, ...]
     model: str
@@ -55,7 +55,7 @@ class ExpandBody:
 
 
 class Api:
-    """The answers to the four routes; what they work on is handed in."""
+    """Handlers of the four routes. draw: returns a random number below its argument."""
 
     def __init__(
         self, *, host: Host, session: Callable[[], Session], draw: Callable[[int], int] = secrets.randbelow
@@ -63,39 +63,39 @@ class Api:
         self._host, self._session, self._draw = host, session, draw
 
     def expand(self, body: bytes) -> ApiResponse:
-        """Expand what the body asks for, in the host's queue; never raises."""
-        return self._answered(lambda: self._expand(read_body(body)))
+        """Expand the prompts of a body, in the host's queue; never raises."""
+        return self._respond(lambda: self._expand(read_json(body)))
 
     def models(self) -> ApiResponse:
-        """Tell the models; never raises."""
-        return self._answered(self._models)
+        """List the models; never raises."""
+        return self._respond(self._models)
 
     def unload(self) -> ApiResponse:
-        """Give the memory of loaded models back, that of a model in use when it is done."""
-        return self._answered(lambda: json_line({"unloaded": self._session().unload()}))
+        """Unload the models, one that is in use when it has finished; never raises."""
+        return self._respond(lambda: json_line({"unloaded": self._session().unload()}))
 
-    def _answered(self, work: Callable[[], str]) -> ApiResponse:
+    def _respond(self, work: Callable[[], str]) -> ApiResponse:
         try:
             return ApiResponse(200, work())
         except KGenError as error:
             status = 422 if isinstance(error, UserError) else 503
-            return refusal(status, type(error).__name__, error.message, error.hint)
-        except Exception as error:  # the edge: a client is told in JSON, whatever it was
+            return error_response(status, type(error).__name__, error.message, error.hint)
+        except Exception as error:  # the edge: a client gets JSON, whatever went wrong
             self._host.log.warning("API: %s", explain(error))
-            self._host.log.debug("how it came to that:", exc_info=error)
-            return refusal(503, type(error).__name__, explain(error))
+            self._host.log.debug("traceback:", exc_info=error)
+            return error_response(503, type(error).__name__, explain(error))
 
-    def _expand(self, wish: Mapping[str, Any]) -> str:
+    def _expand(self, fields: Mapping[str, Any]) -> str:
         settings, session = read_settings(self._host), self._session()
-        order = self._order(wish, settings, session)
-        rows = sum(request.count for request in order.requests)
+        body = self._check(fields, settings, session)
+        rows = sum(request.count for request in body.requests)
         done = list[Expansion]()
         with self._host.queue_lock(), own_job(self._host, "KGen"):
             with shown_progress(self._host, rows=rows) as progress:
                 session.pool.configure(size=1, idle_seconds=settings.idle_seconds)
-                with acquire(self._host, session, settings, model=order.model, engine=order.engine) as expander:
-                    # Closed before the model is given back, whatever happens: an open stream keeps it from others.
-                    with closing(expander.stream(order.requests, cancelled=progress.cancelled)) as events:
+                with acquire(self._host, session, settings, model=body.model, engine=body.engine) as expander:
+                    # Closed before the model is returned, whatever happens: an open stream keeps it from others.
+                    with closing(expander.stream(body.requests, cancelled=progress.cancelled)) as events:
                         for event in events:
                             progress.on_event(event)
                             if isinstance(event, Finished):
@@ -103,10 +103,10 @@ class Api:
         done.sort(key=lambda expansion: expansion.row)
         for expansion in done:
             session.remember(expansion.prompt, source=expansion.source)
-        return f'{{"expansions": [{", ".join(expansion_json(one, timings=False) for one in done)}]}}'
+        return f'{{"expansions": [{", ".join(expansion_json(expansion, timings=False) for expansion in done)}]}}'
 
-    def _order(self, wish: Mapping[str, Any], settings: WebuiSettings, session: Session) -> ExpandBody:
-        prompts, given = read_wish(wish)
+    def _check(self, fields: Mapping[str, Any], settings: WebuiSettings, session: Session) -> ExpandBody:
+        prompts, given = read_fields(fields)
         model = given.pop("model", DEFAULT)
         model = settings.model if model == DEFAULT else model
         engine = given.pop("engine", "auto")
@@ -118,10 +118,10 @@ class Api:
         files = session.find(model)
         if creativity is not None:
             recommended = files.entry.recommended if files.entry else None
-            numbers = replace(Sampling(), **{name: given[name] for name in NUMBERS if name in given})
+            numbers = replace(Sampling(), **{name: given[name] for name in SAMPLING_NAMES if name in given})
             given = {**asdict(resolve_sampling(creativity, numbers, recommended, settings.presets)), **given}
         if given.get("seed", 0) == -1:
-            given["seed"] = self._draw(_DRAWN)
+            given["seed"] = self._draw(_RANDOM_SEEDS)
         first = ExpandRequest(**given)
         requests = tuple(
             replace(first, prompt=prompt, seed=(first.seed + number) % (MAX_SEED + 1))
@@ -138,24 +138,24 @@ class Api:
         settings = read_settings(self._host)
         places = webui_places(self._host, settings)
         known = load_catalogue(places.user_file)
-        told = [describe(*row) for row in model_rows(known, find_models(places, models=known))]
-        for one in told:  # where files lie on this machine is nobody's business
-            one["installed"] = [{"variant": file["variant"], "size": file["size"], "usable": not file["problem"]}
-                                for file in one["installed"]]  # fmt: skip
-            for name in [name for name in one if name.startswith("shown_")]:
-                del one[name]
-        loaded = [{"model": one.model, "engine": one.engine, "in_use": one.in_use > 0}
-                  for one in self._session().pool.resident()]  # fmt: skip
-        return json_line({"default": settings.model, "models": told, "loaded": loaded})
+        models = [describe(*row) for row in model_rows(known, find_models(places, models=known))]
+        for model in models:  # paths on this machine are not for clients
+            model["installed"] = [{"variant": file["variant"], "size": file["size"], "usable": not file["problem"]}
+                                  for file in model["installed"]]  # fmt: skip
+            for name in [name for name in model if name.startswith("shown_")]:
+                del model[name]
+        loaded = [{"model": resident.model, "engine": resident.engine, "in_use": resident.in_use > 0}
+                  for resident in self._session().pool.resident()]  # fmt: skip
+        return json_line({"default": settings.model, "models": models, "loaded": loaded})
 
 
-def refusal(status: int, kind: str, detail: str, hint: str = "") -> ApiResponse:
-    """Return an error as the API tells it."""
+def error_response(status: int, kind: str, detail: str, hint: str = "") -> ApiResponse:
+    """Return an error as the API reports it."""
     return ApiResponse(status, json_line({"error": kind, "detail": detail, "hint": hint}))
 
 
-def read_body(body: bytes) -> Mapping[str, Any]:
-    """Return the JSON object of a body; raises UserError."""
+def read_json(body: bytes) -> Mapping[str, Any]:
+    """Return the JSON object of a body. Raises UserError."""
     try:
         value = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -165,44 +165,44 @@ def read_body(body: bytes) -> Mapping[str, Any]:
     return value
 
 
-def read_wish(wish: Mapping[str, Any]) -> tuple[Sequence[str], dict[str, Any]]:
+def read_fields(fields: Mapping[str, Any]) -> tuple[Sequence[str], dict[str, Any]]:
     """Return the prompts, and the other fields with lists as tuples; checks all that `ExpandRequest` does not.
 
-    null means left out, but for a prompt that nothing stands in for.
+    null is the same as leaving a field out, except for a prompt that `prompts` does not replace. Raises UserError.
     """
     given: dict[str, Any] = {}
-    for name, value in wish.items():
-        if name not in FIELDS and name not in MORE:
-            raise BadValue("body", name, f"the fields {', '.join((*MORE, *FIELDS))}")
+    for name, value in fields.items():
+        if name not in REQUEST_FIELDS and name not in MORE:
+            raise BadValue("body", name, f"the fields {', '.join((*MORE, *REQUEST_FIELDS))}")
         if value is None and name not in REQUIRED:
             continue
         if isinstance(value, dict):
             raise BadValue(name, value, "no object here")
         _check_texts(name, value)
-        if name in _FLAGS and not isinstance(value, bool):
-            raise BadValue(name, value, "true or false")
         given[name] = tuple(value) if isinstance(value, list) else value
     prompt, prompts = given.pop("prompt", ""), given.pop("prompts", None)
     if prompts is None:
         if not isinstance(prompt, str):
             raise BadValue("prompt", prompt, "a string")
         prompts = (prompt,)
-    elif "prompt" in wish and prompt is not None:
+    elif "prompt" in fields and prompt is not None:
         raise UserError("prompt and prompts were both given", hint="send one of them")
     if not isinstance(prompts, tuple) or not 1 <= len(prompts) <= MAX_PROMPTS:
         raise BadValue("prompts", prompts, f"a list of 1 to {MAX_PROMPTS} strings")
-    if not all(isinstance(one, str) for one in prompts):
+    if not all(isinstance(prompt, str) for prompt in prompts):
         raise BadValue("prompts", prompts, "strings")
     for name in ("model", "creativity"):
         if not isinstance(given.get(name, ""), str):
             raise BadValue(name, given[name], "a string")
     if given.get("engine", "auto") not in dict(ENGINES):
         raise BadValue("engine", given["engine"], [value for value, _ in ENGINES])
+    if not isinstance(given.get("known_only", False), bool):
+        raise BadValue("known_only", given["known_only"], "true or false")
     return prompts, given
 
 
 def _check_texts(name: str, value: Any) -> None:
-    """Refuse what is too long, and half a character, which no model's tokenizer takes."""
+    """Raise UserError for text that is too long, or has a lone surrogate, which no tokenizer accepts."""
     texts = value if isinstance(value, list) else [value]
     total = 0
     for text in texts:

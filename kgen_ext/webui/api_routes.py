@@ -75,7 +75,7 @@ def _add(host: Host, session: "Callable[[], Session]", app: Any, users: Mapping[
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
 
-    from kgen_ext.webui.api import Api, refusal
+    from kgen_ext.webui.api import Api, error_response
     from kgen_ext.webui.api_schema import MAX_BYTES, expand_schema, schema
 
     api = Api(host=host, session=session)
@@ -93,7 +93,7 @@ def _add(host: Host, session: "Callable[[], Session]", app: Any, users: Mapping[
     def check_password(request: Any) -> Any:
         if authorised(request.headers.get("authorization", ""), users):
             return None
-        return send(refusal(401, "Unauthorised", "wrong user name or password", "send both as HTTP Basic"))
+        return send(error_response(401, "Unauthorised", "wrong user name or password", "send both as HTTP Basic"))
 
     async def get_schema(request: Request) -> Any:
         return check_password(request) or JSONResponse(schema(title))
@@ -106,12 +106,12 @@ def _add(host: Host, session: "Callable[[], Session]", app: Any, users: Mapping[
             return unauthorised
         # Cross-site pages can send other content types without a preflight request.
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return send(refusal(415, "UserError", "the body is not JSON", "send Content-Type: application/json"))
+            return send(error_response(415, "UserError", "the body is not JSON", "send Content-Type: application/json"))
         body = b""
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BYTES:
-                return send(refusal(413, "UserError", f"the body is longer than {MAX_BYTES} bytes", "send less"))
+                return send(error_response(413, "UserError", f"the body is longer than {MAX_BYTES} bytes", "send less"))
         return await run(api.expand, body, queue=queue)
 
     async def unload(request: Request) -> Any:

@@ -1,11 +1,8 @@
-"""The one table of the controls: field, widget, label, infotext key, default and bounds of each.
+"""Controls of the page: the one table of widgets, labels, infotext keys, defaults and bounds, and the values set.
 
-The page, the infotext, pasting, the API's arguments, the X/Y/Z axes and the README's table are made from it. Refuses to
-know gradio, the host, and what becomes of a value.
-
-What the controls are set to: read from the host's positional arguments or from names, written back as either.
-
-Knows the table and the request a prompt becomes; refuses to know gradio and the host.
+The page, the infotext, pasting, the API's script arguments, the X/Y/Z axes and the README's table derive from
+`CONTROLS`. `Values` holds one checked value for each control, read from the host's positional arguments or from names.
+Bounds, choices and defaults that are those of a request come from `kgen_ext.request.FIELDS`.
 """
 from __future__ import annotations
 
@@ -16,13 +13,15 @@ from typing import Any
 
 from kgen_ext.errors import BadValue
 from kgen_ext.output.formats import NAMED_FORMATS
+from kgen_ext.request import FIELDS, TagLength
+from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 
 DEFAULT = "default"
 CUSTOM = "custom"
 
 
 class Widget(str, Enum):
-    """What a control looks like; CHOICE and CHOICES hand over labels, LIVE a list filled while the host runs."""
+    """The look of a control: CHOICE and CHOICES return labels, LIVE is a list filled while the host runs."""
 
     CHECKBOX = "checkbox"
     CHOICE = "choice"
@@ -34,7 +33,7 @@ class Widget(str, Enum):
 
 
 class ControlGroup(str, Enum):
-    """Where a control stands: on the accordion's label, in plain sight, or in a folded part."""
+    """The place of a control: on the accordion's label, in plain sight, or in a folded part."""
 
     LABEL = "label"
     MAIN = "main"
@@ -44,9 +43,10 @@ class ControlGroup(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A control. `key` is its name in the infotext; `choices` are (value, label) pairs, both of which are understood.
+    """A row of the table.
 
-    `low`, `high` and `step` bound a SLIDER or NUMBER; a NUMBER and a SLIDER with step 1 are whole.
+    `key` is the control's name in the infotext. `choices` are (value, label) pairs; both are understood. `low`, `high`
+    and `step` bound a SLIDER or NUMBER; a step of 1 means whole numbers.
     """
 
     field: str
@@ -71,120 +71,124 @@ class Control:
         labels = dict(self.choices)
         if self.widget is Widget.CHOICE:
             return labels[value]
-        return [labels[one] for one in value] if self.widget is Widget.CHOICES else value
+        return [labels[choice] for choice in value] if self.widget is Widget.CHOICES else value
 
 
-_LENGTHS = (("very_short", "very short"), ("short", "short"), ("long", "long"), ("very_long", "very long"))
+def _slider(field: str, label: str, key: str, *, high: float | None = None, step: float = 1) -> Control:
+    """Return the slider of a sampling option. high: where the page offers less than a request accepts."""
+    row = FIELDS[field]
+    info = f"{row.help[0].upper()}{row.help[1:]}."
+    return Control(field, Widget.SLIDER, ControlGroup.ADVANCED, label, key, row.default, info,
+                   low=row.low, high=row.high if high is None else high, step=step)  # fmt: skip
+
+
+_LENGTHS = tuple((length.value, length.value.replace("_", " ")) for length in TagLength)
 
 CONTROLS: tuple[Control, ...] = (
     Control("enabled", Widget.CHECKBOX, ControlGroup.LABEL, "Prompt expansion (KGen)", "KGen", False,
-          "Expand every prompt before the image is made. Your own words are kept as they are."),
+            "Expand every prompt before its image is generated. Your own text is kept as it is."),
     Control("model", Widget.LIVE, ControlGroup.MAIN, "Model", "KGen model", DEFAULT,
-          "Who writes. “default” is the one chosen in Settings; the starter works at once and offline."),
+            "Model that expands the prompt. “default” is the one chosen in Settings; the starter needs no download."),
     Control("add", Widget.CHOICE, ControlGroup.MAIN, "What to add", "KGen add", "tags",
-          "Tags suit anime models, sentences suit models that read natural language.",
-          (("tags", "tags"), ("text", "sentences"), ("both", "tags and sentences"))),
-    Control("tag_length", Widget.CHOICE, ControlGroup.MAIN, "Tag length", "KGen tag length", "long",
-          "How many tags the prompt has in the end, yours included: up to 18, 36, 54 or 72.", _LENGTHS),
+            "Tags suit anime models; sentences suit models trained on natural language.",
+            (("tags", "tags"), ("text", "sentences"), ("both", "tags and sentences"))),
+    Control("tag_length", Widget.CHOICE, ControlGroup.MAIN, "Tag length", "KGen tag length",
+            FIELDS["tag_length"].default.value,
+            "Number of tags in the final prompt, yours included: up to 18, 36, 54 or 72.", _LENGTHS),
     Control("text_length", Widget.CHOICE, ControlGroup.MAIN, "Text length", "KGen text length", "short",
-          "How many sentences are written: up to 2, 4, 8 or 18.", _LENGTHS),
-    Control("text", Widget.TEXT, ControlGroup.MAIN, "Description (optional)", "KGen text", "",
-          "Say in sentences what you want to see; it goes into the prompt and leads the tags."),
+            "Number of sentences to write: up to 2, 4, 8 or 18.", _LENGTHS),
+    Control("text", Widget.TEXT, ControlGroup.MAIN, "Description (optional)", "KGen text", FIELDS["text"].default,
+            "What the image shows, in sentences. It becomes part of the prompt and guides the choice of tags."),
     Control("creativity", Widget.LIVE, ControlGroup.MAIN, "Creativity", "KGen creativity", DEFAULT,
-          "How daring the choice of words is. “default” is what suits the model; “custom” uses the sliders below."),
+            "Sampling preset. “default” is what the model recommends; “custom” shows sliders under Advanced."),
     Control("seed", Widget.NUMBER, ControlGroup.MAIN, "Expansion seed", "KGen seed", -1,
-          "-1: each image's own seed. A fixed seed writes the same words around every image.",
-          low=-1, high=2**53),
-    Control("ban", Widget.TEXT, ControlGroup.RULES, "Never write", "KGen ban", "",
-          "Tags or patterns, with commas: hat, *_hair, /blue .*/, category:artist. Holds in sentences too."),
-    Control("require", Widget.TEXT, ControlGroup.RULES, "Always write", "KGen require", "",
-          "Tags the result must have, with commas."),
+            "-1 uses each image's own seed. A fixed seed adds the same text to every image.",
+            low=-1, high=2**53),
+    Control("ban", Widget.TEXT, ControlGroup.RULES, "Banned tags", "KGen ban", "",
+            "Tags or patterns, separated by commas: hat, *_hair, /blue .*/, category:artist. Applies to sentences too."),
+    Control("require", Widget.TEXT, ControlGroup.RULES, "Required tags", "KGen require", "",
+            "Tags that the result must contain, separated by commas."),
     Control("rules", Widget.TEXT, ControlGroup.RULES, "Conditional rules", "KGen rules", "",
-          "One a line: if twintails ban long hair"),
+            "One rule per line: if twintails ban long hair"),
     Control("protect", Widget.TEXT, ControlGroup.RULES, "Hide from the model", "KGen protect", "",
-          "Trigger words and names of yours that should not influence what is written. They stay in the prompt."),
-    Control("allow", Widget.CHOICES, ControlGroup.RULES, "May also add", "KGen allow", (),
-          "Kinds of tag that are left alone unless you tick them.",
-          (("artist", "new artists"), ("characters", "new characters"), ("copyrights", "new series"),
-           ("quality", "quality tags"), ("rating", "rating"), ("meta", "meta tags"))),
+            "Trigger words and names that should not influence the expansion. They stay in the prompt."),
+    Control("allow", Widget.CHOICES, ControlGroup.RULES, "May also add", "KGen allow", FIELDS["allow"].default,
+            "Categories of tags that are added only if ticked.",
+            (("artist", "new artists"), ("characters", "new characters"), ("copyrights", "new series"),
+             ("quality", "quality tags"), ("rating", "rating"), ("meta", "meta tags"))),
     Control("allow_contradictions", Widget.CHECKBOX, ControlGroup.RULES, "Allow contradictions", "KGen contradictions",
-          False, "Let a second hair colour, another number of people and the like stand."),
+            FIELDS["allow_contradictions"].default,
+            "Allow conflicting tags, such as a second hair colour or another number of people."),
     Control("known_only", Widget.CHECKBOX, ControlGroup.RULES, "Only tags that exist", "KGen known tags", False,
-          "Write only tags of the tag file (found in the tag autocomplete extension, or chosen in Settings)."),
-    Control("format", Widget.CHOICE, ControlGroup.ADVANCED, "Format", "KGen format", "append",
-          "How the result is put together. All but “Text only” keep your prompt whole.",
-          (*((name, named.label) for name, named in NAMED_FORMATS.items()), (CUSTOM, "Custom template"))),
+            "Add only tags listed in the tag file (from the tag autocomplete extension, or chosen in Settings)."),
+    Control("format", Widget.CHOICE, ControlGroup.ADVANCED, "Format", "KGen format", FIELDS["format"].default,
+            "Layout of the result. Every format but “Text only” keeps your whole prompt.",
+            (*((name, named.label) for name, named in NAMED_FORMATS.items()), (CUSTOM, "Custom template"))),
     Control("template", Widget.TEXT, ControlGroup.ADVANCED, "Template", "KGen template", "",
-          "For the custom format, such as: <|quality|>, <|prompt|>, <|general|>, <|extended|>"),
-    Control("timing", Widget.CHOICE, ControlGroup.ADVANCED, "When", "KGen timing", DEFAULT,
-          "After wildcards and styles every image gets words of its own; before them, all share one expansion.",
-          ((DEFAULT, "as in Settings"), ("after", "after wildcards and styles"), ("before", "before them, once"))),
+            "For the custom format, such as: <|quality|>, <|prompt|>, <|general|>, <|extended|>"),
+    Control("timing", Widget.CHOICE, ControlGroup.ADVANCED, "Expansion timing", "KGen timing", DEFAULT,
+            "After wildcards and styles, each image gets its own expansion; before them, all images share one.",
+            ((DEFAULT, "as in Settings"), ("after", "after wildcards and styles"), ("before", "before them, once"))),
     Control("hires", Widget.CHOICE, ControlGroup.ADVANCED, "Hires prompt", "KGen hires", "follow",
-          "What becomes of the hires fix prompt; an empty one is the image's prompt.",
-          (("follow", "gets the same additions"), ("separate", "is expanded by itself"), ("leave", "is left alone"))),
+            "What happens to the prompt of hires fix; where it is empty, the image's prompt is used.",
+            (("follow", "gets the same additions"), ("separate", "is expanded by itself"), ("leave", "is left alone"))),
     Control("engine", Widget.LIVE, ControlGroup.ADVANCED, "Engine", "KGen engine", "auto",
-          "What runs the model. “auto” takes the best one installed."),
-    Control("temperature", Widget.SLIDER, ControlGroup.ADVANCED, "Temperature", "KGen temperature", 1.0,
-          "0 always takes the likeliest word. This and the next three count when Creativity is “custom”.",
-          low=0, high=2, step=0.05),
-    Control("top_k", Widget.SLIDER, ControlGroup.ADVANCED, "Top-k", "KGen top-k", 0,
-          "Choose among the k likeliest only; 0 is off.", low=0, high=200),
-    Control("top_p", Widget.SLIDER, ControlGroup.ADVANCED, "Top-p", "KGen top-p", 1.0,
-          "Choose among the likeliest that together have this share; 1 is off.", low=0, high=1, step=0.01),
-    Control("min_p", Widget.SLIDER, ControlGroup.ADVANCED, "Min-p", "KGen min-p", 0.1,
-          "Drop what is less likely than this share of the likeliest; 0 is off.", low=0, high=1, step=0.01),
+            "Library that runs the model. “auto” chooses the best one installed."),
+    _slider("temperature", "Temperature", "KGen temperature", high=2, step=0.05),
+    _slider("top_k", "Top-k", "KGen top-k", high=200),
+    _slider("top_p", "Top-p", "KGen top-p", step=0.01),
+    _slider("min_p", "Min-p", "KGen min-p", step=0.01),
 )  # fmt: skip
 
-BY_FIELD: Mapping[str, Control] = {param.field: param for param in CONTROLS}
+BY_FIELD: Mapping[str, Control] = {control.field: control for control in CONTROLS}
 
 
-def check_value(param: Control, value: Any) -> Any:
-    """Return a value of this control as the code uses it; labels become values, a list a tuple, 3.0 becomes 3.
+def check_value(control: Control, value: Any) -> Any:
+    """Return a control's value as the code uses it: labels become values, a list a tuple, and 3.0 a 3.
 
     Raises BadValue that names the label, the value and what is allowed.
     """
-    if param.widget is Widget.CHECKBOX:
+    if control.widget is Widget.CHECKBOX:
         if not isinstance(value, bool):
-            raise BadValue(param.label, value, "true or false")
+            raise BadValue(control.label, value, "true or false")
         return value
-    if param.widget is Widget.CHOICE:
-        return _choice(param, value)
-    if param.widget is Widget.CHOICES:
+    if control.widget is Widget.CHOICE:
+        return _choice(control, value)
+    if control.widget is Widget.CHOICES:
         listed = value.split(",") if isinstance(value, str) else value
         if not isinstance(listed, (list, tuple)):
-            raise BadValue(param.label, value, f"a list of {', '.join(one for one, _ in param.choices)}")
-        return tuple(dict.fromkeys(_choice(param, one.strip() if isinstance(one, str) else one)
-                                   for one in listed if one != ""))  # fmt: skip
-    if param.widget in (Widget.SLIDER, Widget.NUMBER):
-        return _number(param, value)
-    if value is None and param.widget is Widget.TEXT:
-        return ""  # what gradio hands over for a box that was never filled
+            raise BadValue(control.label, value, f"a list of {', '.join(choice for choice, _ in control.choices)}")
+        return tuple(dict.fromkeys(_choice(control, item) for item in listed if item != ""))
+    if control.widget in (Widget.SLIDER, Widget.NUMBER):
+        return _number(control, value)
+    if value is None and control.widget is Widget.TEXT:
+        return ""  # gradio's value of a box that was never filled
     if not isinstance(value, str):
-        raise BadValue(param.label, value, "a text")
-    return value if param.widget is Widget.TEXT else (value.strip() or param.default)
+        raise BadValue(control.label, value, "a text")
+    return value if control.widget is Widget.TEXT else (value.strip() or control.default)
 
 
-def _choice(param: Control, value: Any) -> str:
-    for known, label in param.choices:
+def _choice(control: Control, value: Any) -> str:
+    for known, label in control.choices:
         if isinstance(value, str) and value.strip().lower() in (known, label.lower()):
             return known
-    raise BadValue(param.label, value, [label for _, label in param.choices])
+    raise BadValue(control.label, value, [label for _, label in control.choices])
 
 
-def _number(param: Control, value: Any) -> float:
-    allowed = f"{'a whole number' if param.step == 1 else 'a number'} from {param.low:g} to {param.high:.16g}"
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not param.low <= value <= param.high:
-        raise BadValue(param.label, value, allowed)
-    if param.step != 1:
+def _number(control: Control, value: Any) -> float:
+    allowed = f"{'a whole number' if control.step == 1 else 'a number'} from {control.low:g} to {control.high:.16g}"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not control.low <= value <= control.high:
+        raise BadValue(control.label, value, allowed)
+    if control.step != 1:
         return float(value)
     if value != int(value):
-        raise BadValue(param.label, value, allowed)
+        raise BadValue(control.label, value, allowed)
     return int(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """One checked value for each row of the table, in its order; built by `read_values` or `read_named`."""
+    """A checked value for each row of the table, in its order; made by `read_values` and `read_named`."""
 
     enabled: bool
     model: str
@@ -216,13 +220,18 @@ class Values:
         """Return what `ExpandRequest.format` takes: a name or a template."""
         return self.template if self.format == CUSTOM else self.format
 
+    @property
+    def sampling(self) -> Sampling:
+        """Return the positions of the sampling sliders, which apply only where `creativity` is "custom"."""
+        return Sampling(**{name: getattr(self, name) for name in SAMPLING_NAMES})
+
     def named(self) -> dict[str, Any]:
         """Return the values by field."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def read_values(arguments: Sequence[Any]) -> Values:
-    """Read a script's positional arguments: in the table's order, or one mapping of names; what is missing is default.
+    """Read a script's arguments: values in the table's order, or one mapping of names. What is missing has its default.
 
     Raises BadValue that names the control, the value and what is allowed.
     """
@@ -230,11 +239,11 @@ def read_values(arguments: Sequence[Any]) -> Values:
         return read_named(arguments[0])
     if len(arguments) > len(CONTROLS):
         raise BadValue("args", f"{len(arguments)} values", f"at most {len(CONTROLS)}, or one object of names")
-    return _checked({param.field: value for param, value in zip(CONTROLS, arguments, strict=False)})
+    return _checked({control.field: value for control, value in zip(CONTROLS, arguments, strict=False)})
 
 
 def read_named(values: Mapping[str, Any]) -> Values:
-    """Read values by field; what is missing or None is default. Raises BadValue, for an unknown name too."""
+    """Read values by field; what is missing or None has its default. Raises BadValue, for an unknown name too."""
     for name in values:
         if name not in BY_FIELD:
             raise BadValue("args", name, f"the names {', '.join(BY_FIELD)}")
@@ -243,6 +252,6 @@ def read_named(values: Mapping[str, Any]) -> Values:
 
 def _checked(given: Mapping[str, Any]) -> Values:
     return Values(**{
-        param.field: check_value(param, given[param.field]) if param.field in given else param.default
-        for param in CONTROLS
+        control.field: check_value(control, given[control.field]) if control.field in given else control.default
+        for control in CONTROLS
     })  # fmt: skip

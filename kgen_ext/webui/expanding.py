@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from kgen_ext.errors import BadValue
 from kgen_ext.events import Event
 from kgen_ext.request import MAX_SEED, ExpandRequest, TextLength
+from kgen_ext.sampling import Sampling
 from kgen_ext.webui.controls import BY_FIELD, CUSTOM, Values
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.job import ExpandedPrompt, ImagePrompt, explain, run_job, untouched
-from kgen_ext.webui.presets import Sampling, resolve_sampling
+from kgen_ext.webui.presets import resolve_sampling
 from kgen_ext.webui.progress import shown_progress
 from kgen_ext.webui.session import Session
 from kgen_ext.webui.settings import WebuiSettings, read_settings, tag_file
@@ -60,12 +61,9 @@ def make_request(
         allow_contradictions=values.allow_contradictions,
         tag_file=tag_file if values.known_only else "",
         seed=request_seed(seed),
-        temperature=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        min_p=sampling.min_p,
         width=_size(width),
         height=_size(height),
+        **asdict(sampling),
     )
 
 
@@ -146,9 +144,8 @@ def request_maker(
 def sampling_of(values: Values, *, model: str, host: Host, session: Session) -> Sampling:
     """Return the numbers that the creativity comes down to with this model."""
     known = session.find(model).entry
-    numbers = Sampling(values.temperature, values.top_k, values.top_p, values.min_p)
     return resolve_sampling(
-        values.creativity, numbers, None if known is None else known.recommended, read_settings(host).presets
+        values.creativity, values.sampling, None if known is None else known.recommended, read_settings(host).presets
     )
 
 

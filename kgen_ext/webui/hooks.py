@@ -14,13 +14,13 @@ from weakref import WeakValueDictionary
 
 from kgen_ext import __version__
 from kgen_ext.errors import BadValue, KGenError
+from kgen_ext.sampling import Sampling
 from kgen_ext.webui import infotext
 from kgen_ext.webui.controls import Values, read_values
 from kgen_ext.webui.expanding import ExpandFn, Outcome, request_seed
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.infotext import Record
 from kgen_ext.webui.job import TWICE, ExpandedPrompt, ImagePrompt, explain
-from kgen_ext.webui.presets import Sampling
 from kgen_ext.webui.regions import RegionalExpander, region_separator
 from kgen_ext.webui.xyz import OVERRIDES, apply_overrides
 

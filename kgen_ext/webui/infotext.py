@@ -28,6 +28,7 @@ from enum import Enum
 from typing import Any
 
 from kgen_ext.errors import BadValue
+from kgen_ext.sampling import SAMPLING_NAMES
 from kgen_ext.webui import infotext
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Control, Values, Widget, check_value
 from kgen_ext.webui.host import Host
@@ -37,7 +38,6 @@ NOTE, ERROR, SEED = "KGen note", "KGen error", BY_FIELD["seed"].key
 PREFIX = "KGen"
 _MARK = "json: "
 _TIMING = "after"  # what an image is made with whose infotext names no timing
-_SLIDERS = ("temperature", "top_k", "top_p", "min_p")
 
 
 def encode(key: str, text: str) -> str:
@@ -122,7 +122,7 @@ def write_infotext(values: Values, records: Sequence[Record], *, version: str, m
 
 def _counts(param: Control, values: Values) -> bool:
     """Say whether a control has any say beside the others: a length of what is not written has none."""
-    if param.field in _SLIDERS:
+    if param.field in SAMPLING_NAMES:
         return values.creativity == CUSTOM
     if param.field == "template":
         return values.format == CUSTOM

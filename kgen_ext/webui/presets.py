@@ -1,47 +1,36 @@
-"""What a creativity means in numbers: the presets as data, the user's own, the model's recommendation, the sliders.
+"""Sampling presets: ours, the user's own, and what each setting of “Creativity” resolves to.
 
-Pure: refuses to know settings pages, hosts and models. A preset of the user's is one line:
+A preset of the user's is one line; options that it leaves out follow the model:
 
-    name: temperature=0.7, min_p=0.1        temperature, top_k, top_p, min_p; what is left out is the model's
+    name: temperature=0.7, min_p=0.1        temperature, top_k, top_p, min_p
 """
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.errors import BadValue, UserError
+from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.webui.controls import BY_FIELD, CUSTOM, DEFAULT, check_value
 
 if TYPE_CHECKING:
     from kgen_ext.models import Recommended
 
 _NAME = re.compile(r"[^\W_][\w .+-]{0,39}")
-_HINT = "a line is name: temperature=0.7, min_p=0.1"
+_HINT = "write a line as name: temperature=0.7, min_p=0.1"
 
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """The numbers a choice of words is made with; the defaults are the table's."""
-
-    temperature: float = BY_FIELD["temperature"].default
-    top_k: int = BY_FIELD["top_k"].default
-    top_p: float = BY_FIELD["top_p"].default
-    min_p: float = BY_FIELD["min_p"].default
-
-
-NUMBERS = tuple(field.name for field in fields(Sampling))
 PRESETS: Mapping[str, Sampling] = {
-    "careful": Sampling(temperature=0.5, top_k=0, top_p=0.95, min_p=0.1),
-    "balanced": Sampling(temperature=0.9, top_k=0, top_p=1.0, min_p=0.1),
-    "daring": Sampling(temperature=1.4, top_k=0, top_p=1.0, min_p=0.05),
+    "careful": Sampling(temperature=0.5, top_p=0.95),
+    "balanced": Sampling(temperature=0.9),
+    "daring": Sampling(temperature=1.4, min_p=0.05),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A preset of the user's: a name, and those of the numbers they gave."""
+    """A preset of the user's: its name, and the sampling options it sets."""
 
     name: str
     numbers: tuple[tuple[str, float], ...]
@@ -49,38 +38,36 @@ class Preset:
 
 def preset_names(own: Iterable[Preset] = ()) -> tuple[str, ...]:
     """Return the choices in the order to show them: default, ours, the user's, custom."""
-    return tuple(dict.fromkeys((DEFAULT, *PRESETS, *(one.name for one in own), CUSTOM)))
+    return tuple(dict.fromkeys((DEFAULT, *PRESETS, *(preset.name for preset in own), CUSTOM)))
 
 
 def resolve_sampling(
     creativity: str, numbers: Sampling, recommended: Recommended | None, own: Iterable[Preset] = ()
 ) -> Sampling:
-    """Return the numbers of a creativity.
+    """Return the sampling options that a setting of “Creativity” stands for.
 
-    numbers: the sliders, which count for "custom" only. recommended: what the catalogue says of the model, None where
-    it does not know it. A preset of the user's goes before one of ours. Raises BadValue for a name nobody gave.
+    numbers: the sliders, which apply to "custom" only. recommended: the model's, None for a model that is not in the
+    catalogue. A preset of the user's replaces one of ours with the same name. Raises BadValue for an unknown name.
     """
     wanted = creativity.strip().lower()
     if wanted == CUSTOM:
         return numbers
-    from kgen_ext.service.plan import default_for
-
-    suits = Sampling(**{name: default_for(name, recommended) for name in NUMBERS})
+    of_model = Sampling.resolve(recommended)
     if wanted in ("", DEFAULT):
-        return suits
+        return of_model
     for preset in own:
         if preset.name.lower() == wanted:
-            return Sampling(**{**asdict(suits), **dict(preset.numbers)})
-    for name, preset_numbers in PRESETS.items():
-        if name == wanted:
-            return preset_numbers
+            options: dict[str, Any] = dict(preset.numbers)
+            return replace(of_model, **options)
+    if wanted in PRESETS:
+        return PRESETS[wanted]
     raise BadValue(BY_FIELD["creativity"].label, creativity, preset_names(own))
 
 
 def parse_presets(text: str) -> tuple[Preset, ...]:
-    """Read the user's presets, one a line; empty lines and lines that begin with # are skipped.
+    """Read the user's presets, one per line; empty lines and lines that begin with # are skipped.
 
-    Raises UserError that names the line. Of two with one name the later counts.
+    Of two presets with the same name the later one counts. Raises UserError that names the line.
 
     >>> parse_presets("wild: temperature=1.8, top_k=40")
     (Preset(name='wild', numbers=(('temperature', 1.8), ('top_k', 40))),)
@@ -106,8 +93,8 @@ def _parse_line(line: str, number: int) -> Preset:
             continue
         key, equals, value = (piece.strip() for piece in part.partition("="))
         key = key.lower().replace("-", "_")
-        if not equals or key not in NUMBERS:
-            raise UserError(f"{where}: {part!r:.60} is none of {', '.join(NUMBERS)}", hint=_HINT)
+        if not equals or key not in SAMPLING_NAMES:
+            raise UserError(f"{where}: {part!r:.60} is none of {', '.join(SAMPLING_NAMES)}", hint=_HINT)
         try:
             numbers[key] = check_value(BY_FIELD[key], float(value))
         except ValueError:

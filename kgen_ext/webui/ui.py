@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kgen_ext.once import once
+from kgen_ext.sampling import SAMPLING_NAMES
 from kgen_ext.webui import models_panel, preview_panel
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Control, ControlGroup, Widget
 from kgen_ext.webui.host import Host, current_host
@@ -23,7 +24,6 @@ _ROWS = (("model", "creativity"), ("add", "tag_length", "text_length"), ("ban", 
          ("allow_contradictions", "known_only"), ("timing", "hires", "engine"), ("temperature", "top_k"),
          ("top_p", "min_p"))  # fmt: skip
 _FOLDED = {ControlGroup.RULES: "Rules", ControlGroup.ADVANCED: "Advanced"}
-_SLIDERS = ("temperature", "top_k", "top_p", "min_p")
 _LINES = {"rules": 2, "text": 2}
 # Small buttons beside a control: its field, the sign on the button (as the host uses it), the tooltip.
 _TOOLS = {
@@ -140,7 +140,7 @@ def _component(tab: Tab, control: Control) -> Any:
                            visible=_has_choice(control.field, choices), **common)  # fmt: skip
     if control.widget is Widget.SLIDER:
         return gr.Slider(minimum=control.low, maximum=control.high, step=control.step, value=value,
-                         visible=control.field not in _SLIDERS, **common)  # fmt: skip
+                         visible=control.field not in SAMPLING_NAMES, **common)  # fmt: skip
     if control.widget is Widget.NUMBER:
         return gr.Number(value=value, precision=0, **common)
     lines = _LINES.get(control.field, 1)
@@ -199,7 +199,7 @@ def _connect_visibility(tab: Tab) -> None:
     _connect_visible(tab, "add", lambda value: {
         "tag_length": value != add("text"), "text_length": value != add("tags")
     })  # fmt: skip
-    _connect_visible(tab, "creativity", lambda value: dict.fromkeys(_SLIDERS, (value or "").strip().lower() == CUSTOM))
+    _connect_visible(tab, "creativity", lambda value: dict.fromkeys(SAMPLING_NAMES, (value or "").strip().lower() == CUSTOM))
     _connect_visible(tab, "format", lambda value: {"template": value == form(CUSTOM)})
 
 

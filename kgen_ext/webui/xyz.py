@@ -1,7 +1,7 @@
-"""Axes for the host's X/Y/Z plot: each puts a value on the job's copy that a cell is made from.
+"""Axes of the host's X/Y/Z plot: each sets a control's value on the copy of the job that makes a cell.
 
-The values lie in `p.kgen_overrides`, by field, and go before the page's. Refuses to know how a cell is drawn; an axis'
-label, choices and checks are the table's.
+The values are in `p.kgen_overrides`, by field, and override the page's. Choices and checks come from the table of
+controls.
 """
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import PurePath
 from typing import Any
 
 from kgen_ext.errors import BadValue, UnknownModel
+from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.webui.controls import BY_FIELD, CUSTOM, DEFAULT, Values, Widget, check_value, read_named
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.messages import ui_message
-from kgen_ext.webui.presets import NUMBERS, Sampling
 from kgen_ext.webui.settings import installed_models, read_settings, webui_places
 
 OVERRIDES = "kgen_overrides"
@@ -25,7 +25,10 @@ _SWITCH = {"on": True, "true": True, "off": False, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """An axis: the field it sets, its label, and the type the host makes of what is typed. `cost` orders the loops."""
+    """The field it sets, its label, and the type the host converts typed values to.
+
+    The host puts the axis with the highest `cost` in the outermost loop.
+    """
 
     field: str
     label: str
@@ -41,12 +44,12 @@ AXES = (
 
 
 def register_axes(host: Host) -> None:
-    """Add the axes before the page is built; to be called at each load of the scripts."""
+    """Add the axes before the page is built. Call it at each load of the scripts."""
     host.on("on_before_ui", lambda: add_axes(host))
 
 
 def add_axes(host: Host) -> int:
-    """Add those axes to the plot that it does not have yet, and return how many; none where there is no plot."""
+    """Add the axes that the plot does not have yet and return how many: 0 on a host without the plot."""
     added = 0
     for script in host.part("modules.scripts.scripts_data") or ():
         module = getattr(script, "module", None)
@@ -63,15 +66,15 @@ def add_axes(host: Host) -> int:
 def apply_overrides(
     values: Values, overrides: Mapping[str, Any], *, resolve: Callable[[Values], Sampling]
 ) -> Values:
-    """Return the values of a cell. Raises BadValue for an override that cannot be.
+    """Return the values of a cell. Raises BadValue for an override that is not allowed.
 
-    resolve: the numbers that the creativity comes down to; those which no axis sets stay as they are by it. An axis of
-    text lengths asks for text.
+    resolve: returns the sampling options of the cell's creativity, which apply to those that no axis sets. An axis of
+    text lengths implies that text is added.
     """
     merged = read_named({**values.named(), **overrides})
     if "text_length" in overrides and merged.add == "tags" and "add" not in overrides:
         merged = replace(merged, add="both")
-    given = {name: getattr(merged, name) for name in NUMBERS if name in overrides}
+    given = {name: getattr(merged, name) for name in SAMPLING_NAMES if name in overrides}
     if given and merged.creativity != CUSTOM:
         merged = replace(merged, creativity=CUSTOM, **{**asdict(resolve(merged)), **given})
     return merged
@@ -83,43 +86,43 @@ def _option(host: Host, axis: Axis, make: Callable[..., Any]) -> Any:
 
     def apply(p: Any, value: Any, values: Sequence[Any]) -> None:
         before = getattr(p, OVERRIDES, None) or {}
-        # A new dict: the cells' copies of a job share what it holds. Who plots an axis wants it on.
+        # A new dict: the copies of a job share its objects. Plotting an axis switches expansion on.
         setattr(p, OVERRIDES, {"enabled": True, **before, axis.field: _read(axis, value)})
 
     def confirm(p: Any, values: Sequence[Any]) -> None:
         for value in values:
             read = _read(axis, value)
             if axis.field == "model":
-                _find(host, read)
+                _check_model(host, read)
 
     return make(PREFIX + axis.label, axis.type, apply, confirm=confirm, cost=axis.cost, **more)
 
 
 def _choices(host: Host, axis: Axis) -> Callable[[], list[str]] | None:
-    param = BY_FIELD[axis.field]
-    if param.widget is Widget.CHECKBOX:
+    control = BY_FIELD[axis.field]
+    if control.widget is Widget.CHECKBOX:
         return lambda: ["on", "off"]
-    if param.widget is Widget.CHOICE:
-        return lambda: [label for value, label in param.choices if value != CUSTOM]
+    if control.widget is Widget.CHOICE:
+        return lambda: [label for value, label in control.choices if value != CUSTOM]
     return (lambda: [*installed_models(host)]) if axis.field == "model" else None
 
 
 def _read(axis: Axis, value: Any) -> Any:
-    param = BY_FIELD[axis.field]
-    if param.widget is not Widget.CHECKBOX:
-        return check_value(param, value)
+    control = BY_FIELD[axis.field]
+    if control.widget is not Widget.CHECKBOX:
+        return check_value(control, value)
     word = str(value).strip().lower()
     if word not in _SWITCH:
         raise BadValue(PREFIX + axis.label, value, "on or off")
     return _SWITCH[word]
 
 
-def _find(host: Host, model: str) -> None:
-    """Raise UnknownModel now, rather than in the middle of a plot."""
+def _check_model(host: Host, model: str) -> None:
+    """Raise UnknownModel before the plot begins rather than in the middle of it."""
     from kgen_ext.models import resolve
 
     settings = read_settings(host)
     try:
         resolve(settings.model if model == DEFAULT else model, locations=webui_places(host, settings), paths=False)
     except UnknownModel as error:
-        raise UnknownModel(error.message, hint=ui_message(error.hint)) from error  # the plot shows it as it is
+        raise UnknownModel(error.message, hint=ui_message(error.hint)) from error  # shown as it is
