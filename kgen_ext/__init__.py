@@ -1,6 +1,12 @@
-"""KGen for WebUI: expands Stable Diffusion prompts with TIPO and DanTagGen, and never alters the user's own text.
+"""KGen for WebUI: expand Stable Diffusion prompts with TIPO and DanTagGen, without altering the user's own text.
 
-The names are loaded on first use, so that importing the package costs nothing.
+    from kgen_ext import ExpandRequest, open_expander
+
+    with open_expander() as expander:
+        [expansion] = expander.expand([ExpandRequest("1girl, shrine", seed=1)])
+        print(expansion.prompt)
+
+Names are imported on first use, so that importing the package costs nothing.
 """
 from __future__ import annotations
 
@@ -15,10 +21,10 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = ["ExpandRequest", "Expansion", "open_expander", "__version__"]
 
-_HOMES = {"ExpandRequest": "request", "Expansion": "events", "open_expander": "service"}
+_MODULES = {"ExpandRequest": "request", "Expansion": "events", "open_expander": "service"}
 
 
 def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

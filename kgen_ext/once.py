@@ -1,6 +1,6 @@
-"""Values that a process makes once: on first use, by one thread, while the others wait for it.
+"""Lazily computed values, shared by all threads: the first caller computes, the others wait for the result.
 
-Refuses to know what they are. `functools.cache` does not wait: of threads that come at once each makes one.
+`functools.cache` does not wait: threads that call at the same time each compute a value.
 """
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 class once(Generic[T]):
-    """Decorate a function without arguments to return what its first call returned.
+    """Decorate a function without arguments so that every call returns what the first one did.
 
-    It may call others of its kind. One that raises has made nothing: whoever asks next calls it anew.
+    The function may call others decorated so. After an exception the next call runs it again.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
         functools.update_wrapper(self, make)
         self._make = make
         self._made: tuple[T, ...] = ()
-        # Of this value alone, so that a slow one delays nobody who wants another.
+        # One lock per value, so that a slow value does not delay another.
         self._lock = threading.RLock()
 
     def __call__(self) -> T:
@@ -33,6 +33,6 @@ class once(Generic[T]):
         return made[0]
 
     def cache_clear(self) -> None:
-        """Forget the value; the next call makes another."""
+        """Forget the value; the next call computes it again."""
         with self._lock:
             self._made = ()

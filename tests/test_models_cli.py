@@ -153,7 +153,7 @@ def test_offline_says_so_and_asks_nothing(
 
 
 @pytest.mark.parametrize("name, message", [
-    ("starter", "is not to be downloaded"), ("../x", "the catalogue has no"), ("TIPO-100M:Q4_0", "has no file 'Q4_0'"),
+    ("starter", "cannot be downloaded"), ("../x", "the catalogue has no"), ("TIPO-100M:Q4_0", "has no file 'Q4_0'"),
 ])  # fmt: skip
 def test_what_cannot_be_downloaded_is_a_mistake(name: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "download", name, "--yes"]) == 2

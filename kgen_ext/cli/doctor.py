@@ -1,7 +1,4 @@
-"""`kgen doctor`: what is installed, what runs where, which models were found, what is missing and the command for it.
-
-Refuses to find any of it out; the service does.
-"""
+"""`kgen doctor`: the report on libraries, engines, devices and models, and a command for each thing missing."""
 from __future__ import annotations
 
 import argparse
@@ -12,16 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kgen_ext.service.doctor import Report
 
-SUMMARY = "say what is installed, what runs where, and what is missing"
+SUMMARY = "show what is installed, what runs where, and what is missing"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    parser.add_argument("--json", action="store_true", help="print JSON, to be put into a report of a fault")
+    parser.add_argument("--json", action="store_true", help="print JSON, to attach to a bug report")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Examine and print; 1 if no prompt can be expanded here."""
+    """Print the report; return 1 if no prompt can be expanded here."""
     from kgen_ext.service.doctor import examine
 
     report = examine()
@@ -36,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def lines(report: Report) -> Iterator[str]:
-    """Return the report for people."""
+    """Yield the lines of the report."""
     from kgen_ext.models.progress import size_text
 
     yield f"KGen {report.kgen}, Python {report.python}, {report.system}"
@@ -60,4 +57,4 @@ def lines(report: Report) -> Iterator[str]:
         yield f"  {lack.what}: {lack.why}"
         yield f"      {lack.command}"
     yield ""
-    yield "Prompts can be expanded." if report.works else "Prompts cannot be expanded yet: see what is missing."
+    yield "Prompts can be expanded." if report.works else "Prompts cannot be expanded yet; see what is missing."

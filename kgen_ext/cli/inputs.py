@@ -1,7 +1,7 @@
-"""Reads what a user hands to the command: files of lines, and text from the command line.
+"""Text from the user: lines of a file or of standard input, and strings from the command line.
 
-Refuses to know what the lines mean. A file is UTF-8, with or without a byte order mark; a line ends in LF, CR LF or CR;
-`-` is standard input. Every line counts, empty ones too, so that line n of the output answers line n of the file.
+A file is UTF-8, with or without a byte order mark; a line ends in LF, CR LF or CR; `-` is standard input. Empty lines
+count, so that line n of the output belongs to line n of the file.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kgen_ext.errors import UserError
 
 
 def read_lines(path: str, *, option: str) -> list[str]:
-    """Return the lines of the file at `path`, or of standard input for `-`; UserError if there is no such text."""
+    """Return the lines of the file at `path`, or of standard input for `-`. Raises UserError that names `option`."""
     name = "standard input" if path == "-" else path
     try:
         if path == "-":
@@ -25,7 +25,7 @@ def read_lines(path: str, *, option: str) -> list[str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # With a mark, positions are counted after it.
+        # With a byte order mark, positions are counted after it.
         offset = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
         line = data[:offset].count(b"\n") + 1
         where = f"byte {offset} (line {line}) is 0x{data[offset]:02x}"
@@ -35,7 +35,7 @@ def read_lines(path: str, *, option: str) -> list[str]:
 
 
 def require_text(name: str, value: str) -> None:
-    """Raise UserError if the terminal passed on bytes it could not decode: they mean nothing, and cannot be printed."""
+    """Raise UserError for bytes of the command line that could not be decoded: they cannot be printed either."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:

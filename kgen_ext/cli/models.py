@@ -1,10 +1,6 @@
-"""The actions of `kgen models` that take time or change the disk: download, verify, remove, quantize.
+"""`kgen models`: list, download, verify, remove and quantize models.
 
-Refuses to act on a guess: it says what would happen, and asks, unless --yes was given.
-
-`kgen models`: what there is to expand with, what of it is installed, and the commands that change that.
-
-Refuses to know how any of it is done; the catalogue does it. Nothing is downloaded or removed without a yes.
+Nothing is downloaded or removed without a yes, on the terminal or by `--yes`.
 """
 from __future__ import annotations
 
@@ -22,31 +18,107 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SUMMARY = "list, download, verify and remove models"
+ACTIONS = {
+    "list": "list the models, with what is installed",
+    "info": "show all that is known about a model",
+    "download": "download a model; size and licence are shown first",
+    "verify": "compare an installed model with its checksum",
+    "remove": "delete a model from the models folder",
+    "quantize": "make a Q8_0 file from an F16 one: half the size, faster on a CPU",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions and their arguments."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text in ACTIONS.items():
+        child = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name != "list":
+            text = "a name from the list; TIPO-500M-ft:F16 is one of its files"
+            child.add_argument("name", metavar="NAME", help=text)
+        if name in ("list", "info"):
+            child.add_argument("--json", action="store_true", help="print JSON")
+        if name in ("download", "remove"):
+            child.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+        if name == "download":
+            child.add_argument("--force", action="store_true", help="download even if it is installed")
+        if name in ("download", "verify"):
+            child.add_argument("--offline", action="store_true", help="do not use the network")
+        if name == "quantize":
+            child.add_argument("--threads", type=int, metavar="N", help="number of CPU threads (default: all)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the action."""
+    actions = {
+        "list": list_models, "info": show_info, "download": download, "verify": verify, "remove": remove,
+        "quantize": quantize,
+    }  # fmt: skip
+    return actions[arguments.action](arguments)
+
+
+def list_models(arguments: argparse.Namespace) -> int:
+    """Print a row for each model."""
+    from kgen_ext.models.describe import describe, model_rows
+
+    places, known, found = _scan()
+    models = [describe(*row) for row in model_rows(known, found)]
+    if arguments.json:
+        _write_json(models)
+        return 0
+    lines = [("NAME", "SIZE", "LICENCE", "INSTALLED")]
+    for model in models:
+        lines.append((model["id"], model["shown_size"], model["licence"] or "?", model["shown_installed"]))
+    _write_table(lines)
+    sys.stdout.write(f"\nModels folder: {places.own}\nTo get one: kgen models download NAME\n")
+    return 0
+
+
+def show_info(arguments: argparse.Namespace) -> int:
+    """Print a line for each fact about a model."""
+    from kgen_ext.models.describe import describe, info_lines, model_rows
+    from kgen_ext.models.resolve import not_installed
+
+    _, known, found = _scan()
+    wanted = arguments.name.partition(":")[0].lower()
+    row = next((row for row in model_rows(known, found) if row[0].lower() == wanted), None)
+    if row is None:
+        raise not_installed(arguments.name, known)
+    if arguments.json:
+        _write_json(describe(*row))
+        return 0
+    lines = info_lines(*row)
+    width = max(len(label) for label, _ in lines)
+    sys.stdout.write("".join(f"{label:<{width}}  {text}\n" for label, text in lines))
+    return 0
+
 
 def download(arguments: argparse.Namespace) -> int:
     """Show size and licence, ask, and download."""
     from kgen_ext.models.download import plan_download, run_download
     from kgen_ext.models.progress import size_text
 
-    places, known, found = _look()
-    model = _known(arguments.name, known)
+    places, known, found = _scan()
+    model = _downloadable(arguments.name, known)
     variant = arguments.name.partition(":")[2]
-    file = next((one for one in model.files if variant.lower() in ("", one.variant.lower())), None)
+    file = next((file for file in model.files if variant.lower() in ("", file.variant.lower())), None)
     if file is None:
-        raise UserError(f"model: {model.id} has no file {variant!r}", hint=_choose(model))
-    here = next((one for one in found if one.id == model.id and one.variant == file.variant and not one.problem), None)
-    if here is not None and not arguments.force:
-        _say(f"{here.name} is installed: {here.path}")
+        names = ", ".join(f"{model.id}:{file.variant}" for file in model.files)
+        raise UserError(f"model: {model.id} has no file {variant!r}", hint=f"choose {names}")
+    same = [here for here in found if here.id == model.id and here.variant == file.variant and not here.problem]
+    if same and not arguments.force:
+        _say(f"{same[0].name} is installed: {same[0].path}")
         return 0
     if not arguments.yes and not sys.stdin.isatty():
-        raise UserError("nobody can be asked here whether to download", hint="add --yes")
-    order = plan_download(model, file, to=places.own, offline=arguments.offline or None)
-    _say(f"{model.id}:{file.variant} from {model.repo}, {size_text(order.size)}")
-    _say(f"licence: {model.licence or 'not known'} {model.licence_url}")
-    _say(f"into {order.target}")
-    if not arguments.yes and not _agrees("download it?"):
+        raise UserError("download: no terminal to ask for confirmation", hint="add --yes")
+    plan = plan_download(model, file, to=places.own, offline=arguments.offline or None)
+    _say(f"{model.id}:{file.variant} from {model.repo}, {size_text(plan.size)}")
+    _say(f"licence: {model.licence or 'unknown'} {model.licence_url}")
+    _say(f"into {plan.target}")
+    if not arguments.yes and not _confirmed("download it?"):
         return 1
-    _show(run_download(order, to=places.own))
+    _follow(run_download(plan, to=places.own))
     _say(f"done; use it with --model {model.id}" + ("" if file is model.files[0] else f":{file.variant}"))
     return 0
 
@@ -55,46 +127,46 @@ def verify(arguments: argparse.Namespace) -> int:
     """Check each installed file of a model."""
     from kgen_ext.models.manage import verify_steps
 
-    bad, again = 0, False
-    for one in _installed(arguments.name):
-        verdict = _show(verify_steps(one, offline=arguments.offline or None))
-        sys.stdout.write(f"{one.name}: {'whole' if verdict.whole else 'DAMAGED'}: {verdict.reason}\n")
-        bad += not verdict.whole
-        again = again or (not verdict.whole and one.model is not None and bool(one.model.repo))
-    if again:
-        _say(f"kgen models download {arguments.name} --force fetches it again, into our own folder")
-    elif bad:
-        _say("put a whole file in its place, or take it away")
-    return 1 if bad else 0
+    damaged = list["FoundModel"]()
+    for found in _installed(arguments.name):
+        verdict = _follow(verify_steps(found, offline=arguments.offline or None))
+        sys.stdout.write(f"{found.name}: {'whole' if verdict.whole else 'DAMAGED'}: {verdict.reason}\n")
+        if not verdict.whole:
+            damaged.append(found)
+    if any(found.model is not None and found.model.repo for found in damaged):
+        _say(f"kgen models download {arguments.name} --force downloads it again, into our own folder")
+    elif damaged:
+        _say("put a whole file in its place, or delete it")
+    return 1 if damaged else 0
 
 
 def remove(arguments: argparse.Namespace) -> int:
-    """Delete a model's files of our own folder, after a yes."""
-    from kgen_ext.models.manage import remove_model as delete
-    from kgen_ext.models.manage import remove_parts
+    """Delete a model's files from our own folder, after a yes."""
+    from kgen_ext.models.manage import remove_model, remove_parts
     from kgen_ext.models.progress import size_text
 
-    _refuse_the_starter(arguments.name)
-    places, known, found = _look()
+    _refuse_starter(arguments.name)
+    places, known, found = _scan()
     wanted, _, variant = arguments.name.lower().partition(":")
-    same = [one for one in found if one.id.lower() == wanted and variant in ("", one.variant.lower())]
-    ours = [one for one in same if one.ours]
+    same = [here for here in found if here.id.lower() == wanted and variant in ("", here.variant.lower())]
+    ours = [here for here in same if here.ours]
     if same and not ours:
         raise UserError(f"{same[0].path}: not in our own folder, so it stays", hint="remove it by hand")
     if not ours:
-        left = remove_parts(next((one.id for one in known if one.id.lower() == wanted), arguments.name), places)
-        if not left:
+        ids = [model.id for model in known if model.id.lower() == wanted]
+        partial = remove_parts(ids[0] if ids else arguments.name, places)
+        if not partial:
             raise UserError(f"model: {arguments.name} is not installed", hint="kgen models list shows what is")
-        _say(f"{size_text(left)} of an unfinished download removed")
+        _say(f"{size_text(partial)} of an unfinished download removed")
         return 0
-    for one in ours:
-        _say(f"{one.path}, {size_text(one.size)}")
+    for here in ours:
+        _say(f"{here.path}, {size_text(here.size)}")
     if not arguments.yes:
         if not sys.stdin.isatty():
-            raise UserError("nobody can be asked here whether to remove", hint="add --yes")
-        if not _agrees("remove it?" if len(ours) == 1 else "remove them?"):
+            raise UserError("remove: no terminal to ask for confirmation", hint="add --yes")
+        if not _confirmed("remove it?" if len(ours) == 1 else "remove them?"):
             return 1
-    freed = sum(delete(one, places) for one in ours) + remove_parts(ours[0].id, places)
+    freed = sum(remove_model(here, places) for here in ours) + remove_parts(ours[0].id, places)
     _say(f"{size_text(freed)} freed")
     return 0
 
@@ -104,40 +176,25 @@ def quantize(arguments: argparse.Namespace) -> int:
     from kgen_ext.models.manage import quantise_model
     from kgen_ext.models.progress import size_text
 
-    _refuse_the_starter(arguments.name)
-    places, _, _ = _look()
+    _refuse_starter(arguments.name)
+    places, _, _ = _scan()
     if arguments.threads is not None and arguments.threads < 1:
         raise UserError(f"--threads: {arguments.threads} is not allowed", hint="use a whole number from 1")
-    files = [one for one in _installed(arguments.name) if not one.is_folder]
-    full = [one for one in files if one.variant in ("F16", "BF16", "F32")]
+    files = [found for found in _installed(arguments.name) if not found.is_folder]
+    full = [found for found in files if found.variant in ("F16", "BF16", "F32")]
     if not full:
         raise UserError(f"model: {arguments.name} has no F16 file here", hint="download its F16 file first")
-    begun = time.monotonic()
+    start = time.monotonic()
     _say(f"quantizing {full[0].path}")
     target = quantise_model(full[0], places, threads=arguments.threads)
-    small = target.stat().st_size
-    _say(f"{size_text(full[0].size)} to {size_text(small)} in {time.monotonic() - begun:.1f} s: {target}")
+    size = target.stat().st_size
+    _say(f"{size_text(full[0].size)} to {size_text(size)} in {time.monotonic() - start:.1f} s: {target}")
     _say(f"use it with --model {full[0].id}:Q8_0")
     return 0
 
 
-def _show(steps: Generator[DownloadProgress, None, T]) -> T:
-    """Draw the steps on the terminal and return what they return."""
-    from kgen_ext.cli.progress import ProgressLine
-
-    screen = ProgressLine(1)
-    try:
-        while True:
-            try:
-                screen.show(str(next(steps)))
-            except StopIteration as stop:
-                return stop.value
-    finally:
-        steps.close()
-        screen.clear()
-
-
-def _look() -> tuple[Locations, tuple[Model, ...], tuple[FoundModel, ...]]:
+def _scan() -> tuple[Locations, tuple[Model, ...], tuple[FoundModel, ...]]:
+    """Return the storage locations, the catalogue, and what is installed."""
     from kgen_ext.models import Locations, find_models, load_catalogue
 
     places = Locations.default()
@@ -145,14 +202,14 @@ def _look() -> tuple[Locations, tuple[Model, ...], tuple[FoundModel, ...]]:
     return places, known, find_models(places, models=known)
 
 
-def _known(name: str, known: tuple[Model, ...]) -> Model:
+def _downloadable(name: str, known: tuple[Model, ...]) -> Model:
     from kgen_ext.models import find_entry
 
     model = find_entry(name, known)
     if model is None:
-        raise UserError(f"model: the catalogue has no {name!r:.80}", hint="kgen models list shows what there is")
+        raise UserError(f"model: the catalogue has no {name!r:.80}", hint="kgen models list shows its models")
     if not model.repo:
-        raise UserError(f"model: {model.id} is not to be downloaded", hint=model.notes or "its files are your own")
+        raise UserError(f"model: {model.id} cannot be downloaded", hint=model.notes or "its files are your own")
     return model
 
 
@@ -160,27 +217,39 @@ def _installed(name: str) -> list[FoundModel]:
     from kgen_ext.models.describe import model_rows
     from kgen_ext.models.resolve import not_installed
 
-    _, known, found = _look()
+    _, known, found = _scan()
     wanted, _, variant = name.lower().partition(":")
-    here = next((here for ident, _, here in model_rows(known, found) if ident.lower() == wanted), ())
-    same = [one for one in here if variant in ("", one.variant.lower())]
+    files = next((files for ident, _, files in model_rows(known, found) if ident.lower() == wanted), ())
+    same = [file for file in files if variant in ("", file.variant.lower())]
     if not same:
         raise not_installed(name, known)
     return same
 
 
-def _refuse_the_starter(name: str) -> None:
+def _refuse_starter(name: str) -> None:
     from kgen_ext.models.scan import STARTER
 
     if name.lower().partition(":")[0] == STARTER:
         raise UserError("model: the starter ships with KGen and stays as it is", hint="kgen models list shows others")
 
 
-def _choose(model: Model) -> str:
-    return "choose " + ", ".join(f"{model.id}:{file.variant}" for file in model.files)
+def _follow(steps: Generator[DownloadProgress, None, T]) -> T:
+    """Show the progress of `steps` on the terminal and return their result."""
+    from kgen_ext.cli.progress import ProgressLine
+
+    progress = ProgressLine(1)
+    try:
+        while True:
+            try:
+                progress.show(str(next(steps)))
+            except StopIteration as stop:
+                return stop.value
+    finally:
+        steps.close()
+        progress.clear()
 
 
-def _agrees(question: str) -> bool:
+def _confirmed(question: str) -> bool:
     sys.stderr.write(f"kgen: {question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
@@ -191,88 +260,6 @@ def _agrees(question: str) -> bool:
 
 def _say(line: str) -> None:
     sys.stderr.write(f"kgen: {line}\n")
-
-
-SUMMARY = "list, download, check and remove models"
-ACTIONS = {
-    "list": "what there is, and what is installed",
-    "info": "everything that is known about a model",
-    "download": "get a model; its size and licence are shown first",
-    "verify": "compare an installed model with its checksum",
-    "remove": "delete a model from the models folder",
-    "quantize": "make a Q8_0 file of an F16 one: half the size, quicker on a CPU",
-}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the actions and their arguments."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, text in ACTIONS.items():
-        child = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
-        if name != "list":
-            child.add_argument("name", metavar="NAME", help="a name of the list; TIPO-500M-ft:F16 is one file of it")
-        if name in ("list", "info"):
-            child.add_argument("--json", action="store_true", help="print JSON")
-        if name in ("download", "remove"):
-            child.add_argument("--yes", action="store_true", help="do not ask")
-        if name == "download":
-            child.add_argument("--force", action="store_true", help="even if it is here already, damaged perhaps")
-        if name in ("download", "verify"):
-            child.add_argument("--offline", action="store_true", help="ask nothing of the network")
-        if name == "quantize":
-            child.add_argument("--threads", type=int, metavar="N", help="processor threads (default: all)")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked."""
-    if arguments.action in ("list", "info"):
-        return _list(as_json=arguments.json) if arguments.action == "list" else _info(arguments)
-    from kgen_ext.cli import models as models_change
-
-    actions = {
-        "download": download, "verify": verify, "remove": remove,
-        "quantize": models_change.quantize,
-    }  # fmt: skip
-    return actions[arguments.action](arguments)
-
-
-def _list(*, as_json: bool) -> int:
-    from kgen_ext.models import Locations, find_models, load_catalogue
-    from kgen_ext.models.describe import describe, model_rows
-
-    places = Locations.default()
-    known = load_catalogue(places.user_file)
-    found = find_models(places, models=known)
-    if as_json:
-        _write_json([describe(*one) for one in model_rows(known, found)])
-        return 0
-    lines = [("NAME", "SIZE", "LICENCE", "INSTALLED")]
-    for model_id, model, here in model_rows(known, found):
-        told = describe(model_id, model, here)
-        lines.append((model_id, str(told["shown_size"]), str(told["licence"] or "?"), str(told["shown_installed"])))
-    _write_table(lines)
-    sys.stdout.write(f"\nModels folder: {places.own}\nTo get one: kgen models download NAME\n")
-    return 0
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    from kgen_ext.models import Locations, find_models, load_catalogue
-    from kgen_ext.models.describe import describe, info_lines, model_rows
-    from kgen_ext.models.resolve import not_installed
-
-    places = Locations.default()
-    known = load_catalogue(places.user_file)
-    wanted = arguments.name.partition(":")[0].lower()
-    one = next((one for one in model_rows(known, find_models(places, models=known)) if one[0].lower() == wanted), None)
-    if one is None:
-        raise not_installed(arguments.name, known)
-    if arguments.json:
-        _write_json(describe(*one))
-        return 0
-    lines = info_lines(*one)
-    width = max(len(name) for name, _ in lines)
-    sys.stdout.write("".join(f"{name:<{width}}  {text}\n" for name, text in lines))
-    return 0
 
 
 def _write_json(value: Any) -> None:

@@ -1,9 +1,7 @@
-"""`kgen parse`: how a prompt is read, and what of it a model may see.
+"""`kgen parse`: the spans of a prompt, and what a model may see of it.
 
-Refuses to know the syntax; it prints what `kgen_ext.prompt` found:
-
-    spans       START-END KIND TEXT [weight] [-> what it reads]      one a line, in reading order; they may overlap
-    segments    one a subject, with its tags and its text            what is in neither stays hidden, and in its place
+    spans       START-END KIND TEXT [weight] [-> text as read]      one per line, in reading order; they may overlap
+    segments    one per subject, with its tags and its text         anything else is hidden from the model
 """
 from __future__ import annotations
 
@@ -11,20 +9,20 @@ import argparse
 import sys
 
 from kgen_ext.cli.inputs import require_text
+from kgen_ext.request import FIELDS, split_list
 
-SUMMARY = "show how a prompt is read, and what a model may see of it"
+SUMMARY = "show how a prompt is parsed, and what a model may see of it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    parser.add_argument("prompt", metavar="PROMPT", help="the prompt; one that begins with - goes last, behind --")
-    parser.add_argument("--protect", default="", metavar="WORDS", help="hide these words of yours from the model")
+    parser.add_argument("prompt", metavar="PROMPT", help="the prompt. One that begins with - goes last, behind --")
+    parser.add_argument("--protect", default="", metavar="WORDS", help=FIELDS["protect"].help)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print spans and subjects."""
+    """Print spans and segments."""
     from kgen_ext.prompt import Span, parse, subjects
-    from kgen_ext.request import split_list
     from kgen_ext.rules.patterns import compile_patterns
 
     source: str = arguments.prompt

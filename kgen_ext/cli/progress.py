@@ -1,7 +1,6 @@
-"""What a person sees on a terminal while rows are decoded: a bar for many, a counter for one, or the text as it grows.
+"""Progress on the terminal: a bar for several rows, a counter for one, or the text of a row as it is written.
 
-Refuses to know results: all of this goes to standard error, is erased before a result is printed, and is absent where
-standard error is no terminal.
+It goes to standard error, is erased before a result is printed, and is not shown where standard error is no terminal.
 """
 from __future__ import annotations
 
@@ -14,18 +13,18 @@ from typing import TextIO
 
 from kgen_ext.events import Event, Finished, PartialText, TagAccepted
 
-PATIENCE = 0.3  # seconds of work before the first line: quick work stays quiet
-PERIOD = 0.1  # seconds between two lines
+PATIENCE = 0.3  # seconds before progress is first shown: quick work stays quiet
+PERIOD = 0.1  # seconds between updates
 
 
 class ProgressLine:
-    """A few lines at the bottom of the terminal that are redrawn in place."""
+    """Lines at the bottom of the terminal that are redrawn in place."""
 
     def __init__(
         self, rows: int, *, preview: PartialText | None = None, stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`rows`: how many are awaited. `preview`: its growing text is shown instead of a counter."""
+        """rows: how many are expected. preview: its text is shown instead of a counter."""
         self._stream = sys.stderr if stream is None else stream
         self._on = self._stream.isatty()
         self._rows, self._clock = rows, clock
@@ -35,7 +34,7 @@ class ProgressLine:
         self._preview = preview
 
     def note(self, event: Event) -> None:
-        """Take an event in and redraw if it is time."""
+        """Count an event, and redraw if it is time."""
         if isinstance(event, TagAccepted):
             self._tags += 1
         elif isinstance(event, Finished):
@@ -76,7 +75,7 @@ class ProgressLine:
 
 
 def wrap(text: str, columns: int) -> list[str]:
-    """Break text into terminal lines of at most `columns` cells; wide characters take two, control characters none.
+    """Break text into terminal lines of at most `columns` cells: wide characters take two, control characters none.
 
     >>> wrap("red hair", 5)
     ['red h', 'air']

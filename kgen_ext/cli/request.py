@@ -1,7 +1,7 @@
-"""`kgen request`: cases of what a model is to see, one JSON object a line -> the request text, one JSON string a line.
+"""`kgen request`: the exact text that a TIPO model is given, for cases in JSON Lines.
 
-Refuses to know the format of the text; `kgen_ext.protocol` writes it. A case, in one line (other keys and empty lines
-are ignored); task may be null, and a value of meta too:
+A case is one line, and the text comes back as a JSON string on one line. Other keys and empty lines are ignored; `task`
+and the values of `meta` may be null:
 
     {"tags": "1girl, hat", "meta": {"rating": "safe"}, "task": "tag_to_long", "length": "long", "text": ""}
 """
@@ -14,20 +14,20 @@ from typing import Any
 from kgen_ext.cli.inputs import read_lines
 from kgen_ext.errors import UserError
 
-SUMMARY = "print the exact text a model is given"
+SUMMARY = "print the exact text that a model is given"
 FIELDS: dict[str, tuple[type, ...]] = {
     "tags": (str,), "meta": (dict,), "task": (str, type(None)), "length": (str,), "text": (str,),
 }  # fmt: skip
-NAMES = {str: "a string", dict: "an object of strings or nulls", type(None): "null"}
+_TYPE_NAMES = {str: "a string", dict: "an object of strings or nulls", type(None): "null"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    parser.add_argument("--jsonl", required=True, metavar="CASES", help="one JSON object a line; - is standard input")
+    parser.add_argument("--jsonl", required=True, metavar="CASES", help="one JSON object per line; - is standard input")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Render every case."""
+    """Print the text of every case."""
     from kgen_ext.events import json_line
     from kgen_ext.protocol import request_text
 
@@ -43,20 +43,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read_case(line: str, number: int) -> dict[str, Any]:
-    """Return the five fields of a case; UserError names line `number` and the field at fault."""
+    """Return the five fields of a case. Raises UserError that names line `number` and the wrong field."""
     import json
 
     try:
         case = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"line {number}: not JSON: {error}", hint="one JSON object a line") from None
+        raise UserError(f"line {number}: not JSON: {error}", hint="one JSON object per line") from None
     if not isinstance(case, dict):
         raise UserError(f"line {number}: not an object", hint='such as {"tags": "1girl", "meta": {}, ...}')
-    for name, kinds in FIELDS.items():
+    for name, types in FIELDS.items():
         if name not in case:
             raise UserError(f"line {number}: {name} is missing", hint=f"a case has {', '.join(FIELDS)}")
-        if not isinstance(case[name], kinds):
-            allowed = " or ".join(NAMES[kind] for kind in kinds)
+        if not isinstance(case[name], types):
+            allowed = " or ".join(_TYPE_NAMES[type_] for type_ in types)
             raise UserError(f"line {number}: {name}: {case[name]!r:.80} is not allowed", hint=f"use {allowed}")
     for key, value in case["meta"].items():
         if not isinstance(value, (str, type(None))):
