@@ -6,13 +6,11 @@ As JSON, for `kgen expand --json` and the WebUI's API alike, an expansion is an 
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Union
 
-from kgen_ext.request import DEFAULTS
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 
 
@@ -58,8 +56,8 @@ class Fields:
 class Settings(Sampling):
     """The sampling options and lengths a row was written with. In JSON the lengths come first."""
 
-    tag_length: str = DEFAULTS["tag_length"].value
-    text_length: str = DEFAULTS["text_length"].value
+    tag_length: str = "long"
+    text_length: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +149,8 @@ def event_json(event: Event, *, timings: bool) -> str:
 
 def json_line(value: object) -> str:
     """Return JSON on one line for every reader: Unicode's other line separators, where some split, are escaped."""
+    import json  # here, as plain output needs none
+
     text = json.dumps(value, ensure_ascii=False)
     return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 

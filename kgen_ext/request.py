@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from kgen_ext.errors import BadValue
 from kgen_ext.sampling import Sampling
@@ -79,8 +79,7 @@ class FieldType(Enum):
     LIST = "list"
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """A row of the table.
 
     `low`, `high`: the bounds of a number, both allowed. `choices`: the enum of a CHOICE or LIST, None for any string.
@@ -204,31 +203,6 @@ class ExpandRequest:
 FIELDS: Mapping[str, Field] = {row.name: Field(row.name, **row.metadata) for row in dataclasses.fields(ExpandRequest)}
 # What applies to a field that neither the request nor the model's recommendation sets.
 DEFAULTS: Mapping[str, Any] = {name: field.default for name, field in FIELDS.items() if field.by_model}
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedRequest:
-    """A request with every default filled in: no field is None, and none is a string in place of an enum."""
-
-    prompt: str
-    text: str
-    tag_length: TagLength
-    text_length: TextLength
-    task: Task
-    format: str
-    ban: tuple[str, ...]
-    require: tuple[str, ...]
-    rules: tuple[str, ...]
-    protect: tuple[str, ...]
-    allow: tuple[Category, ...]
-    allow_contradictions: bool
-    no_tags: bool
-    tag_file: str
-    seed: int
-    count: int
-    sampling: Sampling
-    width: int
-    height: int
 
 
 def split_list(field: str, value: object) -> tuple[str, ...]:

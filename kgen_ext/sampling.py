@@ -31,9 +31,9 @@ class Sampling:
 
     @classmethod
     def resolve(cls, *sources: object) -> Sampling:
-        """Return each option from the first source that has an attribute of its name which is not None, else default.
+        """Return each option from the first source whose attribute of that name is set and not None, else its default.
 
-        >>> Sampling.resolve(PartialSampling(top_k=5), PartialSampling(top_k=80, top_p=0.9))
+        >>> Sampling.resolve(ExpandRequest(top_k=5), Recommended(top_k=80, top_p=0.9))
         Sampling(temperature=1.0, top_k=5, top_p=0.9, min_p=0.1)
         """
         given: dict[str, Any] = {}
@@ -41,16 +41,6 @@ class Sampling:
             values = {name: getattr(source, name, None) for name in SAMPLING_NAMES}
             given |= {name: value for name, value in values.items() if value is not None}
         return cls(**given)
-
-
-@dataclass(frozen=True, slots=True)
-class PartialSampling:
-    """The options of `Sampling`; None leaves one open."""
-
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
 
 
 SAMPLING_NAMES = tuple(option.name for option in fields(Sampling))

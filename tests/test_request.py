@@ -6,8 +6,10 @@ import dataclasses
 import pytest
 
 from kgen_ext.errors import BadValue
-from kgen_ext.request import FIELDS, Category, ExpandRequest, ResolvedRequest, TagLength, Task, split_list
-from kgen_ext.sampling import SAMPLING_NAMES, PartialSampling
+from kgen_ext.models import Recommended
+from kgen_ext.request import DEFAULTS, FIELDS, Category, ExpandRequest, TagLength, Task, split_list
+from kgen_ext.sampling import SAMPLING_NAMES
+from kgen_ext.service.plan import ResolvedRequest
 
 
 def test_strings_become_enums_and_lists() -> None:
@@ -75,5 +77,5 @@ def test_a_resolved_request_has_every_field_of_a_request() -> None:
     assert names | set(SAMPLING_NAMES) == set(FIELDS)
 
 
-def test_sampling_that_may_be_left_open_has_every_option() -> None:
-    assert tuple(field.name for field in dataclasses.fields(PartialSampling)) == SAMPLING_NAMES
+def test_every_field_left_to_the_model_can_be_recommended() -> None:
+    assert {field.name for field in dataclasses.fields(Recommended)} == set(DEFAULTS)

@@ -8,9 +8,9 @@ from test_service import expander, short
 
 from kgen_ext.errors import BadValue
 from kgen_ext.models import Recommended
-from kgen_ext.request import DEFAULTS, ExpandRequest, ResolvedRequest, Task, TextLength
+from kgen_ext.request import DEFAULTS, ExpandRequest, Task, TextLength
 from kgen_ext.service.expander import Expander
-from kgen_ext.service.plan import resolve_defaults
+from kgen_ext.service.plan import ResolvedRequest, resolve_defaults
 
 TIPO = Recommended(0.5, 80, 0.95, 0.05, "short", "long")
 

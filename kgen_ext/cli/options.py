@@ -15,9 +15,8 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from kgen_ext.request import FIELDS, Field, FieldType, split_list
 
@@ -32,8 +31,7 @@ _HELP = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """A command-line option that fills one field.
 
     `metavar`: the value in the help, "" for a switch. `repeats`: the flag may be given several times, each with a list,

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from kgen_ext.events import Expansion, Finish
-from kgen_ext.request import ResolvedRequest
+from kgen_ext.service.plan import ResolvedRequest
 
 
 @dataclass(frozen=True, slots=True)

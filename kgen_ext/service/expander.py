@@ -18,10 +18,17 @@ from kgen_ext.decoding.sampler import derive_seed
 from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.errors import EngineError
 from kgen_ext.events import Event, Expansion, Finished
-from kgen_ext.request import ExpandRequest, ResolvedRequest
+from kgen_ext.request import ExpandRequest
 from kgen_ext.rules.known import TagFiles
 from kgen_ext.service.cache import Key, ResultCache
-from kgen_ext.service.plan import ExpansionPlan, ModelContext, check_servable, make_jobs, plan_expansion
+from kgen_ext.service.plan import (
+    ExpansionPlan,
+    ModelContext,
+    ResolvedRequest,
+    check_servable,
+    make_jobs,
+    plan_expansion,
+)
 from kgen_ext.service.result import build_expansion
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from kgen_ext.output.formats import Template, resolve_format
 from kgen_ext.prompt import Prompt, parse, subjects
 from kgen_ext.protocol import Plan, Protocol, Subject, dtg, tipo
 from kgen_ext.protocol.plan import one_line, trained_tag
-from kgen_ext.request import DEFAULTS, FIELDS, MAX_SEED, Category, ExpandRequest, ResolvedRequest, Task, TextLength
+from kgen_ext.request import DEFAULTS, FIELDS, MAX_SEED, Category, ExpandRequest, TagLength, Task, TextLength
 from kgen_ext.rules import Rejection
 from kgen_ext.rules.conditional import parse_rules
 from kgen_ext.rules.filter import MetadataFilter, TagFilter, TagRules
@@ -31,6 +31,31 @@ if TYPE_CHECKING:
     from kgen_ext.engine import Engine
     from kgen_ext.models import Recommended
     from kgen_ext.rules.blocklist import Blocklist
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRequest:
+    """A request with every default filled in: no field is None, and none is a string in place of an enum."""
+
+    prompt: str
+    text: str
+    tag_length: TagLength
+    text_length: TextLength
+    task: Task
+    format: str
+    ban: tuple[str, ...]
+    require: tuple[str, ...]
+    rules: tuple[str, ...]
+    protect: tuple[str, ...]
+    allow: tuple[Category, ...]
+    allow_contradictions: bool
+    no_tags: bool
+    tag_file: str
+    seed: int
+    count: int
+    sampling: Sampling
+    width: int
+    height: int
+
 
 def resolve_defaults(request: ExpandRequest, recommended: Recommended | None) -> ResolvedRequest:
     """Return the request with what it leaves open taken from the model's recommendation, else from `DEFAULTS`.

@@ -12,8 +12,8 @@ from kgen_ext.events import By, Expansion, Fields, Finish, Piece, Settings
 from kgen_ext.output.formats import fill
 from kgen_ext.prompt import append, attention, escape, render
 from kgen_ext.protocol.plan import join_tags
-from kgen_ext.request import Category, ResolvedRequest
-from kgen_ext.service.plan import META, ExpansionPlan, wants_text
+from kgen_ext.request import Category
+from kgen_ext.service.plan import META, ExpansionPlan, ResolvedRequest, wants_text
 from kgen_ext.tags.categories import split_by_category
 
 # Stands for the user's caption inside an addition until the pieces are cut; a private-use character that no model

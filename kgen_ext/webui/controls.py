@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from kgen_ext.errors import BadValue
 from kgen_ext.output.formats import NAMED_FORMATS
@@ -41,8 +41,7 @@ class ControlGroup(str, Enum):
     ADVANCED = "advanced"
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(NamedTuple):
     """A row of the table.
 
     `key` is the control's name in the infotext. `choices` are (value, label) pairs; both are understood. `low`, `high`

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kgen_ext.errors import BadValue, UserError
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
@@ -28,8 +28,7 @@ PRESETS: Mapping[str, Sampling] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(NamedTuple):
     """A preset of the user's: its name, and the sampling options it sets."""
 
     name: str

@@ -6,9 +6,9 @@ controls.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from kgen_ext.errors import BadValue, UnknownModel
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
@@ -23,8 +23,7 @@ _SCRIPT = "xyz_grid.py"
 _SWITCH = {"on": True, "true": True, "off": False, "false": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(NamedTuple):
     """The field it sets, its label, and the type the host converts typed values to.
 
     The host puts the axis with the highest `cost` in the outermost loop.
