@@ -69,7 +69,7 @@ class Category(str, Enum):
 
 
 class FieldType(Enum):
-    """What a field holds: CHOICE a member of an enum, LIST several of them or several strings."""
+    """The type of a field's value: a CHOICE is a member of an enum, a LIST has such members or strings."""
 
     TEXT = "text"
     FLAG = "flag"
@@ -82,8 +82,8 @@ class FieldType(Enum):
 class Field(NamedTuple):
     """A row of the table.
 
-    `low`, `high`: the bounds of a number, both allowed. `choices`: the enum of a CHOICE or LIST, None for any string.
-    `by_model`: the field may be None, which stands for what the model recommends, else `default`.
+    `low`, `high`: the smallest and the largest number allowed. `choices`: the enum of a CHOICE or LIST; None allows any
+    string. `by_model`: None is allowed and stands for the model's recommendation, or `default` where it has none.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Field(NamedTuple):
     by_model: bool = False
 
     def read(self, value: object) -> Any:
-        """Return a value of this field, strings converted to enums and tuples. Raises BadValue."""
+        """Return `value` with strings converted to enums and tuples. Raises BadValue if it is not allowed."""
         if value is None and self.by_model:
             return None
         if self.value_type is FieldType.LIST:
@@ -125,6 +125,7 @@ class Field(NamedTuple):
 
 
 def _row(value_type: FieldType, default: Any, help: str, *, by_model: bool = False, **more: Any) -> Any:
+    """Return a dataclass field that carries a row of the table."""
     row = {"value_type": value_type, "default": default, "help": help, "by_model": by_model, **more}
     return dataclasses.field(default=None if by_model else default, metadata=row)
 
@@ -167,7 +168,7 @@ class ExpandRequest:
     """
 
     prompt: str = _text("the prompt to expand")
-    text: str = _text("description in sentences, beside or instead of tags")
+    text: str = _text("description in sentences, in addition to tags or instead of them")
     tag_length: TagLength | str | None = _choice(
         TagLength.LONG, "number of tags in the result, yours included", by_model=True
     )
@@ -177,12 +178,12 @@ class ExpandRequest:
     ban: str | tuple[str, ...] = _list("banned tags and patterns: hat, *_hair, /blue .*/, category:artist")
     require: str | tuple[str, ...] = _list("tags that the result must contain")
     rules: str | tuple[str, ...] = _list('conditional rule, such as "if twintails ban long hair"')
-    protect: str | tuple[str, ...] = _list("words of yours to hide from the model, such as trigger words")
+    protect: str | tuple[str, ...] = _list("words of your prompt to hide from the model, such as trigger words")
     allow: str | tuple[Category | str, ...] = _list(
-        "tag categories the model may add even where you named none", choices=Category
+        "tag categories the model may add even if your prompt has none", choices=Category
     )
     allow_contradictions: bool = _flag("allow tags that contradict each other, such as two hair colours")
-    no_tags: bool = _flag("write sentences only; a text length is needed")
+    no_tags: bool = _flag("write sentences only; requires a text length")
     tag_file: str = _text("write only tags listed in this file (the CSV format of a1111-sd-webui-tagcomplete)")
     seed: int = _whole(0, 0, MAX_SEED, "random seed; the same seed gives the same text")
     count: int = _whole(1, 1, MAX_COUNT, "number of different expansions of each prompt")
@@ -194,7 +195,8 @@ class ExpandRequest:
     height: int = _whole(1024, 16, 16384, "height of the image")
 
     def __post_init__(self) -> None:
-        for field in FIELDS.values():  # frozen: each is converted once, here
+        for field in FIELDS.values():
+            # The class is frozen: this is the one place that converts.
             object.__setattr__(self, field.name, field.read(getattr(self, field.name)))
         if self.no_tags and self.text_length in (None, TextLength.NONE):
             raise BadValue("text_length", "none", "another length: with no_tags there is nothing else to write")

@@ -17,7 +17,15 @@ from kgen_ext.errors import EngineError
 from kgen_ext.events import expansion_json
 from kgen_ext.service import open_expander
 from kgen_ext.webui.api import Api, ApiResponse, read_fields
-from kgen_ext.webui.api_schema import MAX_PROMPTS, MAX_ROWS, MAX_TEXT, MORE, REQUEST_FIELDS, REQUIRED, expand_schema
+from kgen_ext.webui.api_schema import (
+    EXTRA_FIELDS,
+    MAX_PROMPTS,
+    MAX_ROWS,
+    MAX_TEXT,
+    REQUEST_FIELDS,
+    REQUIRED,
+    expand_schema,
+)
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.session import Session
 from kgen_ext.webui.settings import read_settings, webui_places
@@ -209,13 +217,13 @@ def test_what_is_asked_wrongly_is_told_and_nothing_else_happens(body: bytes, say
     assert says in error(api.expand(body))["detail"]
 
 
-@pytest.mark.parametrize("name", [name for name in (*REQUEST_FIELDS, *MORE) if name not in REQUIRED])
+@pytest.mark.parametrize("name", [name for name in (*REQUEST_FIELDS, *EXTRA_FIELDS) if name not in REQUIRED])
 def test_null_for_an_optional_field_says_the_same_as_leaving_it_out(name: str) -> None:
     assert read_fields({"prompt": "1girl", name: None}) == read_fields({"prompt": "1girl"})
 
 
 def test_a_client_that_spells_every_absent_field_as_null_is_answered(api: Api) -> None:
-    nulls = {name: None for name in (*REQUEST_FIELDS, *MORE) if name not in REQUIRED}
+    nulls = {name: None for name in (*REQUEST_FIELDS, *EXTRA_FIELDS) if name not in REQUIRED}
     assert ask(api, **{**nulls, "prompt": "1girl", **SHORT}) == ask(api, prompt="1girl", **SHORT)
 
 

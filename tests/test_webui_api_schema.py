@@ -10,14 +10,21 @@ import pytest
 from kgen_ext import ExpandRequest
 from kgen_ext.errors import BadValue, KGenError
 from kgen_ext.webui.api import read_fields
-from kgen_ext.webui.api_schema import MORE, REQUEST_FIELDS, control_schema, controls_schema, expand_schema, schema
+from kgen_ext.webui.api_schema import (
+    EXTRA_FIELDS,
+    REQUEST_FIELDS,
+    control_schema,
+    controls_schema,
+    expand_schema,
+    schema,
+)
 from kgen_ext.webui.controls import CONTROLS, check_value
 
 
 def test_the_schema_has_every_field_of_a_request_but_the_path() -> None:
     names = {field.name for field in fields(ExpandRequest)} - {"tag_file"}
     assert {*REQUEST_FIELDS, "prompt"} == names
-    assert set(expand_schema()["properties"]) == {*REQUEST_FIELDS, *MORE}
+    assert set(expand_schema()["properties"]) == {*REQUEST_FIELDS, *EXTRA_FIELDS}
 
 
 @pytest.mark.parametrize("name", [name for name, one in REQUEST_FIELDS.items() if "minimum" in one])
@@ -55,7 +62,7 @@ def admits_null(one: dict[str, Any]) -> bool:
     return {"type": "null"} in one.get("anyOf", ())
 
 
-@pytest.mark.parametrize("name", [*REQUEST_FIELDS, *MORE])
+@pytest.mark.parametrize("name", [*REQUEST_FIELDS, *EXTRA_FIELDS])
 def test_null_is_in_a_fields_schema_where_it_is_accepted(name: str) -> None:
     try:
         read_fields({name: None})

@@ -24,7 +24,7 @@ from webui_kit import Stage
 from kgen_ext.errors import KGenError, UnknownModel
 from kgen_ext.rules.known import TagFiles
 from kgen_ext.webui.api import Api
-from kgen_ext.webui.api_schema import MORE, REQUEST_FIELDS
+from kgen_ext.webui.api_schema import EXTRA_FIELDS, REQUEST_FIELDS
 from kgen_ext.webui.controls import CONTROLS, Widget
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.infotext import paste_fields
@@ -227,9 +227,10 @@ def test_no_field_of_a_request_leads_to_the_disk(stage: Stage, folder: Path) -> 
     api = Api(host=Host(), session=lambda: stage.session)
 
     def calls(value: Any) -> dict[str, Callable[[], Any]]:
-        fields = (*REQUEST_FIELDS, *MORE, "tag_file", "models_dir", "paths")
+        fields = (*REQUEST_FIELDS, *EXTRA_FIELDS, "tag_file", "models_dir", "paths")
         alone = {field: lambda field=field: ask({field: value}) for field in fields}
-        return alone | {f"known {field}": lambda field=field: ask({"known_only": True, field: value}) for field in MORE}
+        known = {f"known {field}": lambda field=field: ask({"known_only": True, field: value}) for field in EXTRA_FIELDS}
+        return alone | known
 
     def ask(body: Mapping[str, Any]) -> None:
         stage.expander.asked.clear()

@@ -27,7 +27,7 @@ _METAVARS = {
 }  # fmt: skip
 _HELP = {
     "no_tags": "write sentences only (needs --text-length)",
-    "seed": "random seed; the same seed gives the same text. Without one, a seed is drawn and shown",
+    "seed": "random seed; the same seed gives the same text (if omitted, one is drawn and printed)",
 }
 
 
@@ -64,8 +64,8 @@ REQUEST_FLAGS = tuple(_flag(field) for field in FIELDS.values() if field.name !=
 # `open_expander` has these defaults; importing it only to read them would slow every start.
 EXPANDER_FLAGS = (
     Flag("--model", "model", "ID|PATH", "name or path of the model (default: starter)"),
-    Flag("--engine", "engine", "auto|reference|transformers|llama_cpp", "library that runs it (default: auto)"),
-    Flag("--device", "device", "DEVICE", "device that it runs on: auto, cpu, cuda, ... (default: auto)"),
+    Flag("--engine", "engine", "auto|reference|transformers|llama_cpp", "library that runs the model (default: auto)"),
+    Flag("--device", "device", "DEVICE", "device to run on: auto, cpu, cuda, ... (default: auto)"),
     Flag("--threads", "threads", "N", "number of CPU threads (default: chosen by the engine)", read=int),
 )
 FLAGS: Mapping[str, Flag] = {flag.field: flag for flag in REQUEST_FLAGS + EXPANDER_FLAGS}

@@ -21,7 +21,7 @@ from kgen_ext.errors import BadValue, KGenError, UserError
 from kgen_ext.events import Expansion, Finished, expansion_json, json_line
 from kgen_ext.request import MAX_SEED, ExpandRequest
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
-from kgen_ext.webui.api_schema import MAX_PROMPTS, MAX_ROWS, MAX_TEXT, MORE, REQUEST_FIELDS, REQUIRED
+from kgen_ext.webui.api_schema import EXTRA_FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_TEXT, REQUEST_FIELDS, REQUIRED
 from kgen_ext.webui.controls import DEFAULT
 from kgen_ext.webui.expanding import NO_TAG_FILE
 from kgen_ext.webui.host import Host
@@ -172,8 +172,8 @@ def read_fields(fields: Mapping[str, Any]) -> tuple[Sequence[str], dict[str, Any
     """
     given: dict[str, Any] = {}
     for name, value in fields.items():
-        if name not in REQUEST_FIELDS and name not in MORE:
-            raise BadValue("body", name, f"the fields {', '.join((*MORE, *REQUEST_FIELDS))}")
+        if name not in REQUEST_FIELDS and name not in EXTRA_FIELDS:
+            raise BadValue("body", name, f"the fields {', '.join((*EXTRA_FIELDS, *REQUEST_FIELDS))}")
         if value is None and name not in REQUIRED:
             continue
         if isinstance(value, dict):

@@ -19,12 +19,11 @@ MAX_TEXT = 20_000
 
 Schema = dict[str, Any]
 
-
 _TEXT: Schema = {"type": "string", "maxLength": MAX_TEXT}
 _FLAG: Schema = {"type": "boolean"}
-# A client may give -1 for a seed; no client can name a file.
-_ANY_SEED = -1
-_WITHHELD = ("prompt", "tag_file")
+# What a client may give for a random seed.
+_RANDOM_SEED = -1
+_WITHHELD = ("prompt", "tag_file")  # the first is below, with `prompts`; no client can name a file
 
 
 def _field_schema(field: Field) -> Schema:
@@ -37,7 +36,7 @@ def _field_schema(field: Field) -> Schema:
         return member
     if field.value_type is FieldType.LIST:
         return {"anyOf": [{"type": "string"}, {"type": "array", "items": member}]}
-    low = _ANY_SEED if field.name == "seed" else field.low
+    low = _RANDOM_SEED if field.name == "seed" else field.low
     kind = "integer" if field.value_type is FieldType.INTEGER else "number"
     return {"type": kind, "minimum": low, "maximum": field.high}
 
@@ -51,7 +50,7 @@ REQUEST_FIELDS: dict[str, Schema] = {
     name: _field_schema(field) for name, field in FIELDS.items() if name not in _WITHHELD
 }
 # The fields that the API has in addition: (schema, default, description).
-MORE: dict[str, tuple[Schema, Any, str]] = {
+EXTRA_FIELDS: dict[str, tuple[Schema, Any, str]] = {
     "prompt": (_TEXT, "", "the prompt to expand"),
     "prompts": ({"type": "array", "items": _TEXT, "maxItems": MAX_PROMPTS}, None,
                 "several prompts in place of one, as a batch; the seed rises by one from prompt to prompt"),
@@ -68,11 +67,11 @@ _NOTES = ("title", "description", "default")
 
 def expand_schema() -> Schema:
     """Return the JSON schema of the body of POST /kgen/v1/expand."""
-    # A field by model has no default of its own.
+    # A field that is left to the model has no default to show.
     properties = {name: {**schema, **({} if FIELDS[name].by_model else {"default": _plain(FIELDS[name].default)})}
                   for name, schema in REQUEST_FIELDS.items()}  # fmt: skip
     properties["seed"]["description"] = _SEED
-    for name, (schema, default, text) in MORE.items():
+    for name, (schema, default, text) in EXTRA_FIELDS.items():
         properties[name] = {**schema, "description": text, **({} if default is None else {"default": default})}
     return _object(properties)
 
