@@ -229,8 +229,9 @@ def test_no_field_of_a_request_leads_to_the_disk(stage: Stage, folder: Path) -> 
     def calls(value: Any) -> dict[str, Callable[[], Any]]:
         fields = (*REQUEST_FIELDS, *EXTRA_FIELDS, "tag_file", "models_dir", "paths")
         alone = {field: lambda field=field: ask({field: value}) for field in fields}
-        known = {f"known {field}": lambda field=field: ask({"known_only": True, field: value}) for field in EXTRA_FIELDS}
-        return alone | known
+        return alone | {
+            f"known {field}": lambda field=field: ask({"known_only": True, field: value}) for field in EXTRA_FIELDS
+        }
 
     def ask(body: Mapping[str, Any]) -> None:
         stage.expander.asked.clear()
