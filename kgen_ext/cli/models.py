@@ -62,7 +62,7 @@ def list_models(arguments: argparse.Namespace) -> int:
     """Print a row for each model."""
     from kgen_ext.models.describe import describe, model_rows
 
-    places, known, found = _scan()
+    locations, known, found = _scan()
     models = [describe(*row) for row in model_rows(known, found)]
     if arguments.json:
         _write_json(models)
@@ -71,7 +71,7 @@ def list_models(arguments: argparse.Namespace) -> int:
     for model in models:
         lines.append((model["id"], model["shown_size"], model["licence"] or "?", model["shown_installed"]))
     _write_table(lines)
-    sys.stdout.write(f"\nModels folder: {places.own}\nTo get one: kgen models download NAME\n")
+    sys.stdout.write(f"\nModels folder: {locations.own}\nTo get one: kgen models download NAME\n")
     return 0
 
 
@@ -99,7 +99,7 @@ def download(arguments: argparse.Namespace) -> int:
     from kgen_ext.models.download import plan_download, run_download
     from kgen_ext.models.progress import size_text
 
-    places, known, found = _scan()
+    locations, known, found = _scan()
     model = _downloadable(arguments.name, known)
     variant = arguments.name.partition(":")[2]
     file = next((file for file in model.files if variant.lower() in ("", file.variant.lower())), None)
@@ -112,13 +112,13 @@ def download(arguments: argparse.Namespace) -> int:
         return 0
     if not arguments.yes and not sys.stdin.isatty():
         raise UserError("download: no terminal to ask for confirmation", hint="add --yes")
-    plan = plan_download(model, file, to=places.own, offline=arguments.offline or None)
+    plan = plan_download(model, file, to=locations.own, offline=arguments.offline or None)
     _say(f"{model.id}:{file.variant} from {model.repo}, {size_text(plan.size)}")
     _say(f"licence: {model.licence or 'unknown'} {model.licence_url}")
     _say(f"into {plan.target}")
     if not arguments.yes and not _confirmed("download it?"):
         return 1
-    _follow(run_download(plan, to=places.own))
+    _follow(run_download(plan, to=locations.own))
     _say(f"done; use it with --model {model.id}" + ("" if file is model.files[0] else f":{file.variant}"))
     return 0
 
@@ -146,7 +146,7 @@ def remove(arguments: argparse.Namespace) -> int:
     from kgen_ext.models.progress import size_text
 
     _refuse_starter(arguments.name)
-    places, known, found = _scan()
+    locations, known, found = _scan()
     wanted, _, variant = arguments.name.lower().partition(":")
     same = [here for here in found if here.id.lower() == wanted and variant in ("", here.variant.lower())]
     ours = [here for here in same if here.ours]
@@ -154,7 +154,7 @@ def remove(arguments: argparse.Namespace) -> int:
         raise UserError(f"{same[0].path}: not in our own folder, so it stays", hint="remove it by hand")
     if not ours:
         ids = [model.id for model in known if model.id.lower() == wanted]
-        partial = remove_parts(ids[0] if ids else arguments.name, places)
+        partial = remove_parts(ids[0] if ids else arguments.name, locations)
         if not partial:
             raise UserError(f"model: {arguments.name} is not installed", hint="kgen models list shows what is")
         _say(f"{size_text(partial)} of an unfinished download removed")
@@ -166,7 +166,7 @@ def remove(arguments: argparse.Namespace) -> int:
             raise UserError("remove: no terminal to ask for confirmation", hint="add --yes")
         if not _confirmed("remove it?" if len(ours) == 1 else "remove them?"):
             return 1
-    freed = sum(remove_model(here, places) for here in ours) + remove_parts(ours[0].id, places)
+    freed = sum(remove_model(here, locations) for here in ours) + remove_parts(ours[0].id, locations)
     _say(f"{size_text(freed)} freed")
     return 0
 
@@ -177,7 +177,7 @@ def quantize(arguments: argparse.Namespace) -> int:
     from kgen_ext.models.progress import size_text
 
     _refuse_starter(arguments.name)
-    places, _, _ = _scan()
+    locations, _, _ = _scan()
     if arguments.threads is not None and arguments.threads < 1:
         raise UserError(f"--threads: {arguments.threads} is not allowed", hint="use a whole number from 1")
     files = [found for found in _installed(arguments.name) if not found.is_folder]
@@ -186,7 +186,7 @@ def quantize(arguments: argparse.Namespace) -> int:
         raise UserError(f"model: {arguments.name} has no F16 file here", hint="download its F16 file first")
     start = time.monotonic()
     _say(f"quantizing {full[0].path}")
-    target = quantise_model(full[0], places, threads=arguments.threads)
+    target = quantise_model(full[0], locations, threads=arguments.threads)
     size = target.stat().st_size
     _say(f"{size_text(full[0].size)} to {size_text(size)} in {time.monotonic() - start:.1f} s: {target}")
     _say(f"use it with --model {full[0].id}:Q8_0")
@@ -197,9 +197,9 @@ def _scan() -> tuple[Locations, tuple[Model, ...], tuple[FoundModel, ...]]:
     """Return the storage locations, the catalogue, and what is installed."""
     from kgen_ext.models import Locations, find_models, load_catalogue
 
-    places = Locations.default()
-    known = load_catalogue(places.user_file)
-    return places, known, find_models(places, models=known)
+    locations = Locations.default()
+    known = load_catalogue(locations.user_file)
+    return locations, known, find_models(locations, models=known)
 
 
 def _downloadable(name: str, known: tuple[Model, ...]) -> Model:

@@ -17,8 +17,7 @@ from kgen_ext.models.schema import Model
 Row = tuple[str, "Model | None", tuple[FoundModel, ...]]
 _PROTOCOLS = {"tipo": "TIPO", "dtg": "DanTagGen"}
 _PACKAGES = {"llama_cpp": "llama-cpp-python"}
-_RECOMMENDED = {"temperature": "temperature", "top_k": "top-k", "top_p": "top-p", "min_p": "min-p",
-                "tag_length": "tags", "text_length": "text"}  # fmt: skip
+_LENGTHS = {"tag_length": "tags", "text_length": "text"}
 
 
 def model_rows(known: Sequence[Model], found: Sequence[FoundModel]) -> Iterator[Row]:
@@ -81,7 +80,8 @@ def info_lines(model_id: str, model: Model | None, here: Sequence[FoundModel]) -
     if told["recommended"]:
         values = told["recommended"].items()
         shown = {key: f"{value:g}" if isinstance(value, (int, float)) else value for key, value in values}
-        lines.append(("Recommended", ", ".join(f"{_RECOMMENDED[key]} {value}" for key, value in shown.items())))
+        named = (f"{_LENGTHS.get(key, key.replace('_', '-'))} {value}" for key, value in shown.items())
+        lines.append(("Recommended", ", ".join(named)))
     if told["blocklist"]:
         lines.append(("Banned words", f"those of {told['blocklist']}"))
     if told["engines"]:

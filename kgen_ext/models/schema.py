@@ -18,10 +18,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kgen_ext.errors import BadCatalogue
 from kgen_ext.once import once
+
+if TYPE_CHECKING:
+    from kgen_ext.request import Field
 
 BUILT_IN = Path(__file__).parent / "data" / "models.json"
 USER_FILE = "kgen-models.json"
@@ -30,7 +33,6 @@ SCHEMA = 1
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?<!\.)")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 ENGINES = ("llama_cpp", "transformers", "reference")
-LENGTHS = ("very_short", "short", "long", "very_long")
 # Files beside the weights in a folder of safetensors; all but the first are optional.
 COMPANIONS = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
@@ -63,7 +65,7 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
-    """Sampling and lengths that suit the model, from its author's own tools; None where nothing is published."""
+    """Sampling options and lengths from the tools of the model's author; None where nothing is published."""
 
     temperature: float | None = None
     top_k: int | None = None
@@ -182,11 +184,17 @@ def _file(value: Any, where: str) -> ModelFile:
 
 def _recommended(value: Any, where: str) -> Recommended:
     reader = Reader(f"{where}: recommended", value, [entry.name for entry in fields(Recommended)])
-    checks: dict[str, Callable[[Any], Any]] = {
-        "temperature": number(0, 2), "top_k": whole_number(0, 1000), "top_p": number(0, 1), "min_p": number(0, 1),
-        "tag_length": one_of(*LENGTHS), "text_length": one_of("none", *LENGTHS),
-    }  # fmt: skip
+    from kgen_ext.request import DEFAULTS, FIELDS
+
+    checks = {name: _request_field(FIELDS[name]) for name in DEFAULTS}
+    checks["temperature"] = number(0, 2)  # the page's slider goes no further
     return Recommended(**{name: reader.take(name, check) for name, check in checks.items() if name in value})
+
+
+def _request_field(field: Field) -> Callable[[Any], Any]:
+    if field.choices:
+        return one_of(*(str(member.value) for member in field.choices))
+    return (whole_number if isinstance(field.default, int) else number)(field.low, field.high)
 
 
 def _versions(value: Any) -> dict[str, str]:

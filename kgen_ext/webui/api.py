@@ -136,9 +136,9 @@ class Api:
         from kgen_ext.models.describe import describe, model_rows
 
         settings = read_settings(self._host)
-        places = webui_places(self._host, settings)
-        known = load_catalogue(places.user_file)
-        models = [describe(*row) for row in model_rows(known, find_models(places, models=known))]
+        locations = webui_places(self._host, settings)
+        known = load_catalogue(locations.user_file)
+        models = [describe(*row) for row in model_rows(known, find_models(locations, models=known))]
         for model in models:  # paths on this machine are not for clients
             model["installed"] = [{"variant": file["variant"], "size": file["size"], "usable": not file["problem"]}
                                   for file in model["installed"]]  # fmt: skip

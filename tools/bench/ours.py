@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
@@ -17,6 +18,7 @@ from kgen_ext.models import resolve
 from kgen_ext.protocol import Protocol
 from kgen_ext.request import ExpandRequest
 from kgen_ext.rules.blocklist import load_blocklist
+from kgen_ext.sampling import Sampling
 from kgen_ext.service import ROWS
 from kgen_ext.service.expander import Expander
 from kgen_ext.service.plan import ModelContext
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from kgen_ext.rules.blocklist import Blocklist
 
 # Defaults of the reference's WebUI extension (z-tipo-extension, scripts/tipo.py), so that both do equal work.
-TEMPERATURE, TOP_P, TOP_K = 0.5, 0.95, 80
+SAMPLING = Sampling(temperature=0.5, top_k=80, top_p=0.95, min_p=0.0)
 _TRAINED_CTX = 1024
 
 
@@ -203,10 +205,7 @@ def request_of(query: Query) -> ExpandRequest:
         ban=query.bans,
         seed=query.seed,
         count=query.count,
-        temperature=TEMPERATURE,
-        top_p=TOP_P,
-        top_k=TOP_K,
-        min_p=0.0,
+        **asdict(SAMPLING),
     )
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from kgen_ext.request import TextLength
 from kgen_ext.tags.canonical import normalise
-from tools.bench.ours import TEMPERATURE, TOP_K, TOP_P
+from tools.bench.ours import SAMPLING
 from tools.bench.queries import Query
 from tools.bench.turn import Outcome, Turn, Work
 
-_SAMPLING = {"temperature": TEMPERATURE, "top_p": TOP_P, "top_k": TOP_K}
+_SAMPLING = {"temperature": SAMPLING.temperature, "top_p": SAMPLING.top_p, "top_k": SAMPLING.top_k}
 
 
 class CountedGenerate:
