@@ -1,4 +1,4 @@
-"""What comes back from an expander: events while rows are decoded, and the finished expansion of each row.
+"""Expansions and the stream of events that leads to them, as values and as JSON.
 
 As JSON, for `kgen expand --json` and the WebUI's API alike, an expansion is an object of its fields, and an event is
 `{"event": "tag_accepted", ...its fields}`; equal work gives equal bytes. `PartialText` follows the events of one row.

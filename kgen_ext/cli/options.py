@@ -1,10 +1,10 @@
 """Options of `kgen expand` and the argument parser of every command.
 
-The options derive from the table of a request's fields; only what is the command's own stands here: how a value is
-shown, the options of `open_expander`, and text where the command differs from the field.
+The options of a request derive from its table of fields. This file adds how values are shown in the help, the help of
+options that behave differently on the command line, and the options of `open_expander`.
 
-The parser is argparse with one addition: text that begins with a dash, and so looks like an option, is answered with
-the way to write it. These need none, as argparse takes them for text:
+The parser is argparse, except that text which begins with a dash, and so looks like an option, is answered with the way
+to write it. argparse itself accepts these as text:
 
     -    -1    -.5    "-1girl, solo"    a dash alone, a number, or anything with a space in it
 """
