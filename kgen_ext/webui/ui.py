@@ -199,7 +199,9 @@ def _connect_visibility(tab: Tab) -> None:
     _connect_visible(tab, "add", lambda value: {
         "tag_length": value != add("text"), "text_length": value != add("tags")
     })  # fmt: skip
-    _connect_visible(tab, "creativity", lambda value: dict.fromkeys(SAMPLING_NAMES, (value or "").strip().lower() == CUSTOM))
+    _connect_visible(tab, "creativity", lambda value: dict.fromkeys(
+        SAMPLING_NAMES, (value or "").strip().lower() == CUSTOM
+    ))  # fmt: skip
     _connect_visible(tab, "format", lambda value: {"template": value == form(CUSTOM)})
 
 
