@@ -21,7 +21,7 @@ from kgen_ext.rules.contradictions import Scene
 from kgen_ext.rules.known import TagFiles
 from kgen_ext.service.plan import ExpansionPlan, ModelContext, make_jobs, plan_expansion
 from kgen_ext.tags.canonical import normalise
-from kgen_ext.tags.categories import category_of
+from kgen_ext.tags.tag import read_tag
 
 # A hundred tags of no category, people or contradiction.
 NAMES = tuple(f"item {'abcdefghij'[n // 10]}{'abcdefghij'[n % 10]}" for n in range(100))
@@ -39,7 +39,11 @@ class Ran:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        return self.written.tags
+        return tuple(tag.spelling for tag in self.written.tags)
+
+    @property
+    def meta(self) -> dict[Category, tuple[str, ...]]:
+        return {category: tuple(tag.spelling for tag in some) for category, some in self.written.meta.items()}
 
     @property
     def rejected(self) -> list[tuple[str, str]]:
@@ -60,7 +64,7 @@ def make(
     made, required = list[tuple[ExpansionPlan, Job, tuple[str, ...]]](), prepared.required
     for job, given in zip(jobs, prepared.given, strict=True):
         if job is not None:
-            made.append((prepared, job, (*given, *required)))
+            made.append((prepared, job, (*(tag.spelling for tag in given), *required)))
             required = ()
     return made
 
@@ -124,10 +128,10 @@ def violations(ran: Ran) -> list[str]:
 
 
 def _broken_by_tags(ran: Ran) -> Iterable[str]:
-    rules, written = ran.prepared.rules, ran.written
+    rules = ran.prepared.rules
     seen = {normalise(one) for one in ran.given}
-    values = [(category, value) for category, some in written.meta.items() for value in some]
-    every = [*((None, tag) for tag in written.tags), *values]
+    values = [(category, value) for category, some in ran.meta.items() for value in some]
+    every = [*((None, tag) for tag in ran.tags), *values]
     for kind, tag in every:
         name = normalise(tag)
         if not tag or not tag.isprintable() or tag != " ".join(tag.split()) or set(tag) & set(",，、\ufffd"):
@@ -141,7 +145,7 @@ def _broken_by_tags(ran: Ran) -> Iterable[str]:
             yield f"never written: {word!r} in {tag!r}"
         if rules.known is not None and kind is None and rules.known.resolve(tag) != name:
             yield f"no such tag, or an alias: {tag!r}"
-        category = category_of(tag)
+        category = read_tag(tag).category
         allowed = {Category.GENERAL, *((kind,) if kind else (Category.SPECIAL, *rules.allow))}
         if category not in allowed:
             yield f"category: {tag!r} is {category.value}"
@@ -149,7 +153,7 @@ def _broken_by_tags(ran: Ran) -> Iterable[str]:
             yield f"metadata nobody allowed: {kind.value}"
     if rules.contradictions:
         scene = Scene(user=[normalise(one) for one in ran.given])
-        for tag in written.tags:
+        for tag in ran.tags:
             if (other := scene.conflict(normalise(tag))) is not None:
                 yield f"contradiction: {tag!r} and {other!r}"
             scene.add(normalise(tag))

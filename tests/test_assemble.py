@@ -10,11 +10,12 @@ from kgen_ext.decoding.row import RowOutput
 from kgen_ext.events import Expansion, Finish
 from kgen_ext.protocol import Protocol, TagField
 from kgen_ext.request import ExpandRequest
-from kgen_ext.rules.filter import TagFilter
+from kgen_ext.rules.filter import PhraseFilter, RowTags
 from kgen_ext.rules.known import TagFiles
 from kgen_ext.service.cache import Key, ResultCache
-from kgen_ext.service.plan import ExpansionPlan, ModelContext, _censor, make_jobs, plan_expansion
+from kgen_ext.service.plan import ExpansionPlan, ModelContext, make_jobs, plan_expansion
 from kgen_ext.service.result import build_expansion
+from kgen_ext.tags.tag import read_tag
 
 NOTHING = RowOutput((), {}, {}, Finish.COMPLETE, (), "", 0, 0, 0)
 
@@ -28,7 +29,7 @@ def assembled(ready: ExpansionPlan, *written: RowOutput | None) -> Expansion:
 
 
 def wrote(*tags: str, **texts: str) -> RowOutput:
-    return replace(NOTHING, tags=tags, texts=texts)
+    return replace(NOTHING, tags=tuple(map(read_tag, tags)), texts=texts)
 
 
 # What the model is to see.
@@ -67,14 +68,14 @@ def test_what_is_required_is_given_to_the_first_segment_alone() -> None:
 
 def test_of_several_forbidden_phrases_the_first_is_found() -> None:
     rules = prepared(ban="river", rules=("if fox ban stone",)).rules
-    found = _censor(rules, TagFilter(rules, given=["fox"]), "a stone by the river")
+    found = PhraseFilter(RowTags(rules, ["fox"])).search("a stone by the river")
     assert found is not None and found[:2] == (2, 7)
 
 
 @pytest.mark.parametrize(("given", "forbidden"), [("fox", True), ("cat", False)])
 def test_a_rule_forbids_nothing_in_a_text_where_its_condition_fails(given: str, forbidden: bool) -> None:
     rules = prepared(rules=("if fox ban stone",)).rules
-    assert (_censor(rules, TagFilter(rules, given=[given]), "a stone") is not None) is forbidden
+    assert (PhraseFilter(RowTags(rules, [given])).search("a stone") is not None) is forbidden
 
 
 # What is made of what it wrote.

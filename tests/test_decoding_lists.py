@@ -93,9 +93,9 @@ def test_a_tag_that_is_given_up_leaves_no_half_of_it_before_the_next_header() ->
         if not isinstance(item, tuple):
             held = cache.tokens[0].copy()
         else:
-            assert item[1].tags[0] == "hat"
+            assert item[1].tags[0].spelling == "hat"
             tags = spell(engine, held).split("tag:")[1].split("\nlong:")[0]
-            assert [one.strip() for one in tags.split(",")] == list(item[1].tags)
+            assert [one.strip() for one in tags.split(",")] == [tag.spelling for tag in item[1].tags]
 
 
 def test_a_character_that_is_none_to_print_never_stands() -> None:
@@ -177,19 +177,19 @@ def test_metadata_lines_follow_the_last_field_when_they_are_allowed() -> None:
     script = ["smile", "\n", "characters:", " hatsune miku", "\n", "rating:", " safe", "</s>"]
     ran = check(force(script, ask(allow=META), pieces=[" hatsune miku", " safe"]))
     assert ran.tags == ("smile",)
-    assert {key.value: some for key, some in ran.written.meta.items()} == {
+    assert {key.value: some for key, some in ran.meta.items()} == {
         "characters": ("hatsune miku",), "rating": ("safe",)
     }  # fmt: skip
 
 
 def test_no_metadata_is_written_when_the_model_ends() -> None:
     ran = check(force(["smile", "</s>", "\n"], ask(allow=META)))
-    assert (ran.tags, ran.written.meta) == (("smile",), {})
+    assert (ran.tags, ran.meta) == (("smile",), {})
 
 
 def test_a_metadata_value_obeys_bans_and_repeats_no_tag() -> None:
     script = ["hatsune miku", "\n", "characters:", (" hatsune miku", " saber", " rem (re:zero)"), "</s>"]
     pieces = [" hatsune miku", " saber", " rem (re:zero)"]
     ran = check(force(script, ask(allow=META, ban=("saber",)), pieces=pieces))
-    assert {key.value: some for key, some in ran.written.meta.items()} == {"characters": ("rem (re:zero)",)}
+    assert {key.value: some for key, some in ran.meta.items()} == {"characters": ("rem (re:zero)",)}
     assert ran.rejected == [("repeat", "hatsune miku"), ("banned", "saber")]

@@ -8,9 +8,10 @@ import pytest
 from kgen_ext.request import Category
 from kgen_ext.rules import Rejection
 from kgen_ext.rules.conditional import parse_rules
-from kgen_ext.rules.filter import MetadataFilter, TagFilter, TagRules
+from kgen_ext.rules.filter import MetadataFilter, RowTags, TagFilter, TagRules
 from kgen_ext.rules.known import load_tag_file
 from kgen_ext.rules.patterns import compile_patterns
+from kgen_ext.tags.tag import Tag
 
 OFTEN = 20  # more than any number of tries for the signs about a tag
 
@@ -19,6 +20,11 @@ def rules(*, ban: tuple[str, ...] = (), ifs: tuple[str, ...] = (), allow: tuple[
           file: Path | None = None) -> TagRules:  # fmt: skip
     return TagRules(compile_patterns(ban), parse_rules(ifs), frozenset(allow),
                     known=None if file is None else load_tag_file(file))  # fmt: skip
+
+
+def judged_by(judge: TagFilter | MetadataFilter, spelling: str) -> str | Rejection:
+    found = judge.judge(spelling)
+    return found.spelling if isinstance(found, Tag) else found
 
 
 @pytest.fixture
@@ -30,24 +36,24 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("tag", ["/", "-", "hat\u3001", "\u3001hat"])
 def test_what_is_no_tag_stands_at_no_try(tag: str) -> None:
-    judge = TagFilter(rules(), given=())
+    judge = TagFilter(RowTags(rules()))
     assert [judge.judge(tag) for _ in range(OFTEN)] == [Rejection("garbled")] * OFTEN
 
 
 def test_a_character_that_stands_makes_way_for_what_belongs_to_a_series() -> None:
-    judge = TagFilter(rules(allow=(Category.CHARACTERS,)), given=())
-    assert judge.judge("k/da (league of legends)") == Rejection("category", "copyrights")
+    judge = TagFilter(RowTags(rules(allow=(Category.CHARACTERS,))))
+    assert judged_by(judge, "k/da (league of legends)") == Rejection("category", "copyrights")
     judge.accept("hatsune miku")
-    assert judge.judge("k/da (league of legends)") == "k/da (league of legends)"
+    assert judged_by(judge, "k/da (league of legends)") == "k/da (league of legends)"
 
 
 def test_a_rule_that_a_tag_makes_hold_against_itself_refuses_it() -> None:
-    judge = TagFilter(rules(ifs=("if hat ban h*",)), given=())
-    assert judge.judge("hat") == Rejection("rule", "if hat ban h*")
+    judge = TagFilter(RowTags(rules(ifs=("if hat ban h*",))))
+    assert judged_by(judge, "hat") == Rejection("rule", "if hat ban h*")
 
 
 def test_signs_about_a_tag_are_no_matter_where_the_tag_file_has_them(file: Path) -> None:
-    assert TagFilter(rules(file=file), given=()).judge("hat..") == "hat.."
+    assert judged_by(TagFilter(RowTags(rules(file=file))), "hat..") == "hat.."
 
 
 @pytest.mark.parametrize(("category", "judged"), [
@@ -56,13 +62,13 @@ def test_signs_about_a_tag_are_no_matter_where_the_tag_file_has_them(file: Path)
 def test_a_tag_file_says_nothing_of_quality_and_rating(file: Path, category: Category, judged: str | Rejection) -> None:
     value = "safe" if category is not Category.QUALITY else "best quality"
     judged = value if judged == "safe" else judged
-    assert MetadataFilter(rules(file=file), category, given=()).judge(value) == judged
+    assert judged_by(MetadataFilter(RowTags(rules(file=file)), category), value) == judged
 
 
 def test_a_name_that_no_list_knows_is_taken_for_its_line_s_kind() -> None:
-    assert MetadataFilter(rules(), Category.ARTIST, given=()).judge("somebody new") == "somebody new"
+    assert judged_by(MetadataFilter(RowTags(rules()), Category.ARTIST), "somebody new") == "somebody new"
 
 
 def test_a_kind_that_is_banned_is_banned_whatever_its_value() -> None:
-    judge = MetadataFilter(rules(ban=("category:artist",)), Category.ARTIST, given=())
-    assert judge.judge("somebody new") == Rejection("banned", "category:artist")
+    judge = MetadataFilter(RowTags(rules(ban=("category:artist",))), Category.ARTIST)
+    assert judged_by(judge, "somebody new") == Rejection("banned", "category:artist")

@@ -75,7 +75,7 @@ def test_it_holds_for_metadata_that_the_model_may_add() -> None:
     script = ["smile", "\n", "rating:", (" nsfw", " safe"), "</s>"]
     for blocklist, value in ((UNSAFE, "safe"), (None, "nsfw")):
         ran = write(script, "", blocklist=blocklist, allow="rating")
-        assert ran.written.meta.get(Category.RATING) == (value,)
+        assert ran.meta.get(Category.RATING) == (value,)
 
 
 def test_another_model_writes_what_it_likes() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgen_ext.errors import BadValue, UserError
-from kgen_ext.rules.known import _normal, load_tag_file
+from kgen_ext.rules.known import _written, load_tag_file
 from kgen_ext.tags.canonical import normalise
 
 LINES = """1girl,0,6008644,"1girls,sole_female"
@@ -84,4 +84,4 @@ def test_a_path_that_is_no_file_is_named(tmp_path: Path, path: str) -> None:
 
 @given(st.text(alphabet="abz09_() .:'\\/-ABscore_source_9upartist:^<>é"))
 def test_the_short_way_to_the_normal_form_leads_to_the_same_place(name: str) -> None:
-    assert _normal(name) == normalise(name)
+    assert _written(name) == normalise(name)

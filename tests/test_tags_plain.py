@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from kgen_ext.request import Category
 from kgen_ext.rules.patterns import compile_pattern, compile_patterns
-from kgen_ext.tags.canonical import SIGNS, canonical_name, fold_text, is_decorated, normalise
-from kgen_ext.tags.categories import category_of, is_people_count
+from kgen_ext.tags.canonical import SIGNS, canonical_name, fold_text, normalise
+from kgen_ext.tags.categories import is_people_count
+from kgen_ext.tags.tag import read_tag
 from tools.tag_lists.build_ordinary import signed_names
 
 EXIST = (":d", ":3", "^_^", ">_<", "...", "!?", "?", "!!", "\\m/", "d:", "d.va", "st. gloriana's", "k-on!", "c.c.",
@@ -41,7 +42,7 @@ def says(tag: str) -> str:
 @pytest.mark.parametrize("name", EXIST)
 def test_a_tag_that_exists_as_written_stays_itself(name: str) -> None:
     assert canonical_name(name) == name
-    assert not is_decorated(name)
+    assert not read_tag(name).is_decorated
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,9 @@ def test_plain_twice_is_plain_once(text: str) -> None:
 def test_no_ban_is_dodged_by_dressing_the_word_up(pair: tuple[str, str]) -> None:
     word, written = pair
     name = canonical_name(normalise(written))
+    decorated = read_tag(name).is_decorated
     # It may have become another name that exists: `.live` is not `live`.
-    assert compile_patterns([word]).match(written) or (name != word and not is_decorated(name) and not name.isalnum())
+    assert compile_patterns([word]).match(written) or (name != word and not decorated and not name.isalnum())
     assert says(name) == says(word)
 
 
@@ -83,9 +85,9 @@ def test_a_sign_that_the_user_bans_is_meant() -> None:
 
 
 def test_dressed_tags_have_the_category_of_the_plain_one() -> None:
-    assert category_of("hatsune miku.") is Category.CHARACTERS
-    assert category_of("masterpiece!!") is Category.QUALITY
-    assert is_people_count("2girls..")
+    assert read_tag("hatsune miku.").category is Category.CHARACTERS
+    assert read_tag("masterpiece!!").category is Category.QUALITY
+    assert is_people_count(read_tag("2girls..").name)
 
 
 @pytest.mark.parametrize("text", ["She wears a ｈａｔ.", "It is a h\u200bat.", "It is a hаt.", "A h\u0336a\u0336t!"])

@@ -13,6 +13,7 @@ from kgen_ext.decoding.tag_list import ItemFilter, TagListConstraint
 from kgen_ext.decoding.vocabulary import TokenKind, TokenMask, TokenTable
 from kgen_ext.protocol import Band
 from kgen_ext.request import Category
+from kgen_ext.tags.tag import Tag
 
 # Danbooru posts rarely name more of any one kind.
 _VALUES = Band(1, 3)
@@ -32,8 +33,8 @@ class MetadataConstraint:
         self._depth = -1  # tokens of a key written; -1: no line begun
         self._key: tuple[int, ...] = ()
         self._list: tuple[Category, TagListConstraint] | None = None
-        self.values: dict[Category, tuple[str, ...]] = {}
-        self.tags = list[str]()
+        self.values: dict[Category, tuple[Tag, ...]] = {}
+        self.tags = list[Tag]()
         self.short = False
 
     @property
@@ -59,10 +60,7 @@ class MetadataConstraint:
             category, values = self._list
             before = len(values.tags)
             verdict = values.take(drawn, length)
-            for tag in values.tags[before:]:
-                self.tags.append(tag)
-                for other in self._judges.keys() - {category}:
-                    self._judges[other].accept(tag)
+            self.tags += values.tags[before:]
             if not isinstance(verdict, EndField):
                 return verdict
             self.values[category] = tuple(values.tags)

@@ -25,6 +25,7 @@ from kgen_ext.protocol import FieldPlan, MetaField, Plan, Subject, TagField
 from kgen_ext.request import Category
 from kgen_ext.rules.filter import MetadataFilter, TagFilter
 from kgen_ext.sampling import Sampling
+from kgen_ext.tags.tag import Tag
 
 if TYPE_CHECKING:
     from kgen_ext.engine import Engine
@@ -62,8 +63,8 @@ class Job:
 class RowOutput:
     """What a row wrote: tags of its lists, metadata values, texts by field name, and what it cost."""
 
-    tags: tuple[str, ...]
-    meta: Mapping[Category, tuple[str, ...]]
+    tags: tuple[Tag, ...]
+    meta: Mapping[Category, tuple[Tag, ...]]
     texts: Mapping[str, str]
     finish: Finish
     short: tuple[str, ...]  # names of fields that ended below their band
@@ -130,7 +131,7 @@ class Row:
         if isinstance(verdict, Rollback) and verdict.index < length and self._rejections >= _PATIENCE:
             verdict = writer.give_up()
         if not isinstance(writer, ProseConstraint) and len(writer.tags) > before:
-            self._events.append(TagAccepted(self.job.row, writer.tags[-1], self.job.subject))
+            self._events.append(TagAccepted(self.job.row, writer.tags[-1].spelling, self.job.subject))
         if verdict is None:
             self._decoded += 1
             self.ids.append(token)
@@ -174,7 +175,7 @@ class Row:
 
     def written(self) -> RowOutput:
         """Return what was written; call it when `finish` is set."""
-        tags, meta, texts, short = list[str](), dict[Category, tuple[str, ...]](), dict[str, str](), list[str]()
+        tags, meta, texts, short = list[Tag](), dict[Category, tuple[Tag, ...]](), dict[str, str](), list[str]()
         for plan, writer in self._closed:
             if isinstance(writer, TagListConstraint):
                 tags += writer.tags
@@ -278,10 +279,6 @@ class Row:
         if isinstance(plan, MetaField):
             wanted = {category: self.job.keys[category] for _, category in plan.keys}
             judges = {category: self.job.judges[category] for category in wanted}
-            lists = (closed for _, closed in self._closed if isinstance(closed, TagListConstraint))
-            for tag in (tag for closed in lists for tag in closed.tags):
-                for one in judges.values():
-                    one.accept(tag)
             return MetadataConstraint(self._table, wanted, judges)
         return ProseConstraint(self._table, plan.band, self.job.censor, start=start)
 

@@ -20,6 +20,7 @@ from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.vocabulary import TokenKind, TokenMask, TokenTable, utf8_rest
 from kgen_ext.protocol import Band
 from kgen_ext.rules import Rejection
+from kgen_ext.tags.tag import Tag
 
 # A token with at least this share of the mass was no choice.
 _BOUND = 0.9
@@ -79,12 +80,12 @@ MAX_WASTE = 384
 class ItemFilter(Protocol):
     """Decides whether a whole tag may stand, and remembers those that do."""
 
-    def judge(self, tag: str) -> str | Rejection:
-        """Return the tag's accepted spelling, or why it may not stand."""
+    def judge(self, spelling: str) -> Tag | Rejection:
+        """Return the tag as it is to be added, or why it may not."""
         ...
 
-    def accept(self, tag: str) -> None:
-        """Remember an accepted tag."""
+    def accept(self, tag: Tag) -> None:
+        """Add an accepted tag to the row."""
         ...
 
 
@@ -118,7 +119,7 @@ class TagListConstraint:
         self._tries = self._waste = 0
         self._dead = BlockedPrefixes(dead_ends)
         self._fresh = fresh  # no tag of the user's stands right before
-        self.tags = list[str]()
+        self.tags = list[Tag]()
         self.short = False  # ended below the band
 
     @property

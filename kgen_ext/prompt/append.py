@@ -1,42 +1,35 @@
-"""Finds where an addition may stand, and what must be written around it to leave every weight and step alone.
+"""Appending: adds a model's words to the segments of a prompt without changing a byte, weight or step of the user's.
 
-Refuses to know what is added. A place is safe in three readings at once: the source as it is, the source without
-comments and networks, and each AND part by itself (whose open brackets are among those of the whole).
+    last segment    at the very end (before the weight of an AND part). A new line first ends a comment; brackets that
+                    nothing closes reach to the end of the prompt anyway, so closing them right before the addition
+                    leaves every weight as it was and gives the addition weight 1.
+    other segments  after their last tag or sentence. Where a bracket, an edit or a choice reaches over that place,
+                    before it, if it begins in this segment; else inside brackets that can be closed before the
+                    addition and opened again after it; else nowhere, and `skipped` names the segment.
 
-Makes a model's words literal for A1111, so that they have weight 1 and start nothing.
+A place is safe in three readings at once: the source as it is, the source without comments and networks, and each AND
+part by itself (whose open brackets are among those of the whole). Two things preserve schedules: `[(])` before a
+closing `]` has no text and no weight, but is unbalanced, so the closed bracket cannot become an edit; and a new line
+after a lone backslash keeps the host from reading an escape.
 
-Refuses to judge the words; it only keeps them from being syntax. What becomes of what:
+The model's words are made literal (`escape`), so that they have weight 1 and start nothing:
 
-    ( ) [ ] \\ |     a backslash goes before (a bare bar would make the host give up on every edit of the prompt)
-    < before word:  a space goes after, so that it is no network
-    { } #           dropped: neither wildcards nor comments have an escape
-    __              one underscore, so that it is no wildcard
+    ( ) [ ] \\ |     get a backslash (with a bare bar the host would give up on every edit of the prompt)
+    < before word:  gets a space behind it, so that it is no network
+    { } #           go: neither wildcards nor comments have an escape
+    __              becomes one underscore, so that it is no wildcard
     AND, BREAK and the region keywords as whole words: lower case
     line breaks, control characters, runs of white space: one space
 
-Text that is escaped already stays as it is: escape(escape(x)) == escape(x).
-
-Adds a model's words to the segments of a prompt without changing a byte, a weight or a step of the user's.
-
-Refuses to judge what is added. Where an addition goes:
-
-    last segment    at the very end (before the weight of an AND part). A comment is ended by a new line first, and
-                    brackets that nothing closes are closed: they reach to the end of the prompt anyway, so closing
-                    them right before the addition leaves every weight as it was and gives the addition weight 1.
-    other segments  after their last tag or sentence. Where a bracket, an edit or a choice reaches over that place,
-                    before whatever it is, if it begins in this segment; else inside brackets that can be closed before
-                    the addition and opened again after it; else nowhere, and the segment is named in `skipped`.
-
-Two things keep schedules: `[(])` before a closing `]` has no text and no weight, but balances with nothing, so the
-closed bracket cannot become an edit; and a new line after a lone backslash keeps the host from reading an escape.
+Escaped text stays as it is: escape(escape(x)) == escape(x).
 """
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 from kgen_ext.events import By, Piece
 from kgen_ext.prompt.brackets import Bracket, read_brackets
@@ -45,9 +38,87 @@ from kgen_ext.prompt.lexer import blank
 from kgen_ext.prompt.sentences import is_finished
 from kgen_ext.prompt.spans import Prompt, Ranges, Segment, Span, SpanKind, render
 
+# No text, no weight, and unbalanced for the edit grammar: a bracket around it cannot be an edit or an alternation.
+_SEAL = "[(])"
+_MAX_REOPENED = 8
+_COMMAS = (",", "，", "、")
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The pieces of the new prompt, the user's among them its source; `skipped`: segments left without an addition."""
+
+    pieces: tuple[Piece, ...]
+    skipped: tuple[int, ...] = ()
+
+
+Addition = Union[str, Sequence[Piece]]
+
+
+def append(prompt: Prompt, additions: Sequence[Addition]) -> Appended:
+    """Add to each segment one text of the model's, which is escaped here, or pieces, which are literal already.
+
+    An empty addition adds nothing.
+
+    >>> "".join(piece.text for piece in append(parse("cat BREAK (dog"), ["hat", "fox (animal)"]).pieces)
+    'cat, hat BREAK (dog), fox \\\\(animal\\\\)'
+    """
+    if len(additions) > len(prompt.segments):
+        raise ValueError(f"{len(additions)} additions for {len(prompt.segments)} segments")
+    source = render(prompt)
+    points = InsertionPoints(prompt, source)
+    shown = blank(prompt.tokens, (SpanKind.COMMENT,))
+    unclosed = _unclosed_network(prompt, source)
+    pieces: list[Piece] = []
+    skipped: list[int] = []
+    done = 0
+    for i, addition in enumerate(additions):
+        words = _words(addition)
+        segment = prompt.segments[i]
+        at_end = i == len(prompt.segments) - 1 and segment.tail == segment.end
+        point = (points.at_end() if at_end else points.inside(segment)) if words else None
+        if point is None:
+            skipped += [i] if words else []
+            continue
+        if point.at > unclosed:
+            words = [Piece(word.text.replace(">", ""), word.by) if word.by is By.MODEL else word for word in words]
+        if point.at > done:
+            pieces.append(Piece(source[done : point.at], By.USER))
+        opening = point.opening + _before(shown, segment, point)
+        closing = _after(shown, segment, point, words[-1].text if words[-1].by is By.MODEL else "")
+        pieces += _merge([Piece(opening, By.MODEL), *words, Piece(closing, By.MODEL)])
+        done = point.at
+    if done < len(source):
+        pieces.append(Piece(source[done:], By.USER))
+    return Appended(tuple(pieces), tuple(skipped))
+
+
+def _words(addition: Addition) -> list[Piece]:
+    """Return the pieces of an addition, without the model's commas and spaces at both ends."""
+    pieces = [Piece(escape(addition), By.MODEL)] if isinstance(addition, str) else list(addition)
+    for end, strip in ((0, str.lstrip), (-1, str.rstrip)):
+        while pieces and pieces[end].by is By.MODEL:
+            text = strip(pieces[end].text, " ,")
+            if text:
+                pieces[end] = Piece(text, By.MODEL)
+                break
+            del pieces[end]
+    return pieces
+
+
+def _merge(pieces: Iterable[Piece]) -> list[Piece]:
+    """Join neighbouring pieces of the model's; empty ones go."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        if merged and merged[-1].by is piece.by is By.MODEL:
+            merged[-1] = Piece(merged[-1].text + piece.text, By.MODEL)
+        elif piece.text:
+            merged.append(piece)
+    return merged
+
 
 def escape(text: str) -> str:
-    """Return text as A1111 is to be given it.
+    """Return text that A1111 reads as these very words.
 
     >>> escape("hatsune miku (cosplay), :( BREAK")
     'hatsune miku \\\\(cosplay\\\\), :\\\\( break'
@@ -61,9 +132,39 @@ def escape(text: str) -> str:
     return re.sub(r"([()\[\]\\|])", r"\\\1", text)
 
 
-# No text, no weight, and unbalanced for the edit grammar: a bracket around it cannot be an edit or an alternation.
-_SEAL = "[(])"
-_MOST_REOPENED = 8
+def _before(shown: str, segment: Segment, point: InsertionPoint) -> str:
+    """Return the separator between the user's text and the addition."""
+    head = shown[segment.start : point.at]
+    text = head.rstrip()
+    spaced = bool(point.opening) or text != head
+    if point.opening.strip():
+        return ", "
+    if not text:
+        return "" if spaced or segment.start == 0 else " "
+    last = segment.items[-1] if segment.items else None
+    sentence = last is not None and last.kind is SpanKind.PROSE and last.end <= point.at and is_finished(text)
+    if text.endswith(_COMMAS) or sentence:
+        return "" if spaced else " "
+    return ", "
+
+
+def _after(shown: str, segment: Segment, point: InsertionPoint, words: str) -> str:
+    """Return the separator between the addition, which ends in `words`, and the user's text that follows."""
+    # `:3` at the end of an AND part, or of a prompt, would be its weight.
+    comma = "," if re.search(r":\s*[-+]?[.\d]+\Z", words) else ""
+    if point.closing:
+        return comma + " " + point.closing
+    if shown[point.at : segment.tail].strip() in ("", "\\"):
+        following = shown[point.at : point.at + 1]
+        return comma + ("" if not following or following.isspace() or following == ":" else " ")
+    return "" if shown[point.at :].lstrip().startswith(_COMMAS) else ", "
+
+
+def _unclosed_network(prompt: Prompt, source: str) -> int:
+    """Return the index of the first `<name:` without its `>`: a `>` behind it would make a network of all between."""
+    head = re.compile(r"<\w+:")
+    starts = (token.start for token in prompt.tokens if token.text == "<" and head.match(source, token.start))
+    return next(starts, len(source))
 
 
 class InsertionPoint(NamedTuple):
@@ -75,7 +176,7 @@ class InsertionPoint(NamedTuple):
 
 
 class InsertionPoints:
-    """The places of one prompt; built once, asked for each segment."""
+    """The safe places of one prompt."""
 
     def __init__(self, prompt: Prompt, source: str) -> None:
         self._tokens = prompt.tokens
@@ -90,10 +191,10 @@ class InsertionPoints:
         hidden = (SpanKind.COMMENT, SpanKind.NETWORK)
         whole += [(token.start, token.end) for token in prompt.tokens if token.kind in hidden]
         bounds = [segment.start - 1 for segment in prompt.segments[1:]]
-        self._wide = [one for one in self._raw if _holds_any(one, bounds)]
-        self._wide_stripped = [one for one in self._stripped if _holds_any(one, bounds)]
-        narrow = {(one.start, one.stop) for one in (*self._raw, *self._stripped)}
-        narrow -= {(one.start, one.stop) for one in (*self._wide, *self._wide_stripped)}
+        self._wide = [bracket for bracket in self._raw if _holds_any(bracket, bounds)]
+        self._wide_stripped = [bracket for bracket in self._stripped if _holds_any(bracket, bounds)]
+        narrow = {(bracket.start, bracket.stop) for bracket in (*self._raw, *self._stripped)}
+        narrow -= {(bracket.start, bracket.stop) for bracket in (*self._wide, *self._wide_stripped)}
         self._closed = Ranges([*whole, *narrow], join=False)
         self._composed = any(token.kind is SpanKind.AND for token in prompt.tokens)
 
@@ -101,13 +202,14 @@ class InsertionPoints:
         """Return the place at the end of the prompt."""
         last = self._tokens[-1] if self._tokens else None
         line = "\n" if last and (last.kind is SpanKind.COMMENT or last.text == "\\") else ""
-        open_raw = [one for one in self._raw if not one.closer]
-        open_stripped = [one for one in self._stripped if not one.closer]
+        open_raw = [bracket for bracket in self._raw if not bracket.closer]
+        open_stripped = [bracket for bracket in self._stripped if not bracket.closer]
         rounds = sorted((_count(open_raw, square=False), _count(open_stripped, square=False)))
         squares = sorted((_count(open_raw, square=True), _count(open_stripped, square=True)))
-        # What is open in one reading only comes last: in the other it closes nothing and is a character of text.
+        # What only one reading leaves open is closed last: in the other it closes nothing and is text.
         closers = ")" * rounds[0] + "]" * squares[0] + ")" * (rounds[1] - rounds[0]) + "]" * (squares[1] - squares[0])
-        first = min((one.start for one in (*open_raw, *open_stripped) if one.square), default=len(self._source))
+        squared = (bracket.start for bracket in (*open_raw, *open_stripped) if bracket.square)
+        first = min(squared, default=len(self._source))
         return InsertionPoint(len(self._source), line + self._seal(len(self._source), closers, since=first) + closers)
 
     def inside(self, segment: Segment) -> InsertionPoint | None:
@@ -121,14 +223,14 @@ class InsertionPoints:
         return None
 
     def _earlier(self, segment: Segment, at: int) -> int | None:
-        """Return where what reaches over `at` begins; None if nothing does that could be stepped out of."""
+        """Return the start of what reaches over `at` and begins in the segment; None where nothing does."""
         around = self._closed.around(at)
         if around is not None:
             return around[0]
         item = _item_around(segment, at)
         if item is not None:
             return item.start
-        wide = (one.start for one in (*self._wide, *self._wide_stripped) if _holds(one, at))
+        wide = (bracket.start for bracket in (*self._wide, *self._wide_stripped) if _holds(bracket, at))
         return min((start for start in wide if start >= segment.start), default=None)
 
     def _last_seen(self, segment: Segment) -> int:
@@ -145,18 +247,18 @@ class InsertionPoints:
     def _reopened(self, at: int) -> InsertionPoint | None:
         """Close the brackets around `at`, if any, as the user does further on, and open them again after it."""
         end = len(self._source)
-        around = [one for one in self._wide if _holds(one, at)]
-        stripped = {one.start for one in self._wide_stripped if _holds(one, at)}
+        around = [bracket for bracket in self._wide if _holds(bracket, at)]
+        stripped = {bracket.start for bracket in self._wide_stripped if _holds(bracket, at)}
         if (
-            {one.start for one in around} != stripped
-            or len(around) > _MOST_REOPENED
-            # In an AND part of its own a closer is text, and `:1.3)` is text nobody wants to read.
-            or (self._composed and any(one.closer.startswith(":") for one in around))
+            {bracket.start for bracket in around} != stripped
+            or len(around) > _MAX_REOPENED
+            # In an AND part of its own a closer is text, and nobody wants `:1.3)` in their text.
+            or (self._composed and any(bracket.closer.startswith(":") for bracket in around))
         ):
             return None
-        closers = "".join(one.closer or (")]"[one.square]) for one in around)
-        openers = "".join("(["[one.square] for one in sorted(around, key=lambda one: one.start))
-        first = min((one.start for one in around if one.square), default=end)
+        closers = "".join(bracket.closer or (")]"[bracket.square]) for bracket in around)
+        openers = "".join("(["[bracket.square] for bracket in sorted(around, key=lambda bracket: bracket.start))
+        first = min((bracket.start for bracket in around if bracket.square), default=end)
         seal = self._seal(at, closers, since=first)
         return InsertionPoint(at, seal + closers, openers + (" " + _SEAL if "[" in openers and seal else ""))
 
@@ -168,12 +270,12 @@ class InsertionPoints:
         )
         if not (makes_edit or makes_weight):
             return ""
-        # A space keeps a run of bare brackets away from an edit: the host's grammar is of two minds about those.
+        # A space keeps a run of bare brackets away from an edit: the host's grammar is ambiguous there.
         return (" " if self._source[at - 1] in "])" else "") + _SEAL
 
 
 def _count(brackets: list[Bracket], *, square: bool) -> int:
-    return sum(one.square == square for one in brackets)
+    return sum(bracket.square == square for bracket in brackets)
 
 
 def _holds(bracket: Bracket, at: int) -> bool:
@@ -188,84 +290,3 @@ def _holds_any(bracket: Bracket, places: list[int]) -> bool:
 def _item_around(segment: Segment, at: int) -> Span | None:
     i = bisect_left(segment.items, at, key=lambda item: item.start) - 1
     return segment.items[i] if i >= 0 and at < segment.items[i].end else None
-
-
-_COMMAS = (",", "，", "、")
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """The pieces, joined the new prompt, the user's joined the source; and the segments left without their addition."""
-
-    pieces: tuple[Piece, ...]
-    skipped: tuple[int, ...] = ()
-
-
-def append(prompt: Prompt, additions: Sequence[str]) -> Appended:
-    """Add one text to each segment, "" for none; text is escaped here.
-
-    >>> "".join(piece.text for piece in append(parse("cat BREAK (dog"), ["hat", "fox (animal)"]).pieces)
-    'cat, hat BREAK (dog), fox \\\\(animal\\\\)'
-    """
-    if len(additions) > len(prompt.segments):
-        raise ValueError(f"{len(additions)} additions for {len(prompt.segments)} segments")
-    source = render(prompt)
-    places = InsertionPoints(prompt, source)
-    shown = blank(prompt.tokens, (SpanKind.COMMENT,))
-    unclosed = _unclosed_network(prompt, source)
-    pieces: list[Piece] = []
-    skipped: list[int] = []
-    done = 0
-    for i, addition in enumerate(additions):
-        words = escape(addition).strip(" ,")
-        segment = prompt.segments[i]
-        at_end = i == len(prompt.segments) - 1 and segment.tail == segment.end
-        place = (places.at_end() if at_end else places.inside(segment)) if words else None
-        if place is None:
-            skipped += [i] if words else []
-            continue
-        if place.at > unclosed:
-            words = words.replace(">", "")
-        text = place.opening + _before(shown, segment, place) + words + _after(shown, segment, place, words)
-        if place.at > done:
-            pieces.append(Piece(source[done : place.at], By.USER))
-        pieces.append(Piece(text, By.MODEL))
-        done = place.at
-    if done < len(source):
-        pieces.append(Piece(source[done:], By.USER))
-    return Appended(tuple(pieces), tuple(skipped))
-
-
-def _before(shown: str, segment: Segment, place: InsertionPoint) -> str:
-    """Return the separator between the user's text and the addition."""
-    head = shown[segment.start : place.at]
-    text = head.rstrip()
-    spaced = bool(place.opening) or text != head
-    if place.opening.strip():
-        return ", "
-    if not text:
-        return "" if spaced or segment.start == 0 else " "
-    last = segment.items[-1] if segment.items else None
-    sentence = last is not None and last.kind is SpanKind.PROSE and last.end <= place.at and is_finished(text)
-    if text.endswith(_COMMAS) or sentence:
-        return "" if spaced else " "
-    return ", "
-
-
-def _after(shown: str, segment: Segment, place: InsertionPoint, words: str) -> str:
-    """Return what stands between the addition and the user's text that follows, if any."""
-    # `:3` at the end of an AND part, or of a prompt, would be its weight.
-    comma = "," if re.search(r":\s*[-+]?[.\d]+\Z", words) else ""
-    if place.closing:
-        return comma + " " + place.closing
-    if shown[place.at : segment.tail].strip() in ("", "\\"):
-        following = shown[place.at : place.at + 1]
-        return comma + ("" if not following or following.isspace() or following == ":" else " ")
-    return "" if shown[place.at :].lstrip().startswith(_COMMAS) else ", "
-
-
-def _unclosed_network(prompt: Prompt, source: str) -> int:
-    """Return where the first `<name:` without its `>` stands: a `>` after it would make a network of all between."""
-    head = re.compile(r"<\w+:")
-    starts = (token.start for token in prompt.tokens if token.text == "<" and head.match(source, token.start))
-    return next(starts, len(source))

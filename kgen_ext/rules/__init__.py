@@ -1,4 +1,4 @@
-"""Rules: every answer to "may this tag or phrase stand?"."""
+"""Rules: every answer to "may this be added?", for tags and for phrases."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a tag or a phrase may not stand."""
+    """Why a tag or a phrase may not be added."""
 
     rule: str
     detail: str = ""

@@ -1,18 +1,16 @@
-"""What a model never writes, whoever asks it: the words of a text file, found in tags and in sentences alike.
+"""Blocklists: words that a model never adds, in tags or in sentences, from a text file.
 
-Refuses to know which model has which list, and to touch anything: what happens to a tag that is hit is the caller's.
-
-    # anything          a remark; elsewhere several patterns stand on a line, with commas between
+    # anything          a comment; otherwise a line holds one or several patterns, with commas between
     bra                 a word: `black bra`, `bra-strap`, never a part of another word
     nud*                every word that begins so
-    on bed              words that follow each other, whatever signs and spaces (40 at the most) are between
+    on bed              words in a row, with any signs and spaces between them (40 at most)
     spread *            the word with any other behind it
     N year*             N, a capital, is a number of one or two digits
-    =chain              the whole tag only: as a word of a sentence or of another tag it may stand
-    !pantyhose*         stands all the same, whatever else would be found in it
+    =chain              the whole tag only; it may be a word of a sentence or of another tag
+    !pantyhose*         an exception: allowed, whatever other pattern is found in it
 
-Letters are folded as for bans (`tags.plain`): case, accents, look-alikes and invisible ones make no difference. All
-words become one expression without a repeat inside a repeat, so that its time is linear in the text.
+Letters are folded as for bans (`tags.canonical`): case, accents, look-alikes and invisible characters make no
+difference. All words become one expression without a repeat inside a repeat, so its time is linear in the text.
 """
 from __future__ import annotations
 
@@ -26,9 +24,10 @@ from pathlib import Path
 from kgen_ext.errors import BadPattern
 from kgen_ext.rules.patterns import text_regex
 from kgen_ext.tags.canonical import fold, fold_text, normalise
+from kgen_ext.tags.tag import Tag, read_tag
 
 MAX_BYTES, MAX_PATTERNS, MAX_LENGTH = 200_000, 5000, 100
-_HINT = "one or several patterns a line with commas; a star only where a word ends; # before a remark"
+_HINT = "write one or several patterns a line, with commas between; a star only ends a word; # starts a comment"
 _LETTER, _SIGN = "[a-z0-9]", "[^a-z0-9]"
 _WORD = re.compile(r"(N?)([^*]*)(\*?)")
 _USUAL = re.compile(r"[a-z]+\*?")
@@ -36,10 +35,10 @@ _USUAL = re.compile(r"[a-z]+\*?")
 
 @dataclass(frozen=True, slots=True)
 class Blocklist:
-    """Words that may not stand in a text, whole tags that may not, and `spared`, what stands all the same.
+    """A compiled list: words blocked anywhere, whole tags blocked as tags, and `spared`, the exceptions.
 
-    `words` begins with the sign before a word: that is the quickest for `re` to look for. `name`: the file's, to tell
-    people why without the word itself.
+    `words` begins with the sign before a word, which `re` finds fastest. `name` is the file's: it tells people the
+    reason without the word.
     """
 
     words: re.Pattern[str]
@@ -47,20 +46,19 @@ class Blocklist:
     spared: tuple[re.Pattern[str], ...] = ()
     name: str = "blocklist"
 
-    def sparing(self, tags: Iterable[str]) -> Blocklist:
-        """Return the list that lets these tags pass, and their words where they stand together in a text."""
-        names = sorted({fold(normalise(tag)) for tag in tags} - {""})
+    def sparing(self, tags: Iterable[str | Tag]) -> Blocklist:
+        """Return the list with these tags as exceptions, in texts as well."""
+        names = sorted({read_tag(tag).folded for tag in tags} - {""})
         return replace(self, spared=(*self.spared, *(text_regex(name, wild=False) for name in names)))
 
-    def match(self, tag: str) -> str | None:
-        """Return the words that a tag is refused for, or None."""
-        name = normalise(tag)
-        plain = fold(name)
-        for low in (name,) if name == plain else (name, plain):
-            if found := self._find(low):
-                return low[slice(*found)]
-        key = _key(plain)
-        return key if key in self.tags and key == _key(self._spare(plain)) else None
+    def match(self, tag: str | Tag) -> str | None:
+        """Return the words for which a tag is blocked, or None."""
+        tag = read_tag(tag)
+        for form in (tag.written,) if tag.written == tag.folded else (tag.written, tag.folded):
+            if found := self._find(form):
+                return form[slice(*found)]
+        key = _key(tag.folded)
+        return key if key in self.tags and key == _key(self._spare(tag.folded)) else None
 
     def search_text(self, text: str) -> tuple[int, int, str] | None:
         """Return start, end and the words of the first hit in running text, or None."""
@@ -74,7 +72,7 @@ class Blocklist:
         return min(hits, default=None)
 
     def _find(self, low: str) -> tuple[int, int] | None:
-        """Return the span of the first hit, all of its last word included."""
+        """Return the span of the first hit, to the end of its last word."""
         found = self.words.search(" " + low)
         if found and self.spared:
             found = self.words.search(" " + self._spare(low))
@@ -92,34 +90,34 @@ class Blocklist:
         return next((span for span in spans if _key(low[slice(*span)]) in self.tags), None)
 
     def _spare(self, low: str) -> str:
-        for pattern in self.spared:  # a word still, that no other can reach across
+        for pattern in self.spared:  # it becomes another word, which no pattern reaches across
             low = pattern.sub(lambda found: "q" * len(found[0]), low)
         return low
 
 
 @dataclass(slots=True)
 class _Bodies:
-    """Expressions of one kind: of whole words, and of beginnings of words."""
+    """Expressions for whole words and for beginnings of words."""
 
     whole: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
 
     def expression(self, before: str) -> re.Pattern[str]:
-        """Compile them as one; those of one letter stand together, so that most words cost one look."""
+        """Compile them as one, grouped by first letter, so that most words cost one comparison."""
         whole, begun = (_by_letter(sorted(bodies)) for bodies in (self.whole, self.begun))
         return re.compile(rf"{before}(?:(?:{whole})(?!{_LETTER})|{begun})")
 
 
 def load_blocklist(path: Path) -> Blocklist:
-    """Read a list (UTF-8); raises BadPattern that names the file, the line and what is wrong."""
+    """Read a list (UTF-8); raises BadPattern with the file, the line and the reason."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         text = data.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadPattern(f"{path}: cannot be read: {error}", hint="a text file in UTF-8") from error
+        raise BadPattern(f"{path}: cannot be read: {error}", hint="save it as UTF-8 text") from error
     if len(data) > MAX_BYTES:
-        raise BadPattern(f"{path}: larger than {MAX_BYTES // 1000} kB", hint="a list of words")
+        raise BadPattern(f"{path}: larger than {MAX_BYTES // 1000} kB", hint="list fewer words; stars cover more")
     return parse_blocklist(text, str(path))
 
 
@@ -127,7 +125,7 @@ def load_blocklist(path: Path) -> Blocklist:
 def parse_blocklist(text: str, where: str = "blocklist") -> Blocklist:
     """Compile a list.
 
-    >>> [parse_blocklist("nud*, on bed, =chain").match(one) for one in ("nudity", "a dog on the bed", "chain")]
+    >>> [parse_blocklist("nud*, on bed, =chain").match(tag) for tag in ("nudity", "a dog on the bed", "chain")]
     ['nudity', None, 'chain']
     """
     words, spared, tags, count = _Bodies(), _Bodies(), set[str](), 0
@@ -147,7 +145,7 @@ def parse_blocklist(text: str, where: str = "blocklist") -> Blocklist:
 
 
 def _expression(pattern: str) -> str:
-    """Return a pattern as an expression over folded small letters, without what stands before and behind it."""
+    """Return a pattern as an expression over folded small letters, without its word boundaries."""
     if _USUAL.fullmatch(pattern):
         return pattern.rstrip("*")
     words = re.split(r"[\s_-]+", pattern)
@@ -167,14 +165,16 @@ def _expression(pattern: str) -> str:
 
 def _by_letter(bodies: Iterable[str]) -> str:
     groups = groupby(bodies, key=lambda body: body[0] if body[0].isalpha() else "")
-    return "|".join(f"{first}(?:{'|'.join(one[len(first) :] for one in some)})" for first, some in groups) or "(?!)"
+    return "|".join(f"{first}(?:{'|'.join(body[len(first) :] for body in some)})" for first, some in groups) or "(?!)"
 
 
 def _key(text: str) -> str:
-    """Return the letters and digits of a text, one space for all that is between them."""
+    """Return the words of a text, letters and digits only, with single spaces between."""
     return " ".join(re.findall(r"[^\W_]+", text))
 
 
 def _lower(text: str) -> str:
-    """Return the text in small letters, each at its place."""
-    return text.lower() if text.isascii() else "".join(low if len(low := one.lower()) == 1 else one for one in text)
+    """Return the text in small letters, each at its index."""
+    if text.isascii():
+        return text.lower()
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)

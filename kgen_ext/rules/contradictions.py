@@ -1,10 +1,9 @@
-"""Tags of which an honest artist would say that both cannot be true of one picture: a table, and a scene that uses it.
+"""Contradictions: tags that cannot both be true of one picture.
 
-Refuses to judge taste: what is merely unusual together is no contradiction, and a tag that is in no group never is one.
-
-A group is a question a picture answers once (`hair colour`). Each of its tags lists the answers it allows; two tags
-contradict when they allow none in common, so `long hair` agrees with `very long hair`. A group that asks about a person
-is silent while several people are in the scene, and each group names the tags that lift it.
+A group is a question that a picture answers once (`hair colour`). Each of its tags lists the answers it allows; two
+tags contradict each other when they allow none in common, so `long hair` agrees with `very long hair`. A group about a
+person does not apply while the scene has several people, and each group names the tags that lift it. What is merely
+unusual together is no contradiction, and a tag in no group never contradicts.
 """
 from __future__ import annotations
 
@@ -12,13 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kgen_ext.once import once
-from kgen_ext.tags.canonical import normalise
 from kgen_ext.tags.categories import is_people_count
+from kgen_ext.tags.tag import Tag, read_tag
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One question: `answers` maps each answer to its tags; under a tag of `lifted_by` several may be true."""
+    """One question: `answers` maps each answer to its tags; with a tag of `lifted_by` several may be true."""
 
     name: str
     answers: dict[str, str]
@@ -152,7 +151,7 @@ GROUPS = (
         f"{_POSES}, two-tone background, gradient background, multicolored background, rainbow background, "
         "split screen, split theme, checkered background, striped background",
     ),
-    # Counts of one kind; `solo` and `no humans` are asked by Scene, since they are about all kinds together.
+    # Counts of one kind; Scene handles `solo` and `no humans`, which concern all kinds together.
     *(
         Group(
             f"number of {kind}s",
@@ -198,15 +197,15 @@ def _lifted_by() -> dict[str, frozenset[int]]:
 
 
 class Scene:
-    """The tags of one picture so far; grows by `add`, and says what a further tag would contradict.
+    """The tags of one picture so far, and what a further tag would contradict.
 
-    `user` are the tags of the user, whose people count is taken as complete: `1girl` means that nobody else is there.
+    user: the user's tags, whose people count is taken as complete: `1girl` means that nobody else is there.
     """
 
     __slots__ = ("_counts", "_grouped", "_lifted", "_several", "_tags", "_user_counts")
 
-    def __init__(self, tags: Iterable[str] = (), *, user: Iterable[str] = ()) -> None:
-        self._tags: dict[str, None] = {}  # in the order they came, so that answers are reproducible
+    def __init__(self, tags: Iterable[str | Tag] = (), *, user: Iterable[str | Tag] = ()) -> None:
+        self._tags = set[str]()
         self._counts: list[str] = []
         self._grouped: dict[int, list[str]] = {}
         self._lifted: set[int] = set()
@@ -217,38 +216,38 @@ class Scene:
         for tag in tags:
             self.add(tag)
 
-    def add(self, tag: str) -> None:
-        """Take a tag in, contradiction or not."""
-        tag = normalise(tag)
-        if tag in self._tags:
+    def add(self, tag: str | Tag) -> None:
+        """Add a tag, whether or not it contradicts another."""
+        name = read_tag(tag).name
+        if name in self._tags:
             return
-        self._tags[tag] = None
-        if is_people_count(tag) and tag != _NOBODY:
-            if _is_plural(tag) or any(_kind(tag) != _kind(other) for other in self._counts):
-                self._several = self._several or tag
-            self._counts.append(tag)
-        elif tag in _SEVERAL:
-            self._several = self._several or tag
-        for number, _ in _index().get(tag, ()):
-            self._grouped.setdefault(number, []).append(tag)
-        self._lifted.update(_lifted_by().get(tag, ()))
+        self._tags.add(name)
+        if is_people_count(name) and name != _NOBODY:
+            if _is_plural(name) or any(_kind(name) != _kind(other) for other in self._counts):
+                self._several = self._several or name
+            self._counts.append(name)
+        elif name in _SEVERAL:
+            self._several = self._several or name
+        for number, _ in _index().get(name, ()):
+            self._grouped.setdefault(number, []).append(name)
+        self._lifted.update(_lifted_by().get(name, ()))
 
     def copy(self) -> Scene:
-        """Return a scene that can grow on its own."""
+        """Return a scene that grows independently."""
         twin = Scene()
         twin._tags, twin._counts = self._tags.copy(), self._counts.copy()
         twin._grouped = {number: tags.copy() for number, tags in self._grouped.items()}
         twin._lifted, twin._several, twin._user_counts = self._lifted.copy(), self._several, self._user_counts
         return twin
 
-    def conflict(self, tag: str) -> str | None:
-        """Return the tag present that this one contradicts, or None."""
-        tag = normalise(tag)
-        if tag in self._tags:
+    def conflict(self, tag: str | Tag) -> str | None:
+        """Return the name of the tag in the scene that this one contradicts, or None."""
+        name = read_tag(tag).name
+        if name in self._tags:
             return None
-        if (other := self._people_conflict(tag)) is not None:
+        if (other := self._people_conflict(name)) is not None:
             return other
-        for number, answers in _index().get(tag, ()):
+        for number, answers in _index().get(name, ()):
             if number in self._lifted or (GROUPS[number].per_person and self._several):
                 continue
             for other in self._grouped.get(number, ()):
@@ -256,21 +255,21 @@ class Scene:
                     return other
         return None
 
-    def _people_conflict(self, tag: str) -> str | None:
-        if tag == _ALONE:
+    def _people_conflict(self, name: str) -> str | None:
+        if name == _ALONE:
             return self._several or None
-        if tag == _NOBODY:
+        if name == _NOBODY:
             return next(iter(self._counts), None) or self._several or None
-        if tag in _SEVERAL:
+        if name in _SEVERAL:
             return next((other for other in (_ALONE, _NOBODY) if other in self._tags), None)
-        if not is_people_count(tag):
+        if not is_people_count(name):
             return None
         if _NOBODY in self._tags:
             return _NOBODY
-        strangers = [other for other in self._counts if _kind(other) != _kind(tag)]
-        if _ALONE in self._tags and (_is_plural(tag) or strangers):
+        others = [other for other in self._counts if _kind(other) != _kind(name)]
+        if _ALONE in self._tags and (_is_plural(name) or others):
             return _ALONE
-        if self._user_counts and all(_kind(other) != _kind(tag) for other in self._user_counts):
+        if self._user_counts and all(_kind(other) != _kind(name) for other in self._user_counts):
             return self._user_counts[0]
         return None
 

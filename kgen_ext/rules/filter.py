@@ -1,10 +1,20 @@
-"""The rules a finished tag must pass: not a repeat, not banned, wanted, no contradiction, known.
+"""Filters of one row: which tags, metadata values and phrases may be added to it.
 
-One judge belongs to one row and remembers what stands there; it has never heard of tokens. The user's own tags are
-remembered, never judged.
+A candidate is checked in this order, and rejected for the first reason that applies:
+
+    unknown          not in the user's tag file (if there is one)
+    garbled          not a tag: a lone sign, several tags in one, or (a few times) a tag with signs around it
+    repeat           the row has it
+    banned           by a pattern of the request; `blocklist`: by the model's own list
+    category         of a kind the request does not allow, or another than the metadata line's
+    contradiction    with a tag of the row
+    rule             by a conditional ban
+
+The filters of a row share its `RowTags`. Tags of the user are added to them without a check.
 """
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,30 +22,29 @@ from typing import TYPE_CHECKING
 from kgen_ext.request import Category
 from kgen_ext.rules import Rejection
 from kgen_ext.rules.blocklist import Blocklist
-from kgen_ext.rules.conditional import Rule
+from kgen_ext.rules.conditional import RowRule, Rule
 from kgen_ext.rules.contradictions import Scene
 from kgen_ext.rules.patterns import PatternKind, PatternSet
-from kgen_ext.tags.canonical import canonical_name, is_decorated, normalise
-from kgen_ext.tags.categories import category_of, series_of
+from kgen_ext.tags.tag import Tag, read_tag
 
 if TYPE_CHECKING:
     from kgen_ext.rules.known import KnownTags
 
-# What a tag list is made of; everything else needs to be allowed.
+# Tag lists consist of these; other categories need the request's leave.
 _ALWAYS = frozenset({Category.GENERAL, Category.SPECIAL})
 _NAMES = frozenset({Category.CHARACTERS, Category.COPYRIGHTS})
-# What the tag files that users have list besides general tags.
+# What users' tag files list besides general tags.
 _LISTED = frozenset({Category.ARTIST, Category.CHARACTERS, Category.COPYRIGHTS, Category.META})
-# Tags in a row that are drawn again for the signs about them; a model that writes nothing else keeps its length.
-_DRESSED = 8
+# Decorated tags in a row that are drawn again; a model that writes nothing else keeps its length.
+_MAX_RETRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class TagRules:
-    """What may not be written, the same for all rows of a request.
+    """What may not be added, the same for all rows of a request.
 
-    `allow`: categories that may be written besides general tags and people counts. `known`: only tags of this file.
-    `blocklist`: what this model never writes.
+    `allow`: categories that may be added besides general tags and people counts. `known`: only tags of this file.
+    `blocklist`: what this model never adds.
     """
 
     bans: PatternSet
@@ -46,12 +55,12 @@ class TagRules:
     blocklist: Blocklist | None = None
 
     @property
-    def censors(self) -> bool:
-        """Tell whether any of it holds for running text too."""
+    def apply_to_text(self) -> bool:
+        """Whether any of them concerns running text."""
         return bool(len(self.bans) or self.rules or self.blocklist)
 
-    def refused(self, tag: str) -> Rejection | None:
-        """Return why a tag may not stand whatever stands beside it, or None."""
+    def reject(self, tag: Tag) -> Rejection | None:
+        """Return why a tag may not be added to any row, or None."""
         if (banned := self.bans.match(tag)) is not None:
             return Rejection("banned", banned)
         if self.blocklist is not None and self.blocklist.match(tag) is not None:
@@ -59,145 +68,152 @@ class TagRules:
         return None
 
 
-class TagFilter:
-    """Judges the tags of one row; `given` are those that stand before it writes."""
+class RowTags:
+    """The tags of a row, which only grow, and what follows from them.
 
-    def __init__(self, rules: TagRules, *, given: Iterable[str]) -> None:
-        self._rules = rules
-        self._all = [canonical_name(normalise(tag)) for tag in given]
-        self._seen = _names(rules, self._all)
-        self._scene = Scene(user=self._all)
-        self._patience = _RetryBudget()
-        # Costumes and emblems of a series are general tags, out of place where nobody and no series is named.
-        self._named = Category.COPYRIGHTS in rules.allow or any(map(_names_series, self._all))
+    given: tags the row starts with. `taken`: names that may not be added again, those of the given tags and, by the tag
+    file, their true ones.
+    """
 
-    @property
-    def tags(self) -> list[str]:
-        """The tags that stand by now, in normal form."""
-        return self._all
+    __slots__ = ("conditional", "rules", "tags", "taken")
 
-    def judge(self, tag: str) -> str | Rejection:
-        """Return the tag as it may stand, or why it may not."""
-        rules = self._rules
+    def __init__(self, rules: TagRules, given: Iterable[str | Tag] = ()) -> None:
+        self.rules = rules
+        self.tags = [read_tag(tag) for tag in given]
+        self.taken = {tag.name for tag in self.tags}
         if rules.known is not None:
-            found = rules.known.resolve(tag)
-            if found is None:
+            self.taken.update(filter(None, [rules.known.find(tag.name) for tag in self.tags]))
+        self.conditional = tuple(map(RowRule, rules.rules))
+
+    def add(self, tag: Tag) -> None:
+        """Add a tag; one that the row has changes nothing."""
+        if tag.name not in self.taken:
+            self.taken.add(tag.name)
+            self.tags.append(tag)
+
+
+class _ItemFilter(ABC):
+    """What tag lists and metadata lines have in common. listed: tag files list such tags."""
+
+    def __init__(self, row: RowTags, *, listed: bool) -> None:
+        self._row = row
+        self._listed = listed
+        self._budget = _RetryBudget()
+
+    def judge(self, spelling: str) -> Tag | Rejection:
+        """Return the tag as it is to be added, or why it may not."""
+        rules, tag = self._row.rules, read_tag(spelling)
+        if rules.known is not None and self._listed:
+            name = rules.known.find(tag.written)
+            if name is None:
                 return Rejection("unknown")
-            tag = found
-        written = normalise(tag)
-        name = canonical_name(written)
-        if _is_garbled(written) or _is_garbled(name):
+            tag = tag if name == spelling else read_tag(name)
+        if _is_garbled(tag.written) or _is_garbled(tag.name):
             return Rejection("garbled")
-        if name in self._seen:
-            return Rejection("repeat", name)
-        refused = rules.refused(tag)
-        if refused is not None:
-            return refused
-        category = category_of(tag)
-        if category not in _ALWAYS and category not in rules.allow:
-            return Rejection("category", category.value)
-        if category is Category.GENERAL and not self._named and series_of(name) is not None:
+        if tag.name in self._row.taken:
+            return Rejection("repeat", tag.name)
+        if (rejection := rules.reject(tag) or self._reject(tag)) is not None:
+            return rejection
+        for rule in self._row.conditional:
+            if rule.refuses(tag, self._row.tags):
+                return Rejection("rule", rule.rule.source)
+        if rules.known is None and tag.is_decorated and self._budget.spend():
+            return Rejection("garbled")
+        return tag
+
+    def accept(self, tag: str | Tag) -> None:
+        """Add a tag to the row."""
+        self._row.add(read_tag(tag))
+
+    @abstractmethod
+    def _reject(self, tag: Tag) -> Rejection | None:
+        """Return why a tag is out of place in this list, or None."""
+
+
+class TagFilter(_ItemFilter):
+    """Decides which tags may be added to a row's tag lists."""
+
+    def __init__(self, row: RowTags) -> None:
+        super().__init__(row, listed=True)
+        self._scene = Scene(user=row.tags)
+        # Costumes and emblems of a series are general tags, out of place where no character and no series is named.
+        self._names_series = Category.COPYRIGHTS in row.rules.allow or any(map(_names_series, row.tags))
+
+    def accept(self, tag: str | Tag) -> None:
+        """Add a tag to the row."""
+        tag = read_tag(tag)
+        super().accept(tag)
+        self._budget = _RetryBudget()
+        self._scene.add(tag)
+        self._names_series = self._names_series or _names_series(tag)
+
+    def _reject(self, tag: Tag) -> Rejection | None:
+        rules = self._row.rules
+        if tag.category not in _ALWAYS and tag.category not in rules.allow:
+            return Rejection("category", tag.category.value)
+        if tag.category is Category.GENERAL and not self._names_series and tag.series is not None:
             return Rejection("category", Category.COPYRIGHTS.value)
-        if rules.contradictions:
-            other = self._scene.conflict(name)
-            if other is not None:
-                return Rejection("contradiction", other)
-        broken = _broken(rules.rules, name, self._all)
-        if broken is not None:
-            return Rejection("rule", broken)
-        return self._patience.judge(tag, written, known=rules.known is not None)
-
-    def accept(self, tag: str) -> None:
-        """Remember a tag that stands."""
-        name = canonical_name(normalise(tag))
-        self._patience = _RetryBudget()
-        self._seen.add(name)
-        self._all.append(name)
-        self._scene.add(name)
-        self._named = self._named or _names_series(name)
+        if rules.contradictions and (other := self._scene.conflict(tag)) is not None:
+            return Rejection("contradiction", other)
+        return None
 
 
-def _names_series(tag: str) -> bool:
-    return category_of(tag) in _NAMES or series_of(tag) is not None
+class MetadataFilter(_ItemFilter):
+    """Decides which values may be added to a metadata line; a value that no list knows counts as of its category."""
 
-
-class MetadataFilter:
-    """Judges metadata values of one category as tags are, except that what no list knows is taken for its category."""
-
-    def __init__(self, rules: TagRules, category: Category, *, given: Iterable[str]) -> None:
-        self._rules = rules
+    def __init__(self, row: RowTags, category: Category) -> None:
+        super().__init__(row, listed=category in _LISTED)
         self._category = category
-        self._all = [canonical_name(normalise(tag)) for tag in given]
-        self._patience = _RetryBudget()
-        self._seen = _names(rules, self._all)
-        kinds = (one for one in rules.bans.patterns if one.kind is PatternKind.CATEGORY and one.key == category.value)
-        self._banned_kind = next((one.source for one in kinds), None)  # whatever the value, here it is of that kind
+        # A ban on the category concerns every value of this line, listed or not.
+        bans = (ban for ban in row.rules.bans.patterns if ban.kind is PatternKind.CATEGORY)
+        self._ban = next((ban.source for ban in bans if ban.key == category.value), None)
 
-    def judge(self, tag: str) -> str | Rejection:
-        """Return the value as it may stand, or why it may not."""
-        rules = self._rules
-        if rules.known is not None and self._category in _LISTED:
-            found = rules.known.resolve(tag)
-            if found is None:
-                return Rejection("unknown")
-            tag = found
-        written = normalise(tag)
-        name = canonical_name(written)
-        if _is_garbled(written) or _is_garbled(name):
-            return Rejection("garbled")
-        if name in self._seen:
-            return Rejection("repeat", name)
-        refused = rules.refused(tag)
-        if refused is not None:
-            return refused
-        if self._banned_kind is not None:
-            return Rejection("banned", self._banned_kind)
-        category = category_of(tag)
-        if category not in (self._category, Category.GENERAL):
-            return Rejection("category", category.value)
-        broken = _broken(rules.rules, name, self._all)
-        if broken is not None:
-            return Rejection("rule", broken)
-        return self._patience.judge(tag, written, known=rules.known is not None)
+    def _reject(self, tag: Tag) -> Rejection | None:
+        if self._ban is not None:
+            return Rejection("banned", self._ban)
+        if tag.category not in (self._category, Category.GENERAL):
+            return Rejection("category", tag.category.value)
+        return None
 
-    def accept(self, tag: str) -> None:
-        """Remember a value, or a tag of another list, that stands."""
-        name = canonical_name(normalise(tag))
-        self._seen.add(name)
-        self._all.append(name)
+
+class PhraseFilter:
+    """Finds phrases that may not be added to a row's text."""
+
+    def __init__(self, row: RowTags) -> None:
+        self._row = row
+
+    def search(self, text: str) -> tuple[int, int, Rejection] | None:
+        """Return start, end and reason of the first such phrase: by a ban, the blocklist, or a rule that holds now."""
+        rules, hits = self._row.rules, list[tuple[int, int, Rejection]]()
+        if (hit := rules.bans.search_text(text)) is not None:
+            hits.append((*hit[:2], Rejection("banned", hit[2])))
+        if rules.blocklist is not None and (hit := rules.blocklist.search_text(text)) is not None:
+            hits.append((*hit[:2], Rejection("blocklist", rules.blocklist.name)))
+        for rule in self._row.conditional:
+            hit = rule.rule.ban.search_text(text)
+            if hit is not None and rule.holds(self._row.tags):
+                hits.append((*hit[:2], Rejection("rule", rule.rule.source)))
+        return min(hits, key=lambda hit: hit[0], default=None)
 
 
 class _RetryBudget:
-    """Draws a tag again for the signs about it, a few times in a row: one that breaks no rule, and yet is none."""
+    """How often in a row a decorated tag is drawn again."""
+
+    __slots__ = ("_left",)
 
     def __init__(self) -> None:
-        self._left = _DRESSED
+        self._left = _MAX_RETRIES
 
-    def judge(self, tag: str, written: str, *, known: bool) -> str | Rejection:
-        """Return the tag, or why not. known: the tag file has it as it is."""
-        if known or not self._left or not is_decorated(written):
-            return tag
+    def spend(self) -> bool:
+        """Take one retry; return False where none is left."""
         self._left -= 1
-        return Rejection("garbled")
+        return self._left >= 0
 
 
-def _names(rules: TagRules, given: Iterable[str]) -> set[str]:
-    """Return the names under which given tags must not come again: their own and, by the tag file, the true one."""
-    known = rules.known
-    return {name for tag in given for name in (tag, known.resolve(tag) if known is not None else None) if name}
+def _names_series(tag: Tag) -> bool:
+    return tag.category in _NAMES or tag.series is not None
 
 
 def _is_garbled(name: str) -> bool:
-    """Tell whether a normalised name is no tag: a lone sign, or several tags between wide commas."""
+    """Return whether a form is no tag: a lone sign, or several tags between wide commas."""
     return "," in name or "\u3001" in name or (len(name) < 2 and not name.isalnum())
-
-
-def _broken(rules: Iterable[Rule], name: str, present: list[str]) -> str | None:
-    """Return the rule that bans a tag, or that it would make hold against a tag that stands already."""
-    for rule in rules:
-        if rule.holds(present):
-            if rule.ban.match(name) is not None:
-                return rule.source
-        elif rule.holds((*present, name)) and any(rule.ban.match(one) for one in (*present, name)):
-            return rule.source
-    return None

@@ -1,11 +1,9 @@
-"""The tags that exist, by a tag file: the CSV that a1111-sd-webui-tagcomplete ships and users have on disk.
-
-Refuses to guess: a file that is not such a list is an error that says where it stops being one.
+"""Known tags: a tag file in the CSV format that a1111-sd-webui-tagcomplete ships and users have on disk.
 
     name,category,posts,"alias,alias"      1girl,0,6008644,"1girls,sole_female"
 
-UTF-8, no header needed (one is skipped), posts and aliases may be missing, most used tags first. Aliases that begin
-with a slash are shortcuts for typing and are left out.
+UTF-8; a header is optional and skipped; posts and aliases may be missing; the most used tags come first. Aliases that
+begin with a slash are shortcuts for typing and are left out. In any other file, the error names the first wrong line.
 """
 from __future__ import annotations
 
@@ -20,15 +18,15 @@ from kgen_ext.tags.canonical import normalise
 
 MAX_BYTES = 200_000_000
 _HINT = 'each line is name,category,posts,"aliases", as in the tag files of a1111-sd-webui-tagcomplete'
-# Nearly all names of these files need no more than their underscores made spaces; the rest go the long way.
+# Of nearly all names in these files normalising only turns underscores into spaces; the rest take the long way.
 _PLAIN = re.compile(r"(?!score|source)[!-9;-@\[\]^`-~]+(?:_[!-9;-@\[\]^`-~]+)*")
 
 
 @dataclass(frozen=True, slots=True)
 class KnownTags:
-    """Every spelling that the file knows, with the tag it stands for; all in normal form.
+    """Every name and alias of the file, with the tag it stands for, all in written form.
 
-    `version` differs when the file on disk was changed.
+    `version` changes when the file on disk does.
     """
 
     path: str
@@ -36,47 +34,51 @@ class KnownTags:
     _canonical: dict[str, str] = field(repr=False)
 
     def __len__(self) -> int:
-        """Return how many spellings there are, aliases included."""
+        """Return the number of names, aliases included."""
         return len(self._canonical)
 
     def __contains__(self, tag: str) -> bool:
-        """Tell whether the tag exists, by its own name or by an alias."""
+        """Return whether the tag exists, by its own name or by an alias."""
         return normalise(tag) in self._canonical
 
     def resolve(self, tag: str) -> str | None:
-        """Return the tag's own name in normal form, an alias resolved; None when there is no such tag."""
-        return self._canonical.get(normalise(tag))
+        """Return the tag's own name in written form, an alias resolved; None when there is no such tag."""
+        return self.find(normalise(tag))
+
+    def find(self, written: str) -> str | None:
+        """Do the same for a written form."""
+        return self._canonical.get(written)
 
 
 def load_tag_file(path: str | os.PathLike[str]) -> KnownTags:
     """Read a tag file; raises BadValue when there is none, UserError when it is not one.
 
-    A name goes before an alias of the same spelling, and an alias of two tags is the more used one's.
+    A name goes before an alias of the same spelling, and an alias of two tags stands for the more used one.
     """
-    version = _version(os.fspath(path))  # before reading: a change in between is then seen the next time
+    version = _version(os.fspath(path))  # before reading, so that a change in between is noticed next time
     names: dict[str, str] = {}
     aliases: list[tuple[str, str]] = []
     for row in _rows(os.fspath(path)):
-        name = _normal(row[0])
+        name = _written(row[0])
         name = names.setdefault(name, name)
         if len(row) > 3 and row[3]:
             aliases.append((row[3], name))
     for together, name in aliases:
         for alias in together.split(","):
             if alias and alias[0] != "/":
-                names.setdefault(_normal(alias), name)
+                names.setdefault(_written(alias), name)
     return KnownTags(str(path), version, names)
 
 
 class TagFiles:
-    """Keeps the tag file read last for as long as it stays the same on disk. Safe for several threads."""
+    """Cache of the last tag file, until it changes on disk. Safe for several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: KnownTags | None = None
 
     def load(self, path: str) -> KnownTags:
-        """Return the file's tags; raises as `load_tag_file` does."""
+        """Return the file's tags; raises like `load_tag_file`."""
         with self._lock:
             if self._last is None or (self._last.path, self._last.version) != (path, _version(path)):
                 self._last = load_tag_file(path)
@@ -87,7 +89,7 @@ def _version(path: str) -> str:
     try:
         found = os.stat(path)
     except (OSError, ValueError):
-        return ""  # reading it says what is wrong
+        return ""  # reading it raises the error
     return f"{found.st_size}:{found.st_mtime_ns}"
 
 
@@ -127,7 +129,7 @@ def _is_number(text: str) -> bool:
     return text.strip().lstrip("-").isdecimal()
 
 
-def _normal(name: str) -> str:
+def _written(name: str) -> str:
     if len(name) >= 4 and _PLAIN.fullmatch(name):
         return name.replace("_", " ")
     return normalise(name)

@@ -1,28 +1,19 @@
-r"""Ban and protect patterns: one pattern says which whole tags it means, a set of them says which one hit.
+r"""Ban and protect patterns, over whole tags and in running text.
 
-Refuses to remove anything: what happens to a tag that is hit, and whose tag it was, is the caller's business.
-
-    hat                 the tag, however it is spelled or dressed up (`hat..`); never a part of another (`hatsune miku`)
-    * hair, blue_?o*    glob: `*` any run, `?` any one character; `\*` and `\?` are the characters
-    /blue|red/          regular expression over the whole normalised tag (`third-party regex syntax`), case ignored;
+    hat                 the tag in any spelling or decoration (`hat..`); never a part of another (`hatsune miku`)
+    * hair, blue_?o*    glob: `*` any run of characters, none included; `?` any one character; `\*` and `\?` themselves
+    /blue|red/          regular expression over the whole tag (syntax of PyPI `regex`), case ignored;
                         `/blue/i` is the same
-    category:artist     every tag of a category; singular, plural, `series`, `people` are understood
+    category:artist     every tag of a category; singular, plural, `series` and `people` are understood
 
-In running text literals, globs and expressions are searched as whole words, where an underscore or a hyphen between
-words counts as a space; categories are not, since text has no tags. An expression that takes longer than 50 ms on one
-tag or text raises BadPattern; literals and globs are linear.
+A pattern is compared with a tag's folded form and its comparison form (`kgen_ext.tags.tag`). In running text literals,
+globs and expressions are searched as whole words, where an underscore or a hyphen between words counts as a space and
+a wildcard does not reach over white space; categories match nothing there, since text has no tags.
 
-Globs over whole tags and over running text, in time that cannot explode.
-
-Knows nothing of tags beyond that an underscore and a space are the same in them; both sides arrive normalised.
-
-    *       any run of characters, none included      in running text: of characters other than white space
-    ?       any one character                         in running text: other than white space
-    \* \?   the characters themselves
-
-A glob is cut at its stars, and each part between two stars is taken at the first place where it fits: no later place
-could be better, so nothing is tried twice. For running text `re` is told the same by a lookahead, which keeps its first
-answer; there a star spans 64 characters at most, a gap between words 8, so time is linear in the text.
+Time is bounded. A glob is cut at its stars, and each part between two stars is taken at the first place where it fits:
+no later place could be better, so nothing is tried twice. In running text a lookahead, which keeps its first answer,
+tells `re` the same; there a star spans at most 64 characters and a gap between words 8. An expression that takes longer
+than 50 ms on one tag or text raises BadPattern.
 """
 from __future__ import annotations
 
@@ -36,103 +27,9 @@ from typing import Any
 
 from kgen_ext.errors import BadPattern
 from kgen_ext.request import Category
-from kgen_ext.tags.canonical import canonical_name, fold, fold_text, normalise
+from kgen_ext.tags.canonical import fold, fold_text, normalise
 from kgen_ext.tags.categories import category_of
-
-_HIDDEN = {"\\*": "\ue000", "\\?": "\ue001"}
-_SHOWN = {"\ue000": "*", "\ue001": "?"}
-# Between the words of a tag, running text may have a space, a line end, an underscore or a hyphen.
-_GAP = r"[\s_-]{1,8}"
-_RUN = r"\S{0,64}"
-
-
-def hide_escapes(pattern: str) -> str:
-    """Replace escaped wildcards by stand-ins that normalising leaves alone."""
-    for escaped, hidden in _HIDDEN.items():
-        pattern = pattern.replace(escaped, hidden)
-    return pattern
-
-
-def show_escapes(pattern: str) -> str:
-    """Replace the stand-ins by the characters they stand for."""
-    for hidden, shown in _SHOWN.items():
-        pattern = pattern.replace(hidden, shown)
-    return pattern
-
-
-def is_glob(hidden: str) -> bool:
-    """Tell whether wildcards are meant: a face such as `*_*`, `!?` or `??` is a tag, a bare `*` is a glob.
-
-    >>> [is_glob(one) for one in ("* hair", "*_*", "*", "??", "a?c")]
-    [True, False, True, False, True]
-    """
-    wild = "*" in hidden or "?" in hidden
-    return wild and (any(letter.isalnum() for letter in hidden) or not hidden.strip("*"))
-
-
-def glob_matches(hidden: str, tag: str) -> bool:
-    """Tell whether the whole tag fits the glob (escapes hidden).
-
-    >>> glob_matches("blue *", "blue hair"), glob_matches("hat", "hatsune miku")
-    (True, False)
-    """
-    tag = tag.replace("_", " ")
-    parts = _tag_parts(hidden)
-    first, last = parts[0], parts[-1]
-    if len(parts) == 1:
-        return first.fullmatch(tag) is not None
-    if (begin := first.match(tag)) is None:
-        return False
-    at = begin.end()
-    for part in parts[1:-1]:
-        if (found := part.search(tag, at)) is None:
-            return False
-        at = found.end()
-    # Every part has one width, so the last can only stand at one place.
-    end = len(tag) - len(hidden.rsplit("*", 1)[1])
-    return end >= at and last.fullmatch(tag, end) is not None
-
-
-@lru_cache(maxsize=2048)
-def _tag_parts(hidden: str) -> tuple[re.Pattern[str], ...]:
-    return tuple(
-        re.compile("".join("." if letter == "?" else _escape(letter) for letter in part), re.DOTALL)
-        for part in hidden.replace("_", " ").split("*")
-    )
-
-
-@lru_cache(maxsize=2048)
-def text_regex(hidden: str, *, wild: bool) -> re.Pattern[str]:
-    """Return the expression that finds a literal, or a glob (`wild`), as whole words of running text.
-
-    >>> text_regex("long hair", wild=False).search("her Long-hair,").span()
-    (4, 13)
-    """
-    if not wild:
-        return re.compile(whole_words(_text_part(hidden, wild=False)), re.IGNORECASE)
-    first, *rest = (_text_part(part, wild=True) for part in re.sub(r"\*+", "*", hidden.replace("_", " ")).split("*"))
-    body = [first]
-    for number, part in enumerate(rest[:-1], 1):
-        body.append(f"(?=({_RUN}?{part}))\\{number}")
-    if rest:
-        body.append(_RUN + rest[-1])
-    return re.compile(whole_words("".join(body)), re.IGNORECASE)
-
-
-def whole_words(expression: str) -> str:
-    """Wrap an expression so that it neither begins nor ends inside a word; an underscore is no letter here."""
-    return rf"(?<![^\W_])(?:{expression})(?![^\W_])"
-
-
-def _text_part(part: str, *, wild: bool) -> str:
-    return "".join(_GAP if one == " " else r"\S" if wild and one == "?" else _escape(one) for one in part)
-
-
-def _escape(letter: str) -> str:
-    return re.escape(_SHOWN.get(letter, letter))
-
-
-Search = Callable[[str], Any]
+from kgen_ext.tags.tag import Tag, read_tag
 
 MAX_LENGTH = 300
 MAX_PATTERNS = 1000
@@ -159,36 +56,42 @@ class PatternKind(str, Enum):
     REGEX = "regex"
     CATEGORY = "category"
 
+Search = Callable[[str], Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A checked pattern; `source` is what the user wrote, `key` what is compared, by kind."""
+    """A checked pattern: `source` is what the user wrote, `key` what is compared, by kind.
+
+    The key of a LITERAL is a folded form, that of a GLOB a written form with its escapes hidden (`_hide_escapes`).
+    """
 
     source: str
     kind: PatternKind
     key: str
-    # How a REGEX is asked: over whole tags, and as whole words of text.
+    # How a REGEX is searched: over whole tags, and as whole words of text.
     _compiled: tuple[Search, Search] | None = field(default=None, compare=False, repr=False)
 
-    def match(self, tag: str) -> bool:
-        """Tell whether the pattern means this whole tag, however it is spelled or dressed up."""
-        name = fold(normalise(tag))
-        plain = canonical_name(name)
-        return self.match_name(name) or (name != plain and self.match_name(plain))
+    def match(self, tag: str | Tag) -> bool:
+        """Return whether the pattern matches this whole tag, in any spelling or decoration."""
+        tag = read_tag(tag)
+        if tag.folded != tag.name and self.kind is not PatternKind.CATEGORY and self.match_name(tag.folded):
+            return True
+        return self.match_name(tag.name)
 
-    def match_name(self, tag: str) -> bool:
-        """Do the same for a tag in its normal or plain form, as it stands."""
+    def match_name(self, name: str) -> bool:
+        """Return whether the pattern matches a comparison form as it is."""
         if self.kind is PatternKind.LITERAL:
-            return tag == self.key
+            return name == self.key
         if self.kind is PatternKind.GLOB:
-            return glob_matches(self.key, tag)
+            return _glob_matches(self.key, name)
         if self.kind is PatternKind.CATEGORY:
-            return category_of(tag).value == self.key
+            return category_of(name).value == self.key
         assert self._compiled is not None
-        return self._timed(self._compiled[0], tag) is not None
+        return self._timed(self._compiled[0], name) is not None
 
     def search(self, text: str) -> tuple[int, int] | None:
-        """Return where the pattern first stands in running text, as whole words: start and end, or None."""
+        """Return the span of the first hit in running text, as whole words, or None."""
         if self.kind is PatternKind.CATEGORY or not text:
             return None
         if self.kind is PatternKind.REGEX:
@@ -212,48 +115,58 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class PatternSet:
-    """Patterns asked together; the first in the user's order that hits is named."""
+    """Patterns asked together; the first that matches, in the user's order, is named."""
 
     patterns: tuple[Pattern, ...] = ()
     _literals: dict[str, int] = field(init=False, compare=False, repr=False)
     _others: tuple[tuple[int, Pattern], ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        literals: dict[str, int] = {}
+        literals, others = dict[str, int](), list[tuple[int, Pattern]]()
         for number, pattern in enumerate(self.patterns):
             if pattern.kind is PatternKind.LITERAL:
                 literals.setdefault(pattern.key, number)
-        others = tuple((i, one) for i, one in enumerate(self.patterns) if one.kind is not PatternKind.LITERAL)
+            else:
+                others.append((number, pattern))
         object.__setattr__(self, "_literals", literals)
-        object.__setattr__(self, "_others", others)
+        object.__setattr__(self, "_others", tuple(others))
 
     def __len__(self) -> int:
         return len(self.patterns)
 
-    def match(self, tag: str) -> str | None:
-        """Return the source of the first pattern that means this whole tag, or None."""
-        name = fold(normalise(tag))
-        plain = canonical_name(name)
-        literal = min(self._literals.get(one, len(self.patterns)) for one in (plain, name))
-        for number, pattern in self._others:
-            if number > literal:
-                break
-            if pattern.match_name(name) or (name != plain and pattern.match_name(plain)):
-                return pattern.source
-        return self.patterns[literal].source if literal < len(self.patterns) else None
+    def match(self, tag: str | Tag) -> str | None:
+        """Return the source of the first pattern that matches this whole tag, or None."""
+        if not self.patterns:
+            return None
+        tag = read_tag(tag)
+        literal = min(self._literals.get(form, len(self.patterns)) for form in (tag.folded, tag.name))
+        return self._first(literal, lambda pattern: pattern.match(tag))
+
+    def match_name(self, name: str) -> str | None:
+        """Return the source of the first pattern that matches a comparison form as it is, or None."""
+        return self._first(self._literals.get(name, len(self.patterns)), lambda pattern: pattern.match_name(name))
 
     def search_text(self, text: str) -> tuple[int, int, str] | None:
         """Return start, end and source of the hit that begins first in running text, the longest of these, or None."""
         hits = [(*span, pattern.source) for pattern in self.patterns if (span := pattern.search(text))]
-        if not text.isascii() and self.patterns:  # the same in plain letters, found at its place in the text
+        if not text.isascii() and self.patterns:  # the same in plain letters, mapped back to the text
             folded, places = fold_text(text)
-            plain = [(span, one.source) for one in self.patterns if (span := one.search(folded))]
-            hits += [(places[begin], places[end - 1] + 1, source) for (begin, end), source in plain]
+            spans = [(span, pattern.source) for pattern in self.patterns if (span := pattern.search(folded))]
+            hits += [(places[begin], places[end - 1] + 1, source) for (begin, end), source in spans]
         return min(hits, key=lambda hit: (hit[0], -hit[1]), default=None)
+
+    def _first(self, literal: int, matches: Callable[[Pattern], bool]) -> str | None:
+        """Return the source of the first pattern that matches. literal: the number of the first literal that does."""
+        for number, pattern in self._others:
+            if number > literal:
+                break
+            if matches(pattern):
+                return pattern.source
+        return self.patterns[literal].source if literal < len(self.patterns) else None
 
 
 def compile_pattern(text: str) -> Pattern:
-    """Read one pattern; raises BadPattern that names it and what is wrong.
+    """Read one pattern; raises BadPattern with the pattern and the reason.
 
     >>> compile_pattern("* hair").match("blue_hair"), compile_pattern("hat").match("hatsune miku")
     (True, False)
@@ -263,7 +176,7 @@ def compile_pattern(text: str) -> Pattern:
         raise BadPattern("pattern '': it is empty", hint="write a tag, a glob such as * hair, or /an expression/")
     if len(source) > MAX_LENGTH:
         raise BadPattern(f"pattern {source[:40]}...: {len(source)} characters", hint=f"use at most {MAX_LENGTH}")
-    # `//` and `/\/\/\` are tags; a slash before words that none closes is a slip.
+    # `//` and `/\/\/\` are tags; a slash before words without a closing one is a mistake.
     if len(source) > 2 and source[0] == "/" and (source[-1] == "/" or any(letter.isalnum() for letter in source)):
         return _expression(source)
     if source.lower().startswith("category:"):
@@ -273,19 +186,20 @@ def compile_pattern(text: str) -> Pattern:
             raise BadPattern(f"pattern {source}: no category of that name", hint=f"use one of {valid}")
         return Pattern(source, PatternKind.CATEGORY, _CATEGORIES[name].value)
     if re.fullmatch(r"artist:\s*\*", source, re.IGNORECASE):
-        return Pattern(source, PatternKind.CATEGORY, Category.ARTIST.value)  # not `*`, which its normal form would be
-    hidden = hide_escapes(source)
-    if is_glob(hidden):
+        return Pattern(source, PatternKind.CATEGORY, Category.ARTIST.value)  # its written form would be `*`
+    hidden = _hide_escapes(source)
+    if _is_glob(hidden):
         return Pattern(source, PatternKind.GLOB, normalise(hidden))
-    return Pattern(source, PatternKind.LITERAL, fold(normalise(show_escapes(hidden))))  # `hat!` means the sign, too
+    # Folded only: `hat!` does not mean `hat`.
+    return Pattern(source, PatternKind.LITERAL, fold(normalise(_show_escapes(hidden))))
 
 
 def compile_patterns(texts: Iterable[str]) -> PatternSet:
     """Read several patterns, one string each; raises BadPattern for the first that is wrong, or for too many."""
-    given = tuple(texts)
-    if len(given) > MAX_PATTERNS:
-        raise BadPattern(f"{len(given)} patterns are too many", hint=f"use at most {MAX_PATTERNS}; globs cover more")
-    return PatternSet(tuple(compile_pattern(text) for text in given))
+    texts = tuple(texts)
+    if len(texts) > MAX_PATTERNS:
+        raise BadPattern(f"{len(texts)} patterns are too many", hint=f"use at most {MAX_PATTERNS}; globs cover more")
+    return PatternSet(tuple(compile_pattern(text) for text in texts))
 
 
 def _expression(source: str) -> Pattern:
@@ -303,9 +217,9 @@ def _expression(source: str) -> Pattern:
     try:
         whole = regex.compile(body, regex.IGNORECASE)
         try:
-            words = regex.compile(whole_words(body), regex.IGNORECASE)
-        except regex.error:  # sound by itself: it ends in a comment of verbose mode, which a line end closes
-            words = regex.compile(whole_words(body + "\n"), regex.IGNORECASE)
+            words = regex.compile(_whole_words(body), regex.IGNORECASE)
+        except regex.error:  # valid by itself: it ends in a comment of verbose mode, which a line end closes
+            words = regex.compile(_whole_words(body + "\n"), regex.IGNORECASE)
     except (regex.error, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadPattern(f"pattern {source}: {error}", hint="see the syntax of Python's regex package") from error
 
@@ -313,6 +227,101 @@ def _expression(source: str) -> Pattern:
         return next((hit for hit in words.finditer(text, timeout=TIMEOUT) if hit.end() > hit.start()), None)
 
     return Pattern(source, PatternKind.REGEX, body, (lambda tag: whole.fullmatch(tag, timeout=TIMEOUT), in_text))
+
+
+# Normalising takes a glob as a whole (its spaces, length and case matter), and takes a backslash for one of the tag's
+# own. So an escaped wildcard becomes one private-use character before it, and a literal character behind it.
+_HIDDEN = {"\\*": "\ue000", "\\?": "\ue001"}
+_SHOWN = {"\ue000": "*", "\ue001": "?"}
+# Between the words of a tag, running text may have a space, a line end, an underscore or a hyphen.
+_GAP = r"[\s_-]{1,8}"
+_RUN = r"\S{0,64}"
+
+
+def _hide_escapes(pattern: str) -> str:
+    """Replace escaped wildcards by stand-ins that normalising leaves alone."""
+    for escaped, hidden in _HIDDEN.items():
+        pattern = pattern.replace(escaped, hidden)
+    return pattern
+
+
+def _show_escapes(pattern: str) -> str:
+    """Replace the stand-ins by the characters they stand for."""
+    for hidden, shown in _SHOWN.items():
+        pattern = pattern.replace(hidden, shown)
+    return pattern
+
+
+def _is_glob(hidden: str) -> bool:
+    """Return whether wildcards are meant: a face such as `*_*`, `!?` or `??` is a tag, a bare `*` is a glob.
+
+    >>> [_is_glob(text) for text in ("* hair", "*_*", "*", "??", "a?c")]
+    [True, False, True, False, True]
+    """
+    wild = "*" in hidden or "?" in hidden
+    return wild and (any(letter.isalnum() for letter in hidden) or not hidden.strip("*"))
+
+
+def _glob_matches(hidden: str, tag: str) -> bool:
+    """Return whether the whole tag fits the glob (escapes hidden).
+
+    >>> _glob_matches("blue *", "blue hair"), _glob_matches("hat", "hatsune miku")
+    (True, False)
+    """
+    tag = tag.replace("_", " ")
+    parts = _tag_parts(hidden)
+    first, last = parts[0], parts[-1]
+    if len(parts) == 1:
+        return first.fullmatch(tag) is not None
+    if (begin := first.match(tag)) is None:
+        return False
+    at = begin.end()
+    for part in parts[1:-1]:
+        if (found := part.search(tag, at)) is None:
+            return False
+        at = found.end()
+    # A part has a fixed width, so the last can only fit at the end.
+    end = len(tag) - len(hidden.rsplit("*", 1)[1])
+    return end >= at and last.fullmatch(tag, end) is not None
+
+
+@lru_cache(maxsize=2048)
+def _tag_parts(hidden: str) -> tuple[re.Pattern[str], ...]:
+    return tuple(
+        re.compile("".join("." if char == "?" else _escape(char) for char in part), re.DOTALL)
+        for part in hidden.replace("_", " ").split("*")
+    )
+
+
+@lru_cache(maxsize=2048)
+def text_regex(hidden: str, *, wild: bool) -> re.Pattern[str]:
+    """Return the expression that finds a literal, or a glob (`wild`), as whole words of running text.
+
+    >>> text_regex("long hair", wild=False).search("her Long-hair,").span()
+    (4, 13)
+    """
+    if not wild:
+        return re.compile(_whole_words(_text_part(hidden, wild=False)), re.IGNORECASE)
+    first, *rest = (_text_part(part, wild=True) for part in re.sub(r"\*+", "*", hidden.replace("_", " ")).split("*"))
+    body = [first]
+    for number, part in enumerate(rest[:-1], 1):
+        body.append(f"(?=({_RUN}?{part}))\\{number}")
+    if rest:
+        body.append(_RUN + rest[-1])
+    return re.compile(_whole_words("".join(body)), re.IGNORECASE)
+
+
+def _whole_words(expression: str) -> str:
+    """Wrap an expression so that it neither begins nor ends inside a word; an underscore is no letter here."""
+    return rf"(?<![^\W_])(?:{expression})(?![^\W_])"
+
+
+def _text_part(part: str, *, wild: bool) -> str:
+    return "".join(_GAP if char == " " else r"\S" if wild and char == "?" else _escape(char) for char in part)
+
+
+def _escape(char: str) -> str:
+    return re.escape(_SHOWN.get(char, char))
 
 
 def _longest_word(key: str) -> str:

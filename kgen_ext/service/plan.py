@@ -1,7 +1,4 @@
-"""Turns a request into the jobs of its rows: one row a variant, one job a subject of the prompt.
-
-What the model may see is worked out here, once; what it wrote is put back together in `assemble`.
-"""
+"""Expansion plan of a request, and the decode jobs of its rows: one row a variant, one job a subject of the prompt."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -18,19 +15,18 @@ from kgen_ext.prompt import Prompt, parse, subjects
 from kgen_ext.protocol import Plan, Protocol, Subject, dtg, tipo
 from kgen_ext.protocol.plan import one_line, trained_tag
 from kgen_ext.request import DEFAULTS, FIELDS, MAX_SEED, Category, ExpandRequest, TagLength, Task, TextLength
-from kgen_ext.rules import Rejection
 from kgen_ext.rules.conditional import parse_rules
-from kgen_ext.rules.filter import MetadataFilter, TagFilter, TagRules
+from kgen_ext.rules.filter import MetadataFilter, PhraseFilter, RowTags, TagFilter, TagRules
 from kgen_ext.rules.known import TagFiles
 from kgen_ext.rules.patterns import PatternKind, compile_patterns
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
-from kgen_ext.tags.canonical import canonical_name, normalise
-from kgen_ext.tags.categories import split_by_category
+from kgen_ext.tags.tag import Tag, read_tag, split_by_category
 
 if TYPE_CHECKING:
     from kgen_ext.engine import Engine
     from kgen_ext.models import Recommended
     from kgen_ext.rules.blocklist import Blocklist
+
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRequest:
@@ -71,13 +67,13 @@ def resolve_defaults(request: ExpandRequest, recommended: Recommended | None) ->
     return ResolvedRequest(**values, sampling=Sampling.resolve(request, recommended))
 
 
-# Categories that stand in metadata lines; the others are the tag list.
+# Categories that metadata lines hold; the others are in the tag list.
 META = (Category.RATING, Category.QUALITY, Category.META, Category.ARTIST, Category.COPYRIGHTS, Category.CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelContext:
-    """The model a request is prepared for. `n_ctx`: tokens a row may have. `blocklist`: what it never writes."""
+    """The model a request is planned for. `n_ctx`: tokens a row may have. `blocklist`: what the model never adds."""
 
     engine: Engine
     protocol: Protocol
@@ -89,17 +85,18 @@ class ModelContext:
 
 @dataclass(frozen=True, slots=True)
 class ExpansionPlan:
-    """What all rows of a request share. `request` has nothing left open.
+    """What all rows of a request share.
 
-    `subjects`: one a segment of the prompt, None where a segment has nothing to expand. `required`: tags to be added
-    to the first of them. `notes`: what could not be done, a line each.
+    `subjects`: one for each segment of the prompt, None where a segment has nothing to expand. `given`: the tags of
+    each segment that the model may see. `required`: tags to add to the first subject. `notes`: what cannot be done,
+    a line each.
     """
 
     request: ResolvedRequest
     prompt: Prompt
     template: Template | None
     subjects: tuple[Subject | None, ...]
-    given: tuple[tuple[str, ...], ...]
+    given: tuple[tuple[Tag, ...], ...]
     required: tuple[str, ...]
     rules: TagRules
     notes: tuple[str, ...]
@@ -111,9 +108,9 @@ def plan_expansion(
     recommended: Recommended | None = None,
     blocklist: Blocklist | None = None,
 ) -> ExpansionPlan:
-    """Check everything in a request that can be checked without a model, and find its subjects.
+    """Check everything in a request that needs no model, and find its subjects.
 
-    recommended, blocklist: the model's. What the request requires goes before the second.
+    recommended, blocklist: the model's. A required tag is exempt from the blocklist.
     """
     request = resolve_defaults(asked, recommended)
     template = resolve_format(request.format)
@@ -127,75 +124,70 @@ def plan_expansion(
     )
     protected = compile_patterns(request.protect)
     prompt = parse(request.prompt)
-    seen = subjects(prompt, protect=(lambda tag: protected.match(tag) is not None,) if len(protected) else ())
-    found = list[Subject | None]()
-    given = list[tuple[str, ...]]()
-    empty = all(not one.tags and not one.text for one in seen)
-    for index, one in enumerate(seen):
-        text = " ".join(part for part in (request.text.strip() if index == 0 else "", one.text.strip()) if part)
-        given.append(tuple(one.tags))
-        # A segment with nothing to see is left alone, unless there is nothing to see at all.
-        if one.tags or text or (empty and index == 0):
-            found.append(_subject(one.tags, text, request))
-        else:
-            found.append(None)
+    visible = subjects(prompt, protect=(lambda tag: protected.match(tag) is not None,) if len(protected) else ())
+    given = tuple(tuple(map(read_tag, segment.tags)) for segment in visible)
+    planned = list[Subject | None]()
+    empty = not any(segment.tags or segment.text for segment in visible)
+    for index, (segment, tags) in enumerate(zip(visible, given, strict=True)):
+        text = " ".join(part for part in (request.text.strip() if index == 0 else "", segment.text.strip()) if part)
+        # A segment with nothing to see is left alone, unless the whole prompt has nothing to see.
+        planned.append(_subject(tags, text, request) if tags or text or (empty and index == 0) else None)
     required, notes = _required(request, rules, given)
-    return ExpansionPlan(request, prompt, template, tuple(found), tuple(given), required, rules, notes)
+    return ExpansionPlan(request, prompt, template, tuple(planned), given, required, rules, notes)
 
 
-def check_servable(prepared: ExpansionPlan, speaker: ModelContext) -> None:
+def check_servable(plan: ExpansionPlan, context: ModelContext) -> None:
     """Raise BadValue where the model cannot write what a request asks for, BadPattern where a rule is too slow to ask.
 
-    Costs a plan in text for each subject: no tokens and no jobs.
+    Plans each subject in text; makes no tokens and no jobs.
     """
-    timed = [rule for rule in prepared.rules.rules if any(one.kind is PatternKind.REGEX for one in rule.when)]
-    for subject, given in _with_required(prepared):
+    timed = [rule for rule in plan.rules.rules if any(pattern.kind is PatternKind.REGEX for pattern in rule.when)]
+    for subject, given in _with_required(plan):
         if subject is None:
             continue
-        _plan(prepared.request, speaker, jobs.clip(subject, speaker.n_ctx))
-        present = [canonical_name(normalise(tag)) for tag in given] if timed else []
+        _plan_subject(plan.request, context, jobs.clip(subject, context.n_ctx))
         for rule in timed:
-            rule.holds(present)  # asked of the user's own tags here as it is when the first tag is written
+            rule.holds(given)  # asks of the user's own tags what will be asked when the first tag is judged
 
 
 def make_jobs(
-    prepared: ExpansionPlan, speaker: ModelContext, *, row: int, seed: int
+    plan: ExpansionPlan, context: ModelContext, *, row: int, seed: int
 ) -> tuple[tuple[Job | None, ...], int]:
-    """Return one job a subject for a row, and how many of the user's tags and words the context could not show."""
-    request = prepared.request
+    """Return one job for each subject of a row, and how many of the user's tags and words exceed the context."""
+    request = plan.request
     made, hidden = list[Job | None](), 0
-    for index, (subject, given) in enumerate(_with_required(prepared)):
+    for index, (subject, given) in enumerate(_with_required(plan)):
         if subject is None:
             made.append(None)
             continue
-        judge = TagFilter(prepared.rules, given=given)
-        fitted = jobs.fit(speaker.engine, partial(_plan, request, speaker), subject, speaker.n_ctx)
+        row_tags = RowTags(plan.rules, given)
+        fitted = jobs.fit(context.engine, partial(_plan_subject, request, context), subject, context.n_ctx)
         hidden += fitted.hidden
         made.append(
             jobs.make_job(
-                speaker.engine,
+                context.engine,
                 fitted,
                 row=row,
                 subject=index,
-                judge=judge,
+                judge=TagFilter(row_tags),
                 given=subject.tags,
-                values={one: MetadataFilter(prepared.rules, one, given=given) for one in META},
-                censor=partial(_censor, prepared.rules, judge) if prepared.rules.censors else None,
+                values={category: MetadataFilter(row_tags, category) for category in META},
+                censor=PhraseFilter(row_tags).search if plan.rules.apply_to_text else None,
                 sampling=request.sampling,
                 seed=seed if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
-                n_ctx=speaker.n_ctx,
+                n_ctx=context.n_ctx,
             )
         )
     return tuple(made), hidden
 
 
-def _with_required(prepared: ExpansionPlan) -> Iterator[tuple[Subject | None, tuple[str, ...]]]:
-    """Yield each subject and its given tags, the first with the required ones behind the user's own.
+def _with_required(plan: ExpansionPlan) -> Iterator[tuple[Subject | None, tuple[str | Tag, ...]]]:
+    """Yield each subject and its given tags, the first with the required tags behind the user's own.
 
-    The model writes on with them in view, as if they had been given.
+    The model continues as if they had been given.
     """
-    required = prepared.required
-    for subject, given in zip(prepared.subjects, prepared.given, strict=True):
+    required = plan.required
+    for subject, given in zip(plan.subjects, plan.given, strict=True):
         if subject is None or not required:
             yield subject, given
             continue
@@ -203,11 +195,11 @@ def _with_required(prepared: ExpansionPlan) -> Iterator[tuple[Subject | None, tu
         required = ()
 
 
-def _plan(request: ResolvedRequest, speaker: ModelContext, subject: Subject) -> Plan:
-    if speaker.protocol is Protocol.DTG:
+def _plan_subject(request: ResolvedRequest, context: ModelContext, subject: Subject) -> Plan:
+    if context.protocol is Protocol.DTG:
         if request.no_tags:
             raise BadValue("no_tags", True, "false: this model writes tags only")
-        return dtg.plan(subject, tag_length=request.tag_length, quality_line=speaker.quality_line)
+        return dtg.plan(subject, tag_length=request.tag_length, quality_line=context.quality_line)
     return tipo.plan(
         subject,
         task=request.task,
@@ -218,55 +210,39 @@ def _plan(request: ResolvedRequest, speaker: ModelContext, subject: Subject) -> 
     )
 
 
-def _subject(tags: Iterable[str], text: str, request: ResolvedRequest) -> Subject:
+def _subject(given: Iterable[Tag], text: str, request: ResolvedRequest) -> Subject:
     """Spell what is visible as the models were trained to see it; repeats are shown once."""
-    once: dict[str, str] = {}
-    for tag in tags:
-        if spelled := _spelled(tag):
-            once.setdefault(normalise(spelled), spelled)
-    sorted_tags = split_by_category(once.values())
+    shown: dict[str, Tag] = {}
+    for tag in given:
+        spelling = trained_tag(one_line(tag.spelling).replace(",", " ").replace("<|", "").strip())
+        if spelling:
+            tag = tag if spelling == tag.spelling else read_tag(spelling)
+            shown.setdefault(tag.written, tag)
+    tags = split_by_category(shown.values())
     return Subject(
-        tags=(*sorted_tags[Category.SPECIAL], *sorted_tags[Category.GENERAL]),
-        meta=tuple((category, sorted_tags[category]) for category in META if sorted_tags[category]),
+        tags=(*tags[Category.SPECIAL], *tags[Category.GENERAL]),
+        meta=tuple((category, tags[category]) for category in META if tags[category]),
         text=one_line(text),
         width=request.width,
         height=request.height,
     )
 
 
-def _spelled(tag: str) -> str:
-    return trained_tag(one_line(tag).replace(",", " ").replace("<|", "").strip())
-
-
 def _required(
-    request: ResolvedRequest, rules: TagRules, given: list[tuple[str, ...]]
+    request: ResolvedRequest, rules: TagRules, given: Iterable[Iterable[Tag]]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the required tags that are not there yet and may be added, and a note for each that may not."""
-    there = {canonical_name(normalise(tag)) for tags in given for tag in tags}
+    """Return the required tags that are missing and may be added, and a note for each that may not."""
+    names = {tag.name for tags in given for tag in tags}
     wanted, notes = list[str](), list[str]()
-    for tag in dict.fromkeys(request.require):
-        name = canonical_name(normalise(tag))
-        if name in there:
+    for tag in map(read_tag, request.require):
+        if tag.name in names:
             continue
-        banned = rules.bans.match(tag)
-        if banned is not None:
-            notes.append(f"require: {tag!r} is also banned by {banned!r}; the ban holds, the tag is not added")
+        if (ban := rules.bans.match(tag)) is not None:
+            notes.append(f"require: {tag.spelling!r} is also banned by {ban!r}; the ban holds, the tag is not added")
             continue
-        there.add(name)
-        wanted.append(one_line(tag))
-    return tuple(wanted), tuple(notes)
-
-
-def _censor(rules: TagRules, judge: TagFilter, text: str) -> tuple[int, int, Rejection] | None:
-    """Find what may not stand in a text: bans, and those of the rules that hold among the row's tags by now."""
-    hits = [(*found[:2], Rejection("banned", found[2])) for found in (rules.bans.search_text(text),) if found]
-    if rules.blocklist is not None and (blocked := rules.blocklist.search_text(text)) is not None:
-        hits.append((*blocked[:2], Rejection("blocklist", rules.blocklist.name)))
-    for rule in rules.rules:
-        found = rule.ban.search_text(text)
-        if found and rule.holds(judge.tags):
-            hits.append((*found[:2], Rejection("rule", rule.source)))
-    return min(hits, key=lambda hit: hit[0], default=None)
+        names.add(tag.name)
+        wanted.append(one_line(tag.spelling))
+    return tuple(wanted), tuple(dict.fromkeys(notes))
 
 
 def wants_text(request: ResolvedRequest) -> bool:

@@ -1,7 +1,4 @@
-"""Puts the answer together: the user's own text untouched, what the model added around it, and the counts.
-
-Decides where additions go only by calling `prompt.append` or a template; changes no character of the user's.
-"""
+"""Expansion of a row: the user's text untouched, the additions around it, and the counts."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,23 +6,22 @@ from dataclasses import asdict
 
 from kgen_ext.decoding.row import RowOutput
 from kgen_ext.events import By, Expansion, Fields, Finish, Piece, Settings
-from kgen_ext.output.formats import fill
+from kgen_ext.output.formats import Template, fill
 from kgen_ext.prompt import append, attention, escape, render
 from kgen_ext.protocol.plan import join_tags
 from kgen_ext.request import Category
 from kgen_ext.service.plan import META, ExpansionPlan, ResolvedRequest, wants_text
-from kgen_ext.tags.categories import split_by_category
+from kgen_ext.tags.tag import Tag, read_tag, split_by_category
 
-# Stands for the user's caption inside an addition until the pieces are cut; a private-use character that no model
-# vocabulary holds as a token of its own, removed from model text.
-_CAPTION = "\ue0f0"
-# Weights are read in a time that grows with the square of the bracket depth: no note for longer prompts.
-_WEIGHED = 4_000
+# Reading weights takes time that grows with the square of the bracket depth: no note on longer prompts.
+_MAX_WEIGHED = 4_000
+
+Tags = Sequence[Tag]
 
 
 def build_expansion(
-    prepared: ExpansionPlan,
-    written: Sequence[RowOutput | None],
+    plan: ExpansionPlan,
+    outputs: Sequence[RowOutput | None],
     *,
     row: int,
     seed: int,
@@ -34,18 +30,17 @@ def build_expansion(
     hidden: int,
     seconds: float,
 ) -> Expansion:
-    """Return the expansion of a row from what was written for each of its subjects."""
-    done = [one for one in written if one is not None]
-    first = next((index for index, one in enumerate(written) if one is not None), 0)
-    tags = [_tags(prepared, one, required=index == first) for index, one in enumerate(written)]
-    texts = [_texts(one) for one in written]
-    caption = prepared.request.text.strip()
-    if prepared.template is None:
-        pieces, skipped = _append(prepared, tags, texts, caption)
+    """Return the expansion of a row. outputs: one for each subject of the plan, None where there was none to expand."""
+    done = [output for output in outputs if output is not None]
+    first = next((index for index, output in enumerate(outputs) if output is not None), 0)
+    tags = [_tags(plan, output, required=index == first) for index, output in enumerate(outputs)]
+    texts = [_texts(output) for output in outputs]
+    if plan.template is None:
+        pieces, notes = _append(plan, tags, texts)
     else:
-        pieces, skipped = _fill(prepared, tags, texts, caption), _weighed(prepared)
-    added = tuple(tag for one in tags for tag in one)
-    text = " ".join(part for one in texts for part in one[-1:])
+        pieces, notes = _fill(plan, plan.template, tags, texts), _open_bracket(plan, plan.template)
+    added = [tag for some in tags for tag in some]
+    text = " ".join(part for some in texts for part in some[-1:])
     return Expansion(
         prompt="".join(piece.text for piece in pieces),
         pieces=pieces,
@@ -54,16 +49,16 @@ def build_expansion(
         row=row,
         model=model,
         engine=engine,
-        fields=_fields(prepared, added, caption, text),
-        added_tags=added,
+        fields=_fields(plan, added, text),
+        added_tags=tuple(tag.spelling for tag in added),
         added_text=text,
         finish=_finish(done),
-        decoded_tokens=sum(one.decoded for one in done),
-        forced_tokens=sum(one.forced for one in done),
-        rewound_tokens=sum(one.rewound for one in done),
+        decoded_tokens=sum(output.decoded for output in done),
+        forced_tokens=sum(output.forced for output in done),
+        rewound_tokens=sum(output.rewound for output in done),
         seconds=seconds,
-        notes=(*prepared.notes, *_notes(prepared, done, hidden), *skipped),
-        settings=_settings(prepared.request),
+        notes=(*plan.notes, *_notes(plan, done, hidden), *notes),
+        settings=_settings(plan.request),
     )
 
 
@@ -73,70 +68,67 @@ def _settings(request: ResolvedRequest) -> Settings:
     )
 
 
-def _tags(prepared: ExpansionPlan, written: RowOutput | None, *, required: bool) -> tuple[str, ...]:
-    if written is None:
+def _tags(plan: ExpansionPlan, output: RowOutput | None, *, required: bool) -> Tags:
+    """Return the tags to add to a subject: required ones, those of the tag lists, then metadata values."""
+    if output is None:
         return ()
-    values = (value for category in META for value in written.meta.get(category, ()))
-    return (*(prepared.required if required else ()), *written.tags, *values)
+    values = (value for category in META for value in output.meta.get(category, ()))
+    return (*(map(read_tag, plan.required) if required else ()), *output.tags, *values)
 
 
-def _texts(written: RowOutput | None) -> tuple[str, ...]:
-    """Return what was written as text, in order, each on one line."""
-    return () if written is None else tuple(" ".join(text.split()) for text in written.texts.values() if text)
+def _texts(output: RowOutput | None) -> tuple[str, ...]:
+    """Return the texts written for a subject, in order, each on one line."""
+    return () if output is None else tuple(" ".join(text.split()) for text in output.texts.values() if text)
 
 
 def _append(
-    prepared: ExpansionPlan, tags: Sequence[Sequence[str]], texts: Sequence[Sequence[str]], caption: str
+    plan: ExpansionPlan, tags: Sequence[Tags], texts: Sequence[Sequence[str]]
 ) -> tuple[tuple[Piece, ...], tuple[str, ...]]:
-    additions = []
-    for index, (some, text) in enumerate(zip(tags, texts, strict=True)):
-        own = _CAPTION if caption and index == 0 else ""
-        sentences = " ".join(part for part in (own, *text[-1:]) if part)
-        listed = join_tags(some)
-        additions.append(", ".join(part for part in (listed, sentences) if part))  # `append` escapes it
-    appended = append(prepared.prompt, additions)
-    skipped = tuple(f"segment {number + 1}: no place is safe to add to" for number in appended.skipped)
-    return tuple(_cut_caption(appended.pieces, caption)), skipped
+    """Add tags, the user's own text and the last written one to each segment."""
+    own = plan.request.text.strip()
+    additions = [
+        _addition(some, own if index == 0 else "", written[-1] if written else "")
+        for index, (some, written) in enumerate(zip(tags, texts, strict=True))
+    ]
+    appended = append(plan.prompt, additions)
+    return appended.pieces, tuple(f"segment {number + 1}: no place is safe to add to" for number in appended.skipped)
 
 
-def _cut_caption(pieces: Sequence[Piece], caption: str) -> list[Piece]:
-    cut = list[Piece]()
-    for piece in pieces:
-        before, found, after = piece.text.partition(_CAPTION) if piece.by is By.MODEL else (piece.text, "", "")
-        for part, by in ((before, piece.by), (caption if found else "", By.USER), (after, piece.by)):
-            if part:
-                cut.append(Piece(part, by))
-    return cut
+def _addition(tags: Tags, own: str, written: str) -> tuple[Piece, ...]:
+    listed, written = escape(_join(tags)), escape(written)
+    if not own:
+        return _model(", ".join(filter(None, (listed, written))))
+    return (*_model(listed and f"{listed}, "), Piece(own, By.USER), *_model(written and f" {written}"))
 
 
 def _fill(
-    prepared: ExpansionPlan, tags: Sequence[Sequence[str]], texts: Sequence[Sequence[str]], caption: str
+    plan: ExpansionPlan, template: Template, tags: Sequence[Tags], texts: Sequence[Sequence[str]]
 ) -> tuple[Piece, ...]:
-    assert prepared.template is not None
-    sorted_tags = split_by_category(tag for one in tags for tag in one)
+    """Fill the template with the prompt, the tags of all subjects by category, and the texts."""
+    by_category = split_by_category(tag for some in tags for tag in some)
     values: dict[str, tuple[Piece, ...]] = {
-        category.value: _model(join_tags(_literal(tag) for tag in sorted_tags[category])) for category in Category
+        category.value: _model(join_tags(map(escape, by_category[category]))) for category in Category
     }
-    first = [" ".join(one[0] for one in texts if one), " ".join(one[-1] for one in texts if len(one) > 1)]
-    given = (Piece(caption, By.USER),) if caption else ()
-    if caption and "generated" not in prepared.template.slots:
-        # The user's text, extended: what the model wrote goes on where the caption ends.
-        values["extended"] = (*given, *_model(" " + _literal(first[1] or first[0]) if any(first) else ""))
+    first = escape(" ".join(some[0] for some in texts if some))
+    second = escape(" ".join(some[-1] for some in texts if len(some) > 1))
+    own = plan.request.text.strip()
+    if own and "generated" not in template.slots:
+        # The user's text, extended: the model's text continues where it ends.
+        values["extended"] = (Piece(own, By.USER), *_model(f" {second or first}" if first or second else ""))
         values["generated"] = ()
-    elif caption:
-        values["extended"], values["generated"] = given, _model(_literal(first[1] or first[0]))
+    elif own:
+        values["extended"], values["generated"] = (Piece(own, By.USER),), _model(second or first)
     else:
-        values["extended"], values["generated"] = _model(_literal(first[0])), _model(_literal(first[1]))
-    source = render(prepared.prompt)
+        values["extended"], values["generated"] = _model(first), _model(second)
+    source = render(plan.prompt)
     values["prompt"] = (Piece(source, By.USER),) if source else ()
-    return fill(prepared.template, values)
+    return fill(template, values)
 
 
-def _weighed(prepared: ExpansionPlan) -> tuple[str, ...]:
-    """Say so when what a template puts behind the user's prompt falls into a bracket that is never closed."""
-    assert prepared.template is not None
-    source = render(prepared.prompt)
-    if not prepared.template.keeps_prompt or len(source) > _WEIGHED:
+def _open_bracket(plan: ExpansionPlan, template: Template) -> tuple[str, ...]:
+    """Return a note when what a template puts behind the user's prompt gets the weight of an unclosed bracket."""
+    source = render(plan.prompt)
+    if not template.keeps_prompt or len(source) > _MAX_WEIGHED:
         return ()
     if attention(source + ", kgen")[-1][1] == 1:
         return ()
@@ -147,13 +139,13 @@ def _model(text: str) -> tuple[Piece, ...]:
     return (Piece(text, By.MODEL),) if text else ()
 
 
-def _literal(text: str) -> str:
-    return escape(text.replace(_CAPTION, ""))
+def _join(tags: Tags) -> str:
+    return join_tags(tag.spelling for tag in tags)
 
 
-def _fields(prepared: ExpansionPlan, added: Sequence[str], caption: str, text: str) -> Fields:
-    found = split_by_category((*(tag for tags in prepared.given for tag in tags), *added))
-    prose = (subject.text for subject in prepared.subjects if subject is not None)
+def _fields(plan: ExpansionPlan, added: Tags, text: str) -> Fields:
+    found = split_by_category((*(tag for tags in plan.given for tag in tags), *added))
+    prose = (subject.text for subject in plan.subjects if subject is not None)
     return Fields(
         **{category.value: found[category] for category in Category},
         text=" ".join(part for part in (*prose, text) if part),
@@ -161,28 +153,28 @@ def _fields(prepared: ExpansionPlan, added: Sequence[str], caption: str, text: s
 
 
 def _finish(done: Sequence[RowOutput]) -> Finish:
-    ends = {one.finish for one in done}
-    return next((one for one in (Finish.CANCELLED, Finish.LENGTH) if one in ends), Finish.COMPLETE)
+    ends = {output.finish for output in done}
+    return next((finish for finish in (Finish.CANCELLED, Finish.LENGTH) if finish in ends), Finish.COMPLETE)
 
 
-def _notes(prepared: ExpansionPlan, done: Sequence[RowOutput], hidden: int) -> list[str]:
-    notes = []
+def _notes(plan: ExpansionPlan, done: Sequence[RowOutput], hidden: int) -> list[str]:
+    notes = list[str]()
     if hidden:
         notes.append(f"the prompt is longer than the model's context: {hidden} tags or words were not shown to it")
-    if any(one.finish is Finish.LENGTH for one in done):
-        lengths = f"tag_length {prepared.request.tag_length.value}"
-        if wants_text(prepared.request):
-            lengths += f" and text_length {prepared.request.text_length.value}"
+    if any(output.finish is Finish.LENGTH for output in done):
+        lengths = f"tag_length {plan.request.tag_length.value}"
+        if wants_text(plan.request):
+            lengths += f" and text_length {plan.request.text_length.value}"
         notes.append(f"{lengths}: the model's context ended before that; what is whole was kept")
-    elif any(one.short for one in done):
-        names = sorted({name for one in done for name in one.short})
-        most = next((one.refused for one in done if one.short and one.refused), "")
+    elif any(output.short for output in done):
+        names = sorted({name for output in done for name in output.short})
+        most = next((output.refused for output in done if output.short and output.refused), "")
         notes.append(
             f"{', '.join(names)}: shorter than asked for, because the rules left the model nothing else to write"
             + (f" (most often: {most})" if most else "")
         )
-    if prepared.request.count > 1 and prepared.request.sampling.temperature == 0:
+    if plan.request.count > 1 and plan.request.sampling.temperature == 0:
         notes.append("temperature 0 always writes the likeliest text: all variants are the same")
-    if wants_text(prepared.request) and not any(one.texts for one in done):
+    if wants_text(plan.request) and not any(output.texts for output in done):
         notes.append("text: this model or task writes tags only")
     return notes

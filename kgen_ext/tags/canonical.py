@@ -1,18 +1,6 @@
-r"""The name a reader takes from a tag: what a model dresses it up with does not make it another one.
+r"""Written form and comparison form of a tag: the forms in which two spellings of one tag are equal.
 
-Refuses to fold what is another word: plurals, hyphens, spaces between letters. From a normal form (`normalise`):
-
-* invisible characters go, letters of other alphabets and styles become the Latin ones they look like, accents go;
-* signs at both ends go (`hat..`, `*hat*`, `(hat)`), but never more than it takes to meet a name that exists: `:d`,
-  `d.va`, `k-on!`, `...` stay, and `k-on!.` is `k-on!`. A bracket that is closed is part of the name: `saber (fate)`.
-
-What exists as written: the names of `names`, and `data/signs.txt`, the general tags that begin or end with a sign.
-
-The one form of a tag in which two spellings of it are equal, and in which the models were trained to see it.
-
-Knows nothing of prompts: weights and brackets that are syntax are taken off before a tag comes here.
-
-The form, in this order:
+The written form (`normalise`) is the one the models were trained on. In this order:
 
 * full-width ASCII and the ideographic space become ASCII; lower case; outer and repeated white space goes;
 * a backslash before a bracket is an escape and goes (`saber \(fate\)`); other runs of backslashes become one (`\o/`);
@@ -20,6 +8,16 @@ The form, in this order:
 * underscores become spaces when the tag has four or more characters, so `^_^`, `o_o` and `>_<` stay, as in training
   (the models' author's data code; a longer face such as `(o)_(o)` was trained as `(o) (o)`);
 * the closed set of score and source tags keeps its underscores (`score_9_up`), again as trained.
+
+The comparison form (`canonical_name`) also removes the decoration that a model adds to evade a ban or a repeat:
+
+* invisible characters and accents go; letters of other alphabets and styles become the Latin ones they look like;
+* signs at both ends go (`hat..`, `*hat*`, `(hat)`), but no more than it takes to reach a name that exists: `:d`,
+  `d.va`, `k-on!`, `...` stay, and `k-on!.` is `k-on!`. A closed bracket belongs to the name: `saber (fate)`.
+
+Different words stay different: plurals, hyphens and spaces between letters are kept. Names that exist are those of
+`names` and of `data/signs.txt`, the general tags that begin or end with a sign. A prompt's weights and brackets are
+removed before a tag comes here.
 """
 from __future__ import annotations
 
@@ -42,9 +40,21 @@ SCORES: tuple[str, ...] = (
 SOURCES: tuple[str, ...] = ("source_anime", "source_cartoon", "source_furry", "source_pony")
 _KEPT = {name.replace("_", " "): name for name in SCORES + SOURCES}
 
+SIGNS = os.path.join(os.path.dirname(PATH), "signs.txt")
+# No name has more signs than this at either end.
+_MAX_SIGNS = 4
+# Nearly every tag: letters at both ends, or one closed bracket at the end.
+_USUAL = re.compile(r"[^\W_](?:[^()\[\]{}]*[^\W_])?(?: \([^()\[\]{}]*[^\W_][^()\[\]{}]*\))?")
+_CLOSERS = {")": "(", "]": "[", "}": "{"}
+_OPENERS = {opener: closer for closer, opener in _CLOSERS.items()}
+# Cyrillic and Greek small letters that look Latin in most fonts.
+_LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏԛԝкмтвнαεικνορτυχγω", "aeopcyxijsdhlqwkmtbhaeikvoptuxyw")
+# Fillers that Unicode counts as letters, and variation selectors.
+_BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0") | {chr(code) for code in range(0xFE00, 0xFE10)}
+
 
 def normalise(tag: str) -> str:
-    r"""Return the form in which equal tags are equal; applying it twice changes nothing.
+    r"""Return the written form of a tag; twice changes nothing.
 
     >>> normalise(" Looking_At  Viewer"), normalise("^_^"), normalise(r"saber_\(fate\)"), normalise("Score 9")
     ('looking at viewer', '^_^', 'saber (fate)', 'score_9')
@@ -62,79 +72,66 @@ def normalise(tag: str) -> str:
     return _KEPT.get(tag, tag)
 
 
-SIGNS = os.path.join(os.path.dirname(PATH), "signs.txt")
-# More signs than any name has at either end.
-_MOST = 4
-# Nearly every tag: letters at both ends, or one bracket at the end.
-_USUAL = re.compile(r"[^\W_](?:[^()\[\]{}]*[^\W_])?(?: \([^()\[\]{}]*[^\W_][^()\[\]{}]*\))?")
-_CLOSERS = {")": "(", "]": "[", "}": "{"}
-_OPENERS = {opener: closer for closer, opener in _CLOSERS.items()}
-# Cyrillic and Greek small letters that look Latin in most fonts.
-_LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏԛԝкмтвнαεικνορτυχγω", "aeopcyxijsdhlqwkmtbhaeikvoptuxyw")
-# Fillers that Unicode counts among the letters, and the selectors of a letter's style.
-_BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0") | {chr(one) for one in range(0xFE00, 0xFE10)}
+def canonical_name(written: str) -> str:
+    """Return the comparison form of a written form; twice changes nothing.
 
-
-def canonical_name(name: str) -> str:
-    """Return the plain form of a tag's normal form; twice changes nothing.
-
-    >>> [plain_name(one) for one in ("hat..", "(hat)", "h\u200bat", ":d", "k-on!.", "saber (fate)")]
+    >>> [canonical_name(name) for name in ("hat..", "(hat)", "h\u200bat", ":d", "k-on!.", "saber (fate)")]
     ['hat', 'hat', 'hat', ':d', 'k-on!', 'saber (fate)']
     """
-    name = fold(name)
-    while (less := _peeled(name)) != name:  # what is left of it may be spelled with spaces at its ends
-        name = normalise(less)
+    name = fold(written)
+    while (less := _without_signs(name)) != name:
+        name = normalise(less)  # what is left may have spaces at its ends
     return name
 
 
-def is_decorated(name: str) -> bool:
-    """Tell whether signs or invisible characters stand about a name that is none as written."""
-    return any(is_invisible(letter) for letter in name if not letter.isascii()) or canonical_name(name) != fold(name)
-
-
-def fold(name: str) -> str:
-    """Return a normal form in plain letters, without what cannot be seen."""
-    return name if name.isascii() and name.isprintable() else normalise(fold_text(name)[0])
+def fold(written: str) -> str:
+    """Return a written form in plain letters, without invisible characters; twice changes nothing."""
+    while not (written.isascii() and written.isprintable()):
+        folded = normalise(fold_text(written)[0])
+        if folded == written:
+            break
+        written = folded
+    return written
 
 
 def fold_text(text: str) -> tuple[str, list[int]]:
-    """Return running text in plain letters, and for each letter the place in `text` that it came from."""
+    """Return running text in plain letters, and for each letter the index in `text` that it came from."""
     folded, places = list[str](), list[int]()
     for place, letter in enumerate(text):
-        for one in letter if letter.isascii() else unicodedata.normalize("NFKD", letter).translate(_LOOKALIKES):
-            if not is_invisible(one):
-                folded.append(one)
+        for plain in letter if letter.isascii() else unicodedata.normalize("NFKD", letter).translate(_LOOKALIKES):
+            if not is_invisible(plain):
+                folded.append(plain)
                 places.append(place)
     return "".join(folded), places
 
 
 def is_invisible(letter: str) -> bool:
-    """Tell whether a character shows nothing by itself: joiners, marks of direction, fillers, accents and strokes."""
+    """Return whether a character shows nothing by itself: joiners, direction marks, fillers, accents and strokes."""
     if letter in _BLANK or "\u0300" <= letter <= "\u036f" or "\u20d0" <= letter <= "\u20ff":
         return True
     return unicodedata.category(letter) in ("Cf", "Cc") and not letter.isspace()
 
 
-def _peeled(name: str) -> str:
-    """Return the longest part of a name, all its letters in it, that is a name; its core where none is."""
+def _without_signs(name: str) -> str:
+    """Return the longest part that holds all letters of a name and exists; its core where none does."""
     if _USUAL.fullmatch(name) or _exists(name):
         return name
     first, last = _core(name)
     if first == last:  # signs alone
-        sizes = range(min(2 * _MOST, len(name)), 0, -1)
-        parts = (name[begin : begin + size] for size in sizes for begin in range(len(name) - size + 1))
-        return next((one for one in parts if one in _signs()), name)
-    ends = range(last, min(last + _MOST, len(name)) + 1)
-    found = [name[begin:end] for begin in range(max(first - _MOST, 0), first + 1) for end in ends]
-    return next((one for one in sorted(found, key=len, reverse=True) if _exists(one)), name[first:last])
+        sizes = range(min(2 * _MAX_SIGNS, len(name)), 0, -1)
+        parts = [name[begin : begin + size] for size in sizes for begin in range(len(name) - size + 1)]
+        return next((part for part in parts if part in _signs()), name)
+    ends = range(last, min(last + _MAX_SIGNS, len(name)) + 1)
+    parts = [name[begin:end] for begin in range(max(first - _MAX_SIGNS, 0), first + 1) for end in ends]
+    return next((part for part in sorted(parts, key=len, reverse=True) if _exists(part)), name[first:last])
 
 
 def _core(name: str) -> tuple[int, int]:
-    """Return where a name's letters begin and end, brackets that belong to them included."""
-    lettered = [place for place, letter in enumerate(name) if letter.isalnum()]
-    if not lettered:
+    """Return where a name's letters begin and end, including the brackets that belong to them."""
+    letters = [place for place, letter in enumerate(name) if letter.isalnum()]
+    if not letters:
         return 0, 0
-    first, last = lettered[0], lettered[-1] + 1
+    first, last = letters[0], letters[-1] + 1
     opened, unopened = list[str](), list[str]()
     for letter in name[first:last]:
         if letter in _OPENERS:

@@ -1,0 +1,67 @@
+"""A tag as a value: its spelling, and everything it is compared by, computed once.
+
+    spelling    as it was given                        Hatsune_Miku!     ｈａｔ..
+    written     the form the models were trained on    hatsune miku!     hat..
+    folded      the same in plain letters              hatsune miku!     hat..
+    name        the comparison form: no decoration     hatsune miku      hat
+    category    of the name                            characters        general
+
+The forms are defined in `canonical`, the categories in `categories`.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kgen_ext.request import Category
+from kgen_ext.tags.canonical import canonical_name, fold, is_invisible, normalise
+from kgen_ext.tags.categories import category_of, series_of
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag with its forms; build it with `read_tag`."""
+
+    spelling: str
+    written: str
+    folded: str
+    name: str
+    category: Category
+
+    @property
+    def is_decorated(self) -> bool:
+        """Whether signs or invisible characters surround or interrupt the name."""
+        if self.name != self.folded:
+            return True
+        return not self.written.isascii() and any(map(is_invisible, self.written))
+
+    @property
+    def series(self) -> str | None:
+        """The series that the tag names in brackets behind its own name, if any."""
+        return series_of(self.name)
+
+
+def read_tag(tag: str | Tag) -> Tag:
+    """Return the tag of a spelling; a Tag is returned as it is.
+
+    >>> tag = read_tag("Hatsune_Miku!")
+    >>> tag.written, tag.name, tag.category
+    ('hatsune miku!', 'hatsune miku', <Category.CHARACTERS: 'characters'>)
+    """
+    if isinstance(tag, Tag):
+        return tag
+    written = normalise(tag)
+    folded = fold(written)
+    name = canonical_name(folded)
+    category = category_of(name)
+    if category is Category.GENERAL and written != "artist:" and tag.strip().lower().startswith("artist:"):
+        category = Category.ARTIST  # the user says so: `artist:somebody new`
+    return Tag(tag, written, folded, name, category)
+
+
+def split_by_category(tags: Iterable[str | Tag]) -> dict[Category, tuple[str, ...]]:
+    """Sort tags into all eight categories, as spelled and in the order given within each."""
+    lists: dict[Category, list[str]] = {category: [] for category in Category}
+    for tag in map(read_tag, tags):
+        lists[tag.category].append(tag.spelling)
+    return {category: tuple(spellings) for category, spellings in lists.items()}
