@@ -1,8 +1,4 @@
-"""The output formats users know by name, and the way from a name or a template to what is filled.
-
-Refuses to know how templates are written or filled: `kgen_ext.output.template` the
-second; both are offered here.
-"""
+"""Named output formats, and the template that a name or a text stands for."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -18,7 +14,7 @@ APPEND = "append"
 
 @dataclass(frozen=True, slots=True)
 class NamedFormat:
-    """A format with a name for commands and a label for people; no template means that additions are appended."""
+    """A format with a label for people; without a template, additions are appended to the prompt."""
 
     label: str
     template: str | None
@@ -40,7 +36,7 @@ NAMED_FORMATS: Mapping[str, NamedFormat] = {
 
 
 def resolve_format(name_or_template: str) -> Template | None:
-    """Return the template of a named format or of a template itself; None means that additions are appended.
+    """Return the template of a named format, or of a template's text; None means that additions are appended.
 
     Raises BadTemplate for an unknown slot, BadValue for what is neither a name nor holds a slot.
     """

@@ -1,29 +1,24 @@
-r"""Filling a template: the values go to their places, and what stands between them is made to fit.
+r"""Output templates: text with slots for the user's prompt and the model's additions.
 
-Refuses to change a value: only the template's own separators bend (the rules are told in `kgen_ext.output.template`).
-
-An output template read: text with slots, for the user's own prompt and the model's additions.
-
-Refuses to take the user's prompt apart: it stands whole, byte for byte, at one place; around it come additions only.
-
-    <|prompt|>       the user's prompt; without this slot it stands right before the first of the next five
+    <|prompt|>       the user's prompt, whole, byte for byte; without this slot it goes right before the first of the
+                     next five
     <|special|> <|characters|> <|copyrights|> <|artist|> <|general|> <|quality|> <|meta|> <|rating|>
                      the tags of a category that the model added
     <|extended|>     the user's text and the model's continuation; where there is none, the text of <|generated|>
-    <|generated|>    text the model wrote besides
+    <|generated|>    further text of the model's
 
 A template with neither <|prompt|> nor one of `special characters copyrights artist general` leaves the user's tags out:
-that is what `text` is for. A slot may stand once; `\n` written as two characters is a line end.
+that is what `text` is for. A slot may be used once; `\n` written as two characters is a line end.
 
-A template is items between separators: a comma, a semicolon, a full stop after a slot, a line end, the words BREAK and
+A template is items between separators: a comma, a semicolon, a full stop behind a slot, a line end, the words BREAK and
 AND, and the white space around them. An item whose slots are all empty goes as a whole (`by <|artist|>`,
-`(<|quality|>:0.9)`), and with it a separator: of those that then meet, the weightiest stays. What the user wrote is
-never touched: where it brings a comma, full stop or line end of its own, the template's gives way.
+`(<|quality|>:0.9)`), and with it a separator: of those that then meet, the weightiest stays. Values are never changed:
+where one brings a comma, full stop or line end of its own, the template's gives way.
 """
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
 
@@ -32,14 +27,20 @@ from kgen_ext.events import By, Piece
 
 PROMPT, EXTENDED, GENERATED = "prompt", "extended", "generated"
 _PLACES = ("special", "characters", "copyrights", "artist", "general")
+_TEXTS = (EXTENDED, GENERATED)
 SLOTS = (PROMPT, *_PLACES, "quality", "meta", "rating", EXTENDED, GENERATED)
 
 MAX_LENGTH = 4_000
 
-_MARK = "\ue000"
 _SLOT = re.compile(r"<\|([^<>|]*)\|>")
-_KEYWORD = r"(?:BREAK|AND)(?=\s|$)"
-_SEPARATOR = re.compile(rf"(?:\s*[,;\n]|\s+{_KEYWORD}|(?<={_MARK})\.(?=\s|$))(?:\s|[,;]|(?<=\s){_KEYWORD})*")
+_KEYWORD = r"(?:BREAK|AND)"
+# What a separator goes on with; BREAK and AND only as whole words.
+_MORE = rf"(?:\s|[,;]|(?<=\s){_KEYWORD}(?=\s|$))*"
+# A slot, with the separator that a full stop behind it begins, or another separator.
+_TOKEN = re.compile(
+    rf"{_SLOT.pattern}(?P<stop>\.(?=\s|$){_MORE})?|(?P<separator>(?:\s*[,;\n]|\s+{_KEYWORD}(?=\s|$)){_MORE})"
+)
+_ENDS_IN_KEYWORD = re.compile(rf"(?<!\S){_KEYWORD}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,12 @@ class Slot:
 
 
 Item = tuple[Union[str, Slot], ...]
+Value = Sequence[Piece]
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A checked template: `separators[i]` stands behind `items[i]`; behind the last it may be empty."""
+    """A checked template: `separators[i]` is behind `items[i]`; behind the last it may be empty."""
 
     source: str
     items: tuple[Item, ...]
@@ -63,82 +65,77 @@ class Template:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Return the names of its slots in order, `prompt` only where it is written."""
+        """The names of its slots in order, `prompt` only where it is written."""
         return tuple(part.name for item in self.items for part in item if isinstance(part, Slot))
 
     @property
     def keeps_prompt(self) -> bool:
-        """Tell whether the user's prompt is in the result."""
+        """Whether the user's prompt is in the result."""
         return PROMPT in self.slots or any(name in _PLACES for name in self.slots)
 
 
 def parse_template(text: str) -> Template:
-    """Read a template; raises BadTemplate that lists the slots there are."""
+    """Read a template; raises BadTemplate with the slots there are."""
     if len(text) > MAX_LENGTH:
         raise BadTemplate(f"format: {len(text)} characters are too many", hint=f"use at most {MAX_LENGTH}")
-    source = text.replace(_MARK, "").replace("\\n", "\n")
+    source = text.replace("\\n", "\n")
     names = [name.strip().lower() for name in _SLOT.findall(source)]
-    # A slot becomes one character that no separator contains, so that no cut can fall inside one.
-    plain = _SLOT.sub(_MARK, source)
-    _check_slots(names, plain)
-    has_prompt = PROMPT in names
-    place = next((name for name in names if name in _PLACES and not has_prompt), None)
-    slots = iter([Slot(name, name == place) for name in names])
-    pieces: list[Item] = []
+    _check_slots(names, source)
+    place = None if PROMPT in names else next((name for name in names if name in _PLACES), None)
+    items: list[list[str | Slot]] = [[]]
     separators: list[str] = []
     at = 0
-    for found in _SEPARATOR.finditer(plain):
-        pieces.append(_item(plain[at : found.start()], slots))
-        separators.append(found[0])
+    for found in _TOKEN.finditer(source):
+        if at < found.start():
+            items[-1].append(source[at : found.start()])
+        if found[1] is not None:
+            name = found[1].strip().lower()
+            items[-1].append(Slot(name, with_prompt=name == place))
+        separator = found["stop"] or found["separator"]
+        if separator:
+            separators.append(separator)
+            items.append([])
         at = found.end()
-    pieces.append(_item(plain[at:], slots))
-    if not pieces[0]:  # a separator before everything separates nothing
-        del pieces[0], separators[0]
-    if not pieces[-1]:
-        del pieces[-1]
+    if at < len(source):
+        items[-1].append(source[at:])
+    if not items[0]:  # a separator before everything separates nothing
+        del items[0], separators[0]
+    if not items[-1]:
+        del items[-1]
     else:
         separators.append("")
-    return Template(text, tuple(pieces), tuple(separators))
+    return Template(text, tuple(map(tuple, items)), tuple(separators))
 
 
-def _check_slots(names: list[str], plain: str) -> None:
+def _check_slots(names: Sequence[str], source: str) -> None:
     valid = ", ".join(f"<|{name}|>" for name in SLOTS)
     for name in names:
         if name not in SLOTS:
             raise BadTemplate(f"format: there is no slot <|{name[:40]}|>", hint=f"use {valid}")
         if names.count(name) > 1:
-            raise BadTemplate(f"format: the slot <|{name}|> stands twice", hint="use each slot once")
-    if "<|" in plain:
-        raise BadTemplate(f"format: a slot is not closed: {plain[plain.index('<|') :][:40]!r}", hint=f"use {valid}")
+            raise BadTemplate(f"format: the slot <|{name}|> is used twice", hint="use each slot once")
+    if opened := re.search(r"<\|(?![^<>|]*\|>)", source):
+        raise BadTemplate(f"format: a slot is not closed: {source[opened.start() :][:40]!r}", hint=f"use {valid}")
     if not names:
         raise BadTemplate("format: the template has no slot", hint=f"use {valid}")
-
-
-def _item(plain: str, slots: Iterator[Slot]) -> Item:
-    return tuple(next(slots) if part == _MARK else part for part in re.split(f"({_MARK})", plain) if part)
-
-
-Value = Sequence[Piece]
-_TEXTS = (EXTENDED, GENERATED)
-_LAST_KEYWORD = re.compile(r"(?<!\S)(?:BREAK|AND)$")
 
 
 def fill(template: Template, values: Mapping[str, Value | str]) -> tuple[Piece, ...]:
     """Return the pieces of the final prompt.
 
     values: slot name -> pieces, or a string (the user's for `prompt`, the model's for all others); absent is empty.
-    The pieces joined are the prompt; every piece of a value whose slot the template has is in it, whole.
+    The pieces joined are the prompt, which holds the value of every slot of the template whole.
 
-    >>> from kgen_ext.tags.slots import parse_template
     >>> template = parse_template("<|general|>, by <|artist|>, <|quality|>.")
-    >>> "".join(one.text for one in fill(template, {"prompt": "1girl, ", "general": "smile", "quality": "masterpiece"}))
+    >>> values = {"prompt": "1girl, ", "general": "smile", "quality": "masterpiece"}
+    >>> "".join(piece.text for piece in fill(template, values))
     '1girl, smile, masterpiece.'
     """
     given = {name: _pieces(name, value) for name, value in values.items()}
     if EXTENDED in template.slots and not _text(given.get(EXTENDED, ())).strip():
         given[EXTENDED] = (*given.get(EXTENDED, ()), *given.pop(GENERATED, ()))
     out: list[Piece] = []
-    prose = False  # whether text was put last: after its full stop a comma is one too many
+    prose = False  # the last item was a text: behind its full stop a comma is one too many
     waiting: list[str] = []
     for item, separator in zip(template.items, template.separators, strict=True):
         pieces = _fill_item(item, given)
@@ -149,19 +146,19 @@ def fill(template: Template, values: Mapping[str, Value | str]) -> tuple[Piece, 
         for piece in pieces:
             _put(out, piece.text, piece.by)
         waiting.append(separator)
-    if len(waiting) == 1:  # the last item stands, and so does what is behind it
+    if len(waiting) == 1:  # the last item was filled, so what is behind it is kept
         _put(out, _fit(_text(out), waiting[0], "", prose=prose))
     return tuple(out)
 
 
 def _fill_item(item: Item, given: Mapping[str, Value]) -> tuple[Piece, ...]:
-    """Return the item's pieces; () when it has slots and all are empty; of a blank value the value alone."""
+    """Return the item's pieces: none when all its slots are empty, the values alone when they are blank."""
     values = {part: _slot_value(part, given) for part in item if isinstance(part, Slot)}
     together = tuple(piece for value in values.values() for piece in value)
     if values and not _text(together).strip():
         return together
     out: list[Piece] = []
-    bare = True  # nothing, or an empty slot, stands before: white space there has lost its purpose
+    bare = True  # nothing, or an empty slot, comes before: white space there separates nothing
     for part in item:
         if isinstance(part, Slot):
             for piece in values[part]:
@@ -183,16 +180,16 @@ def _slot_value(slot: Slot, given: Mapping[str, Value]) -> tuple[Piece, ...]:
 
 
 def _merge(separators: Sequence[str]) -> str:
-    """Join the separators that meet where items went: the first one's punctuation, the weightiest one's layout."""
+    """Join the separators that meet where items are gone: the first one's punctuation, the weightiest one's layout."""
     if not separators:
         return ""
     parts = [_cut(separator) for separator in separators]
-    layout = max((layout for _, layout in parts), key=lambda one: (one.strip() != "", one.count("\n")))
+    layout = max((layout for _, layout in parts), key=lambda text: (text.strip() != "", text.count("\n")))
     return parts[0][0] + layout
 
 
 def _fit(before: str, separator: str, after: str, *, prose: bool) -> str:
-    """Return the separator without what its neighbours bring themselves."""
+    """Return the separator without what the texts around it bring themselves."""
     if not before.strip():
         return ""
     punctuation, layout = _cut(separator)
@@ -201,12 +198,12 @@ def _fit(before: str, separator: str, after: str, *, prose: bool) -> str:
     end = before.rstrip()
     stopped = end.rstrip("\"'”’)").endswith((".", "!", "?", "…"))
     if "#" in end.rpartition("\n")[2]:
-        # Perhaps a comment: what follows must stand on a line of its own, the comma too.
+        # Perhaps a comment: what follows needs a line of its own, the comma too.
         here = "" if "\n" in before[len(end) :] else "\n"
         return here + (punctuation + layout if punctuation else layout.replace("\n", "", 1) if here else layout)
     if (
         end.endswith((",", ";"))
-        or _LAST_KEYWORD.search(end)
+        or _ENDS_IN_KEYWORD.search(end)
         or (stopped and (prose or punctuation.startswith(".")))
     ):
         punctuation = ""
@@ -221,7 +218,7 @@ def _fit(before: str, separator: str, after: str, *, prose: bool) -> str:
 
 
 def _cut(separator: str) -> tuple[str, str]:
-    """Return punctuation, which belongs to what stands before, and layout."""
+    """Return a separator's punctuation, which belongs to the text before it, and its layout."""
     layout = separator.lstrip(",;.")
     return separator[: len(separator) - len(layout)], layout
 
@@ -239,7 +236,7 @@ def _text(pieces: Iterable[Piece]) -> str:
 
 def _pieces(name: str, value: Value | str) -> Value:
     if name not in SLOTS:
-        raise ValueError(f"no slot of the name {name!r}")
+        raise ValueError(f"no slot is called {name!r}")
     if isinstance(value, str):
         return (Piece(value, By.USER if name == PROMPT else By.MODEL),) if value else ()
     return tuple(piece for piece in value if piece.text)
