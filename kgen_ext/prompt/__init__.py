@@ -1,6 +1,6 @@
-"""A1111 prompt syntax as spans: read a prompt, show a model what it may see, add to it without touching it.
+"""A1111 prompt syntax: reads a prompt into spans, shows a model its visible part, and adds to it.
 
-Knows no tag, no model and no host; there is no function here that changes a user's span.
+Nothing here changes a span of the user's.
 """
 from __future__ import annotations
 

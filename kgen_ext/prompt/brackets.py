@@ -1,11 +1,11 @@
-"""Which text A1111's attention parser puts inside which bracket, and the weights that follow.
+"""Attention brackets, as A1111 reads them in a whole string, and the weights that follow.
 
-Knows the host's reading of a whole string and nothing of comments, networks or wildcards: blank those out first
-where they should not count. Facts: parse_prompt_attention in A1111 1.10.1.
+Comments, networks and wildcards count as text: blank them out first where they should not. Source:
+parse_prompt_attention in A1111 1.10.1.
 
     ( multiplies by 1.1, [ divides by 1.1; `:1.2)` multiplies by its number instead.
-    Round and square brackets have a stack each and may cross. One that nothing closes reaches to the end; a closer
-    with nothing to close is text. A backslash makes ( ) [ ] \\ text and is otherwise dropped.
+    Round and square brackets have a stack each and may cross. An unclosed one reaches to the end; a closer with
+    nothing to close is text. A backslash makes ( ) [ ] \\ text and is otherwise dropped.
     BREAK as a whole word is an entry of its own, and takes the white space around it along.
 """
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 ROUND = 1.1
 SQUARE = 1 / 1.1
-# Plain text is one token up to the next special character, as in the host: entries and merging depend on it.
+# Plain text is one token up to the next special character, as in A1111: entries and merging depend on it.
 _TOKEN = r"\\[()\[\]\\]?|[(\[]|:\s*([+-]?[.\d]+)\s*\)|[)\]]|:|[^\\()\[\]:]+"
 
 
@@ -33,11 +33,11 @@ class Bracket(NamedTuple):
 
 
 def read_brackets(source: str) -> list[Bracket]:
-    """Return the brackets in the order in which the host applies them."""
+    """Return the brackets in the order in which A1111 applies them."""
     rounds: list[int] = []
     squares: list[int] = []
     found: list[Bracket] = []
-    # Only the tokens that can matter here; the rest is skipped at the speed of a search.
+    # Only the tokens that matter here; a search skips the rest quickly.
     for match in re.finditer(r"\\[()\[\]\\]?|[(\[\])]|:\s*([+-]?[.\d]+)\s*\)", source):
         text = match.group()
         if text == "(":

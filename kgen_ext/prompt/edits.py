@@ -1,13 +1,13 @@
-"""Which `[..]` A1111 reads as prompt editing or alternation, where its branches stand, and when the first one ends.
+"""Prompt edits and alternations, as A1111 reads them: their branches, and the step at which the first one ends.
 
-Knows the host's grammar and nothing of weights. Facts: the grammar of A1111 1.10.1's prompt_parser.
+Source: the grammar in prompt_parser of A1111 1.10.1.
 
     node        emphasis ( P ) or ( P : P ) or [ P ]; edit [ P : P : N ] or [ P : N ]; alternation [ P | P | .. ]
     P           text and nodes, in any number; no bare bracket, colon or bar
     N           a number: with a point a share of the steps, else a step
     escape      backslash and any character but a newline
-    top level   text, nodes and bare brackets and colons in any order, but no bare bar: one of those, or a
-                backslash that escapes nothing, makes the host give up on the whole prompt and take it as it stands
+    top level   text, nodes and bare brackets and colons in any order, but no bare bar: with one of those, or with
+                a backslash that escapes nothing, the host gives up and takes the whole prompt as text
 """
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Edit(NamedTuple):
 
 
 class _Open:
-    """A bracket not yet closed, and what stands directly inside it so far."""
+    """An open bracket, and what is directly inside it so far."""
 
     __slots__ = ("char", "start", "marks", "bar", "sound")
 
@@ -51,7 +51,7 @@ class _Open:
 
 
 def read_edits(source: str) -> tuple[list[Edit], bool]:
-    """Return the edits and alternations in order of their end, and whether the host accepts the prompt."""
+    """Return the edits and alternations in order of their end, and whether A1111 accepts the prompt."""
     edits: list[Edit] = []
     stack: list[_Open] = []
     accepted = True
@@ -82,7 +82,7 @@ def read_edits(source: str) -> tuple[list[Edit], bool]:
             if stack and not node:
                 stack[-1].sound = False
         else:
-            # Nothing that is open can be balanced any more.
+            # No open bracket can be balanced any more.
             accepted &= not any(group.bar for group in stack)
             stack.clear()
     accepted &= not any(group.bar for group in stack)

@@ -1,19 +1,13 @@
-"""Gathers tokens into items: tags, sentences, and what holds an unresolved wildcard.
+"""Items of a prompt: tags, sentences, and items with an unresolved wildcard, gathered from tokens.
 
-Refuses to know how brackets and edits are read; it is told which ranges of the source are hidden and opaque.
-
-Tells sentences from tags and finds trigger words, by simple rules over words.
-
-Refuses to know the tag lists (that is tags/) and the syntax around the words (that is parser.py).
-
-An item, the text between two separators, is prose if
+An item is the text between two separators, without the ranges that the parser hides. It is prose if
     it starts with a, an or a pronoun and has four words or more (`the`: six, and no colon: series are called so),
     or it has is, are, was or were between other words, four in all,
     or it ends a sentence, has three words (before ! and ? five: `bocchi the rock!`) and among them a function word,
     or it has eight words, two function words among them and no colon, or twelve words.
 `looking at viewer`, `hand on own hip`, `the legend of zelda` and `5.30 p.m.` stay tags.
 
-A trigger word is one word with an underscore and a part that carries a version or a number glued to a name:
+A trigger word is a word with an underscore and a part that carries a version, or a number attached to a name:
 `my_char_v2`, `ohwx_person01`. `long_hair`, `score_9`, `score_8_up`, `6+girls`, `persona_5` are ordinary.
 """
 from __future__ import annotations
@@ -34,10 +28,10 @@ _BE = frozenset("is are was were".split())
 
 
 def is_prose(shown: str) -> bool:
-    """Say whether an item reads as a sentence or part of one, rather than as a tag."""
+    """Return whether an item reads as a sentence or part of one, rather than as a tag."""
     words = shown.lower().split()
     if len(words) < 3 or (shown.endswith(")") and " (" in shown):
-        return False  # the latter are names: formidable (the lady of the beach) (azur lane)
+        return False  # the latter is a name: formidable (the lady of the beach) (azur lane)
     functions = sum(word.strip(",.;:!?\"'") in _FUNCTION for word in words)
     return (
         (words[0] in _STARTERS and len(words) >= 4)
@@ -50,7 +44,7 @@ def is_prose(shown: str) -> bool:
 
 
 def is_trigger(word: str) -> bool:
-    """Say whether a word is a LoRA's or embedding's trigger, which a language model can only garble."""
+    """Return whether a word is the trigger of a LoRA or an embedding, which a language model can only garble."""
     if "_" not in word or re.search(r"\s|[()]", word):
         return False
     parts = word.strip("_").split("_")[1:]
@@ -59,18 +53,18 @@ def is_trigger(word: str) -> bool:
 
 _SEPARATORS = frozenset((SpanKind.COMMA, SpanKind.NEWLINE, SpanKind.SLOT))
 _UNSEEN = frozenset((SpanKind.NETWORK, SpanKind.COMMENT))
-_SENTENCE_ITEMS = 12  # commas cut a sentence into at most so many
+_SENTENCE_ITEMS = 12  # most parts that commas cut a sentence into
 
 
 class Weights:
-    """The factor A1111 gives to the text at a place, for places asked in rising order."""
+    """Attention weights at places of the source, to be asked for in rising order."""
 
     __slots__ = ("_opens", "_closes", "_i", "_j", "_round", "_square")
 
     def __init__(self, brackets: Iterable[Bracket]) -> None:
         listed = list(brackets)
-        self._opens = sorted((one.start, one.square, one.factor) for one in listed)
-        self._closes = sorted((one.stop, one.square) for one in listed)
+        self._opens = sorted((bracket.start, bracket.square, bracket.factor) for bracket in listed)
+        self._closes = sorted((bracket.stop, bracket.square) for bracket in listed)
         self._i = self._j = 0
         self._round, self._square = [1.0], [1.0]
 
@@ -93,7 +87,10 @@ class Weights:
 
 
 def read_items(tokens: Sequence[Token], *, hidden: Ranges, opaque: Ranges, weights: Weights) -> tuple[Span, ...]:
-    """Return the TAG, PROSE and OPAQUE spans of one segment's tokens, in order."""
+    """Return the TAG, PROSE and OPAQUE spans of a segment's tokens, in order.
+
+    hidden: ranges of syntax and of unused branches. opaque: ranges that something else resolves later.
+    """
     items: list[Span] = []
     lines: list[int] = []
     run: list[Token] = []
@@ -134,7 +131,7 @@ def _close(
 
 
 def _join_sentences(items: list[Span], lines: list[int]) -> list[Span]:
-    """Let a sentence that commas cut up be one PROSE span: from its first part to the one that ends it."""
+    """Join the parts of a sentence with commas in it: from the part that reads as prose to the one that ends it."""
     joined: list[Span] = []
     i = 0
     while i < len(items):

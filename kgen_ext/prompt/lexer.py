@@ -1,8 +1,8 @@
-"""Cuts a prompt into tokens, each character into exactly one.
+"""Tokens of a prompt; every character belongs to exactly one.
 
-Refuses to know which bracket belongs to which: that is A1111's business (brackets.py, edits.py).
+Brackets are paired elsewhere, as A1111 pairs them (`brackets`, `edits`).
 
-    comment   # to the end of the line, wherever it stands (A1111 strips comments first, escapes notwithstanding)
+    comment   # to the end of the line, anywhere (A1111 strips comments first, even behind a backslash)
     network   <word:anything but > and #>
     slot      [PROMPT]            divider  [SEP], AND, BREAK, ADDCOMM, ADDCOL, ADDROW, ADDBASE, ADDP as whole words
     emoticon  >:( :[ ;( and the like where a separator follows; (o)_(o)
@@ -49,8 +49,8 @@ _PATTERN = r"""
 
 
 def tokenize(source: str) -> list[Token]:
-    """Return the tokens of source, in order, joined equal to it."""
-    # Compiled on first use (re keeps it): nothing happens at import.
+    """Return the tokens of the source in order; joined, they are the source."""
+    # Compiled on first use (`re` caches it): nothing happens at import.
     scan = re.compile(_PATTERN, re.X | re.S).match
     name = re.compile(r"<\w+:")
     tokens: list[Token] = []
@@ -67,7 +67,7 @@ def tokenize(source: str) -> list[Token]:
         if group == "less":
             head = name.match(source, i)
             if head:
-                # The next > and # are remembered, so that many < do not search the rest of the prompt each.
+                # The next > and # are remembered, so that not every < searches the rest of the prompt.
                 if close < head.end():
                     close = _find(source, ">", head.end())
                 if hash_ < i:
@@ -107,7 +107,7 @@ def _spaces(text: str) -> str:
 
 
 def _stands_alone(source: str, i: int, char: str) -> bool:
-    """Say whether a syntax character begins no longer token: most do not, and long runs of them must be cheap."""
+    """Return whether a syntax character is a token by itself: most are, and long runs of them must be cheap."""
     if char == "(":
         return source[i + 2 : i + 3] != ")"
     return source[i + 1 : i + 2] not in "SP" if char == "[" else char != ":"
@@ -123,7 +123,7 @@ def _is_word(char: str) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    """Say whether A1111 can turn a weight into a float (`1.2.3` makes it raise; we read it as text)."""
+    """Return whether A1111 can turn a weight into a float (`1.2.3` makes it raise; here it is text)."""
     try:
         float(text)
     except ValueError:

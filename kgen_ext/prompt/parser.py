@@ -1,14 +1,14 @@
-"""Reads a prompt into spans: what is a tag, a sentence, a weight, an edit, a divider between subjects.
+"""Prompt parser: finds the tags, sentences, weights, edits and segments of a prompt.
 
-Refuses to change anything and to know what a tag means. A prompt is read as A1111 reads it once comments and
-networks are gone; `{..}` with several options and `__x__` are unresolved and make the item they stand in OPAQUE.
+A prompt is read as A1111 reads it once comments and networks are gone. `{..}` with several options and `__x__` are
+unresolved and make their item OPAQUE.
 
     prompt     segment (divider segment)*    divider: AND, BREAK, a region keyword, [SEP]; not in an edit, [a|b] or {..}
     segment    item (separator item)*        separator: comma, newline, [PROMPT]; brackets are looked through
-    item       its text without brackets, weights, networks and comments; of an edit the branch that rules for most of
-               20 steps, of an alternation the first (the other where that one is empty); `{x}` with one option is x
-    AND part   text [: number]               the number weighs the part; read only where there is an AND, as one of
-                                             `1girl, smile:1.2` is a slip of the pen
+    item       its text without brackets, weights, networks and comments; of an edit the branch in effect for most of
+               20 steps, of an alternation the first (the other where that is empty); `{x}` with one option is x
+    AND part   text [: number]               the number weighs the part; read only in prompts with an AND, since in
+                                             `1girl, smile:1.2` it is a typing mistake
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _USUAL_STEPS = 20
 
 
 def parse(prompt: str) -> Prompt:
-    """Read any string; nothing is an error. Time grows with the length, not with the depth."""
+    """Read any string; no string is an error. Time grows with the length, not with the nesting."""
     tokens = tokenize(prompt)
     whole, several = _choices(tokens)
     plain = blank_ranges(blank(tokens, _BLANKED), several)
@@ -40,7 +40,7 @@ def parse(prompt: str) -> Prompt:
         [
             *_syntax(plain, brackets, faces),
             *_other_branches(edits),
-            *((place, place + 1) for one in set(whole) - set(several) for place in (one[0], one[1] - 1)),
+            *((place, place + 1) for start, stop in set(whole) - set(several) for place in (start, stop - 1)),
             *((tail, end) for _, _, _, end, tail in bounds),
         ]
     )
@@ -50,23 +50,23 @@ def parse(prompt: str) -> Prompt:
         for first, last, start, end, tail in bounds
     )
     spans = [item for segment in segments for item in segment.items]
-    spans += [
-        Span(SpanKind.AND_WEIGHT, one.tail, one.end, _and_weight(plain, one)) for one in segments if one.tail < one.end
-    ]
-    spans += [Span(SpanKind.CHOICE, *one) for one in whole]
+    for segment in segments:
+        if segment.tail < segment.end:
+            spans.append(Span(SpanKind.AND_WEIGHT, segment.tail, segment.end, _and_weight(plain, segment)))
+    spans += [Span(SpanKind.CHOICE, start, stop) for start, stop in whole]
     starts = {edit.start for edit in edits}
     for edit in edits:
         spans.append(Span(SpanKind.ALTERNATION if edit.when is None else SpanKind.EDIT, edit.start, edit.stop))
-    for one in brackets:
-        if one.start not in starts and one.start not in faces:
-            kind = SpanKind.DEEMPHASIS if one.square else SpanKind.EMPHASIS
-            spans.append(Span(kind, one.start, one.stop, one.factor))
+    for bracket in brackets:
+        if bracket.start not in starts and bracket.start not in faces:
+            kind = SpanKind.DEEMPHASIS if bracket.square else SpanKind.EMPHASIS
+            spans.append(Span(kind, bracket.start, bracket.stop, bracket.factor))
     spans += [Span(token.kind, token.start, token.end) for token in tokens if token.kind in _LEAVES]
     return Prompt(tuple(tokens), tuple(sorted(spans, key=lambda span: (span.start, -span.end))), segments)
 
 
 def blank_ranges(text: str, ranges: Iterable[tuple[int, int]]) -> str:
-    """Return text with these ranges (apart or nested) turned to spaces; every index stays valid."""
+    """Return text with these ranges (separate or nested) turned to spaces; every index stays valid."""
     out: list[str] = []
     at = 0
     for start, stop in sorted(ranges):
@@ -127,22 +127,24 @@ def _and_weight(plain: str, segment: Segment) -> float:
 
 
 def _syntax(plain: str, brackets: Iterable[Bracket], faces: set[int]) -> Iterable[tuple[int, int]]:
-    for one in brackets:
-        if one.closer == ")" and plain[max(0, one.start - 1)] == "_":
-            continue  # hatsune_miku_(cosplay), not escaped: a weight to the host, but still that tag
-        if one.start not in faces:
-            yield one.start, one.start + 1
-        elif plain[one.stop - 2] in ":;=":
-            continue  # >:( and later :) are two faces, though the host takes them for a pair of brackets
-        if one.closer:
-            yield one.stop - len(one.closer), one.stop
+    """Yield the ranges of bracket characters and their weights, which are no part of any item."""
+    for bracket in brackets:
+        if bracket.closer == ")" and plain[max(0, bracket.start - 1)] == "_":
+            continue  # hatsune_miku_(cosplay), not escaped: A1111 reads a weight, but it is still that tag
+        if bracket.start not in faces:
+            yield bracket.start, bracket.start + 1
+        elif plain[bracket.stop - 2] in ":;=":
+            continue  # >:( and a later :) are two faces, though A1111 pairs their brackets
+        if bracket.closer:
+            yield bracket.stop - len(bracket.closer), bracket.stop
 
 
 def _other_branches(edits: Iterable[Edit]) -> Iterable[tuple[int, int]]:
+    """Yield the ranges of edits and alternations outside the branch that is read."""
     for edit in edits:
         branches = list(edit.branches)
         if edit.when is not None and edit.last_step(_USUAL_STEPS) * 2 < _USUAL_STEPS:
             branches.reverse()
-        start, stop = next((one for one in branches if one[0] < one[1]), branches[0])
+        start, stop = next((branch for branch in branches if branch[0] < branch[1]), branches[0])
         yield edit.start, start
         yield stop, edit.stop

@@ -1,19 +1,18 @@
-"""Sentence boundaries: the one decision behind splitting, counting, reading a prompt and writing text.
+"""Sentence boundaries, for splitting and counting sentences, reading prompts and writing text.
 
     stop    . ! ? … or a full-width one, and the quotes and brackets that close behind it
     end     a stop with white space or the end of the text behind it; a full-width stop needs neither
     none    f1.8   Mr. Fox   J. R. R. Tolkien   No. 5   e.g. a hat   5 p.m. and dark   Wait... and see   "No!" she says
 
-Of what follows, only white space and the first character behind it count: a decoder that has drawn one token of the
-next sentence decides as a reader of the whole text will. White space is all one, new lines included. What cannot be
-told from that much is decided for the commoner case: `the U.S. Army` is cut as `in the U.S. The flag` is. Plain text
-in, booleans and strings out; knows no prompt syntax and no tokens.
+Of the text that follows, only white space and the first character behind it count, so a decoder that has drawn one
+token of the next sentence decides like a reader of the whole text. All white space is alike, new lines included. Where
+that is not enough, the more common case decides: `the U.S. Army` is cut as `in the U.S. The flag` is.
 """
 from __future__ import annotations
 
 import re
 
-# Full-width, half-width ideographic and double stops; not the full-width dot, which also stands in numbers.
+# Full-width, half-width ideographic and double stops; not the full-width dot, which numbers have, too.
 _WIDE = "\u3002\uff01\uff1f\uff61\u203c\u2047\u2048\u2049"
 _STOPS = ".!?\u2026\uff0e" + _WIDE
 CLOSING = "\"')]}\u201d\u2019\u203a\xbb\u300d\u300f\u3011\u3009\u300b\u3015\uff09\uff3d\uff5d\uff63"
@@ -35,7 +34,7 @@ _BEFORE_WORD = frozenset(
     "no nos nr fig figs vol vols ch pp pt est jan feb mar apr jun jul aug sep sept oct nov dec".split()
 )
 
-# The longest that a boundary has to look back.
+# Characters that a boundary looks back at most.
 _TAIL = 48
 _SAYS = re.compile(r"[^\W_]")
 _WORD = re.compile(r"[^\W_].*")
@@ -84,7 +83,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def count_sentences(text: str) -> int:
-    """Return how many sentences a text has; the last may lack its stop, signs alone are none.
+    """Return how many sentences a text has; the last may lack its stop, and signs alone are no sentence.
 
     >>> count_sentences("Prof. Oak waits... A boy comes in :)")
     2
@@ -93,7 +92,7 @@ def count_sentences(text: str) -> int:
 
 
 def may_end_within(text: str) -> bool:
-    """Return whether a sentence may end inside a piece of text, whatever stands around it.
+    """Return whether a sentence may end inside a piece of text, whatever is around it.
 
     >>> [may_end_within(piece) for piece in (". The", ".", " 5.30", "。空")]
     [True, False, False, True]
@@ -124,7 +123,7 @@ def _is_full_stop(before: str, ahead: str) -> bool:
     token = before.split()[-1] if before else ""
     found = _WORD.search(token)
     if found is None:
-        return bool(token) and "." not in token  # `:).` ends one, the face `._.` does not
+        return bool(token) and "." not in token  # `:).` ends a sentence, the face `._.` does not
     word = found[0].lower()
     if word in _TITLES or (len(word) == 1 and word != word.upper() and word != "i"):
         return False

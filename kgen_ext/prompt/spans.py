@@ -1,15 +1,9 @@
-"""What a prompt is once read: tokens that join to the user's exact text, and spans over them.
+"""Tokens, spans and segments of a prompt, and merged ranges of its text.
 
-Refuses to know how a prompt is read or what is made of it; nothing here can change a user's span.
-
-A token is a leaf; every character of the source belongs to exactly one. A span is a range of the source with a
-meaning. Spans may overlap (`very (long:1.3) hair` is one TAG with an EMPHASIS inside, `(a, b)` an EMPHASIS with two
-TAGs inside), so they are ranges in reading order and not a tree; no depth of nesting can exhaust the stack.
-Both are named tuples, not dataclasses, because a prompt can have a million of them.
-
-Ranges of a string, merged, and asked which of them holds a position, in any order.
-
-Knows nothing of prompts.
+The tokens join to the user's exact text. A token is a leaf; every character of the source belongs to exactly one. A
+span is a range of the source with a meaning. Spans may overlap (`very (long:1.3) hair` is one TAG with an EMPHASIS
+inside, `(a, b)` an EMPHASIS with two TAGs inside), so they are ranges in reading order and not a tree; no depth of
+nesting can exhaust the stack. Both are named tuples, not dataclasses, because a prompt can have a million of them.
 """
 from __future__ import annotations
 
@@ -59,7 +53,7 @@ DIVIDERS = frozenset((SpanKind.AND, SpanKind.BREAK, SpanKind.REGION, SpanKind.SE
 
 
 class Token(NamedTuple):
-    """A leaf: `text` stands at `start` in the source."""
+    """A leaf: `text` is at `start` in the source."""
 
     kind: SpanKind
     text: str
@@ -85,7 +79,7 @@ class Span(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """One subject: the source between two dividers (AND, BREAK, a region keyword, [SEP]), with its items in order.
+    """A subject: the source between two dividers (AND, BREAK, a region keyword, [SEP]), with its items in order.
 
     `end` excludes the divider that follows; `tail` is where an AND weight begins (`end` where there is none).
     """
@@ -98,7 +92,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt, read. `render` gives the source back; `segments` has at least one entry."""
+    """A parsed prompt. `render` gives the source back; `segments` has at least one entry."""
 
     tokens: tuple[Token, ...]
     spans: tuple[Span, ...]
@@ -111,7 +105,7 @@ def render(prompt: Prompt) -> str:
 
 
 class Ranges:
-    """The union of half-open ranges.
+    """The union of half-open ranges, in any order.
 
     >>> 3 in Ranges([(1, 2), (2, 5)]), 5 in Ranges([(1, 5)])
     (True, False)
@@ -123,7 +117,7 @@ class Ranges:
         """Merge ranges; with `join` off, ranges that only touch stay two."""
         self._starts: list[int] = []
         self._stops: list[int] = []
-        for start, stop in sorted(one for one in ranges if one[0] < one[1]):
+        for start, stop in sorted(pair for pair in ranges if pair[0] < pair[1]):
             if self._stops and (start < self._stops[-1] or (join and start == self._stops[-1])):
                 self._stops[-1] = max(self._stops[-1], stop)
             else:
@@ -135,7 +129,7 @@ class Ranges:
         return i >= 0 and at < self._stops[i]
 
     def around(self, at: int) -> tuple[int, int] | None:
-        """Return the range with `at` strictly inside."""
+        """Return the range with `at` strictly inside, if any."""
         i = bisect_right(self._starts, at) - 1
         if i < 0 or self._starts[i] == at:
             return None

@@ -1,9 +1,7 @@
-"""What a language model may see of a prompt: for each segment its tags and its text.
-
-Refuses to normalise tags (that is tags/) and never touches the prompt: what is hidden stays in its place.
+"""Visible subjects: the tags and the text of each segment that a language model may see.
 
 Hidden are networks, comments, dividers, weights, items with an unresolved wildcard, trigger words, and whatever a
-protect pattern matches. In a sentence a trigger word alone is left out.
+protect pattern matches; they stay where they are in the prompt. Of a sentence only the trigger words are hidden.
 """
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from kgen_ext.prompt.spans import Prompt, Span, SpanKind
 
 @dataclass(frozen=True, slots=True)
 class VisibleSubject:
-    """One segment as the model may see it: tags as typed, in order, and the sentences joined."""
+    """A segment as the model may see it: tags as typed, in order, and the sentences joined."""
 
     tags: tuple[str, ...] = ()
     text: str = ""
@@ -25,10 +23,10 @@ class VisibleSubject:
 def subjects(prompt: Prompt, protect: Sequence[Callable[[str], bool]] = ()) -> tuple[VisibleSubject, ...]:
     """Return one subject for each of `prompt.segments`, empty ones included.
 
-    `protect` holds functions that say whether a tag is to stay hidden.
+    protect: functions that return whether to hide an item.
 
     >>> subjects(parse("very (long:1.3) hair, my_char_v2 BREAK <lora:x:1> fox"))
-    (Subject(tags=('very long hair',), text=''), Subject(tags=('fox',), text=''))
+    (VisibleSubject(tags=('very long hair',), text=''), VisibleSubject(tags=('fox',), text=''))
     """
     return tuple(_subject(segment.items, protect) for segment in prompt.segments)
 

@@ -1,6 +1,6 @@
-"""What TIPO and DanTagGen were trained on: request text in, a plan of the fields they then write out.
+"""Text formats that TIPO and DanTagGen were trained on: request texts, and plans of the fields to write after them.
 
-The rule that matters: a request is, byte for byte, a prefix of a text the model could have been trained on.
+A request is, byte for byte, a prefix of a text that the model could have been trained on.
 """
 from __future__ import annotations
 

@@ -9,7 +9,7 @@
     target: <|long|>
     general: 1girl, solo, smile<|input_end|>
 
-Absent values are `<|empty|>`; only delta and delta-rev2 know the quality line. Source: HakuPhi data/dan_prompt.
+Absent values are `<|empty|>`; only delta and delta-rev2 have the quality line. Source: HakuPhi data/dan_prompt.
 """
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _META: tuple[Category, ...] = (Category.RATING, Category.ARTIST, Category.CHARAC
 
 
 def plan(subject: Subject, *, tag_length: TagLength, quality_line: bool) -> Plan:
-    """Return the request for a subject and its one field of general tags; text is not this format's business."""
+    """Return the request for a subject and its only field, general tags; the format has no text.
+
+    quality_line: the model was trained with it.
+    """
     given = dict(subject.meta)
     keys = (Category.QUALITY, *_META) if quality_line else _META
     lines = [f"{key.value}: {plain(join_tags(given.get(key, ()))) or EMPTY}\n" for key in keys]

@@ -1,14 +1,7 @@
-"""What one subject asks of a model: the request text, and the fields the model then writes, in order.
+"""Field plan of a subject: the request text, and the fields that the model writes after it, in order.
 
-Values only; the text formats that fill them are in `tipo` and `dtg`.
-
-The length bands the models were trained on, in tags and in sentences.
-
-Numbers only; who counts and who enforces them is not known here.
-
-How tags, running text and the aspect ratio are spelled in training texts.
-
-One rule for TIPO and DanTagGen; comparing and categorising tags is not known here.
+Also what TIPO and DanTagGen have in common: the length bands they were trained on, in tags and in sentences, and the
+spelling of tags, running text and the aspect ratio. `tipo` and `dtg` build the plans.
 """
 from __future__ import annotations
 
@@ -32,7 +25,7 @@ class Band:
         return self.minimum <= count <= self.maximum
 
 
-# Tags of a TIPO text, all of the `tag:` line counted. Training (UwULLM src/dataset/tipo) cuts `long` at 48; the
+# Tags on the `tag:` line of a TIPO text, given ones included. Training (UwULLM src/dataset/tipo) cuts `long` at 48; the
 # reference runtime lets it run to 54 and starts `very_long` there, and users know those bands.
 TIPO_TAGS: dict[TagLength, Band] = {
     TagLength.VERY_SHORT: Band(0, 18),
@@ -41,7 +34,7 @@ TIPO_TAGS: dict[TagLength, Band] = {
     TagLength.VERY_LONG: Band(54, 72),
 }
 
-# General tags of a DanTagGen text: the trained number is the lower end, the next one's the upper (HakuPhi).
+# General tags of a DanTagGen text: from the length's trained number to that of the next length (HakuPhi).
 DTG_TAGS: dict[TagLength, Band] = {
     TagLength.VERY_SHORT: Band(8, 16),
     TagLength.SHORT: Band(16, 32),
@@ -52,14 +45,14 @@ DTG_TAGS: dict[TagLength, Band] = {
 
 @dataclass(frozen=True, slots=True)
 class TextBand:
-    """Sentences of a text field (`sentences`), at most `paragraphs` lines of at most `per_paragraph` each."""
+    """Sentences of a text field, in at most `paragraphs` lines of at most `per_paragraph` sentences each."""
 
     sentences: Band
     paragraphs: int
     per_paragraph: int
 
 
-# UwULLM src/dataset/tipo: max_length_map_nl is paragraphs x sentences, min_length_map_nl the lower end.
+# UwULLM src/dataset/tipo: max_length_map_nl is paragraphs x sentences, min_length_map_nl the minimum.
 TIPO_LONG_TEXT: dict[TextLength, TextBand] = {
     TextLength.VERY_SHORT: TextBand(Band(1, 2), 1, 2),
     TextLength.SHORT: TextBand(Band(2, 4), 1, 4),
@@ -69,44 +62,44 @@ TIPO_LONG_TEXT: dict[TextLength, TextBand] = {
 
 
 def short_text_band(length: TextLength) -> TextBand:
-    """Return the band of a `short:` field: one paragraph, cut in training at the same number of sentences."""
+    """Return the band of a `short:` field: one paragraph, which training cut at the same number of sentences."""
     per = TIPO_LONG_TEXT[length].per_paragraph
     return TextBand(Band(1, per), 1, per)
 
 
 def trained_tag(tag: str) -> str:
-    """Spell a tag as training did: underscores become spaces from four characters on.
+    """Spell a tag as in training: from four characters on, underscores become spaces.
 
-    >>> [trained_tag(one) for one in ("long_hair", "^_^", ":d", "o_o")]
+    >>> [trained_tag(tag) for tag in ("long_hair", "^_^", ":d", "o_o")]
     ['long hair', '^_^', ':d', 'o_o']
     """
     return tag.replace("_", " ") if len(tag) >= 4 else tag
 
 
 def one_line(text: str) -> str:
-    """Fold white space and control characters, so that a value cannot start a line or a field of its own."""
+    """Fold white space and control characters, so that a value cannot start a new line or field."""
     return " ".join("".join(ch if ch.isprintable() else " " for ch in text).split())
 
 
 def plain(text: str) -> str:
-    """Return text on one line that no tokenizer can take for a special token.
+    """Return text on one line in which no tokenizer can find a special token.
 
     >>> plain("a </s> b <|long|>")
     'a b long'
     """
     before = None
-    while before != text:  # what is left may be one again: `<<s>s>`
+    while before != text:  # what is left may be one: `<<s>s>`
         before, text = text, re.sub(r"<\||\|>|</?s>|<(?:unk|pad|mask)>", "", text)
     return one_line(text)
 
 
 def join_tags(tags: Iterable[str]) -> str:
-    """Join as training joined: comma and one space."""
+    """Join tags as in training, with a comma and a space."""
     return ", ".join(tags)
 
 
 def aspect_ratio(width: int, height: int) -> str:
-    """Return width / height with one decimal.
+    """Return width / height to one decimal.
 
     >>> aspect_ratio(832, 1216)
     '0.7'
@@ -123,10 +116,10 @@ class Protocol(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What the model may see of one prompt segment, already in the models' spelling.
+    """A prompt segment as the model may see it, in the models' spelling.
 
-    `tags` are the visible tags without metadata, people counts first, of which `shown` fit the context (None: all);
-    `meta` the visible tags of the metadata categories, in the user's order; `text` prose.
+    `tags`: visible tags without metadata, people counts first, of which the first `shown` fit the context (None: all).
+    `meta`: visible tags of the metadata categories, in the user's order. `text`: prose.
     """
 
     tags: tuple[str, ...] = ()
@@ -141,8 +134,8 @@ class Subject:
 class TagField:
     """A list of tags. `header` is forced before it, with the given tags; "" where the request ends behind them.
 
-    `given`: how many tags count from the start, those the context cannot show included. `fresh`: the first token
-    belongs to a new tag; otherwise a separator must come first, or the end.
+    `given`: the number of tags that count from the start, including those that do not fit the context. `fresh`: the
+    first token belongs to a new tag; otherwise a separator must come first, or the end.
     """
 
     name: str
@@ -163,7 +156,7 @@ class TextField:
 
 @dataclass(frozen=True, slots=True)
 class MetaField:
-    """Metadata lines at the end, of the model's choice among `keys` (header text, category); any may be left out."""
+    """Metadata lines at the end: any of `keys` (header text, category), as the model chooses."""
 
     keys: tuple[tuple[str, Category], ...]
 
@@ -173,7 +166,7 @@ FieldPlan = Union[TagField, TextField, MetaField]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request text (special tokens spelled out, no BOS) and the fields to be written after it."""
+    """A request text (special tokens spelled out, no BOS) and the fields to write after it."""
 
     request: str
     fields: tuple[FieldPlan, ...]

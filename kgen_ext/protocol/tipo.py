@@ -5,9 +5,9 @@ r"""TIPO's text format: metadata lines, a target line, then fields in the order 
     <first field>: ...
     <next field>: ...
 
-`<|LENGTH|>` is left out for short_to_long alone. A request whose first field is `tag` ends inside that line, without
-a comma or a space; one that begins with text ends with the newline after it. Source: UwULLM src/dataset/tipo.
-Knows nothing of tokens: requests are text with the special tokens spelled out.
+Only short_to_long has no `<|LENGTH|>`. A request whose first field is `tag` ends inside that line, without a comma or
+a space; one that begins with text ends with the newline after it. Special tokens are spelled out. Source: UwULLM
+src/dataset/tipo.
 """
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ META_KEYS: dict[Category, str] = {
 }
 
 
-# Everything a line of a TIPO text can begin with.
+# Everything that a line of a TIPO text can begin with.
 HEADERS: tuple[str, ...] = ("tag", "short", "long", "target", "aspect ratio", *META_KEYS.values())
 
 
@@ -77,19 +77,18 @@ def request_text(
     """Render a request as the models' author does, metadata in the order given.
 
     `tags` is a comma-separated string or a list; absent metadata values are None or "". An empty `tag:` field ends in
-    a space here, as the author's helper has it; `Plan.request` never does. Raises BadValue for an unknown task or
-    length.
+    a space, as in the author's helper; `Plan.request` never does. Raises BadValue for an unknown task or length.
     """
     try:
         kind = Task(task or "tag")
         if kind is Task.AUTO:
             raise ValueError(task)
     except ValueError:
-        raise BadValue("task", task, [one.value for one in Task if one is not Task.AUTO]) from None
+        raise BadValue("task", task, [known.value for known in Task if known is not Task.AUTO]) from None
     try:
         size = TagLength(length)
     except ValueError:
-        raise BadValue("length", length, [one.value for one in TagLength]) from None
+        raise BadValue("length", length, [known.value for known in TagLength]) from None
     listed = tags.split(",") if isinstance(tags, str) else tags
     seeded = join_tags(trained_tag(tag.strip()) for tag in listed)
     lines = [f"{key}: {value}\n" for key, value in meta.items() if value]
@@ -99,12 +98,12 @@ def request_text(
 
 
 def choose_task(subject: Subject, *, wants_text: bool) -> Task:
-    """Choose the trained task that fits what is given and what is wanted; tags and text come from one decode."""
+    """Choose the trained task for what is given and what is wanted; one decode writes both tags and text."""
     if not subject.text:
         return Task.TAG_TO_LONG if wants_text else Task.TAG
     if wants_text:
         return Task.SHORT_TO_TAG_TO_LONG
-    # A text longer than `short:` ever was in training (6 sentences at the most) is a `long:` one.
+    # Training cut `short:` texts (at 6 sentences or fewer); a longer text is a `long:` one.
     return Task.LONG_TO_TAG if count_sentences(subject.text) > 4 else Task.SHORT_TO_TAG
 
 
@@ -117,13 +116,12 @@ def plan(
     gen_meta: Sequence[Category] = (),
     write_tags: bool = True,
 ) -> Plan:
-    """Return the request for a subject and the fields to be written.
+    """Return the request for a subject and the fields to write.
 
-    `gen_meta` names the metadata categories the model may add; those the subject has are not asked for again. When a
-    task begins with text and the subject has none, the model writes that text too. Text fields take `short` bands when
-    `text_length` is NONE, since a chosen task may still write them. Without `write_tags` the subject's tags stand as a
-    list that is finished, and only text is written; `tag_length` then is the trained name for a list of that size.
-    Raises BadValue when such a task has no text to write.
+    gen_meta: metadata categories the model may add; those the subject has are not asked for again. When a task begins
+    with text and the subject has none, the model writes that text, too. text_length: NONE gives text fields the bands
+    of `short`, since a chosen task may still write them. write_tags: False shows the subject's tags as a finished list,
+    whatever `tag_length` says, and only text is written; raises BadValue when the task has no text to write.
     """
     if task is Task.AUTO:
         task = choose_task(subject, wants_text=text_length is not TextLength.NONE)
@@ -133,7 +131,8 @@ def plan(
         tag_length, gen_meta = _size(len(subject.tags)), ()
     words = TextLength.SHORT if text_length is TextLength.NONE else text_length
     present = {category for category, values in subject.meta if values}
-    missing = tuple((META_KEYS[one], one) for one in META_KEYS if one in gen_meta and one not in present)
+    wanted = [category for category in META_KEYS if category in gen_meta and category not in present]
+    missing = tuple((META_KEYS[category], category) for category in wanted)
     head = _meta_lines(subject) + target_line(task, tag_length, gen_meta=bool(missing)) + "\n"
 
     request, fields = head, list[FieldPlan]()
@@ -142,7 +141,7 @@ def plan(
     names = task_fields(task)
     if not write_tags:
         while names and names[-1] == "tag":
-            names = names[:-1]  # a list that is finished, with nothing to come behind it
+            names = names[:-1]  # a finished list with nothing behind it
     closed = ""
     for index, name in enumerate(names):
         header = f"{name}:"
@@ -177,7 +176,7 @@ def _size(count: int) -> TagLength:
 
 
 def _meta_lines(subject: Subject) -> str:
-    # What rarely differs between prompts comes first, so that rows share a longer prefix; training shuffled the lines.
+    # The line that rarely differs comes first, so that rows share a longer prefix; training shuffled the lines.
     lines = [f"aspect ratio: {aspect_ratio(subject.width, subject.height)}\n"]
     given = dict(subject.meta)
     for category, key in META_KEYS.items():

@@ -37,7 +37,7 @@ class Rule:
 
 
 class RowRule:
-    """A rule in one row. The row's tags only grow, so each is compared with each pattern of `when` at most once."""
+    """A rule in a row. The row's tags only grow, so each is compared with each pattern of `when` at most once."""
 
     __slots__ = ("_met", "_read", "rule")
 
@@ -49,8 +49,8 @@ class RowRule:
     def holds(self, tags: Sequence[Tag], *, joining: Tag | None = None) -> bool:
         """Return whether the row's tags, and the one that would join them, meet the condition.
 
-        Patterns are asked in order, and none behind one that is not met: a slow expression raises BadPattern only where
-        the patterns before it are met.
+        Patterns are tried in order, up to the first that is not met: a slow expression raises BadPattern only where all
+        patterns before it are met.
         """
         for number, pattern in enumerate(self.rule.when):
             while not self._met[number] and self._read[number] < len(tags):

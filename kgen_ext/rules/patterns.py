@@ -115,7 +115,7 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class PatternSet:
-    """Patterns asked together; the first that matches, in the user's order, is named."""
+    """Patterns in the user's order, of which the first that matches is named."""
 
     patterns: tuple[Pattern, ...] = ()
     _literals: dict[str, int] = field(init=False, compare=False, repr=False)
@@ -239,14 +239,14 @@ _RUN = r"\S{0,64}"
 
 
 def _hide_escapes(pattern: str) -> str:
-    """Replace escaped wildcards by stand-ins that normalising leaves alone."""
+    """Replace escaped wildcards by characters that normalising leaves alone."""
     for escaped, hidden in _HIDDEN.items():
         pattern = pattern.replace(escaped, hidden)
     return pattern
 
 
 def _show_escapes(pattern: str) -> str:
-    """Replace the stand-ins by the characters they stand for."""
+    """Replace those characters by the ones that were escaped."""
     for hidden, shown in _SHOWN.items():
         pattern = pattern.replace(hidden, shown)
     return pattern

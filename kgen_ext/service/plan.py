@@ -147,7 +147,7 @@ def check_servable(plan: ExpansionPlan, context: ModelContext) -> None:
             continue
         _plan_subject(plan.request, context, jobs.clip(subject, context.n_ctx))
         for rule in timed:
-            rule.holds(given)  # asks of the user's own tags what will be asked when the first tag is judged
+            rule.holds(given)  # compares what will be compared when the first tag is judged
 
 
 def make_jobs(

@@ -1,19 +1,17 @@
-"""The category of each of some 957,000 known names, read in place from a 4 MB table of hashes.
-
-Refuses to know spellings: it is asked with the key of a name, and answers for exactly the names it was built from.
+"""Name table: the category of each of some 957,000 known names, read in place from a 4 MB file of hashes.
 
 File `data/names.bin`, little endian, written by `tools.tag_lists.build_lists`:
 
     8 bytes      b"KGENTAG1"
-    u32          how many names there are
+    u32          number of names
     u32          salt of the hash, chosen so that no two names share one
     u32 x 65537  where each bucket of entries starts
     u32 x names  entries, sorted within a bucket: 30 bits of hash, then 2 bits of category (the order of CATEGORIES)
 
-The hash is BLAKE2b of the key's UTF-8: its low 16 bits are the bucket, the next 30 the entry. So a name of the lists
-always gets its category (the builder proves it for every one), and a foreign word is mistaken for a name with
-probability 957,000 / 2**46, about one in 70 million. The file is mapped, not read: loading costs well under a
-millisecond and the few pages that are touched.
+The hash is BLAKE2b of the key's UTF-8 (`key_of`): its low 16 bits are the bucket, the next 30 the entry. So a name of
+the lists always gets its category (the builder checks each), and another word is mistaken for a name with probability
+957,000 / 2**46, about one in 70 million. The file is mapped, not read: loading takes well under a millisecond and the
+few pages that are touched.
 """
 from __future__ import annotations
 
@@ -35,13 +33,13 @@ PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "names.b
 
 
 def key_of(normalised: str) -> str:
-    """Return the lists' spelling of a normalised tag: they hold no underscore at all, not even in `m_k`."""
+    """Return the lists' spelling of a written form: they have no underscore at all, not even in `m_k`."""
     return normalised.replace("_", " ")
 
 
 def hasher(salt: int) -> Callable[[str], int]:
     """Return the function from key to 46-bit hash."""
-    from hashlib import blake2b  # costs milliseconds, and many a run never asks for a category
+    from hashlib import blake2b  # takes milliseconds, and many runs never ask for a category
 
     salting = salt.to_bytes(16, "little")
 
@@ -53,7 +51,7 @@ def hasher(salt: int) -> Callable[[str], int]:
 
 
 class NameTable:
-    """An open table; safe for several threads, since nothing in it changes."""
+    """An open table; safe for several threads, since it never changes."""
 
     __slots__ = ("_entries", "_hash", "_starts", "count")
 
