@@ -135,7 +135,7 @@ def test_cancel_ends_every_row_before_the_next_token_and_keeps_what_is_whole(ste
     for run, number in zip(ran, whole, strict=True):
         assert run.written.finish in (Finish.CANCELLED, whole[number].finish)
         # What stands is the beginning of what would have come.
-        assert run.tags == whole[number].tags[: len(run.tags)]
+        assert run.written.tags == whole[number].tags[: len(run.tags)]
         for name, text in run.written.texts.items():
             assert whole[number].texts[name].startswith(text) or run.written.finish is not Finish.CANCELLED or not text
         assert [broken for broken in violations(run) if broken != "nobody cancelled"] == []
