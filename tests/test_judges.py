@@ -11,6 +11,8 @@ from kgen_ext.rules.conditional import parse_rules
 from kgen_ext.rules.filter import MetadataFilter, RowTags, TagFilter, TagRules
 from kgen_ext.rules.known import load_tag_file
 from kgen_ext.rules.patterns import compile_patterns
+from kgen_ext.tags import tag as tags_tag
+from kgen_ext.tags.canonical import normalise
 from kgen_ext.tags.tag import Tag
 
 OFTEN = 20  # more than any number of tries for the signs about a tag
@@ -32,6 +34,24 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "tags.csv"
     path.write_text("hat,0,9\nhat..,0,8\n", "utf-8")
     return path
+
+
+def test_a_tag_is_normalised_once_however_many_rules_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = list[str]()
+    row = RowTags(rules(ban=("sun", "* moon"), ifs=("if fox ban hat", "if sky and tree ban hat")), ["fox", "sky"])
+    monkeypatch.setattr(tags_tag, "normalise", lambda text: read.append(text) or normalise(text))
+    judge = TagFilter(row)
+    for tag in ("hat", "tree", "red moon"):
+        found = judge.judge(tag)
+        if isinstance(found, Tag):
+            judge.accept(found)
+    assert read == ["hat", "tree", "red moon"]
+
+
+def test_the_filters_of_a_row_know_what_any_of_them_accepted() -> None:
+    row = RowTags(rules(allow=tuple(Category)))
+    TagFilter(row).accept("wlop")
+    assert judged_by(MetadataFilter(row, Category.ARTIST), "wlop") == Rejection("repeat", "wlop")
 
 
 @pytest.mark.parametrize("tag", ["/", "-", "hat\u3001", "\u3001hat"])

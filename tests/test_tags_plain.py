@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from decoding_kit import ask, check, force
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kgen_ext.request import Category
 from kgen_ext.rules.patterns import compile_pattern, compile_patterns
-from kgen_ext.tags.canonical import SIGNS, canonical_name, fold_text, normalise
+from kgen_ext.tags.canonical import SIGNS, canonical_name, fold, fold_text, normalise
 from kgen_ext.tags.categories import is_people_count
 from kgen_ext.tags.tag import read_tag
 from tools.tag_lists.build_ordinary import signed_names
@@ -61,6 +61,13 @@ def test_what_it_is_dressed_with_is_taken_off_and_no_more(written: str, name: st
 def test_plain_twice_is_plain_once(text: str) -> None:
     once = canonical_name(normalise(text))
     assert canonical_name(once) == once == canonical_name(normalise(once))
+
+
+@given(st.one_of(st.text(), SIGNED))
+@example("\U0001d6a8")  # a bold capital alpha: a small one, then an a
+def test_plain_letters_twice_are_plain_letters_once(text: str) -> None:
+    folded = fold(normalise(text))
+    assert fold(folded) == folded == normalise(folded)
 
 
 @given(st.sampled_from(WORDS).flatmap(lambda word: st.tuples(st.just(word), dressed(word))))

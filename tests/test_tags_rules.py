@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kgen_ext.errors import BadPattern
 from kgen_ext.request import split_list
-from kgen_ext.rules.conditional import parse_rule, parse_rules
+from kgen_ext.rules.conditional import RowRule, Rule, parse_rule, parse_rules
+from kgen_ext.tags.tag import read_tag
 
 
 def test_a_rule_holds_while_its_tag_is_present() -> None:
@@ -35,6 +38,35 @@ def test_a_list_that_was_cut_at_commas_is_put_together_again() -> None:
     assert [one.source for one in first.ban.patterns] == ["long hair", "very long hair"]
     assert [one.source for one in second.ban.patterns] == ["sun"]
     assert parse_rules(()) == ()
+
+
+def refuses(rule: Rule, tag: str, tags: list[str]) -> bool:
+    """What a rule says of a tag and all tags before it, each time from the start."""
+    def holds(present: list[str]) -> bool:
+        return all(any(pattern.match(other) for other in present) for pattern in rule.when)
+
+    banned = [tag] if holds(tags) else [*tags, tag]
+    return holds([*tags, tag]) and any(rule.ban.match(other) is not None for other in banned)
+
+
+RULES = parse_rules(("if a ban b", "if a and b ban c", "if /[ab]/ and c and d* ban a and d", "if b ban b"))
+
+
+@given(st.sampled_from(RULES), st.lists(st.sampled_from("abcd"), max_size=8))
+def test_a_row_s_rule_says_of_each_tag_what_the_rule_says_of_all_so_far(rule: Rule, drawn: list[str]) -> None:
+    row_rule, tags = RowRule(rule), list[str]()
+    for tag in drawn:
+        refused = row_rule.refuses(read_tag(tag), [read_tag(other) for other in tags])
+        assert refused == refuses(rule, tag, tags)
+        tags += [] if refused else [tag]
+
+
+def test_a_slow_expression_is_not_tried_while_a_condition_before_it_fails() -> None:
+    row_rule = RowRule(parse_rule("if fox and /(a+)+$/ ban hat"))
+    slow = read_tag("a" * 4000 + "z")
+    assert not row_rule.holds([slow])
+    with pytest.raises(BadPattern, match="longer than 50 ms"):
+        row_rule.holds([slow, read_tag("fox")])
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def parse_rule(text: str) -> Rule:
     body = source[opening.end() :] if opening else ""
     middle = next((found for found in _scan(body, r"\s+ban\s+") if found["cut"]), None)
     if middle is None:
-        raise BadPattern(f"rule {source!r}: it is not of the form if ... ban ...", hint=_HINT)
+        raise BadPattern(f"rule {source!r}: it does not have the form if ... ban ...", hint=_HINT)
     try:
         when = tuple(compile_pattern(part) for part in _split(body[: middle.start()], r"\s+and\s+"))
         ban = compile_patterns(_split(body[middle.end() :], r"\s+and\s+|,"))

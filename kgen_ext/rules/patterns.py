@@ -56,6 +56,7 @@ class PatternKind(str, Enum):
     REGEX = "regex"
     CATEGORY = "category"
 
+
 Search = Callable[[str], Any]
 
 

@@ -30,6 +30,7 @@ HEADER = struct.Struct("<8sII")
 BUCKETS = 1 << 16
 CATEGORIES = (Category.ARTIST, Category.CHARACTERS, Category.COPYRIGHTS, Category.META)
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "names.bin")
+_HINT = "reinstall the extension"
 
 
 def key_of(normalised: str) -> str:
@@ -62,11 +63,11 @@ class NameTable:
             with open(path, "rb") as file:
                 mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except (OSError, ValueError) as error:
-            raise Failure(f"{path}: the list of tag names cannot be read: {error}", hint="install again") from error
+            raise Failure(f"{path}: the list of tag names cannot be read: {error}", hint=_HINT) from error
         magic, self.count, salt = HEADER.unpack_from(mapped) if len(mapped) >= HEADER.size else (b"", 0, 0)
         words = BUCKETS + 1 + self.count
         if magic != MAGIC or len(mapped) != HEADER.size + 4 * words:
-            raise Failure(f"{path}: not a list of tag names, or cut short", hint="install again")
+            raise Failure(f"{path}: not a list of tag names, or cut short", hint=_HINT)
         table = _little_endian(mapped[HEADER.size :])
         self._starts, self._entries, self._hash = table[: BUCKETS + 1], table[BUCKETS + 1 :], hasher(salt)
 
