@@ -19,71 +19,15 @@ from kgen_ext.prompt.brackets import Bracket
 from kgen_ext.prompt.sentences import is_finished
 from kgen_ext.prompt.spans import Ranges, Span, SpanKind, Token
 
+_SEPARATORS = frozenset((SpanKind.COMMA, SpanKind.NEWLINE, SpanKind.SLOT))
+_UNSEEN = frozenset((SpanKind.NETWORK, SpanKind.COMMENT))
+_SENTENCE_ITEMS = 12  # most parts that commas cut a sentence into
 _STARTERS = frozenset("a an he she they it i we you his her their its my our this that these those there".split())
 _FUNCTION = frozenset(
     "a an the of in on at to with and or from by for is are was were has have her his their its she he they it "
     "who which that as into over under while near behind between through".split()
 )
 _BE = frozenset("is are was were".split())
-
-
-def is_prose(shown: str) -> bool:
-    """Return whether an item reads as a sentence or part of one, rather than as a tag."""
-    words = shown.lower().split()
-    if len(words) < 3 or (shown.endswith(")") and " (" in shown):
-        return False  # the latter is a name: formidable (the lady of the beach) (azur lane)
-    functions = sum(word.strip(",.;:!?\"'") in _FUNCTION for word in words)
-    return (
-        (words[0] in _STARTERS and len(words) >= 4)
-        or (words[0] == "the" and len(words) >= 6 and ":" not in shown)
-        or (len(words) >= 4 and any(word in _BE for word in words[1:-1]))
-        or (is_finished(shown) and functions >= 1 and (shown[-1] not in "!?！？" or len(words) >= 5))
-        or (len(words) >= 8 and functions >= 2 and ":" not in shown)
-        or len(words) >= 12
-    )
-
-
-def is_trigger(word: str) -> bool:
-    """Return whether a word is the trigger of a LoRA or an embedding, which a language model can only garble."""
-    if "_" not in word or re.search(r"\s|[()]", word):
-        return False
-    parts = word.strip("_").split("_")[1:]
-    return any(re.fullmatch(r"[vV]\d[\d.]*\w{0,2}|[^\W\d]{3,}\d+", part) for part in parts)
-
-
-_SEPARATORS = frozenset((SpanKind.COMMA, SpanKind.NEWLINE, SpanKind.SLOT))
-_UNSEEN = frozenset((SpanKind.NETWORK, SpanKind.COMMENT))
-_SENTENCE_ITEMS = 12  # most parts that commas cut a sentence into
-
-
-class Weights:
-    """Attention weights at places of the source, to be asked for in rising order."""
-
-    __slots__ = ("_opens", "_closes", "_i", "_j", "_round", "_square")
-
-    def __init__(self, brackets: Iterable[Bracket]) -> None:
-        listed = list(brackets)
-        self._opens = sorted((bracket.start, bracket.square, bracket.factor) for bracket in listed)
-        self._closes = sorted((bracket.stop, bracket.square) for bracket in listed)
-        self._i = self._j = 0
-        self._round, self._square = [1.0], [1.0]
-
-    def at(self, place: int) -> float:
-        """Return the product of the brackets around the place."""
-        opens = self._opens
-        while self._i < len(opens) and opens[self._i][0] <= place:
-            start, square, factor = opens[self._i]
-            self._close(start)
-            stack = self._square if square else self._round
-            stack.append(stack[-1] * factor)
-            self._i += 1
-        self._close(place)
-        return self._round[-1] * self._square[-1]
-
-    def _close(self, place: int) -> None:
-        while self._j < len(self._closes) and self._closes[self._j][0] <= place:
-            (self._square if self._closes[self._j][1] else self._round).pop()
-            self._j += 1
 
 
 def read_items(tokens: Sequence[Token], *, hidden: Ranges, opaque: Ranges, weights: Weights) -> tuple[Span, ...]:
@@ -150,3 +94,57 @@ def _join_sentences(items: list[Span], lines: list[int]) -> list[Span]:
             joined.append(Span(SpanKind.PROSE, items[i].start, items[stop - 1].end, items[i].weight, shown))
         i = stop
     return joined
+
+
+class Weights:
+    """Attention weights at places of the source, to be asked for in rising order."""
+
+    __slots__ = ("_opens", "_closes", "_i", "_j", "_round", "_square")
+
+    def __init__(self, brackets: Iterable[Bracket]) -> None:
+        listed = list(brackets)
+        self._opens = sorted((bracket.start, bracket.square, bracket.factor) for bracket in listed)
+        self._closes = sorted((bracket.stop, bracket.square) for bracket in listed)
+        self._i = self._j = 0
+        self._round, self._square = [1.0], [1.0]
+
+    def at(self, place: int) -> float:
+        """Return the product of the brackets around the place."""
+        opens = self._opens
+        while self._i < len(opens) and opens[self._i][0] <= place:
+            start, square, factor = opens[self._i]
+            self._close(start)
+            stack = self._square if square else self._round
+            stack.append(stack[-1] * factor)
+            self._i += 1
+        self._close(place)
+        return self._round[-1] * self._square[-1]
+
+    def _close(self, place: int) -> None:
+        while self._j < len(self._closes) and self._closes[self._j][0] <= place:
+            (self._square if self._closes[self._j][1] else self._round).pop()
+            self._j += 1
+
+
+def is_prose(shown: str) -> bool:
+    """Return whether an item reads as a sentence or part of one, rather than as a tag."""
+    words = shown.lower().split()
+    if len(words) < 3 or (shown.endswith(")") and " (" in shown):
+        return False  # the latter is a name: formidable (the lady of the beach) (azur lane)
+    functions = sum(word.strip(",.;:!?\"'") in _FUNCTION for word in words)
+    return (
+        (words[0] in _STARTERS and len(words) >= 4)
+        or (words[0] == "the" and len(words) >= 6 and ":" not in shown)
+        or (len(words) >= 4 and any(word in _BE for word in words[1:-1]))
+        or (is_finished(shown) and functions >= 1 and (shown[-1] not in "!?！？" or len(words) >= 5))
+        or (len(words) >= 8 and functions >= 2 and ":" not in shown)
+        or len(words) >= 12
+    )
+
+
+def is_trigger(word: str) -> bool:
+    """Return whether a word is the trigger of a LoRA or an embedding, which a language model can only garble."""
+    if "_" not in word or re.search(r"\s|[()]", word):
+        return False
+    parts = word.strip("_").split("_")[1:]
+    return any(re.fullmatch(r"[vV]\d[\d.]*\w{0,2}|[^\W\d]{3,}\d+", part) for part in parts)
