@@ -223,7 +223,7 @@ class InsertionPoints:
         return None
 
     def _earlier(self, segment: Segment, at: int) -> int | None:
-        """Return the start of what reaches over `at` and begins in the segment; None where nothing does."""
+        """Return the start of what reaches over `at`; None where only brackets do that can be reopened behind it."""
         around = self._closed.around(at)
         if around is not None:
             return around[0]
