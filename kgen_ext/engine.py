@@ -1,6 +1,6 @@
-"""What an engine is: token ids in, logits out, with a cache whose rows can be grown, cut back and forked.
+"""The engine contract: token ids in, logits out, and a cache whose rows can be extended, truncated and forked.
 
-Refuses to know text protocols, sampling and constraints: those live above, once, for all engines.
+Text protocols, sampling and constraints are not an engine's: they are implemented once, above it, for all engines.
 """
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 class Vocab:
     """The token ids of a model.
 
-    `pieces[i]` are the bytes token i adds to running text (a leading space included; a byte-fallback token is one
-    byte; special tokens, and ids that have no text, are empty). `special` maps each special token's text (`<|long|>`,
-    `</s>`) to its id.
+    pieces: the bytes each id adds to running text: a leading space included, one byte for a byte-fallback token, none
+    for special tokens and for ids without text. special: the id of each special token by its text (`<|long|>`, `</s>`).
     """
 
     pieces: tuple[bytes, ...]
@@ -32,7 +31,7 @@ class Vocab:
 
 
 class Cache(Protocol):
-    """The keys and values of `rows` sequences, each with its own length. Not thread-safe; one user at a time."""
+    """The keys and values of `rows` sequences, each with its own length. Not thread-safe."""
 
     rows: int
     n_ctx: int
@@ -45,10 +44,8 @@ class Cache(Protocol):
         (copy what must live longer), and free for the caller to overwrite.
         Raises EngineError when the library fails, ValueError when a row would exceed n_ctx (before anything changes).
 
-        What a row's last bits depend on: nothing but its tokens (reference, scripted); its tokens and the chunks they
-        came in (llama_cpp on the CPU: whole prompts and forced runs in one chunk, or always token by token); also on
-        the other rows of the call (transformers, and any engine on a GPU).
-        A row that is done is best cut to 0, so that its place can be used without care.
+        What the last bits of a row's logits depend on: its tokens only (reference, scripted); its tokens and the chunks
+        they came in (llama_cpp on the CPU); also on the other rows of the call (transformers, any engine on a GPU).
         """
         ...
 
@@ -57,19 +54,15 @@ class Cache(Protocol):
         ...
 
     def truncate(self, row: int, length: int) -> None:
-        """Forget the row's tokens from position `length` on; 0 empties it."""
+        """Drop the row's tokens from position `length` on; 0 empties the row."""
         ...
 
     def fork(self, source: int, target: int, length: int) -> None:
-        """Make `target` hold the first `length` tokens of `source` (what it held is forgotten)."""
-        ...
-
-    def share(self, count: int) -> None:
-        """Take an equal part of the engine's threads: from now on `count` caches are fed at the same time."""
+        """Replace what `target` holds by the first `length` tokens of `source`."""
         ...
 
     def close(self) -> None:
-        """Give the memory back. May be called twice."""
+        """Free the memory. May be called twice."""
         ...
 
 
@@ -81,14 +74,7 @@ class Engine(Protocol):
     n_ctx: int
 
     def tokenize(self, text: str) -> list[int]:
-        """Return the ids of text, special tokens recognised, no BOS added; "" gives []."""
-        ...
-
-    def lanes(self, rows: int) -> int:
-        """Return in how many caches that many rows are decoded fastest, each fed from a thread of its own.
-
-        1 where the engine's library cannot do that, or does not gain by it.
-        """
+        """Return the ids of a text; special tokens are recognised, none is added."""
         ...
 
     def open_cache(self, rows: int, n_ctx: int) -> Cache:
@@ -96,5 +82,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the model's memory back. May be called twice."""
+        """Free the model's memory. May be called twice."""
         ...

@@ -1,6 +1,6 @@
 """What the tests of decoding share: running requests on a scripted engine, and an oracle of the guarantees.
 
-The oracle reads a result and the request only; it has never seen how the decoder enforces anything.
+The oracle reads a result and its request only, and uses nothing of what enforces the guarantees in the decoder.
 """
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from scripted_engine import Script, ScriptedEngine
 
+from kgen_ext.decoding.job import Job
 from kgen_ext.decoding.loop import BatchDecoder
-from kgen_ext.decoding.row import Job, RowOutput
+from kgen_ext.decoding.row import RowOutput
 from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.events import Event, Finish, TagRejected
 from kgen_ext.prompt.sentences import ends_sentence, split_sentences
@@ -29,28 +30,30 @@ NAMES = tuple(f"item {'abcdefghij'[n // 10]}{'abcdefghij'[n % 10]}" for n in ran
 
 @dataclass
 class Ran:
-    """One job that was run: what it was asked, what it wrote, and the events about it."""
+    """One job that was run: its plan, what it wrote, and its events."""
 
-    prepared: ExpansionPlan
+    plan: ExpansionPlan
     job: Job
     given: tuple[str, ...]
-    written: RowOutput
+    output: RowOutput
     events: list[Event] = field(default_factory=list)
 
     @property
     def tags(self) -> tuple[str, ...]:
-        return tuple(tag.spelling for tag in self.written.tags)
+        return tuple(tag.spelling for tag in self.output.tags)
 
     @property
-    def meta(self) -> dict[Category, tuple[str, ...]]:
-        return {category: tuple(tag.spelling for tag in some) for category, some in self.written.meta.items()}
+    def metadata(self) -> dict[Category, tuple[str, ...]]:
+        return {category: tuple(tag.spelling for tag in some) for category, some in self.output.metadata.items()}
 
     @property
     def rejected(self) -> list[tuple[str, str]]:
-        return [(one.rule, one.tag) for one in self.events if isinstance(one, TagRejected)]
+        return [(event.rule, event.tag) for event in self.events if isinstance(event, TagRejected)]
 
 
-def speaker(engine: ScriptedEngine, *, protocol: Protocol = Protocol.TIPO, n_ctx: int | None = None) -> ModelContext:
+def model_context(
+    engine: ScriptedEngine, *, protocol: Protocol = Protocol.TIPO, n_ctx: int | None = None
+) -> ModelContext:
     return ModelContext(engine, protocol, quality_line=True, n_ctx=n_ctx or engine.n_ctx)
 
 
@@ -59,12 +62,12 @@ def make(
     n_ctx: int | None = None, blocklist: Blocklist | None = None,
 ) -> list[tuple[ExpansionPlan, Job, tuple[str, ...]]]:
     """Return the jobs of a request with count 1: one a subject."""
-    prepared = plan_expansion(request, TagFiles(), blocklist=blocklist)
-    jobs, _ = make_jobs(prepared, speaker(engine, protocol=protocol, n_ctx=n_ctx), row=row, seed=request.seed)
-    made, required = list[tuple[ExpansionPlan, Job, tuple[str, ...]]](), prepared.required
-    for job, given in zip(jobs, prepared.given, strict=True):
+    plan = plan_expansion(request, TagFiles(), blocklist=blocklist)
+    jobs, _ = make_jobs(plan, model_context(engine, protocol=protocol, n_ctx=n_ctx), row=row, seed=request.seed)
+    made, required = list[tuple[ExpansionPlan, Job, tuple[str, ...]]](), plan.required
+    for job, given in zip(jobs, plan.given, strict=True):
         if job is not None:
-            made.append((prepared, job, (*(tag.spelling for tag in given), *required)))
+            made.append((plan, job, (*(tag.spelling for tag in given), *required)))
             required = ()
     return made
 
@@ -75,8 +78,9 @@ def run_all(
     blocklist: Blocklist | None = None,
 ) -> list[Ran]:
     """Run requests as one batch; one Ran a subject, in order."""
-    made = [one for row, request in enumerate(requests)
-            for one in make(engine, request, row=row, protocol=protocol, n_ctx=n_ctx, blocklist=blocklist)]  # fmt: skip
+    made = list[tuple[ExpansionPlan, Job, tuple[str, ...]]]()
+    for row, request in enumerate(requests):
+        made += make(engine, request, row=row, protocol=protocol, n_ctx=n_ctx, blocklist=blocklist)
     decoder = decoder or open_decoder(engine, rows=rows, n_ctx=n_ctx)
     events = dict[tuple[int, int], list[Event]]()
     done = dict[tuple[int, int], RowOutput]()
@@ -87,21 +91,20 @@ def run_all(
             events.setdefault((item.row, getattr(item, "subject", 0)), []).append(item)
     assert len(done) == len(made)
     return [
-        Ran(prepared, job, given, done[job.row, job.subject], events.get((job.row, job.subject), []))
-        for prepared, job, given in made
+        Ran(plan, job, given, done[job.row, job.subject], events.get((job.row, job.subject), []))
+        for plan, job, given in made
     ]
 
 
 def open_decoder(engine: ScriptedEngine, *, rows: int = 4, n_ctx: int | None = None) -> BatchDecoder:
-    return BatchDecoder([engine.open_cache(rows, n_ctx or engine.n_ctx)], token_table(engine))
+    return BatchDecoder(engine.open_cache(rows, n_ctx or engine.n_ctx), token_table(engine))
 
 
 def spell(engine: ScriptedEngine, ids: Iterable[int]) -> str:
     """Return ids as text, special tokens spelled out."""
     names = {index: name for name, index in engine.vocab.special.items()}
-    return b"".join(names[one].encode() if one in names else engine.vocab.pieces[one] for one in ids).decode(
-        "utf-8", "replace"
-    )
+    pieces = (names[token].encode() if token in names else engine.vocab.pieces[token] for token in ids)
+    return b"".join(pieces).decode("utf-8", "replace")
 
 
 def force(
@@ -128,9 +131,9 @@ def violations(ran: Ran) -> list[str]:
 
 
 def _broken_by_tags(ran: Ran) -> Iterable[str]:
-    rules = ran.prepared.rules
-    seen = {normalise(one) for one in ran.given}
-    values = [(category, value) for category, some in ran.meta.items() for value in some]
+    rules = ran.plan.rules
+    seen = {normalise(tag) for tag in ran.given}
+    values = [(category, value) for category, some in ran.metadata.items() for value in some]
     every = [*((None, tag) for tag in ran.tags), *values]
     for kind, tag in every:
         name = normalise(tag)
@@ -152,55 +155,55 @@ def _broken_by_tags(ran: Ran) -> Iterable[str]:
         if kind is not None and kind not in rules.allow:
             yield f"metadata nobody allowed: {kind.value}"
     if rules.contradictions:
-        scene = Scene(user=[normalise(one) for one in ran.given])
+        scene = Scene(user=[normalise(tag) for tag in ran.given])
         for tag in ran.tags:
             if (other := scene.conflict(normalise(tag))) is not None:
                 yield f"contradiction: {tag!r} and {other!r}"
             scene.add(normalise(tag))
-    own = [normalise(one) for one in ran.given]
+    own = [normalise(tag) for tag in ran.given]
     added = [normalise(tag) for _, tag in every]
     for rule in rules.rules:
         if rule.holds([*own, *added]):
             judged = added if rule.holds(own) else [*own, *added]
-            yield from (f"rule {rule.source!r}: {one!r}" for one in judged if rule.ban.match(one))
+            yield from (f"rule {rule.source!r}: {tag!r}" for tag in judged if rule.ban.match(tag))
 
 
 def _broken_by_counts(ran: Ran) -> Iterable[str]:
-    written = ran.written
-    whole = written.finish is Finish.COMPLETE
-    for plan in ran.job.fields:
-        if not isinstance(plan, TagField):
+    output = ran.output
+    whole = output.finish is Finish.COMPLETE
+    for planned in ran.job.fields:
+        if not isinstance(planned, TagField):
             continue
-        count = plan.given + len(written.tags)
-        if count > max(plan.given, plan.band.maximum):
-            yield f"{plan.name}: {count} tags, more than {plan.band.maximum}"
-        if count < plan.band.minimum and whole and plan.name not in written.short:
-            yield f"{plan.name}: {count} tags, fewer than {plan.band.minimum}, and nothing says so"
-        if plan.name in written.short and count >= plan.band.minimum:
-            yield f"{plan.name}: said to be short at {count} tags"
-    if written.finish is Finish.CANCELLED:
+        count = planned.given + len(output.tags)
+        if count > max(planned.given, planned.band.maximum):
+            yield f"{planned.name}: {count} tags, more than {planned.band.maximum}"
+        if count < planned.band.minimum and whole and planned.name not in output.short:
+            yield f"{planned.name}: {count} tags, fewer than {planned.band.minimum}, and nothing says so"
+        if planned.name in output.short and count >= planned.band.minimum:
+            yield f"{planned.name}: said to be short at {count} tags"
+    if output.finish is Finish.CANCELLED:
         yield "nobody cancelled"
 
 
 def _broken_by_texts(ran: Ran) -> Iterable[str]:
-    written, bans, blocklist = ran.written, ran.prepared.rules.bans, ran.prepared.rules.blocklist
-    plans = {plan.name: plan for plan in ran.job.fields if isinstance(plan, TextField)}
-    if not written.texts.keys() <= plans.keys():
-        yield f"texts nobody planned: {written.texts.keys()}"
-    if written.finish is Finish.COMPLETE and written.texts.keys() != plans.keys():
+    output, bans, blocklist = ran.output, ran.plan.rules.bans, ran.plan.rules.blocklist
+    fields = {planned.name: planned for planned in ran.job.fields if isinstance(planned, TextField)}
+    if not output.texts.keys() <= fields.keys():
+        yield f"texts nobody planned: {output.texts.keys()}"
+    if output.finish is Finish.COMPLETE and output.texts.keys() != fields.keys():
         yield "a text is missing"
-    for name, text in written.texts.items():
-        band, lines = plans[name].band, text.split("\n") if text else []
+    for name, text in output.texts.items():
+        band, lines = fields[name].band, text.split("\n") if text else []
         counts = [len(sentences_of(line)) for line in lines]
         if not all(line and line == line.strip() and line.isprintable() and "\ufffd" not in line for line in lines):
             yield f"{name}: not clean text: {text!r}"
-        if not all(ends_sentence(line) and all(ends_sentence(one) for one in split_sentences(line)) for line in lines):
+        if not all(map(ends_sentence, [*lines, *(part for line in lines for part in split_sentences(line))])):
             yield f"{name}: half a sentence: {text!r}"
         if len(lines) > band.paragraphs or any(count > band.per_paragraph for count in counts):
             yield f"{name}: paragraphs of {counts} sentences"
         if sum(counts) > band.sentences.maximum:
             yield f"{name}: {sum(counts)} sentences, more than {band.sentences.maximum}"
-        whole = written.finish is Finish.COMPLETE and name not in written.short
+        whole = output.finish is Finish.COMPLETE and name not in output.short
         if whole and sum(counts) < band.sentences.minimum:
             yield f"{name}: {sum(counts)} sentences, fewer than {band.sentences.minimum}, and nothing says so"
         for shown in (text, " ".join(text.split())):
@@ -212,7 +215,7 @@ def _broken_by_texts(ran: Ran) -> Iterable[str]:
 
 def sentences_of(text: str) -> list[str]:
     """Return the sentences that say something."""
-    return [one for one in split_sentences(text) if any(char.isalnum() for char in one)]
+    return [part for part in split_sentences(text) if any(char.isalnum() for char in part)]
 
 
 def check(ran: Ran) -> Ran:

@@ -1,6 +1,6 @@
 """An engine for tests whose logits come from a script, a seed or any function of a row's tokens.
 
-Refuses to know why it is asked: it counts its calls, obeys truncate and fork, and never looks at anything but tokens.
+It looks at nothing but tokens, and counts its forward passes.
 
 Its vocabulary is explicit: `<unk>`, `<s>`, `</s>`, TIPO's 13 special tokens, 256 byte tokens, then the pieces given,
 each one token. Text is cut greedily, longest piece first; what no piece covers becomes byte tokens.
@@ -62,7 +62,7 @@ def split_words(text: str) -> list[str]:
 
 
 class ScriptedEngine:
-    """An engine whose logits are `logits(tokens of the row)`; `calls` and `fed` count forwards and tokens."""
+    """An engine whose logits are `logits(tokens of the row)`; `calls` and `fed` count forward passes and tokens."""
 
     def __init__(self, logits: Logits, *, vocab: Vocab, n_ctx: int = 1024) -> None:
         self.name = "scripted"
@@ -83,8 +83,8 @@ class ScriptedEngine:
         script: one-token pieces in order; a tuple offers alternatives for its place, best first; a string is cut by
         `split_words`. Special tokens and `</s>` are written as text. When a wish is masked, the next best is its next
         alternative, then the wishes after it in order, then the end, then every other token by id.
-        A row stands behind the last wish it has written, looking from the script's start for each of its tokens in
-        turn and skipping wishes that were not granted: forced and substituted text does not confuse it.
+        A row's place in the script is behind the last wish it has written: its tokens are looked up in the script one
+        after the other, and wishes that were not granted are skipped, so forced and substituted text does no harm.
         Prompt tokens count too. Where a prompt holds pieces of the script (a test about repeats), or rows have
         scripts of their own, give a mapping from prompt text to script: a row follows the longest prompt it starts
         with (`<s>` aside), and only what comes after that counts.
@@ -92,14 +92,14 @@ class ScriptedEngine:
         >>> ScriptedEngine.forcing(["1girl", (", hat", ", cap"), ", smile", "\\nlong:", " A girl.", "</s>"])
         """
         by_prompt = dict(script) if isinstance(script, Mapping) else {"": script}
-        places = {prompt: _places(one) for prompt, one in by_prompt.items()}
-        wished = [piece for one in places.values() for place in one for piece in place]
+        places = {prompt: _places(wanted) for prompt, wanted in by_prompt.items()}
+        wished = [piece for script_places in places.values() for place in script_places for piece in place]
         vocab = build_vocab((*wished, *pieces))
         engine = cls(_nothing, vocab=vocab, n_ctx=n_ctx)
         engine.logits = _Forcing(
             {
-                tuple(engine.tokenize(prompt)): [tuple(engine._one(piece) for piece in place) for place in one]
-                for prompt, one in places.items()
+                tuple(engine.tokenize(prompt)): [tuple(engine._id(piece) for piece in place) for place in script_places]
+                for prompt, script_places in places.items()
             },
             vocab,
         )
@@ -140,10 +140,6 @@ class ScriptedEngine:
                 at += len(data[at : at + size])
         return ids
 
-    def lanes(self, rows: int) -> int:
-        """Return 1."""
-        return 1
-
     def open_cache(self, rows: int, n_ctx: int) -> ScriptedCache:
         """Return an empty cache."""
         return ScriptedCache(self, rows, n_ctx)
@@ -151,7 +147,7 @@ class ScriptedEngine:
     def close(self) -> None:
         """Do nothing: there is no memory to give back."""
 
-    def _one(self, piece: str) -> int:
+    def _id(self, piece: str) -> int:
         ids = self.tokenize(piece)
         if len(ids) != 1:
             raise ValueError(f"{piece!r} is {len(ids)} tokens, a place of a script is one")
@@ -195,9 +191,6 @@ class ScriptedCache:
         self._lengths.fork(source, target, length)
         self.tokens[target] = self.tokens[source][:length]
 
-    def share(self, count: int) -> None:
-        """Do nothing: there is nothing to share."""
-
     def close(self) -> None:
         """Forget everything."""
         self._lengths.closed = True
@@ -217,10 +210,10 @@ class _Forcing:
         wishes: list[int] = []
         for prompt, places in self._scripts:
             if tokens[: len(prompt)] == prompt:
-                stands = 0
+                begin = 0
                 for token in tokens[len(prompt) :]:
-                    stands = next((at + 1 for at in range(stands, len(places)) if token in places[at]), stands)
-                wishes = [token for place in places[stands:] for token in place]
+                    begin = next((at + 1 for at in range(begin, len(places)) if token in places[at]), begin)
+                wishes = [token for place in places[begin:] for token in place]
                 break
         ranked = dict.fromkeys((*wishes, self._vocab.eos))
         out = -GAP * len(ranked) - np.arange(len(self._vocab), dtype=np.float32)

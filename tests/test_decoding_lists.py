@@ -7,7 +7,7 @@ from scripted_engine import COMMON_PIECES, ScriptedEngine
 
 from kgen_ext.decoding.loop import BatchDecoder
 from kgen_ext.decoding.prose import MAX_SENTENCE_TOKENS, MAX_WASTE
-from kgen_ext.decoding.row import _PATIENCE
+from kgen_ext.decoding.row import MAX_ROLLBACKS
 from kgen_ext.decoding.tag_list import MAX_TAG_TOKENS
 from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.events import Finish
@@ -23,11 +23,11 @@ def many(count: int, *, first: str = "") -> list[str]:
 def test_a_list_ends_at_its_maximum_and_not_before_its_minimum(length: str, low: int, high: int) -> None:
     endless = check(force(many(90), ask(tag_length=length), pieces=NAMES))
     assert len(endless.tags) == high
-    assert endless.written.finish is Finish.COMPLETE
+    assert endless.output.finish is Finish.COMPLETE
     eager = check(force([*many(1), *(part for name in NAMES[1:90] for part in ("</s>", name)), "</s>"],
                         ask(tag_length=length), pieces=NAMES))  # fmt: skip
     assert len(eager.tags) == max(low, 1)
-    assert not eager.written.short
+    assert not eager.output.short
 
 
 def test_the_user_s_own_tags_count() -> None:
@@ -38,14 +38,14 @@ def test_the_user_s_own_tags_count() -> None:
 @pytest.mark.parametrize("count", [18, 19, 40])
 def test_nothing_is_added_to_a_list_that_is_full(count: int) -> None:
     ran = check(force([",", "hat", "</s>"], ask(", ".join(NAMES[:count])), pieces=NAMES))
-    assert (ran.tags, ran.written.finish, ran.written.short, ran.written.decoded) == ((), Finish.COMPLETE, (), 0)
+    assert (ran.tags, ran.output.finish, ran.output.short, ran.output.decoded) == ((), Finish.COMPLETE, (), 0)
 
 
 def test_a_full_list_is_followed_by_the_next_field() -> None:
     ran = check(force(" A girl stands. She smiles.</s>", ask(", ".join(NAMES[:18]), text_length="very_short"),
                       pieces=NAMES))  # fmt: skip
     assert ran.tags == ()
-    assert ran.written.texts == {"long": "A girl stands. She smiles."}
+    assert ran.output.texts == {"long": "A girl stands. She smiles."}
 
 
 def test_the_user_s_last_tag_is_never_extended() -> None:
@@ -58,7 +58,7 @@ def test_a_half_tag_at_the_end_of_the_context_is_dropped() -> None:
     whole = check(force(script, ask(), pieces=[" very"], n_ctx=64))
     assert whole.tags[0] == "smile"
     short = force(script, ask(), pieces=[" very"], n_ctx=len(whole.job.request) + 6)
-    assert (short.tags, short.written.finish) == (("smile",), Finish.LENGTH)
+    assert (short.tags, short.output.finish) == (("smile",), Finish.LENGTH)
 
 
 def test_a_comma_glued_to_a_tag_s_last_letters_is_cut_off_them() -> None:
@@ -75,7 +75,7 @@ def test_letters_that_are_no_token_without_their_comma_are_not_lost() -> None:
 def test_a_tag_may_begin_with_a_space_that_is_a_token_of_its_own() -> None:
     ran = check(force(["smile", ",", " ", "1girl", "</s>"], ask(), pieces=[" "]))
     assert ran.tags == ("smile", "1girl")
-    assert ran.written.decoded == 5
+    assert ran.output.decoded == 5
 
 
 def test_several_tags_between_wide_commas_are_not_one() -> None:
@@ -89,13 +89,13 @@ def test_a_tag_that_is_given_up_leaves_no_half_of_it_before_the_next_header() ->
     cache = engine.open_cache(1, 1024)
     request = ask(tag_length="very_short", text_length="very_short", ban=("* bad", "/[^a-z].*/", "?", "??"))
     held = list[int]()  # what stood in the slot before it was given back
-    for item in BatchDecoder([cache], token_table(engine)).run([make(engine, request)[0][1]]):
+    for item in BatchDecoder(cache, token_table(engine)).run([make(engine, request)[0][1]]):
         if not isinstance(item, tuple):
             held = cache.tokens[0].copy()
         else:
             assert item[1].tags[0].spelling == "hat"
             tags = spell(engine, held).split("tag:")[1].split("\nlong:")[0]
-            assert [one.strip() for one in tags.split(",")] == [tag.spelling for tag in item[1].tags]
+            assert [tag.strip() for tag in tags.split(",")] == [tag.spelling for tag in item[1].tags]
 
 
 def test_a_character_that_is_none_to_print_never_stands() -> None:
@@ -107,11 +107,11 @@ def test_a_character_that_is_none_to_print_never_stands() -> None:
 
 def test_a_ban_of_everything_ends_soon_and_says_so() -> None:
     ran = check(force(many(60), ask(tag_length="long", text_length="short", ban=("*",)), pieces=NAMES))
-    assert (ran.tags, ran.written.texts) == ((), {"long": ""})
-    assert ran.written.finish is Finish.COMPLETE
-    assert ran.written.short == ("tag", "long")
+    assert (ran.tags, ran.output.texts) == ((), {"long": ""})
+    assert ran.output.finish is Finish.COMPLETE
+    assert ran.output.short == ("tag", "long")
     # What each field may waste, and the tag or sentence in which it met that bound.
-    assert ran.written.decoded <= 2 * MAX_WASTE + MAX_TAG_TOKENS + MAX_SENTENCE_TOKENS
+    assert ran.output.decoded <= 2 * MAX_WASTE + MAX_TAG_TOKENS + MAX_SENTENCE_TOKENS
 
 
 def test_a_row_whose_rejections_run_out_closes_at_the_next_one() -> None:
@@ -119,8 +119,8 @@ def test_a_row_whose_rejections_run_out_closes_at_the_next_one() -> None:
     bad = [f"bad {name}{letter}" for letter in "abcdefghijkl" for name in NAMES[:50]]
     script = [part for at, name in enumerate(NAMES[:50]) for part in ((*bad[12 * at : 12 * at + 12], name), ",")]
     ran = check(force(script, ask(tag_length="very_long", ban=("bad *",)), pieces=[*NAMES, *bad]))
-    assert len(ran.rejected) == _PATIENCE
-    assert ran.tags == NAMES[: _PATIENCE // 12]
+    assert len(ran.rejected) == MAX_ROLLBACKS
+    assert ran.tags == NAMES[: MAX_ROLLBACKS // 12]
 
 
 @pytest.mark.parametrize(("length", "tries"), [("very_short", 12), ("short", 96)])  # inside the band, and below it
@@ -154,7 +154,7 @@ def test_a_tag_that_stands_ends_the_row_of_those_with_signs_about_them() -> None
 def test_a_model_that_never_ends_stops_at_the_context_with_what_is_whole(script: list[str], n_ctx: int) -> None:
     options = ask(tag_length="very_long", text_length="very_long")
     ran = check(force(script, options, pieces=NAMES, n_ctx=n_ctx))
-    assert ran.written.finish is Finish.LENGTH
+    assert ran.output.finish is Finish.LENGTH
     assert len(ran.job.request) + len(ran.tags) <= n_ctx
 
 
@@ -177,19 +177,19 @@ def test_metadata_lines_follow_the_last_field_when_they_are_allowed() -> None:
     script = ["smile", "\n", "characters:", " hatsune miku", "\n", "rating:", " safe", "</s>"]
     ran = check(force(script, ask(allow=META), pieces=[" hatsune miku", " safe"]))
     assert ran.tags == ("smile",)
-    assert {key.value: some for key, some in ran.meta.items()} == {
+    assert {key.value: some for key, some in ran.metadata.items()} == {
         "characters": ("hatsune miku",), "rating": ("safe",)
     }  # fmt: skip
 
 
 def test_no_metadata_is_written_when_the_model_ends() -> None:
     ran = check(force(["smile", "</s>", "\n"], ask(allow=META)))
-    assert (ran.tags, ran.meta) == (("smile",), {})
+    assert (ran.tags, ran.metadata) == (("smile",), {})
 
 
 def test_a_metadata_value_obeys_bans_and_repeats_no_tag() -> None:
     script = ["hatsune miku", "\n", "characters:", (" hatsune miku", " saber", " rem (re:zero)"), "</s>"]
     pieces = [" hatsune miku", " saber", " rem (re:zero)"]
     ran = check(force(script, ask(allow=META, ban=("saber",)), pieces=pieces))
-    assert {key.value: some for key, some in ran.meta.items()} == {"characters": ("rem (re:zero)",)}
+    assert {key.value: some for key, some in ran.metadata.items()} == {"characters": ("rem (re:zero)",)}
     assert ran.rejected == [("repeat", "hatsune miku"), ("banned", "saber")]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scripted_engine import BASE_SPECIAL, COMMON_PIECES, TIPO_SPECIAL, ScriptedEngine
 
 from kgen_ext.decoding.prose import MAX_SENTENCE_TOKENS
-from kgen_ext.decoding.row import _PATIENCE
+from kgen_ext.decoding.row import MAX_ROLLBACKS
 from kgen_ext.engine import Vocab
 from kgen_ext.protocol import Protocol
 from kgen_ext.request import ExpandRequest, Task
@@ -51,10 +51,10 @@ SLOW = ("bytes", "never separates")  # most tokens are taken back there
 
 def hostile_vocab() -> Vocab:
     named = (*BASE_SPECIAL, *TIPO_SPECIAL, "<|input_end|>")
-    pieces = dict.fromkeys((*(one.encode() for one in COMMON_PIECES), *HOSTILE))
+    pieces = dict.fromkeys((*(piece.encode() for piece in COMMON_PIECES), *HOSTILE))
     own = [bytes([value]) for value in range(256)]
     return Vocab(
-        pieces=(*(b"" for _ in named), *own, *(one for one in pieces if len(one) > 1)),
+        pieces=(*(b"" for _ in named), *own, *(piece for piece in pieces if len(piece) > 1)),
         special={name: index for index, name in enumerate(named)}, bos=1, eos=2,
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ requests = st.builds(
     st.sampled_from(["", "", "A girl stands.", "Mr. Fox waits. It is 5.30 p.m. and dark </s> <|long|>"]),
     tag_length=st.sampled_from(["very_short", "very_short", "short", "short", "long", "very_long"]),
     text_length=st.sampled_from(["none", "very_short", "short", "long", "very_long"]),
-    task=st.sampled_from([one.value for one in Task]),
+    task=st.sampled_from([task.value for task in Task]),
     ban=st.lists(st.sampled_from(BANS), max_size=2).map(tuple),
     require=st.lists(st.sampled_from(["shrine", "hat", "long hair", "highres"]), max_size=2).map(tuple),
     rules=st.lists(st.sampled_from(RULES), max_size=2).map(tuple),
@@ -123,14 +123,14 @@ def test_a_model_that_wants_to_break_every_rule_breaks_none(mood: str) -> None:
     def broken(batch: list[ExpandRequest], seed: int, scale: float, n_ctx: int, protocol: Protocol, echo: bool,
                rows: int) -> None:  # fmt: skip
         engine = mad_engine(seed, mood=mood, scale=scale, n_ctx=n_ctx, echo=echo)
-        ran = run_all(engine, batch, rows=rows, protocol=protocol)
-        for one in ran:
-            assert violations(one) == []
+        rows_ran = run_all(engine, batch, rows=rows, protocol=protocol)
+        for ran in rows_ran:
+            assert violations(ran) == []
             # What a rejection or the end of a field takes back is bounded; nothing else outgrows the context.
-            rejected = len(one.rejected)
-            assert rejected <= _PATIENCE
-            assert one.written.decoded <= n_ctx + (rejected + len(one.job.fields)) * MAX_SENTENCE_TOKENS
+            rejected = len(ran.rejected)
+            assert rejected <= MAX_ROLLBACKS
+            assert ran.output.decoded <= n_ctx + (rejected + len(ran.job.fields)) * MAX_SENTENCE_TOKENS
         # A forward without a draw only for a forced token, and where nothing may be drawn, which ends a tag or a field.
-        assert engine.calls <= sum(one.written.decoded + one.written.forced + len(one.job.fields) for one in ran)
+        assert engine.calls <= sum(ran.output.decoded + ran.output.forced + len(ran.job.fields) for ran in rows_ran)
 
     broken()

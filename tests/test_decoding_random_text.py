@@ -35,7 +35,7 @@ def test_prose_of_a_mad_model_breaks_no_guarantee(stops: float) -> None:
         noise = engine.logits
         engine.logits = lambda tokens: noise(tokens) + bias
         request = ExpandRequest(", ".join(NAMES[:18]), tag_length="very_short", text_length=length, ban=bans, seed=seed)
-        for one in run_all(engine, [request]):
-            assert violations(one) == []
+        for ran in run_all(engine, [request]):
+            assert violations(ran) == []
 
     broken()

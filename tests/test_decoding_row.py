@@ -7,7 +7,7 @@ import pytest
 from decoding_kit import NAMES, ask, make
 from scripted_engine import COMMON_PIECES, ScriptedEngine
 
-from kgen_ext.decoding.row import _PATIENCE, Row
+from kgen_ext.decoding.row import MAX_ROLLBACKS, Row
 from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.tag_list import MAX_TAG_TOKENS
 from kgen_ext.decoding.vocabulary import TokenMask, token_table
@@ -41,8 +41,8 @@ class Driven:
         for piece in pieces:
             data = piece.encode("latin-1")
             token = ENGINE.vocab.eos if piece == "</s>" else ENGINE.vocab.pieces.index(data)
-            self.row.kept = len(self.row.ids)  # what was fed is in the cache by now
-            again = self.row.take(Draw(token, share))
+            self.row.cached = len(self.row.ids)  # what was fed is in the cache by now
+            again = self.row.consume(Draw(token, share))
         return again
 
     def told(self) -> str:
@@ -57,68 +57,68 @@ class Driven:
 
 
 def test_what_was_refused_behind_other_words_may_be_drawn_in_the_same_place_again() -> None:
-    one = Driven(ask(FULL, text_length="short", ban=("a hat",)))
-    one.take(" A", " ")
-    assert one.take(" girl"), "two spaces are refused on the spot"
-    one.take("hat", " smiles")
-    assert one.held == 0, "back before the phrase"
-    one.take(" The", " hat")
-    assert one.row.masked() == []
+    driven = Driven(ask(FULL, text_length="short", ban=("a hat",)))
+    driven.take(" A", " ")
+    assert driven.take(" girl"), "two spaces are refused on the spot"
+    driven.take("hat", " smiles")
+    assert driven.held == 0, "back before the phrase"
+    driven.take(" The", " hat")
+    assert driven.row.blocked_tokens() == []
 
 
 def test_what_is_refused_on_the_spot_ends_no_field_of_a_row_without_patience() -> None:
-    one = Driven(ask(tag_length="very_long", ban=("hat",)))
-    for number in range(_PATIENCE):
-        one.take("hat", ",")
+    driven = Driven(ask(tag_length="very_long", ban=("hat",)))
+    for number in range(MAX_ROLLBACKS):
+        driven.take("hat", ",")
         if number % 90 == 89:  # below what one place may cost
-            one.take(NAMES[number // 90], ",")
-    assert one.take(ODD)
+            driven.take(NAMES[number // 90], ",")
+    assert driven.take(ODD)
 
 
 def test_where_nothing_can_be_drawn_a_list_ends() -> None:
-    one = Driven(ask())
-    one.row.take(Draw(-1, 0.0))
-    assert one.row.finish is Finish.COMPLETE
+    driven = Driven(ask())
+    driven.row.consume(Draw(-1, 0.0))
+    assert driven.row.finish is Finish.COMPLETE
 
 
 def test_what_could_not_be_drawn_is_no_draw() -> None:
-    one = Driven(ask())
-    one.row.take(Draw(-1, 0.0))
-    assert one.row.written().decoded == 0
+    driven = Driven(ask())
+    driven.row.consume(Draw(-1, 0.0))
+    assert driven.row.output().decoded == 0
 
 
 def test_metadata_begins_with_nothing_tried() -> None:
-    one = Driven(ask(allow=("rating",)))
-    one.take("smile", ODD, "</s>")
-    assert one.row.masked() == []
+    driven = Driven(ask(allow=("rating",)))
+    driven.take("smile", ODD, "</s>")
+    assert driven.row.blocked_tokens() == []
 
 
 def test_the_first_draw_of_metadata_is_from_the_logits_at_hand() -> None:
-    one = Driven(ask(allow=("rating",)))
-    one.take("smile")
-    assert one.take("</s>")
+    driven = Driven(ask(allow=("rating",)))
+    driven.take("smile")
+    assert driven.take("</s>")
 
 
 def test_a_character_that_the_last_token_of_the_last_tag_completes_is_told_whole() -> None:
-    one = Driven(ask(LAST))
-    one.told()
-    one.take(*"a" * (MAX_TAG_TOKENS - 2), HALF, REST)
-    assert one.told() == "a" * (MAX_TAG_TOKENS - 2) + "\xe9"
+    driven = Driven(ask(LAST))
+    driven.told()
+    driven.take(*"a" * (MAX_TAG_TOKENS - 2), HALF, REST)
+    assert driven.told() == "a" * (MAX_TAG_TOKENS - 2) + "\xe9"
 
 
 def test_a_tag_is_whole_at_its_longest() -> None:
-    one = Driven(ask())
-    one.take(*"a" * (MAX_TAG_TOKENS - 1))
-    assert one.accepted() == []
-    one.take("a")
-    assert one.accepted() == ["a" * MAX_TAG_TOKENS]
+    driven = Driven(ask())
+    driven.take(*"a" * (MAX_TAG_TOKENS - 1))
+    assert driven.accepted() == []
+    driven.take("a")
+    assert driven.accepted() == ["a" * MAX_TAG_TOKENS]
 
 
 @pytest.mark.parametrize(("room", "finish"), [(2, Finish.LENGTH), (3, None)])
 def test_a_row_ends_when_its_last_place_is_taken(room: int, finish: Finish | None) -> None:
-    one = Driven(ask(), room=room)
-    one.take("smile", ",")
-    assert one.row.finish is finish
+    driven = Driven(ask(), room=room)
+    driven.take("smile", ",")
+    assert driven.row.finish is finish
 
 
 @pytest.mark.parametrize(("room", "finish"), [(1, Finish.LENGTH), (2, None)])
@@ -132,55 +132,55 @@ def test_a_field_is_begun_only_where_there_is_room_to_write(room: int, finish: F
     ("", ("hat,", "sky", "</s>"), 1),  # two tokens in place of the one drawn
 ])  # fmt: skip
 def test_forced_is_what_was_fed_beyond_the_draws(prompt: str, draws: tuple[str, ...], forced: int) -> None:
-    one = Driven(ask(prompt))
-    headers = sum(map(len, one.row.job.headers))
-    one.take(*draws)
-    assert one.row.written().forced - headers == forced
+    driven = Driven(ask(prompt))
+    headers = sum(map(len, driven.row.job.headers))
+    driven.take(*draws)
+    assert driven.row.output().forced - headers == forced
 
 
 def test_the_rule_that_took_back_most_is_told() -> None:
-    one = Driven(ask(ban=("hat", "sky")))
-    one.take("hat", ",", "sky", ",", "sky", ",", "</s>")
-    assert one.row.written().refused == "banned 'sky', 2 times"
+    driven = Driven(ask(ban=("hat", "sky")))
+    driven.take("hat", ",", "sky", ",", "sky", ",", "</s>")
+    assert driven.row.output().most_rejected == "banned 'sky', 2 times"
 
 
 def test_a_tag_in_one_token_with_its_comma_is_not_drawn_again() -> None:
-    one = Driven(ask())
-    one.take("hat,")
-    assert ENGINE.vocab.pieces.index(b"hat,") in one.row.masked()
+    driven = Driven(ask())
+    driven.take("hat,")
+    assert ENGINE.vocab.pieces.index(b"hat,") in driven.row.blocked_tokens()
 
 
 def test_a_tag_is_never_taken_back_to_the_middle_of_a_character() -> None:
-    one = Driven(ask(ban=("a\xe9",)))
-    one.take("a", HALF, REST, ",", share=0.5)
-    assert one.held == 1
+    driven = Driven(ask(ban=("a\xe9",)))
+    driven.take("a", HALF, REST, ",", share=0.5)
+    assert driven.held == 1
 
 
 def test_behind_a_space_of_its_own_a_tag_goes_on_without_another() -> None:
-    one = Driven(ask())
-    one.take(" ")
-    assert TokenMask(one.row.bias_index()) is TokenMask.TAG_WORD
+    driven = Driven(ask())
+    driven.take(" ")
+    assert driven.row.token_mask() is TokenMask.TAG_WORD
 
 
 def test_half_a_character_at_a_tag_s_longest_is_forgotten_with_the_tag() -> None:
-    one = Driven(ask())
-    one.take(*"a" * (MAX_TAG_TOKENS - 1), HALF)
-    assert TokenMask(one.row.bias_index()) is TokenMask.TAG_START
+    driven = Driven(ask())
+    driven.take(*"a" * (MAX_TAG_TOKENS - 1), HALF)
+    assert driven.row.token_mask() is TokenMask.TAG_START
 
 
 def test_a_whole_sentence_stays_where_a_row_is_cancelled_behind_it() -> None:
-    one = Driven(ask(FULL, text_length="short"))
-    one.take(" A", " girl", ".")
-    one.row.cancel()
-    assert one.row.written().texts == {"long": "A girl."}
+    driven = Driven(ask(FULL, text_length="short"))
+    driven.take(" A", " girl", ".")
+    driven.row.cancel()
+    assert driven.row.output().texts == {"long": "A girl."}
 
 
 def test_no_sentence_that_a_stop_of_ours_would_ban_is_left_in_the_row() -> None:
-    one = Driven(ask(FULL, text_length="short", ban=("/girl\\./",)))
-    one.take(" A", " hat", ".", " A", *[" girl"] * 95)
-    assert one.held == 3
+    driven = Driven(ask(FULL, text_length="short", ban=("/girl\\./",)))
+    driven.take(" A", " hat", ".", " A", *[" girl"] * 95)
+    assert driven.held == 3
 
 
 def test_a_tag_of_the_user_s_in_one_token_is_not_drawn() -> None:
-    one = Driven(ask("hat"))
-    assert ENGINE.vocab.pieces.index(b" hat") in one.row.masked()
+    driven = Driven(ask("hat"))
+    assert ENGINE.vocab.pieces.index(b" hat") in driven.row.blocked_tokens()

@@ -46,7 +46,7 @@ def test_a_tag_that_breaks_a_rule_is_taken_back_and_another_is_drawn_in_its_plac
                 else force([",", (tag, "umbrella"), ",", "shrine", "</s>"], ask(prompt, **options), pieces=PIECES))
     assert ran.tags == ("umbrella", "shrine")
     assert ran.rejected == [(reason(case), tag)]
-    assert ran.written.rewound >= 1
+    assert ran.output.rewound >= 1
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(CASES, 2)))
@@ -70,7 +70,7 @@ def test_a_repeat_of_an_own_tag_is_taken_back() -> None:
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if len(group.answers) > 1], ids=lambda group: group.name)
 def test_every_group_of_contradictions_holds_and_can_be_switched_off(group: object) -> None:
-    tags = [[one.strip() for one in some.split(",")] for some in group.answers.values()]  # type: ignore[attr-defined]
+    tags = [[tag.strip() for tag in some.split(",")] for some in group.answers.values()]  # type: ignore[attr-defined]
     first, last = next((a, b) for a in tags[0] for b in tags[-1] if a not in tags[-1] and b not in tags[0])
     script = [first, ",", (last, "umbrella"), "</s>"]
     pieces = (first, last, "umbrella")
@@ -137,15 +137,15 @@ def test_a_rule_whose_condition_fails_bans_nothing() -> None:
 
 def test_required_tags_are_shown_counted_and_never_repeated() -> None:
     ran = check(force([",", ("shrine", "hat"), "</s>"], ask("smile", require=("shrine",)), pieces=PIECES))
-    assert ran.prepared.required == ("shrine",)
+    assert ran.plan.required == ("shrine",)
     assert ran.tags == ("hat",)
     assert ran.rejected == [("repeat", "shrine")]
 
 
 def test_a_tag_both_required_and_banned_is_named_and_the_ban_holds() -> None:
     ran = check(force(["hat", "</s>"], ask(require=("hat",), ban=("hat",))))
-    assert "hat" not in (*ran.prepared.required, *ran.tags)
-    assert any("'hat'" in note for note in ran.prepared.notes)
+    assert "hat" not in (*ran.plan.required, *ran.tags)
+    assert any("'hat'" in note for note in ran.plan.notes)
 
 
 def test_mistake_6_a_ban_of_hat_leaves_hatsune_miku_and_the_user_s_own_1girl() -> None:

@@ -28,26 +28,26 @@ def write(script: str | list[object], **options: object) -> Ran:
 @pytest.mark.parametrize(("length", "low", "high"), [("very_short", 1, 2), ("short", 2, 4), ("long", 4, 8),
                                                      ("very_long", 6, 18)])  # fmt: skip
 def test_a_text_ends_at_its_maximum_and_not_before_its_minimum(length: str, low: int, high: int) -> None:
-    endless = write(" A girl smiles." * 30, text_length=length).written.texts["long"]
+    endless = write(" A girl smiles." * 30, text_length=length).output.texts["long"]
     assert sum(len(sentences_of(line)) for line in endless.split("\n")) == high
-    eager = write(" A girl smiles.</s>" * 30, text_length=length).written.texts["long"]
+    eager = write(" A girl smiles.</s>" * 30, text_length=length).output.texts["long"]
     assert sum(len(sentences_of(line)) for line in eager.split("\n")) == low
 
 
 def test_a_long_text_has_paragraphs() -> None:
-    text = write(" A girl smiles. A girl smiles.\n" * 3 + "</s>", text_length="long").written.texts["long"]
+    text = write(" A girl smiles. A girl smiles.\n" * 3 + "</s>", text_length="long").output.texts["long"]
     # Below the minimum of four sentences no line may end; from there on the model's own break is kept.
     assert text == "A girl smiles. " * 3 + "A girl smiles.\nA girl smiles. A girl smiles."
-    full = write(" A girl smiles." * 20, text_length="long").written.texts["long"]
+    full = write(" A girl smiles." * 20, text_length="long").output.texts["long"]
     assert [len(sentences_of(line)) for line in full.split("\n")] == [4, 4]
 
 
 def test_a_banned_phrase_is_rewound_to_its_first_token() -> None:
     ran = write([" A", " girl", " with", (" blue", " red"), " hair", " smiles", ".", " A", " girl", ".", "</s>"],
                 ban=("blue hair",))  # fmt: skip
-    assert ran.written.texts["long"] == "A girl with red hair smiles. A girl."
+    assert ran.output.texts["long"] == "A girl with red hair smiles. A girl."
     assert ran.rejected == [("banned", "blue hair")]
-    assert ran.written.rewound == 3  # both words, and the token that showed that the second was over
+    assert ran.output.rewound == 3  # both words, and the token that showed that the second was over
 
 
 @pytest.mark.parametrize(
@@ -67,18 +67,18 @@ def test_a_banned_phrase_stands_nowhere(ban: str, script: list[object]) -> None:
 
 def test_a_phrase_that_is_met_again_and_again_does_not_stay_when_the_text_gives_up() -> None:
     ran = write([" A", " girl", ".", *[" hat"] * 200], ban=("hat", "/hat\\W/"), text_length="very_long")
-    assert "hat" not in ran.written.texts["long"]
+    assert "hat" not in ran.output.texts["long"]
 
 
 def test_a_sentence_that_never_stops_is_given_a_stop_behind_a_whole_word() -> None:
     ran = write([" A", *[" girl"] * 500])
-    parts = sentences_of(ran.written.texts["long"])
+    parts = sentences_of(ran.output.texts["long"])
     assert len(parts) == 2
     assert all(part.endswith("girl.") for part in parts)
 
 
 def test_a_sentence_is_given_its_stop_at_96_tokens() -> None:
-    first = sentences_of(write([" A", *[" girl"] * 500]).written.texts["long"])[0]
+    first = sentences_of(write([" A", *[" girl"] * 500]).output.texts["long"])[0]
     assert first == "A" + " girl" * 94 + "."
 
 
@@ -90,79 +90,79 @@ def bad(count: int) -> list[str]:
 def test_a_sentence_with_a_banned_word_is_tried_48_times(count: int, text: str) -> None:
     script = [" A", " girl", ".", " A", (*bad(count), " girl"), ".", "</s>"]
     ran = write(script, ban=("/bad[a-j]+/",), pieces=bad(count))  # type: ignore[arg-type]
-    assert ran.written.texts["long"] == text
+    assert ran.output.texts["long"] == text
 
 
 def test_every_sentence_has_its_own_tries() -> None:
     script = [" A", (*bad(40), " girl"), ".", " A", (*bad(80)[40:], " girl"), ".", "</s>"]
     ran = write(script, ban=("/bad[a-j]+/",), pieces=bad(80))  # type: ignore[arg-type]
-    assert ran.written.texts["long"] == "A girl. A girl."
+    assert ran.output.texts["long"] == "A girl. A girl."
 
 
 def test_the_last_paragraph_ends_with_its_line() -> None:
     ran = write(" A girl smiles." * 4 + "\n A girl stands.\n A girl sits.</s>", text_length="long")
-    assert ran.written.texts["long"] == " ".join(["A girl smiles."] * 4) + "\nA girl stands."
+    assert ran.output.texts["long"] == " ".join(["A girl smiles."] * 4) + "\nA girl stands."
 
 
 def test_a_line_that_begins_another_field_is_not_of_the_text() -> None:
     script = [*[" A", " girl", "."] * 4, "\n", "tag:", " hat", ".", "</s>"]
-    assert write(script, text_length="long").written.texts["long"] == " ".join(["A girl."] * 4)  # type: ignore[arg-type]
+    assert write(script, text_length="long").output.texts["long"] == " ".join(["A girl."] * 4)  # type: ignore[arg-type]
 
 
 def test_a_text_whose_paragraphs_hold_too_little_is_short() -> None:
     engine = ScriptedEngine.forcing([" A", " girl"])
-    writer = ProseConstraint(token_table(engine), TextBand(Band(2, 4), paragraphs=1, per_paragraph=1), None, start=0)
+    constraint = ProseConstraint(token_table(engine), TextBand(Band(2, 4), 1, per_paragraph=1), None, start=0)
     for at, piece in enumerate((" A", " girl", ".", " A")):
-        writer.take(Draw(engine.tokenize(piece)[0], 1.0), at)
-    assert writer.short
+        constraint.consume(Draw(engine.tokenize(piece)[0], 1.0), at)
+    assert constraint.result().short
 
 
 def test_in_the_band_a_sentence_that_never_stops_is_dropped() -> None:
     ran = write([" A", " girl", ".", " A", " girl", ".", " A", *[" hat"] * 500])
-    assert ran.written.texts["long"] == "A girl. A girl."
+    assert ran.output.texts["long"] == "A girl. A girl."
 
 
 def test_half_a_character_that_nothing_completes_is_taken_back_48_times() -> None:
     engine = ScriptedEngine.forcing([" A", " girl"])
-    writer = ProseConstraint(token_table(engine), TextBand(Band(2, 4), paragraphs=1, per_paragraph=4), None, start=0)
+    constraint = ProseConstraint(token_table(engine), TextBand(Band(2, 4), 1, per_paragraph=4), None, start=0)
     half = Draw(engine.vocab.pieces.index(b"\xe3"), 1.0)
     found = []
     for _ in range(MAX_TRIES + 1):
-        writer.take(half, 0)
-        found.append(type(writer.stuck(1)))
+        constraint.consume(half, 0)
+        found.append(type(constraint.on_dead_end(1)))
     assert found == [Rollback] * MAX_TRIES + [EndField]
 
 
 def test_a_stop_of_ours_never_completes_a_banned_phrase() -> None:
     ran = write([" A", *[" girl"] * 500], ban=("/girl\\./",))
-    assert "girl." not in ran.written.texts["long"]
+    assert "girl." not in ran.output.texts["long"]
 
 
 def test_a_number_or_a_title_behind_a_stop_goes_on() -> None:
     text = " Mr. Fox has an f1.8 lens at 5.30 p.m. and smiles. A girl stands.</s>"
-    assert write(text).written.texts["long"] == text[1:-4]
+    assert write(text).output.texts["long"] == text[1:-4]
 
 
 def test_a_space_that_is_a_token_of_its_own_decides_nothing() -> None:
     script = [" A", " girl", " at", " 5", " p.m", ".", " ", "and", " hat", ".",
               " ", '"', "A", " girl", ".", '"', "</s>"]  # fmt: skip
     ran = write(script)  # type: ignore[arg-type]
-    assert ran.written.texts["long"] == 'A girl at 5 p.m. and hat. "A girl."'
+    assert ran.output.texts["long"] == 'A girl at 5 p.m. and hat. "A girl."'
     # Two sentences, so both fit where two are the most there may be.
-    assert write(script, text_length="very_short").written.texts == ran.written.texts  # type: ignore[arg-type]
+    assert write(script, text_length="very_short").output.texts == ran.output.texts  # type: ignore[arg-type]
 
 
 def test_wide_stops_end_sentences_without_a_space() -> None:
     ran = write(["少女", "。", "空", "！", "</s>"])
-    assert ran.written.texts["long"] == "少女。空！"
+    assert ran.output.texts["long"] == "少女。空！"
 
 
 @pytest.mark.parametrize("room", range(20, 50, 3))
 def test_half_a_sentence_at_the_end_of_the_context_is_dropped(room: int) -> None:
     options = ask(", ".join(NAMES[:18]), text_length="very_long")
     ran = check(force(" A girl smiles." * 30, options, pieces=NAMES, n_ctx=50 + room))
-    assert ran.written.finish is Finish.LENGTH
-    sentences = sentences_of(ran.written.texts["long"].replace("\n", " "))
+    assert ran.output.finish is Finish.LENGTH
+    sentences = sentences_of(ran.output.texts["long"].replace("\n", " "))
     assert sentences and set(sentences) == {"A girl smiles."}
 
 
@@ -170,8 +170,8 @@ def test_half_a_sentence_at_the_end_of_the_context_is_dropped(room: int) -> None
 def test_where_another_sentence_must_come_a_comma_does_not_go_on_with_the_last(stop: str) -> None:
     """A small model that would rather end lists tags instead: `A girl smiles., hat, ribbon`."""
     ran = write([" A girl smiles", stop, ",", " a hat", " A dog runs", ".", "</s>"], pieces=(stop,))
-    assert f"{stop}," not in ran.written.texts["long"]
-    assert ran.written.texts["long"].startswith(f"A girl smiles{stop} ")
+    assert f"{stop}," not in ran.output.texts["long"]
+    assert ran.output.texts["long"].startswith(f"A girl smiles{stop} ")
 
 
 @pytest.mark.parametrize("second", ["9", "girl", "]"])
@@ -181,12 +181,12 @@ def test_the_word_that_replaces_a_banned_first_word_does_not_grow_onto_the_stop_
         [" A", " girl", "!", (" Hat", second, " The"), " smiles", ".", "</s>"], ban=("hat",), text_length="very_short",
         pieces=(" Hat", " The", "9", "girl", "]"),
     )  # fmt: skip
-    assert ran.written.texts["long"] == "A girl! The smiles."
+    assert ran.output.texts["long"] == "A girl! The smiles."
 
 
 def test_a_wide_stop_that_is_closed_ends_its_sentence_without_a_space() -> None:
     ran = write([" A", " (girl", "。", ")", "hat", " smiles", ".", "</s>"], text_length="very_short")
-    assert sentences_of(ran.written.texts["long"]) == ["A (girl。)", "hat smiles."]
+    assert sentences_of(ran.output.texts["long"]) == ["A (girl。)", "hat smiles."]
 
 
 def test_a_phrase_over_a_line_s_end_is_taken_back_behind_the_new_line() -> None:
@@ -195,7 +195,7 @@ def test_a_phrase_over_a_line_s_end_is_taken_back_behind_the_new_line() -> None:
         [*[" A", " girl", "."] * 4, "\n", (" Hat", " The"), " hat", " smiles", ".", "</s>"],
         ban=("/girl\\. hat/",), text_length="long", pieces=(" Hat", " The"),
     )  # fmt: skip
-    assert ran.written.texts["long"] == " ".join(["A girl."] * 4) + "\nThe hat smiles."
+    assert ran.output.texts["long"] == " ".join(["A girl."] * 4) + "\nThe hat smiles."
     assert ran.rejected == [("banned", "girl.\n Hat")]
 
 
@@ -205,11 +205,11 @@ def test_a_token_that_ends_a_wide_stop_and_goes_on_is_not_taken() -> None:
     plain = build_vocab([*COMMON_PIECES, " A", " girl"])
     vocab = replace(plain, pieces=(*plain.pieces, *more))
     table = token_table(ScriptedEngine(lambda tokens: np.zeros(len(vocab), np.float32), vocab=vocab))
-    writer = ProseConstraint(table, TextBand(Band(2, 4), 1, 4), None, start=0)
+    constraint = ProseConstraint(table, TextBand(Band(2, 4), 1, 4), None, start=0)
     girl, spliced, whole = vocab.pieces.index(b" girl"), len(vocab) - 2, len(vocab) - 1
-    assert [writer.take(Draw(one, 1.0), at) for at, one in enumerate((girl, len(vocab) - 3))] == [None, None]
-    assert isinstance(writer.take(Draw(spliced, 1.0), 2), Rollback)
-    assert writer.take(Draw(whole, 1.0), 2) is None and writer.text == "girl\u3002"
+    assert [constraint.consume(Draw(token, 1.0), at) for at, token in enumerate((girl, len(vocab) - 3))] == [None, None]
+    assert isinstance(constraint.consume(Draw(spliced, 1.0), 2), Rollback)
+    assert constraint.consume(Draw(whole, 1.0), 2) is None and constraint.text == "girl\u3002"
 
 
 def half_characters(*, censor: PhraseFilter | None = None) -> tuple[ProseConstraint, dict[bytes, int]]:
@@ -226,9 +226,9 @@ def half_characters(*, censor: PhraseFilter | None = None) -> tuple[ProseConstra
 def test_half_a_letter_is_not_taken_where_a_small_one_would_go_on_and_a_capital_would_not(
     end: bytes, taken: bool
 ) -> None:
-    writer, ids = half_characters()
-    assert [writer.take(Draw(ids[one], 1.0), at) for at, one in enumerate((b" girl", end))] == [None, None]
-    assert (writer.take(Draw(ids[b" \xc3"], 1.0), 2) is None) is taken
+    constraint, ids = half_characters()
+    assert [constraint.consume(Draw(ids[piece], 1.0), at) for at, piece in enumerate((b" girl", end))] == [None, None]
+    assert (constraint.consume(Draw(ids[b" \xc3"], 1.0), 2) is None) is taken
 
 
 def test_half_a_letter_does_not_replace_a_capital_that_ended_the_sentence_before() -> None:
@@ -236,7 +236,8 @@ def test_half_a_letter_does_not_replace_a_capital_that_ended_the_sentence_before
         at = text.find("Hat")
         return (at, at + 3, Rejection("banned", "hat")) if at >= 0 else None
 
-    writer, ids = half_characters(censor=censor)
-    taken = [writer.take(Draw(ids[one], 1.0), at) for at, one in enumerate((b" girl", b" p.m.", b" Hat", b" girl"))]
-    assert isinstance(taken[-1], Rollback) and taken[-1].rule == "banned"
-    assert isinstance(writer.take(Draw(ids[b" \xc3"], 1.0), 2), Rollback)
+    constraint, ids = half_characters(censor=censor)
+    pieces = (b" girl", b" p.m.", b" Hat", b" girl")
+    taken = [constraint.consume(Draw(ids[piece], 1.0), at) for at, piece in enumerate(pieces)]
+    assert isinstance(taken[-1], Rollback) and taken[-1].reason.rule == "banned"
+    assert isinstance(constraint.consume(Draw(ids[b" \xc3"], 1.0), 2), Rollback)

@@ -26,16 +26,16 @@ def shown_to(expander: Expander, request: ExpandRequest) -> str:
     from kgen_ext.rules.known import TagFiles
     from kgen_ext.service.plan import make_jobs, plan_expansion
 
-    jobs, _ = make_jobs(plan_expansion(request, TagFiles()), expander._speaker, row=0, seed=1)
-    vocab = expander._speaker.engine.vocab
+    jobs, _ = make_jobs(plan_expansion(request, TagFiles()), expander._context, row=0, seed=1)
+    vocab = expander._context.engine.vocab
     names = {index: name.encode() for name, index in vocab.special.items()}
     assert jobs[0] is not None
-    return b"".join(names.get(one, vocab.pieces[one]) for one in jobs[0].request).decode()
+    return b"".join(names.get(token, vocab.pieces[token]) for token in jobs[0].request).decode()
 
 
 def test_the_model_is_given_the_text_of_training(folder: Path) -> None:
     with open_expander(model=str(folder), engine="reference") as expander:
-        assert expander._speaker.protocol is Protocol.DTG
+        assert expander._context.protocol is Protocol.DTG
         request = ExpandRequest("1girl, smile, hatsune miku, safe", width=832, height=1216, tag_length="long", seed=1)
         text = shown_to(expander, request)
     # One space stands before every stretch of text, as this kind of tokenizer has it in training, too.
@@ -57,7 +57,7 @@ def test_every_length_ends_in_its_band(folder: Path, length: TagLength) -> None:
 def test_an_answer_is_read_tag_by_tag(folder: Path) -> None:
     with open_expander(model=str(folder), engine="reference", threads=1) as expander:
         events = list(expander.stream([ExpandRequest("1girl", tag_length="very_short", seed=2)]))
-        accepted = [one.tag for one in events if isinstance(one, TagAccepted)]
+        accepted = [event.tag for event in events if isinstance(event, TagAccepted)]
     finished: Expansion = events[-1].expansion  # type: ignore[union-attr]
     assert list(finished.added_tags) == accepted
 
@@ -72,7 +72,7 @@ def test_a_prompt_of_sentences_and_an_empty_one_are_expanded_too(folder: Path) -
 def test_a_context_of_512_tokens_is_not_exceeded(folder: Path) -> None:
     prompt = ", ".join(f"tag number {n}" for n in range(400))
     with open_expander(model=str(folder), engine="reference", threads=1) as expander:
-        assert expander._speaker.n_ctx == 512
+        assert expander._context.n_ctx == 512
         one = expander.expand([ExpandRequest(prompt, seed=1)])[0]
     assert one.prompt.startswith(prompt)
     assert any("longer than the model's context" in note for note in one.notes)

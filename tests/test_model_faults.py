@@ -182,4 +182,4 @@ def test_a_fault_is_never_answered_with_another_model(copy: Path) -> None:
 def test_a_vocabulary_of_the_other_family_is_told_by_its_tokens_not_by_its_name(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "DanTagGen-delta", TIPO_V1)
     with open_expander(model=str(folder), engine="reference") as expander:
-        assert expander._speaker.protocol.value == "tipo"
+        assert expander._context.protocol.value == "tipo"

@@ -212,11 +212,11 @@ def table() -> TokenTable:
 
 def written(table: TokenTable, text: str, behind: str) -> bool:
     """Say whether a writer of one sentence, fed with one character after the other, is done behind the text."""
-    writer = ProseConstraint(table, TextBand(Band(1, 1), 1, 1), None, start=0)
+    constraint = ProseConstraint(table, TextBand(Band(1, 1), 1, 1), None, start=0)
     ids = [table.ids[char.encode()] for char in text + behind[:2]]
-    verdicts = [writer.take(Draw(one, 1.0), at) for at, one in enumerate(ids)]
+    verdicts = [constraint.consume(Draw(one, 1.0), at) for at, one in enumerate(ids)]
     assert not any(verdicts[:-1])
-    return isinstance(verdicts[-1], EndField) if behind else writer.allow() is TokenMask.TEXT_END
+    return isinstance(verdicts[-1], EndField) if behind else constraint.token_mask() is TokenMask.TEXT_END
 
 
 @pytest.mark.parametrize(("text", "behind"), PROBES)

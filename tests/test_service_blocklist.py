@@ -61,21 +61,21 @@ def test_a_tag_is_refused_in_whatever_parts_it_comes(parts: list[str]) -> None:
 def test_a_word_of_a_sentence_is_refused_in_whatever_parts_it_comes(parts: list[str]) -> None:
     script = [" A", " girl", " with", (parts[0], " hair"), *parts[1:], " smiles", ".", " A", " girl", ".", "</s>"]
     ran = write(script, FULL, text_length="short")
-    text = ran.written.texts["long"]
+    text = ran.output.texts["long"]
     assert text.startswith("A girl with") and UNSAFE.search_text(text) is None
     assert "blocklist" in {rule for rule, _ in ran.rejected}
 
 
 def test_a_phrase_over_two_sentences_does_not_stand() -> None:
     script = [" A", " girl", " is", " wet", ".", (" Shirt", " Hat"), " is", " on", ".", "</s>"]
-    assert write(script, FULL, text_length="short").written.texts["long"] == "A girl is wet. Hat is on."
+    assert write(script, FULL, text_length="short").output.texts["long"] == "A girl is wet. Hat is on."
 
 
 def test_it_holds_for_metadata_that_the_model_may_add() -> None:
     script = ["smile", "\n", "rating:", (" nsfw", " safe"), "</s>"]
     for blocklist, value in ((UNSAFE, "safe"), (None, "nsfw")):
         ran = write(script, "", blocklist=blocklist, allow="rating")
-        assert ran.meta.get(Category.RATING) == (value,)
+        assert ran.metadata.get(Category.RATING) == (value,)
 
 
 def test_another_model_writes_what_it_likes() -> None:
@@ -99,8 +99,8 @@ SCRIPT = [",", (" black", " lamp"), " bra", ",", " umbrella", "</s>"]
 
 def expander(*, blocklist: Blocklist | None = UNSAFE, script: Script = SCRIPT) -> Expander:
     engine = ScriptedEngine.forcing(script, pieces=COMMON_PIECES)
-    speaker = ModelContext(engine, Protocol.TIPO, False, 1024, blocklist=blocklist)
-    return Expander(speaker, model="scripted", checksum="x", rows=4)
+    context = ModelContext(engine, Protocol.TIPO, False, 1024, blocklist=blocklist)
+    return Expander(context, model="scripted", checksum="x", rows=4)
 
 
 def test_the_users_own_text_is_kept_whatever_it_says() -> None:
@@ -115,8 +115,8 @@ def test_what_the_user_requires_is_added_and_may_be_told_of() -> None:
     assert {"black bra", "chain"} <= set(done.added_tags) and done.notes == ()
     script = [" A", " girl", " with", " a", " black", " bra", " and", (" panties", " hat"), ".", " A", " girl", "."]
     ran = write(script, FULL, text_length="short", require=("Black_Bra",))
-    assert ran.prepared.required == ("Black_Bra",)
-    assert ran.written.texts["long"] == "A girl with a black bra and hat. A girl."
+    assert ran.plan.required == ("Black_Bra",)
+    assert ran.output.texts["long"] == "A girl with a black bra and hat. A girl."
 
 
 def test_a_required_tag_lets_no_other_pass() -> None:
@@ -148,9 +148,9 @@ STARTERS = {
 def test_the_starter_is_the_starter_by_id_and_by_path(name: str) -> None:
     pytest.importorskip("tokenizers")
     with open_expander(model=STARTERS[name], engine="reference") as opened:
-        speaker = opened._speaker
-        assert speaker.blocklist is load_blocklist(FILE) and speaker.n_ctx == 512
-        assert speaker.recommended == find_entry(STARTER, load_catalogue()).recommended  # type: ignore[union-attr]
+        context = opened._context
+        assert context.blocklist is load_blocklist(FILE) and context.n_ctx == 512
+        assert context.recommended == find_entry(STARTER, load_catalogue()).recommended  # type: ignore[union-attr]
 
 
 def test_a_copy_of_the_starter_is_the_starter_and_other_weights_are_not(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_files_of_any_path_may_be_opened_as_a_model_of_the_catalogue(tmp_path: P
     catalogue(tmp_path, "mine.txt")
     files = replace(resolve(STARTER), entry=find_entry("mine", load_catalogue(places.user_file)))
     with open_files(files, engine="reference") as opened:
-        assert opened._speaker.blocklist == load_blocklist(tmp_path / "mine.txt")
+        assert opened._context.blocklist == load_blocklist(tmp_path / "mine.txt")
         (done,) = opened.expand([ExpandRequest("1girl", seed=1)])
         assert done.added_tags and not [tag for tag in done.added_tags if "hair" in tag or "eyes" in tag.split()]
     (tmp_path / "mine.txt").write_text("a*b", encoding="utf-8")
@@ -209,5 +209,5 @@ def test_two_expanders_of_the_same_weights_with_and_without_a_list_do_not_share_
     assert "black bra" in written.added_tags and "black bra" not in refused.added_tags
     only = parse_blocklist("umbrella")
     assert "black bra" in Expander(
-        replace(expander()._speaker, blocklist=only), model="m", checksum="x", rows=1
+        replace(expander()._context, blocklist=only), model="m", checksum="x", rows=1
     ).expand([request])[0].added_tags

@@ -53,8 +53,8 @@ def test_a_request_checks_what_is_said_and_takes_what_is_not() -> None:
 
 def test_an_expander_writes_as_its_model_recommends_and_tells_it() -> None:
     plain = expander()
-    speaker = replace(plain._speaker, recommended=Recommended(temperature=0.0, tag_length="very_short"))
-    suited = Expander(speaker, model="scripted", checksum="x", rows=4)
+    context = replace(plain._context, recommended=Recommended(temperature=0.0, tag_length="very_short"))
+    suited = Expander(context, model="scripted", checksum="x", rows=4)
     (done,) = suited.expand([ExpandRequest("1girl, shrine", seed=3)])
     (same,) = plain.expand([ExpandRequest("1girl, shrine", seed=3, temperature=0.0, tag_length="very_short")])
     assert done.prompt == same.prompt

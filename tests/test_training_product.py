@@ -85,5 +85,5 @@ def test_every_engine_answers_the_same_question(name: str, tmp_path: Path) -> No
         pytest.importorskip(package)
     for opened, expander in open_engines(STARTER, tmp_path, [name]):
         (lists,) = QUESTION.ask(expander, ["1girl, fox ears"])
-        assert expander._speaker.blocklist is not None, "weights of any path are asked as the starter's"
+        assert expander._context.blocklist is not None, "weights of any path are asked as the starter's"
         assert opened == name and expander.engine == name.split()[0] and len(lists[0]) > 5

@@ -1,28 +1,19 @@
-"""One cache and the rows that are being decoded in it: whose slot is whose, and what a new row need not compute.
+"""The batched decode loop: many rows in one cache, one forward pass a step.
 
-What a slot of the cache holds of a request is reused: a row starts from the longest prefix any slot has in common with
-its own, within a call and between calls. Only tokens that were fed as one chunk are shared, and at least two are left
-to feed: some libraries compute a lone token with other last bits than the same token within a chunk, and a row's text
-must not show what it was forked from. Knows no other lane, and engines by their contract only.
-
-The batched decode loop: many rows, one forward a step, each row's place taken by the next when it is done.
-
-With several caches the rows are dealt to as many lanes, which take turns: while the draws of one are acted on, the
-engine computes the others in threads of their own. All else happens in the caller's thread, and the turns do not depend
-on which lane is quicker, so neither do the events. Knows engines by their contract only.
+Rows are independent: each has its own job, constraint, position and noise, and its text does not depend on which others
+share the batch. Their number is fixed by the cache; when a row is done, the next job takes its slot.
 """
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kgen_ext.decoding.row import Job, Row, RowOutput
-from kgen_ext.decoding.sampler import draw
+from kgen_ext.decoding.job import Job
+from kgen_ext.decoding.row import Row, RowOutput
+from kgen_ext.decoding.sampler import Draw, draw
 from kgen_ext.decoding.vocabulary import TokenTable
 from kgen_ext.events import Event, Started
 
@@ -31,148 +22,168 @@ if TYPE_CHECKING:
 
     from kgen_ext.engine import Cache
 
-# Fewer shared tokens than this are computed again rather than copied or waited for.
-_WORTH_SHARING = 8
+# A shared prefix of fewer tokens is computed again rather than copied or waited for.
+_MIN_SHARED = 8
 # Forced runs of up to so many tokens are fed one a step.
-_SHORT = 8
+_SHORT_RUN = 8
 
 
-class Lane:
-    """Decodes rows on one cache, a step at a time: `begin`, then `end` when the engine has answered."""
+class BatchDecoder:
+    """Decodes jobs on one cache. Not thread-safe; one run at a time."""
 
     def __init__(self, cache: Cache, table: TokenTable) -> None:
-        self._cache = cache
         self._table = table
-        self._held: list[list[int]] = [[] for _ in range(cache.rows)]
-        self._first = [0] * cache.rows  # how many of them stood in the row's first chunk
-        self._fresh = list[Row]()  # rows that have not been fed anything yet
-        self._fed = list[tuple[int, Row, list[int]]]()  # slot, row and chunk of the step under way
-        self._answer: Future[NDArray[np.float32]] | None = None
-        self._sharing = 1
-        self.active: dict[int, Row] = {}
+        self._slots = Slots(cache)
 
-    @property
-    def full(self) -> bool:
-        """No slot is free."""
-        return len(self.active) >= self._cache.rows
+    def run(
+        self, jobs: Iterable[Job], *, cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[Event | tuple[Job, RowOutput]]:
+        """Yield the events of every job, and (job, output) when it is done, in the order things happen.
 
-    @property
-    def under_way(self) -> bool:
-        """A step has begun and not ended."""
-        return self._answer is not None
-
-    def share(self, count: int) -> None:
-        """Leave the processor to `count` lanes in equal parts."""
-        if count != self._sharing:
-            self._cache.share(count)
-            self._sharing = count
-
-    def admit(self, job: Job) -> Event | None:
-        """Give a job a free slot, with the longest prefix it can have for free.
-
-        None where it had better wait: a row that computes its prefix is one step ahead.
+        jobs: taken one at a time, as slots become free. cancelled: asked before every step; all rows then end with
+        what is complete.
         """
-        row = Row(job, self._table)
-        soon = max((_common(row.ids, other.ids) for other in self._fresh), default=0)
-        free = [slot for slot in range(self._cache.rows) if slot not in self.active]
-        shared, source = max((self._shared(row, slot), -slot) for slot in range(self._cache.rows))
+        slots = self._slots
+        waiting = _Waiting(Row(job, self._table) for job in jobs)
+        try:
+            while waiting.first is not None or slots.rows:
+                if cancelled():
+                    for row in chain(slots.rows.values(), waiting):
+                        row.cancel()
+                        yield from row.events()
+                        yield row.job, row.output()
+                    return
+                # 1. Admit: waiting rows take the free slots, each with the longest prefix it can have for free.
+                while (admitted := waiting.first) is not None and slots.admit(admitted):
+                    waiting.advance()
+                    yield Started(admitted.job.row, admitted.job.subject)
+                # 2. Feed: one forward pass appends to the cache what each row has added since the last.
+                drawing, logits = slots.feed()
+                while drawing:
+                    # 3. Draw: a token for each row, out of those that its constraint permits.
+                    drawn = _draw(drawing, logits, self._table)
+                    # 4. Act: each row appends its token, forces others, rolls back or goes on to its next field.
+                    #    Where a token was refused on the spot, the row draws again from the same logits.
+                    again = [row.consume(token) for row, token in zip(drawing, drawn, strict=True)]
+                    drawing, logits = list(compress(drawing, again)), logits[again]
+                for slot, row in list(slots.rows.items()):
+                    # 5. Emit: what happened to the row in this step.
+                    yield from row.events()
+                    # 6. Retire: a row that is done gives its slot back.
+                    if row.finish is not None:
+                        slots.release(slot)
+                        yield row.job, row.output()
+        finally:
+            slots.clear()
+
+
+def _draw(rows: list[Row], logits: NDArray[np.float32], table: TokenTable) -> list[Draw]:
+    """Draw for every row, each from its own row of the logits, under its constraint and with its noise."""
+    masked = logits + table.bias[[row.token_mask() for row in rows]]
+    for place, row in enumerate(rows):
+        allowed = row.allowed_tokens()
+        if allowed is not None:
+            ids = sorted(allowed)
+            masked[place] = -np.inf
+            masked[place, ids] = logits[place, ids]
+        blocked = row.blocked_tokens()
+        if blocked:
+            masked[place, blocked] = -np.inf
+    return draw(masked, [row.job.sampling for row in rows], [row.draw_key() for row in rows])
+
+
+class Slots:
+    """The rows of a cache: which job is in each, and the tokens each holds.
+
+    A new row starts from the longest prefix that any slot, in use or free, has in common with it, so what is equal in
+    two requests is computed once, within a run and between runs. Only tokens that were fed as one chunk are shared, and
+    at least two are left to feed: some libraries compute a lone token with other last bits than the same token within a
+    chunk, and a row's text must not show what it was forked from.
+    """
+
+    def __init__(self, cache: Cache) -> None:
+        self.rows: dict[int, Row] = {}  # by slot
+        self._cache = cache
+        self._held: list[list[int]] = [[] for _ in range(cache.rows)]  # the tokens in each slot of the cache
+        self._prompt = [0] * cache.rows  # how many of them, at most, its row began with: these may be shared
+        self._unfed = list[Row]()  # admitted since the last forward pass
+
+    def admit(self, row: Row) -> bool:
+        """Give a row a free slot and the longest prefix it can have for free.
+
+        Returns False where no slot is free, and where the row had better wait: one that was just admitted computes a
+        longer prefix of it in the coming step.
+        """
+        count = self._cache.rows
+        if len(self.rows) >= count:
+            return False
+        shared, source = max((self._shared(row, slot), -slot) for slot in range(count))
         source = -source
-        if soon >= _WORTH_SHARING and soon > shared:
-            return None
-        # Rows side by side are computed in one go by some libraries. Among the places nearest to the others the slot
-        # that holds the source is best, since it is cut back in place, then the one whose tokens are worth least.
-        slot = min(free, key=lambda one: (self._span(one), one != source, len(self._held[one]), one))
-        if slot != source and shared >= _WORTH_SHARING:
+        coming = max((_common(row.ids, other.ids) for other in self._unfed), default=0)
+        if coming >= _MIN_SHARED and coming > shared:
+            return False
+        # Rows side by side are computed in one go by some libraries. Among the slots nearest to the others the source
+        # itself is best, since it is cut back in place, then the one whose tokens are worth least.
+        free = [slot for slot in range(count) if slot not in self.rows]
+        slot = min(free, key=lambda slot: (self._span(slot), slot != source, len(self._held[slot]), slot))
+        if slot != source and shared >= _MIN_SHARED:
             self._cache.fork(source, slot, shared)
         elif slot != source:
             shared = self._shared(row, slot)
-        row.kept = shared
         self._held[slot] = row.ids[:shared]
-        self._first[slot] = len(row.ids)
-        self._cut(slot, shared)
-        self.active[slot] = row
-        self._fresh.append(row)
-        return Started(job.row, job.subject)
+        self._prompt[slot] = len(row.ids)
+        self._truncate(slot, shared)
+        row.cached = shared
+        self.rows[slot] = row
+        self._unfed.append(row)
+        return True
 
-    def begin(self, pool: Executor | None) -> None:
-        """Have the engine fed what every row has to be fed, in a thread of the pool, or here when there is none."""
-        self._fresh.clear()
-        for slot, row in self.active.items():
+    def feed(self) -> tuple[list[Row], NDArray[np.float32]]:
+        """Append each row's new tokens to the cache; return the rows that can draw, and the logits of each.
+
+        Logits: float32 (rows, vocabulary), valid until the next call.
+        """
+        self._unfed.clear()
+        rows, chunks = list[Row](), list[tuple[int, list[int]]]()
+        for slot, row in self.rows.items():
             if row.finish is None:
-                self._cut(slot, row.kept)
-                chunk = row.ids[row.kept :]
-                # A few forced tokens go with the draws of the others, one a step: a chunk of its own costs
-                # most libraries as much as a step of the batch. Alone likewise, or its last bits would tell.
-                if row.kept >= self._first[slot] and len(chunk) <= _SHORT:
+                self._truncate(slot, row.cached)
+                chunk = row.ids[row.cached :]
+                # A few forced tokens are fed with the draws of the others, one a step: as a chunk of their own they
+                # cost most libraries as much as a step of the batch. So is a lone row's, or its last bits would tell.
+                if row.cached >= self._prompt[slot] and len(chunk) <= _SHORT_RUN:
                     del chunk[1:]
-                self._fed.append((slot, row, chunk))
-        chunks = [(slot, chunk) for slot, _, chunk in self._fed]
-        if pool is not None and chunks:
-            self._answer = pool.submit(self._cache.forward, chunks)
-        else:
-            self._answer = Future()
-            self._answer.set_result(self._cache.forward(chunks) if chunks else np.empty((0, 0), np.float32))
-
-    def settle(self) -> NDArray[np.float32]:
-        """Wait for the engine, and note what the cache holds by now; nothing is drawn."""
-        assert self._answer is not None
-        answer, self._answer = self._answer, None
-        fed, self._fed = self._fed, []
-        logits = answer.result()
-        for slot, row, chunk in fed:
+                rows.append(row)
+                chunks.append((slot, chunk))
+        if not chunks:
+            return [], np.empty((0, 0), np.float32)
+        logits = self._cache.forward(chunks)
+        for row, (slot, chunk) in zip(rows, chunks, strict=True):
             self._held[slot].extend(chunk)
-            row.kept += len(chunk)
-        return logits
+            row.cached += len(chunk)
+        ready = [row.cached == len(row.ids) for row in rows]
+        return (rows, logits) if all(ready) else (list(compress(rows, ready)), logits[ready])
 
-    def end(self) -> Iterator[Event | tuple[Job, RowOutput]]:
-        """Wait for the engine, let each row act on its draw, and yield what happened; done rows leave their slots."""
-        fed = [row for _, row, _ in self._fed]
-        logits = self.settle()
-        ready = [row.kept == len(row.ids) for row in fed]
-        if not all(ready):
-            fed, logits = list(compress(fed, ready)), logits[ready]
-        self._act(fed, logits)
-        for slot, row in list(self.active.items()):
-            yield from row.events()
-            if row.finish is not None:
-                del self.active[slot]
-                # What it wrote is of no use to others, and an idle slot with room keeps its neighbours exact.
-                self._cut(slot, self._first[slot])
-                yield row.job, row.written()
+    def release(self, slot: int) -> None:
+        """Free a slot; what its row began with stays, to be shared."""
+        del self.rows[slot]
+        # What the row wrote is of no use to others, and a free slot with room keeps its neighbours' bits the same.
+        self._truncate(slot, self._prompt[slot])
 
     def clear(self) -> None:
-        """Forget the rows; what the cache holds of them is still there to be shared."""
-        self.active.clear()
-        self._fresh.clear()
-
-    def _act(self, rows: list[Row], logits: NDArray[np.float32]) -> None:
-        """Draw for every row, and again for those whose draw was refused on the spot."""
-        while rows:
-            block = logits + self._table.bias[[row.bias_index() for row in rows]]
-            for place, row in enumerate(rows):
-                only = row.only()
-                if only is not None:
-                    chosen = sorted(only)
-                    block[place] = -np.inf
-                    block[place, chosen] = logits[place, chosen]
-                masked = row.masked()
-                if masked:
-                    block[place, masked] = -np.inf
-            drawn = draw(block, [row.job.sampling for row in rows], [row.key() for row in rows])
-            again = [row.take(token) for row, token in zip(rows, drawn, strict=True)]
-            if not any(again):
-                return
-            rows, logits = list(compress(rows, again)), logits[again]
+        """Free all slots; what the cache holds stays, to be shared."""
+        self.rows.clear()
+        self._unfed.clear()
 
     def _shared(self, row: Row, slot: int) -> int:
-        """Return how many of a new row's tokens a slot holds as the row's own first chunk would leave them."""
-        return max(0, min(_common(row.ids, self._held[slot]), self._first[slot], len(row.ids) - 2))
+        """Return how many of a new row's tokens a slot holds, as the row's own first chunk would leave them there."""
+        return max(0, min(_common(row.ids, self._held[slot]), self._prompt[slot], len(row.ids) - 2))
 
     def _span(self, slot: int) -> int:
-        """Return how far the active slots would reach with one more."""
-        return max(slot, *self.active) - min(slot, *self.active) if self.active else 0
+        """Return how far the slots in use would reach with one more."""
+        return max(slot, *self.rows) - min(slot, *self.rows) if self.rows else 0
 
-    def _cut(self, slot: int, length: int) -> None:
+    def _truncate(self, slot: int, length: int) -> None:
         if self._cache.length(slot) > length:
             self._cache.truncate(slot, length)
         del self._held[slot][length:]
@@ -181,97 +192,25 @@ class Lane:
 def _common(left: list[int], right: list[int]) -> int:
     """Return the length of the longest common prefix."""
     count = 0
-    for one, other in zip(left, right, strict=False):
-        if one != other:
+    for left_id, right_id in zip(left, right, strict=False):
+        if left_id != right_id:
             break
         count += 1
     return count
 
 
-class BatchDecoder:
-    """Decodes jobs on one cache or several. Not thread-safe; one run at a time."""
+class _Waiting:
+    """The rows not yet admitted, made one at a time: a thousand prompts take no more memory than a batch."""
 
-    def __init__(self, caches: Sequence[Cache], table: TokenTable) -> None:
-        self._table = table
-        self._lanes = [Lane(cache, table) for cache in caches]
-        self._pool = ThreadPoolExecutor(len(caches), "kgen-lane") if len(caches) > 1 else None
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = iter(rows)
+        self.first = next(self._rows, None)
 
-    def run(
-        self, jobs: Iterable[Job], *, cancelled: Callable[[], bool] = lambda: False
-    ) -> Iterator[Event | tuple[Job, RowOutput]]:
-        """Yield the events of every job, and (job, what it wrote) when it is done, in the order things happen.
-
-        `cancelled` is asked before every step; rows end there with what is whole.
-        """
-        waiting = _Queue(jobs)
-        turns = deque[Lane]()
-        sharing = 1
-        try:
-            while waiting.first is not None or any(lane.active for lane in self._lanes):
-                if cancelled():
-                    yield from self._cancel(waiting, turns)
-                    return
-                yield from self._admit(waiting)
-                busy = [lane for lane in self._lanes if lane.active]
-                # Those left at the end keep their part of the threads: what
-                # several threads gain on a few rows they lose many times over on a machine that has other work.
-                sharing = max(sharing, len(busy))
-                for lane in busy:
-                    if not lane.under_way:
-                        lane.share(sharing)
-                        lane.begin(self._pool if len(busy) > 1 else None)
-                        turns.append(lane)
-                yield from turns.popleft().end()
-        finally:
-            # Where the reader left, or a lane failed: nobody else may meet a cache that is being fed.
-            for lane in turns:
-                lane.settle()
-            for lane in self._lanes:
-                lane.clear()
-
-    def close(self) -> None:
-        """Let the threads go. May be called twice."""
-        if self._pool is not None:
-            self._pool.shutdown()
-
-    def _cancel(self, waiting: _Queue, turns: deque[Lane]) -> Iterator[Event | tuple[Job, RowOutput]]:
-        while turns:
-            turns.popleft().settle()
-        active = (row for lane in self._lanes for row in lane.active.values())
-        # One at a time: a row that never began costs no more than its job.
-        for row in chain(active, (Row(job, self._table) for job in waiting.rest())):
-            row.cancel()
-            yield from row.events()
-            yield row.job, row.written()
-
-    def _admit(self, waiting: _Queue) -> Iterator[Event]:
-        """Give waiting jobs the free slots of the lanes at rest, the emptiest first."""
-        able = [lane for lane in self._lanes if not lane.full]
-        while waiting.first is not None and able:
-            lane = min(able, key=lambda one: len(one.active))
-            if lane.under_way:
-                return  # it takes the job in its turn
-            started = lane.admit(waiting.first)
-            if started is not None:
-                waiting.advance()
-                yield started
-            if started is None or lane.full:
-                able.remove(lane)
-
-
-class _Queue:
-    """Jobs made one at a time, so that a thousand prompts take no more memory than a batch."""
-
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs = iter(jobs)
-        self.first = next(self._jobs, None)
-
-    def advance(self) -> None:
-        """Drop the first job and make the next."""
-        self.first = next(self._jobs, None)
-
-    def rest(self) -> Iterator[Job]:
-        """Yield all that is left."""
+    def __iter__(self) -> Iterator[Row]:
         while self.first is not None:
             yield self.first
             self.advance()
+
+    def advance(self) -> None:
+        """Drop the first row and make the next."""
+        self.first = next(self._rows, None)

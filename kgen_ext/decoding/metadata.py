@@ -1,13 +1,15 @@
-"""Writes the metadata lines a TIPO model may add behind its last field: any of the missing keys, or none.
+"""The constraint of the metadata lines a TIPO model may add behind its last field.
 
-The model chooses between the end and a next line, then among the keys not yet written; each value is judged as a tag
-of that key's category. Knows the tokens' kinds, not the engine.
+    "\n" key ":" value ("," value)*       any of the keys that were asked for, each once, in the order the model chooses
+
+The model chooses between another line and the end, then among the remaining keys; a line's values are a tag list with
+the filter of its category.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from kgen_ext.decoding.constraint import EndField, ForceTokens, Rollback, Step
+from kgen_ext.decoding.constraint import EndField, FieldResult, ForceTokens, Rollback, Step
 from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.tag_list import ItemFilter, TagListConstraint
 from kgen_ext.decoding.vocabulary import TokenKind, TokenMask, TokenTable
@@ -15,90 +17,100 @@ from kgen_ext.protocol import Band
 from kgen_ext.request import Category
 from kgen_ext.tags.tag import Tag
 
-# Danbooru posts rarely name more of any one kind.
+# Danbooru posts rarely name more of any one category.
 _VALUES = Band(1, 3)
 
 
 class MetadataConstraint:
-    """Metadata lines in the making; `values` are the accepted ones, `tags` the same in the order they came."""
+    """Constraint of all metadata lines of a row. keys: ids of each category's header, from behind the newline on."""
 
-    __slots__ = ("_depth", "_judges", "_key", "_keys", "_list", "_table", "short", "tags", "values")
+    __slots__ = ("_filters", "_header", "_keys", "_line", "_metadata", "_table")
 
     def __init__(
-        self, table: TokenTable, keys: Mapping[Category, tuple[int, ...]], judges: Mapping[Category, ItemFilter]
+        self, table: TokenTable, keys: Mapping[Category, tuple[int, ...]], filters: Mapping[Category, ItemFilter]
     ) -> None:
         self._table = table
-        self._keys = dict(keys)  # header tokens behind the newline, colon included
-        self._judges = judges
-        self._depth = -1  # tokens of a key written; -1: no line begun
-        self._key: tuple[int, ...] = ()
-        self._list: tuple[Category, TagListConstraint] | None = None
-        self.values: dict[Category, tuple[Tag, ...]] = {}
-        self.tags = list[Tag]()
-        self.short = False
+        self._keys = dict(keys)  # those not yet written
+        self._filters = filters
+        self._metadata: dict[Category, tuple[Tag, ...]] = {}
+        # One of three states: a header is being written, a line's values are, or (both None) a line is over.
+        self._header: tuple[int, ...] | None = None
+        self._line: tuple[Category, TagListConstraint] | None = None
 
     @property
     def full(self) -> bool:
-        """Nothing more may be written."""
-        return not self._keys and self._list is None
+        """Tell whether no key is left."""
+        return not self._keys and self._line is None
 
-    def only(self) -> frozenset[int] | None:
-        """Return the ids the next draw is confined to, or None where `allow` says it."""
-        if self._list is not None or self._depth < 0:
+    def fast_forward(self, length: int) -> tuple[int, ...]:
+        """Return nothing: the model may as well end."""
+        return ()
+
+    def token_mask(self) -> TokenMask:
+        """Return the kinds of token that may be drawn next."""
+        return self._line[1].token_mask() if self._line is not None else TokenMask.LINE_OR_END
+
+    def allowed_tokens(self) -> Collection[int] | None:
+        """Return the ids with which the header can go on, while one is being written."""
+        if self._header is None:
             return None
-        return frozenset(key[self._depth] for key in self._candidates())
+        depth = len(self._header)
+        return {key[depth] for key in self._keys.values() if key[:depth] == self._header}
 
-    def allow(self) -> TokenMask:
-        """Return what the next draw may give."""
-        return self._list[1].allow() if self._list is not None else TokenMask.LINE_OR_END
+    def blocked_tokens(self) -> Collection[int]:
+        """Return nothing: too few values are written for duplicates to be worth blocking."""
+        return ()
 
-    def take(self, drawn: Draw, length: int) -> Step:
-        """Judge a drawn token; `length` is the number of tokens the row holds."""
-        token = drawn.token
-        kind = self._table.kinds[token]
-        if self._list is not None:
-            category, values = self._list
-            before = len(values.tags)
-            verdict = values.take(drawn, length)
-            self.tags += values.tags[before:]
-            if not isinstance(verdict, EndField):
-                return verdict
-            self.values[category] = tuple(values.tags)
-            self._list = None
-            if kind != TokenKind.LINE or verdict.cut is not None or not self._keys:
-                return verdict
-            self._depth, self._key = 0, ()
-            return ForceTokens((*verdict.ids, self._table.line))
-        if self._depth < 0:
-            if kind == TokenKind.END:
-                return EndField()
-            self._depth, self._key = 0, ()
-            return ForceTokens((self._table.line,))
-        self._key += (token,)
-        self._depth += 1
-        for category, key in self._keys.items():
-            if key == self._key:
-                del self._keys[category]
-                self._depth = -1
-                judge = self._judges[category]
-                values = TagListConstraint(self._table, _VALUES, judge, given=0, fresh=True, start=length + 1)
-                self._list = (category, values)
-                break
-        return None
-
-    def stuck(self, length: int) -> Rollback | EndField:
-        """Go on where nothing may be drawn."""
-        verdict = self._list[1].stuck(length) if self._list is not None else None
-        return verdict if isinstance(verdict, Rollback) else self.give_up()
-
-    def give_up(self) -> EndField:
-        """End before the value in hand; half a key is dropped by ending the row."""
-        if self._list is None:
+    def consume(self, drawn: Draw, length: int) -> Step | None:
+        """Take in a drawn token: part of a value, part of a header, a newline or the end."""
+        if self._line is not None:
+            return self._consume_value(*self._line, drawn, length)
+        if self._header is not None:
+            self._consume_key(self._header, drawn.token, length)
+            return None
+        if self._table.kinds[drawn.token] == TokenKind.END:
             return EndField()
-        category, values = self._list
-        self.values[category] = tuple(values.tags)
-        self._list = None
-        return values.give_up()
+        self._header = ()
+        return ForceTokens((self._table.line,))
 
-    def _candidates(self) -> list[tuple[int, ...]]:
-        return [key for key in self._keys.values() if key[: self._depth] == self._key]
+    def on_dead_end(self, length: int) -> Step:
+        """Do what the line's values do, or end."""
+        step = self._line[1].on_dead_end(length) if self._line is not None else None
+        return step if isinstance(step, Rollback) else self.finish_early()
+
+    def finish_early(self) -> EndField:
+        """End before the value being written; nothing is read of half a header."""
+        if self._line is None:
+            return EndField()
+        category, values = self._line
+        self._close_line(category, values)
+        return values.finish_early()
+
+    def result(self) -> FieldResult:
+        """Return the accepted values of each line."""
+        return FieldResult(metadata=self._metadata)
+
+    def _consume_key(self, header: tuple[int, ...], token: int, length: int) -> None:
+        self._header = header = (*header, token)
+        for category, key in self._keys.items():
+            if key == header:
+                del self._keys[category]
+                tag_filter = self._filters[category]
+                values = TagListConstraint(self._table, _VALUES, tag_filter, given=0, fresh=True, start=length + 1)
+                self._header, self._line = None, (category, values)
+                return
+
+    def _consume_value(self, category: Category, values: TagListConstraint, drawn: Draw, length: int) -> Step | None:
+        step = values.consume(drawn, length)
+        if not isinstance(step, EndField):
+            return step
+        self._close_line(category, values)
+        if self._table.kinds[drawn.token] != TokenKind.LINE or step.cut is not None or not self._keys:
+            return step
+        # The model went on to another line.
+        self._header = ()
+        return ForceTokens((*step.ids, self._table.line), accepted=step.accepted)
+
+    def _close_line(self, category: Category, values: TagListConstraint) -> None:
+        self._metadata[category] = values.result().tags
+        self._line = None

@@ -1,13 +1,13 @@
-"""The sampler chain, one for all engines, in one order: constraints, temperature, min-p, top-k, top-p, draw.
+"""The sampler chain, the same for all engines and always in one order.
 
-A disabled filter is absent; temperature 0 is argmax (lowest id among equals). Filters see only what the ones before
-them left, renormalised. Knows nothing of fields: constraints arrive as logits that are already -inf.
+    constraints, temperature, min-p, top-k, top-p, draw
 
-Gumbel noise that is a pure function of (seed, position, token id): the only randomness in this package.
+A disabled filter is skipped; temperature 0 is argmax (lowest id among equals). Each filter sees only what the ones
+before it left, renormalised. Constraints arrive as logits that are already -inf.
 
-A draw is the argmax of logits plus noise, so two engines whose logits differ in the last bits draw the same token
-unless two candidates lie within that difference, and no row's noise depends on its company or on how often it was
-rewound. Knows nothing of logits or rows.
+A draw is the argmax of logits plus Gumbel noise, and the noise is a pure function of (seed, position, token id), the
+only randomness in this package. So two engines whose logits differ in the last bits draw the same token unless two
+candidates are within that difference, and a row's noise depends neither on its company nor on how often it was rewound.
 """
 from __future__ import annotations
 
@@ -23,48 +23,11 @@ from kgen_ext.sampling import Sampling
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
-
-
-def mix(value: int) -> int:
-    """Return SplitMix64's finaliser of a 64-bit value (Steele, Lea, Flood 2014)."""
-    value = (value + _GOLDEN) & _MASK
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
-    return value ^ (value >> 31)
-
-
-def derive_seed(seed: int, index: int) -> int:
-    """Return the seed of the index-th relative of a row; index 0 is the seed itself. Fits in 63 bits."""
-    return seed if index == 0 else mix(mix(seed) ^ index) >> 1
-
-
-def draw_key(seed: int, position: int) -> int:
-    """Return the 64-bit key of one draw."""
-    return mix(mix(seed) ^ position)
-
-
-def gumbel(keys: NDArray[np.uint64], tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return standard Gumbel noise for (draw key, token id) pairs, shape as given."""
-    x = (keys ^ (tokens.astype(np.uint64) * np.uint64(0xD1342543DE82EF95))) + np.uint64(_GOLDEN)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
-    return -np.log(-np.log(to_uniform(x)))
-
-
-def to_uniform(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Return numbers between 0 and 1, both excluded, from 64 bits each.
-
-    52 bits, centred in their cells: with 53 the highest cell's centre would round to 1, and a logarithm meet 0.
-    """
-    return ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-
-
 # Below this a temperature is as good as 0, and dividing by it would overflow.
 _COLD = 1e-6
-# Sets a row is looked over in, for each token that top-k keeps.
+# How many sets a row is divided into for each token that top-k keeps.
 _SETS = 4
-# First guess at how many tokens a nucleus holds; doubled until their mass suffices.
+# First guess at how many tokens a nucleus has; doubled until their mass suffices.
 _NUCLEUS = 256
 _LOWEST = float(np.finfo(np.float32).min)
 
@@ -72,7 +35,7 @@ Floats = NDArray[np.float32]
 
 
 class Draw(NamedTuple):
-    """A drawn token, -1 where everything is forbidden, and its share of the mass that the filters left."""
+    """A drawn token, -1 where every token is excluded, and its share of the mass that the filters left."""
 
     token: int
     share: float
@@ -81,16 +44,16 @@ class Draw(NamedTuple):
 def draw(logits: Floats, settings: Sequence[Sampling], keys: Sequence[int]) -> list[Draw]:
     """Draw one token for each row.
 
-    logits: float32 (rows, vocabulary), forbidden tokens -inf; not changed. keys: one 64-bit draw key a row.
+    logits: float32 (rows, vocabulary), excluded tokens -inf; not modified. keys: one 64-bit draw key a row.
     """
-    noise = np.array(keys, np.uint64)
-    if all(one == settings[0] for one in settings):
-        return _draw(logits, settings[0], noise)
+    all_keys = np.array(keys, np.uint64)
+    if all(setting == settings[0] for setting in settings):
+        return _draw(logits, settings[0], all_keys)
     drawn = [Draw(-1, 0.0)] * len(settings)
     for setting in dict.fromkeys(settings):
-        rows = [row for row, one in enumerate(settings) if one == setting]
-        for row, one in zip(rows, _draw(logits[rows], setting, noise[rows]), strict=True):
-            drawn[row] = one
+        rows = [row for row, other in enumerate(settings) if other == setting]
+        for row, drawn_row in zip(rows, _draw(logits[rows], setting, all_keys[rows]), strict=True):
+            drawn[row] = drawn_row
     return drawn
 
 
@@ -120,9 +83,9 @@ def _draw(logits: Floats, setting: Sampling, keys: NDArray[np.uint64]) -> list[D
 
 
 def _cuts(logits: Floats, setting: Sampling) -> tuple[Floats, NDArray[np.float64] | None]:
-    """Return logits (rows) below which no token can survive the chain, and the masses top-p takes a share of.
+    """Return for each row a logit below which no token can survive the chain, and the mass that top-p takes a share of.
 
-    A mass is relative to the best token's; None stands for "of what the filters before left".
+    A mass is relative to the best token's; None means the mass of what the filters before left.
     """
     count, size = logits.shape
     masses = None
@@ -131,8 +94,8 @@ def _cuts(logits: Floats, setting: Sampling) -> tuple[Floats, NDArray[np.float64
     elif setting.min_p > 0:
         cuts = logits.max(axis=1) + np.float32(setting.temperature * math.log(setting.min_p))
     elif 0 < setting.top_k < size:
-        # The k-th largest of some sets' largest is not above the k-th largest of all: that finds where top-k may cut
-        # without sorting a vocabulary.
+        # The k-th largest of the maxima of some sets is at most the k-th largest of all: a bound for top-k that takes
+        # no sorting of a vocabulary.
         depth = max(1, size // (setting.top_k * _SETS))
         sets = size // depth
         peaks = logits[:, : sets * depth].reshape(count, depth, sets).max(axis=1)
@@ -142,7 +105,7 @@ def _cuts(logits: Floats, setting: Sampling) -> tuple[Floats, NDArray[np.float64
         cuts, masses = np.array([cut for cut, _ in found], np.float32), np.array([mass for _, mass in found])
     else:
         cuts = np.full(count, _LOWEST, np.float32)
-    # What is forbidden is below every cut, and so is what is no number.
+    # Excluded tokens are below every cut, and so are NaNs.
     return np.where(cuts >= _LOWEST, cuts, np.float32(_LOWEST)), masses
 
 
@@ -169,7 +132,7 @@ def _kept(
     rows: NDArray[np.int64], scores: NDArray[np.float64], setting: Sampling, count: int,
     masses: NDArray[np.float64] | None,
 ) -> NDArray[np.bool_]:
-    """Return which candidates top-k and then top-p leave; the lower id comes first among equals."""
+    """Tell which candidates top-k and then top-p keep; among equals the lower id comes first."""
     counts = np.bincount(rows, minlength=count)
     starts = np.cumsum(counts) - counts
     width = max(1, int(counts.max()))
@@ -185,8 +148,43 @@ def _kept(
         left = np.maximum(np.count_nonzero((upto - mass < (setting.top_p * total)[:, None]) & (mass > 0), axis=1), 1)
     kept = scores >= -table[np.arange(count), left - 1][rows]
     for row in np.flatnonzero(np.bincount(rows[kept], minlength=count) > left).tolist():
-        # Equals at the border: as many of them as there is room for.
+        # Equals at the border: keep as many of them as there is room for.
         mine = np.arange(starts[row], starts[row] + counts[row])
         kept[mine] = False
         kept[mine[np.argsort(-scores[mine], kind="stable")[: left[row]]]] = True
     return kept
+
+
+def mix(value: int) -> int:
+    """Return SplitMix64's finaliser of a 64-bit value (Steele, Lea, Flood 2014)."""
+    value = (value + _GOLDEN) & _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
+
+
+def derive_seed(seed: int, index: int) -> int:
+    """Return the seed of a row's index-th variant, 63 bits; that of index 0 is `seed` itself."""
+    return seed if index == 0 else mix(mix(seed) ^ index) >> 1
+
+
+def draw_key(seed: int, position: int) -> int:
+    """Return the 64-bit key of one draw."""
+    return mix(mix(seed) ^ position)
+
+
+def gumbel(keys: NDArray[np.uint64], tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return standard Gumbel noise for (draw key, token id) pairs, shape as given."""
+    x = (keys ^ (tokens.astype(np.uint64) * np.uint64(0xD1342543DE82EF95))) + np.uint64(_GOLDEN)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return -np.log(-np.log(to_uniform(x)))
+
+
+def to_uniform(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return numbers between 0 and 1, both excluded, from 64 bits each.
+
+    52 bits, centred in their cells: with 53 the highest cell's centre would round to 1, and a logarithm meet 0.
+    """
+    return ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52

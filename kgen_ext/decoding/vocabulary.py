@@ -1,7 +1,7 @@
-"""What each token of a vocabulary can do to a field: go on, separate, end a line, end the text, or nothing allowed.
+"""Token classes of a vocabulary: what each token can do to a field, and the masks that follow.
 
-Computed once a model from the bytes its tokens stand for; knows no row and no rule. All ids of the forced separators
-and headers come from the engine's own tokenizer, in the context of running text.
+Computed once a model, from the bytes its tokens stand for. The ids of forced separators and headers come from the
+engine's own tokenizer, in the context of running text.
 """
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
 
 
 class TokenKind(IntEnum):
-    """A token's part in a field."""
+    """What a token does to a field."""
 
     PLAIN = 0
-    COMMA = 1  # ends with a comma, which ends a tag; what stands before it belongs to the tag
-    LINE = 2  # a newline and nothing else but spaces
+    COMMA = 1  # ends with a comma, which ends a tag; what precedes the comma belongs to the tag
+    LINE = 2  # a newline, with nothing but spaces around it
     END = 3  # end of text
     FORBIDDEN = 4  # control tokens, and tokens that mix a separator with what follows it
 
 
 class TokenMask(IntEnum):
-    """Which kinds the next draw may give; none but BYTES lets a character begin in its middle."""
+    """Sets of tokens that the next draw may give; only BYTES has tokens that go on within a character."""
 
-    TAG_START = 0  # something of a tag must come, a space of its own before it at the most
-    TAG = 1
-    TEXT_START = 2  # something of a sentence must come, a space of its own before it at the most
-    TEXT = 3  # the field may not be over: no newline, no end
-    TEXT_END = 4  # it may: anything
-    SPACE = 5  # a sentence is over and another must come: a token that starts with a space
+    TAG_START = 0  # the beginning of a tag, or a single space
+    TAG = 1  # more of a tag, or its end
+    TEXT_START = 2  # the beginning of a sentence, or a single space
+    TEXT = 3  # the field may not end: no newline, no end of text
+    TEXT_END = 4  # it may
+    SPACE = 5  # a sentence is over and another must follow: a token that starts with a space
     LINE_OR_END = 6
-    TAG_WORD = 7  # behind that space
-    TEXT_WORD = 8
+    TAG_WORD = 7  # as TAG_START, behind that space
+    TEXT_WORD = 8  # as TEXT_START, behind that space
     BYTES = 9  # inside a character
-    SENTENCE = 10  # behind a stop, where the field may not be over: a space and what a sentence begins with
+    SENTENCE = 10  # behind a stop, where the field may not end: a space and what a sentence begins with
 
 
 @dataclass(frozen=True, slots=True)
 class TokenTable:
     """Kinds and masks of a vocabulary.
 
-    `kinds`: bytes, one Kind an id. `headers`: tokens with which, at the start of a line, a field begins.
-    `bias`: float32 (len(Allow), vocabulary), 0 or -inf, to be added to logits.
+    kinds: a TokenKind for each id. bias: float32 (len(TokenMask), vocabulary), 0 or -inf, to be added to logits.
+    headers: tokens that begin a field at the start of a line. ids: by the bytes a token stands for.
     """
 
     pieces: tuple[bytes, ...]
@@ -64,7 +64,7 @@ class TokenTable:
     ids: dict[bytes, int]
 
     def before_comma(self, token: int) -> tuple[int, ...]:
-        """Return the token for what a COMMA token writes before its comma: () for a bare comma."""
+        """Return the token for what a COMMA token has before its comma; () for a bare comma."""
         rest = _left_of_comma(self.pieces[token])
         return (self.ids[rest],) if rest else ()
 
@@ -80,7 +80,7 @@ def token_table(engine: Engine) -> TokenTable:
             # Byte-fallback pieces repeat those of ordinary tokens; the higher id is the ordinary one.
             ids[piece] = index
     for index, piece in enumerate(vocab.pieces):
-        # A tag that ends inside a token is written out as the token for that part, so there must be one.
+        # A tag that ends inside a token is appended as the token for that part, so there must be one.
         if kinds[index] == TokenKind.COMMA and (rest := _left_of_comma(piece)) and rest not in ids:
             kinds[index] = TokenKind.FORBIDDEN
     kind = np.frombuffer(bytes(kinds), np.uint8)
@@ -90,7 +90,8 @@ def token_table(engine: Engine) -> TokenTable:
     gap = np.array([piece == b" " for piece in vocab.pieces])
     begins = np.array([piece[:1] == b" " and _begins_sentence(piece[1:]) for piece in vocab.pieces])
     inside = np.array([0x80 <= piece[0] < 0xC0 if piece else False for piece in vocab.pieces])
-    plain, comma, line, end = (kind == one for one in (TokenKind.PLAIN, TokenKind.COMMA, TokenKind.LINE, TokenKind.END))
+    plain, comma = kind == TokenKind.PLAIN, kind == TokenKind.COMMA
+    line, end = kind == TokenKind.LINE, kind == TokenKind.END
     middle = plain & inside
     plain, comma = plain & ~inside, comma & ~inside
     allowed = {
@@ -108,8 +109,8 @@ def token_table(engine: Engine) -> TokenTable:
     sentence = plain & begins if (plain & begins).any() else allowed[TokenMask.SPACE]
     allowed[TokenMask.SENTENCE] = sentence | (plain & gap)
     bias = np.full((len(TokenMask), len(vocab)), -np.inf, np.float32)
-    for state, may in allowed.items():
-        bias[state, may] = 0
+    for mask, tokens in allowed.items():
+        bias[mask, tokens] = 0
     return TokenTable(
         pieces=vocab.pieces,
         kinds=bytes(kinds),
@@ -153,7 +154,7 @@ def _left_of_comma(piece: bytes) -> bytes:
 def utf8_rest(pending: bytes, piece: bytes) -> bytes | None:
     """Return the bytes of an unfinished character after `piece`.
 
-    None where they can no longer become one, or where a character is none to print (a plain space is).
+    None where they can no longer become one, and where a character is unprintable (a plain space is printable).
     """
     data, rest = pending + piece, b""
     try:
@@ -162,14 +163,14 @@ def utf8_rest(pending: bytes, piece: bytes) -> bytes | None:
         if error.end != len(data) or error.reason != "unexpected end of data":
             return None
         text, rest = data[: error.start].decode(), data[error.start :]
-    # What a decoder puts in the place of rubbish is rubbish.
+    # The replacement character is as unwanted as the rubbish it stands for.
     return rest if text.isprintable() and "\ufffd" not in text else None
 
 
 def in_context(engine: Engine, text: str, *, left: str = "a") -> tuple[int, ...]:
-    """Return the ids of `text` as it stands in running text behind `left`.
+    """Return the ids of `text` as part of a running text, behind `left`.
 
-    Training tokenised whole texts, so a forced header must have the tokens it would have there.
+    Models were trained on whole texts, so a forced header must have the tokens it has within one.
     """
     if not text:
         return ()

@@ -1,6 +1,6 @@
-"""Remembers finished rows: the same request to the same weights is answered at once.
+"""A cache of finished rows: a request repeated to the same weights is answered without decoding.
 
-Knows nothing of decoding; the key says all that a row's text depends on. Cancelled rows are never kept.
+The key holds everything that a row's text depends on. Cancelled rows are not kept.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kgen_ext.service.plan import ResolvedRequest
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A row by all it depends on; `request` asks for this row alone (count 1, its own seed)."""
+    """Everything a row depends on. request: of this row alone, with count 1 and its own seed."""
 
     request: ResolvedRequest
     tag_file: str
@@ -24,7 +24,7 @@ class Key:
 
 
 class ResultCache:
-    """The `size` rows used last. Safe for several threads."""
+    """The `size` rows used most recently. Thread-safe."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -32,7 +32,7 @@ class ResultCache:
         self._lock = threading.Lock()
 
     def get(self, key: Key, *, row: int) -> Expansion | None:
-        """Return the expansion under this row's number, or None."""
+        """Return the remembered expansion with its row number replaced, or None."""
         with self._lock:
             found = self._rows.get(key)
             if found is None:
@@ -41,7 +41,7 @@ class ResultCache:
         return replace(found, row=row)
 
     def put(self, key: Key, expansion: Expansion) -> None:
-        """Remember a finished row, forgetting the one not asked for longest."""
+        """Remember a finished row, and forget the least recently used one where there are too many."""
         if expansion.finish is Finish.CANCELLED:
             return
         with self._lock:

@@ -1,7 +1,4 @@
-"""The use case: requests in, a stream of events out, on one loaded model.
-
-`expand` is a fold over `stream`. Knows no command line and no host.
-"""
+"""The expander: requests in, a stream of events out, on one loaded model."""
 from __future__ import annotations
 
 import threading
@@ -12,8 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext import __version__
+from kgen_ext.decoding.job import Job
 from kgen_ext.decoding.loop import BatchDecoder
-from kgen_ext.decoding.row import Job, RowOutput
+from kgen_ext.decoding.row import RowOutput
 from kgen_ext.decoding.sampler import derive_seed
 from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.errors import EngineError
@@ -35,29 +33,42 @@ if TYPE_CHECKING:
     from kgen_ext.decoding.vocabulary import TokenTable
     from kgen_ext.engine import Cache
 
-_REMEMBERED = 512
+_REMEMBERED = 512  # finished rows
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _RowRequest:
+    """A row to be decoded: its request alone (count 1, its own seed), the plan it comes from, and its number."""
+
+    request: ResolvedRequest
+    plan: ExpansionPlan
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
 class _PendingRow:
-    """A row on its way: its jobs, and what came of each."""
+    """In-flight row: its decode jobs, one a subject, and their outputs by subject."""
 
-    prepared: ExpansionPlan
-    seed: int
+    asked: _RowRequest
     jobs: tuple[Job | None, ...]
     hidden: int
     began: float
-    written: dict[int, RowOutput]
+    outputs: dict[int, RowOutput]
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether all jobs are done."""
+        return len(self.outputs) == sum(job is not None for job in self.jobs)
 
 
 class Expander:
     """Expands prompts with one model. Safe for several threads: they take turns, and equal requests run once."""
 
-    def __init__(self, speaker: ModelContext, *, model: str, checksum: str, rows: int, reason: str = "") -> None:
+    def __init__(self, context: ModelContext, *, model: str, checksum: str, rows: int, reason: str = "") -> None:
         self.model = model
-        self.engine = speaker.engine.name
+        self.engine = context.engine.name
         self.reason = reason  # why this engine runs it
-        self._speaker = speaker
+        self._context = context
         self._checksum = checksum
         self._rows = rows
         self._lock = threading.Lock()
@@ -65,7 +76,7 @@ class Expander:
         self._results = ResultCache(_REMEMBERED)
         self._tag_files = TagFiles()
         self._table: TokenTable | None = None
-        self._caches: list[Cache] = []
+        self._cache: Cache | None = None
         self._decoder: BatchDecoder | None = None
 
     def __enter__(self) -> Expander:
@@ -86,45 +97,45 @@ class Expander:
     ) -> Generator[Event, None, None]:
         """Yield events as rows are decoded; every row ends with `Finished`, in the order they finish.
 
-        `cancelled` is asked before each step of the batch; what is whole by then is kept, with finish=cancelled. All
-        requests are checked when this is called, for what they ask and for what this model can write: raises UserError
-        for the first that is wrong. Only an expression too slow on what the model writes raises BadPattern later.
+        cancelled: asked before each step of the batch; what is complete by then is kept, with finish=cancelled.
+        All requests are checked in the call itself, for what they ask and for what this model can write: raises
+        UserError for the first that is wrong. Later, BadPattern for an expression too slow on what the model writes.
         """
-        recommended, blocklist = self._speaker.recommended, self._speaker.blocklist
-        plan = list[ExpansionPlan]()
+        recommended, blocklist = self._context.recommended, self._context.blocklist
+        plans = list[ExpansionPlan]()
         for request in requests:
-            plan.append(plan_expansion(request, self._tag_files, recommended, blocklist))
-            check_servable(plan[-1], self._speaker)
-        return self._stream(plan, cancelled)
+            plans.append(plan_expansion(request, self._tag_files, recommended, blocklist))
+            check_servable(plans[-1], self._context)
+        return self._stream(plans, cancelled)
 
     @property
     def module(self) -> Any:
-        """Return the torch module that runs the model, for hosts that move modules about; None where torch does not."""
-        return getattr(self._speaker.engine, "model", None) if self.engine == "transformers" else None
+        """Return the torch module that runs the model, for hosts that move modules; None where it is not torch."""
+        return getattr(self._context.engine, "model", None) if self.engine == "transformers" else None
 
     @property
     def module_device(self) -> Any:
-        """Return the device where `module` has to be while it runs."""
-        return getattr(self._speaker.engine, "device", None)
+        """Return the device that `module` has to be on while it runs."""
+        return getattr(self._context.engine, "device", None)
 
     def release(self) -> None:
-        """Give back what is kept between calls beside the weights: keys and values."""
+        """Free the keys and values kept between calls; the weights stay loaded."""
         with self._lock:
             self._drop_cache()
 
     def close(self) -> None:
-        """Give the model's memory back. May be called twice."""
+        """Free the model's memory. May be called twice."""
         with self._lock:
             self._drop_cache()
-            self._speaker.engine.close()
+            self._context.engine.close()
 
-    def _stream(self, plan: Sequence[ExpansionPlan], cancelled: Callable[[], bool]) -> Generator[Event, None, None]:
+    def _stream(self, plans: Sequence[ExpansionPlan], cancelled: Callable[[], bool]) -> Generator[Event, None, None]:
         if self._owner == threading.get_ident():
             raise EngineError("a stream of this expander is still open here", hint="read it to its end or close it")
         with self._lock:
             self._owner = threading.get_ident()
             try:
-                yield from self._decode(plan, cancelled)
+                yield from self._decode(plans, cancelled)
             except Exception:
                 # What the cache holds after a failed step is not known.
                 self._drop_cache()
@@ -132,87 +143,82 @@ class Expander:
             finally:
                 self._owner = None
 
-    def _decode(self, plan: Sequence[ExpansionPlan], cancelled: Callable[[], bool]) -> Iterator[Event]:
-        # Rows that ask the same share one decode; the key is the request that gives this row alone.
-        sharing: dict[ResolvedRequest, list[int]] = {}
-        todo = list[tuple[ResolvedRequest, ExpansionPlan, int]]()
+    def _decode(self, plans: Sequence[ExpansionPlan], cancelled: Callable[[], bool]) -> Iterator[Event]:
+        # 1. Answer rows from the result cache; rows with equal requests share one decode.
+        rows_of: dict[ResolvedRequest, list[int]] = {}
+        todo = list[_RowRequest]()
         row = 0
-        for prepared in plan:
-            request = prepared.request
-            for variant in range(request.count):
-                seed = derive_seed(request.seed, variant)
-                alone = replace(request, seed=seed, count=1)
-                known = self._results.get(self._key(alone, prepared), row=row)
-                if known is not None:
-                    yield Finished(row, known)
-                elif alone in sharing:
-                    sharing[alone].append(row)
+        for plan in plans:
+            for variant in range(plan.request.count):
+                request = replace(plan.request, seed=derive_seed(plan.request.seed, variant), count=1)
+                remembered = self._results.get(self._key(request, plan), row=row)
+                if remembered is not None:
+                    yield Finished(row, remembered)
+                elif request in rows_of:
+                    rows_of[request].append(row)
                 else:
-                    sharing[alone] = [row]
-                    todo.append((alone, prepared, row))
+                    rows_of[request] = [row]
+                    todo.append(_RowRequest(request, plan, row))
                 row += 1
         if not todo:
-            return  # all of it was remembered: no cache is opened for that
-        units: dict[int, _PendingRow] = {}
-        rows = sum(len(one.subjects) for _, one, _ in todo)
-        for item in self._ready(rows).run(self._jobs(todo, units), cancelled=cancelled):
+            return  # no cache is opened for this
+        # 2. Decode the others. A row is finished when all of its subjects are.
+        pending: dict[int, _PendingRow] = {}
+        decoder = self._open_decoder(sum(len(asked.plan.subjects) for asked in todo))
+        for item in decoder.run(self._make_jobs(todo, pending), cancelled=cancelled):
             if not isinstance(item, tuple):
                 yield item
                 continue
-            job, written = item
-            unit = units[job.row]
-            unit.written[job.subject] = written
-            if len(unit.written) == sum(one is not None for one in unit.jobs):
-                yield from self._finish(unit, sharing, job.row)
-                del units[job.row]
+            job, output = item
+            pending[job.row].outputs[job.subject] = output
+            if pending[job.row].complete:
+                done = pending[job.row]
+                expansion = self._finish(done)
+                for row in rows_of[done.asked.request]:
+                    yield Finished(row, replace(expansion, row=row))
+                del pending[job.row]
 
-    def _jobs(
-        self, todo: Sequence[tuple[ResolvedRequest, ExpansionPlan, int]], units: dict[int, _PendingRow]
-    ) -> Iterator[Job]:
-        for alone, prepared, row in todo:
-            jobs, hidden = make_jobs(prepared, self._speaker, row=row, seed=alone.seed)
-            units[row] = _PendingRow(prepared, alone.seed, jobs, hidden, perf_counter(), {})
+    def _make_jobs(self, todo: Sequence[_RowRequest], pending: dict[int, _PendingRow]) -> Iterator[Job]:
+        for asked in todo:
+            jobs, hidden = make_jobs(asked.plan, self._context, row=asked.row, seed=asked.request.seed)
+            pending[asked.row] = _PendingRow(asked, jobs, hidden, perf_counter(), {})
             yield from (job for job in jobs if job is not None)
 
-    def _finish(self, unit: _PendingRow, sharing: dict[ResolvedRequest, list[int]], row: int) -> Iterator[Event]:
+    def _finish(self, done: _PendingRow) -> Expansion:
+        """Build a row's expansion and remember it."""
+        asked = done.asked
         expansion = build_expansion(
-            unit.prepared,
-            [unit.written.get(index) for index in range(len(unit.jobs))],
-            row=row,
-            seed=unit.seed,
+            asked.plan,
+            [done.outputs.get(subject) for subject in range(len(done.jobs))],
+            row=asked.row,
+            seed=asked.request.seed,
             model=self.model,
             engine=self.engine,
-            hidden=unit.hidden,
-            seconds=perf_counter() - unit.began,
+            hidden=done.hidden,
+            seconds=perf_counter() - done.began,
         )
-        alone = replace(unit.prepared.request, seed=unit.seed, count=1)
-        self._results.put(self._key(alone, unit.prepared), expansion)
-        for one in sharing[alone]:
-            yield Finished(one, replace(expansion, row=one))
+        self._results.put(self._key(asked.request, asked.plan), expansion)
+        return expansion
 
-    def _key(self, alone: ResolvedRequest, prepared: ExpansionPlan) -> Key:
-        known = prepared.rules.known
-        return Key(alone, known.version if known is not None else "", self._checksum, self.engine, __version__)
+    def _key(self, request: ResolvedRequest, plan: ExpansionPlan) -> Key:
+        known = plan.rules.known
+        return Key(request, known.version if known is not None else "", self._checksum, self.engine, __version__)
 
-    def _drop_cache(self) -> None:
-        if self._decoder is not None:
-            self._decoder.close()
-        for cache in self._caches:
-            cache.close()
-        self._caches, self._decoder = [], None
+    def _open_decoder(self, rows: int) -> BatchDecoder:
+        """Return a decoder for a batch of so many rows, at most `self._rows`.
 
-    def _ready(self, rows: int) -> BatchDecoder:
-        """Return a decoder with places for so many rows, `self._rows` at the most.
-
-        It is kept, and with it what the next call can reuse; a single prompt does not pay for a whole batch's cache.
+        It is kept for the next call, which can reuse what its cache holds. It is opened no larger than a call needs:
+        a single prompt does not pay for a whole batch's cache.
         """
         wanted = min(self._rows, 1 << max(0, rows - 1).bit_length())
-        if self._decoder is None or sum(cache.rows for cache in self._caches) < wanted:
+        if self._decoder is None or self._cache is None or self._cache.rows < wanted:
             self._drop_cache()
-            engine, n_ctx = self._speaker.engine, self._speaker.n_ctx
-            self._table = self._table or token_table(engine)
-            lanes = engine.lanes(wanted)
-            for lane in range(lanes):
-                self._caches.append(engine.open_cache((wanted + lane) // lanes, n_ctx))
-            self._decoder = BatchDecoder(self._caches, self._table)
+            self._table = self._table or token_table(self._context.engine)
+            self._cache = self._context.engine.open_cache(wanted, self._context.n_ctx)
+            self._decoder = BatchDecoder(self._cache, self._table)
         return self._decoder
+
+    def _drop_cache(self) -> None:
+        if self._cache is not None:
+            self._cache.close()
+        self._cache = self._decoder = None

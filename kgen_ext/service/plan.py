@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kgen_ext.decoding import row as jobs
-from kgen_ext.decoding.row import Job
+from kgen_ext.decoding.job import Job, clip, fit_plan, make_job
 from kgen_ext.decoding.sampler import derive_seed, mix
 from kgen_ext.errors import BadValue
 from kgen_ext.output.formats import Template, resolve_format
@@ -145,7 +144,7 @@ def check_servable(plan: ExpansionPlan, context: ModelContext) -> None:
     for subject, given in _with_required(plan):
         if subject is None:
             continue
-        _plan_subject(plan.request, context, jobs.clip(subject, context.n_ctx))
+        _plan_subject(plan.request, context, clip(subject, context.n_ctx))
         for rule in timed:
             rule.holds(given)  # compares what will be compared when the first tag is judged
 
@@ -161,18 +160,18 @@ def make_jobs(
             made.append(None)
             continue
         row_tags = RowTags(plan.rules, given)
-        fitted = jobs.fit(context.engine, partial(_plan_subject, request, context), subject, context.n_ctx)
+        fitted = fit_plan(context.engine, partial(_plan_subject, request, context), subject, context.n_ctx)
         hidden += fitted.hidden
         made.append(
-            jobs.make_job(
+            make_job(
                 context.engine,
                 fitted,
                 row=row,
                 subject=index,
-                judge=TagFilter(row_tags),
                 given=subject.tags,
-                values={category: MetadataFilter(row_tags, category) for category in META},
-                censor=PhraseFilter(row_tags).search if plan.rules.apply_to_text else None,
+                tag_filter=TagFilter(row_tags),
+                metadata_filters={category: MetadataFilter(row_tags, category) for category in META},
+                phrases=PhraseFilter(row_tags).search if plan.rules.apply_to_text else None,
                 sampling=request.sampling,
                 seed=seed if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
                 n_ctx=context.n_ctx,

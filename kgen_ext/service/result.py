@@ -72,7 +72,7 @@ def _tags(plan: ExpansionPlan, output: RowOutput | None, *, required: bool) -> T
     """Return the tags to add to a subject: required ones, those of the tag lists, then metadata values."""
     if output is None:
         return ()
-    values = (value for category in META for value in output.meta.get(category, ()))
+    values = (value for category in META for value in output.metadata.get(category, ()))
     return (*(map(read_tag, plan.required) if required else ()), *output.tags, *values)
 
 
@@ -168,7 +168,7 @@ def _notes(plan: ExpansionPlan, done: Sequence[RowOutput], hidden: int) -> list[
         notes.append(f"{lengths}: the model's context ended before that; what is whole was kept")
     elif any(output.short for output in done):
         names = sorted({name for output in done for name in output.short})
-        most = next((output.refused for output in done if output.short and output.refused), "")
+        most = next((output.most_rejected for output in done if output.short and output.most_rejected), "")
         notes.append(
             f"{', '.join(names)}: shorter than asked for, because the rules left the model nothing else to write"
             + (f" (most often: {most})" if most else "")

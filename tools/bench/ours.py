@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -37,48 +36,24 @@ SAMPLING = Sampling(temperature=0.5, top_k=80, top_p=0.95, min_p=0.0)
 _TRAINED_CTX = 1024
 
 
-class Counter:
-    """Work of all caches of an engine. Seconds during which several are busy count once."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._busy, self._since = 0, 0.0
-        self.work = Work()
-
-    def begin(self) -> None:
-        """Note that a cache starts to work."""
-        with self._lock:
-            if not self._busy:
-                self._since = perf_counter()
-            self._busy += 1
-
-    def end(self, chunks: int, tokens: int) -> None:
-        """Note that it has finished, and what it did."""
-        with self._lock:
-            self._busy -= 1
-            spent = 0.0 if self._busy else perf_counter() - self._since
-            self.work = _sum(self.work, Work(1, chunks, tokens, spent))
-
-
 class CountedCache:
-    """Cache that counts its calls and tokens; the rest is the engine's."""
+    """An engine's cache; `count` is told of every forward pass."""
 
-    def __init__(self, cache: Cache, counter: Counter) -> None:
+    def __init__(self, cache: Cache, count: Callable[[Work], None]) -> None:
         self._cache = cache
-        self._counter = counter
+        self._count = count
         self.rows = cache.rows
         self.n_ctx = cache.n_ctx
         self.length = cache.length
         self.truncate = cache.truncate
         self.fork = cache.fork
-        self.share = cache.share
         self.close = cache.close
 
     def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
         """Forward the chunks and count them."""
-        self._counter.begin()
+        began = perf_counter()
         logits = self._cache.forward(chunks)
-        self._counter.end(len(chunks), sum(len(ids) for _, ids in chunks))
+        self._count(Work(1, len(chunks), sum(len(ids) for _, ids in chunks), perf_counter() - began))
         return logits
 
 
@@ -91,21 +66,18 @@ class CountedEngine:
         self.vocab = engine.vocab
         self.n_ctx = engine.n_ctx
         self.tokenize = engine.tokenize
-        self.lanes = engine.lanes
-        self._counter = Counter()
+        self.work = Work()
 
-    @property
-    def work(self) -> Work:
-        """Return what its caches did so far."""
-        return self._counter.work
-
-    def forget(self) -> None:
-        """Reset the count."""
-        self._counter.work = Work()
+    def reset(self) -> None:
+        """Start counting anew."""
+        self.work = Work()
 
     def open_cache(self, rows: int, n_ctx: int) -> Cache:
-        """Open the engine's cache and count it."""
-        return CountedCache(self._engine.open_cache(rows, n_ctx), self._counter)
+        """Return the engine's cache, counted."""
+        return CountedCache(self._engine.open_cache(rows, n_ctx), self._add)
+
+    def _add(self, work: Work) -> None:
+        self.work = _sum(self.work, work)
 
     def close(self) -> None:
         """Do nothing: the next turn uses the same model."""
@@ -130,8 +102,7 @@ class Ours:
 
     def steps(self, queries: Sequence[Query], at_once: int, length: int) -> Turn:
         """Stop every call after `length` steps of the batch."""
-        calls = length * self._engine.lanes(at_once)
-        return self._turn(queries, at_once, lambda: self._engine.work.calls >= calls)
+        return self._turn(queries, at_once, lambda: self._engine.work.calls >= length)
 
     def _turn(self, queries: Sequence[Query], at_once: int, stop: Callable[[], bool]) -> Turn:
         with self._expander(max(ROWS, at_once)) as expander:
@@ -149,13 +120,13 @@ class Ours:
             steps = iter(range(8))
             warm = [ExpandRequest("warm", seed=seed) for seed in range(rows)]
             expander.expand(warm, cancelled=lambda: next(steps, None) is None)
-            engine.forget()
+            engine.reset()
             yield expander
 
     def _timed(self, calls: Sequence[tuple[Expander, Sequence[Query]]], stop: Callable[[], bool]) -> Turn:
         outcomes, seconds, work = list[Outcome](), 0.0, Work()
         for expander, queries in calls:
-            self._engine.forget()
+            self._engine.reset()
             requests = [request_of(query) for query in queries]
             started, done = dict[int, int](), dict[int, Expansion]()
             began = perf_counter()
