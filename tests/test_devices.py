@@ -145,7 +145,7 @@ def test_the_transformers_engine_runs_where_it_is_told_and_says_what_it_has() ->
 @pytest.mark.parametrize("storey", ["engines", "decoding", "service", "models"])
 def test_no_module_assumes_cuda(storey: str) -> None:
     folder = Path(__file__).parents[1] / "kgen_ext" / storey
-    assert [one.name for one in folder.rglob("*.py") if ".cuda" in one.read_text("utf-8")] == []
+    assert [file.name for file in folder.rglob("*.py") if ".cuda" in file.read_text("utf-8")] == []
 
 
 def test_free_memory_is_asked_of_the_best_device_whatever_its_maker() -> None:
@@ -153,7 +153,7 @@ def test_free_memory_is_asked_of_the_best_device_whatever_its_maker() -> None:
     rocm.cuda.mem_get_info = lambda: (5, 9)
     intel.xpu.mem_get_info = lambda: (6, 9)
     apple.mps = SimpleNamespace(recommended_max_memory=lambda: 9, driver_allocated_memory=lambda: 2)
-    assert [free_bytes(one) for one in (rocm, intel, apple)] == [5, 6, 7]
+    assert [free_bytes(torch) for torch in (rocm, intel, apple)] == [5, 6, 7]
 
 
 def test_where_torch_does_not_tell_nothing_is_made_up() -> None:
@@ -162,4 +162,5 @@ def test_where_torch_does_not_tell_nothing_is_made_up() -> None:
 
     broken = fake_torch(xpu=1)
     broken.xpu.mem_get_info = refuses
-    assert [free_bytes(one) for one in (fake_torch(), fake_torch(xpu=1), broken, fake_torch(mps=True))] == [None] * 4
+    fakes = (fake_torch(), fake_torch(xpu=1), broken, fake_torch(mps=True))
+    assert [free_bytes(torch) for torch in fakes] == [None] * 4

@@ -183,7 +183,7 @@ def test_a_prompt_may_come_in_chunks(engine: Engine, cache: Cache, expected: Cac
 
 def test_a_chunk_may_fill_the_whole_context(engine: Engine, oracle: Engine) -> None:
     ids = (engine.tokenize(REQUEST) * 40)[: engine.n_ctx]
-    found, wanted = (one.open_cache(1, one.n_ctx) for one in (engine, oracle))
+    found, wanted = (opened.open_cache(1, opened.n_ctx) for opened in (engine, oracle))
     assert close_enough(engine, found.forward([(0, ids)]), wanted.forward([(0, ids)]))
     with pytest.raises(ValueError, match="exceed n_ctx"):
         found.forward([(0, [5])])
@@ -265,10 +265,10 @@ def test_company_does_not_change_a_bit(name: str) -> None:
     for rows, row, others in ((1, 0, []), (2, 0, [1]), (9, 0, []), (9, 4, [3, 8]), (9, 8, [0]), (9, 5, [7, 2, 1, 0])):
         cache = engine.open_cache(rows, 512)
         if others:
-            cache.forward([(one, (ids * 20)[: 3 + 40 * one]) for one in others])
+            cache.forward([(other, (ids * 20)[: 3 + 40 * other]) for other in others])
         seen = []
         for step, chunk in enumerate(own):
-            company = [(one, [60 + step] * (1 + (one == 3 and step == 2))) for one in others[step % 3 :]]
+            company = [(other, [60 + step] * (1 + (other == 3 and step == 2))) for other in others[step % 3 :]]
             logits = cache.forward([*company[:1], (row, chunk), *company[1:]])
             seen.append(logits[min(len(company), 1)].copy())
             if step == 4:

@@ -11,6 +11,7 @@ from engine_fixtures import REQUEST
 import kgen_ext
 from kgen_ext.engines import load_engine
 from kgen_ext.engines.checkpoint import find_tensors, read_shape
+from kgen_ext.engines.llama_cpp_bindings import own_threads
 from tools.training.gguf import F16, Q8_0, write_gguf
 
 STARTER = Path(kgen_ext.__file__).parent / "starter"
@@ -24,7 +25,7 @@ def gguf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     config, tokenizer = (
         json.loads((STARTER / name).read_text(encoding="utf-8")) for name in ("config.json", "tokenizer.json")
     )
-    weights = {name: one.read() for name, one in find_tensors(STARTER, read_shape(STARTER)).items()}
+    weights = {name: tensor.read() for name, tensor in find_tensors(STARTER, read_shape(STARTER)).items()}
     write_gguf(path, weights, config, tokenizer, name="starter", kind=request.param)
     return path
 
@@ -41,7 +42,7 @@ def test_a_row_alone_and_in_company_has_the_same_bits(gguf: Path) -> None:
         found.append([cache.forward([(row, ids) for row in rows])[0].copy()])
         for token in range(100, 140):
             found[-1].append(cache.forward([(row, [token]) for row in rows])[0].copy())
-    assert all(np.array_equal(one, other) for others in found[1:] for one, other in zip(found[0], others, strict=True))
+    assert all(np.array_equal(*pair) for others in found[1:] for pair in zip(found[0], others, strict=True))
     cache.close()
     engine.close()
 
@@ -55,15 +56,19 @@ def test_a_cache_too_small_for_the_trial_leaves_it_to_the_next(gguf: Path) -> No
 
 
 def test_the_bits_do_not_depend_on_the_number_of_threads(gguf: Path) -> None:
-    engine = load_engine("llama_cpp", folder=None, gguf=gguf, threads=2, device="cpu")
-    assert (engine.lanes(2), engine.lanes(16)) == (1, 2)
-    ids, found = engine.tokenize(REQUEST), []
-    for sharing in (1, 2):
-        cache = engine.open_cache(4, 256)
-        cache.share(sharing)
+    found = []
+    for threads in (1, 2):
+        engine = load_engine("llama_cpp", folder=None, gguf=gguf, threads=threads, device="cpu")
+        cache, ids = engine.open_cache(4, 256), engine.tokenize(REQUEST)
         found.append([cache.forward([(row, ids) for row in range(4)]).copy()])
         for token in range(100, 108):
             found[-1].append(cache.forward([(row, [token]) for row in range(4)]).copy())
         cache.close()
-    engine.close()
+        engine.close()
     assert all(np.array_equal(left, right) for left, right in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (4, 3), (6, 3), (16, 8)])
+def test_a_core_of_a_small_machine_can_be_spared(monkeypatch: pytest.MonkeyPatch, cores: int, threads: int) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    assert own_threads(spare=1) == threads

@@ -77,7 +77,7 @@ def test_the_pieces_of_any_text_are_its_bytes(text: str) -> None:
     engine = ScriptedEngine.random(0)
     named = {index: name.encode() for name, index in engine.vocab.special.items()}
     ids = engine.tokenize(text)
-    assert b"".join(named.get(one, engine.vocab.pieces[one]) for one in ids) == text.encode("utf-8", "replace")
+    assert b"".join(named.get(token, engine.vocab.pieces[token]) for token in ids) == text.encode("utf-8", "replace")
 
 
 def test_the_vocabulary_has_special_tokens_all_bytes_and_each_piece_once() -> None:

@@ -251,7 +251,7 @@ def test_the_first_relative_of_a_seed_is_the_seed_and_the_others_differ(seed: in
     family = [derive_seed(seed, index) for index in range(64)]
     assert family[0] == seed
     assert len(set(family)) == 64
-    assert all(0 <= one <= MAX_SEED for one in family)
+    assert all(0 <= seed <= MAX_SEED for seed in family)
 
 
 @pytest.mark.parametrize(
@@ -262,5 +262,5 @@ def test_a_draw_tells_its_share_of_what_the_filters_left(setting: Sampling, left
     shares = (0.5, 0.25, 0.2, 0.05)
     for key in range(20):
         (drawn,) = sampler.draw(logits_of(shares)[None], [setting], [key])
-        wanted = 1.0 if left is None else shares[drawn.token] / sum(shares[one] for one in left)
+        wanted = 1.0 if left is None else shares[drawn.token] / sum(shares[token] for token in left)
         assert drawn.share == pytest.approx(wanted, rel=1e-5)

@@ -1,4 +1,4 @@
-"""Token ids in, logits out: the engines, and nothing else that touches an ML library."""
+"""Engines: models loaded into an ML library, behind one contract. Only this package imports such libraries."""
 from __future__ import annotations
 
 from kgen_ext.engines.registry import ENGINES, available_engines, load_engine

@@ -1,12 +1,12 @@
 """A Hugging Face LLaMA folder: its shape from config.json, its tensors from safetensors, each checked by name and size.
 
-Refuses to know what is computed with them, and to open a pickle: `.bin`, `.pt` and `.ckpt` files can run code.
+Pickles (`.bin`, `.pt`, `.ckpt` and the like) are never opened: they can run code.
 
-    config.json        what the model's layers look like
+    config.json        the shape of the model
     model.safetensors  u64 little-endian header length, header (JSON), tensor bytes to the end of the file
                        header: name -> {"dtype": "F16", "shape": [rows, columns], "data_offsets": [begin, end]}
     model.safetensors.index.json   instead, when there are several: {"weight_map": {tensor name: file name}}
-    tokenizer.json     read in `tokens.py`
+    tokenizer.json     read in `tokenizer.py`
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 @dataclass(frozen=True, slots=True)
 class LlamaShape:
-    """The numbers of config.json that a forward pass needs."""
+    """The numbers of config.json that a forward pass needs, and two token ids."""
 
     vocab: int
     hidden: int
@@ -54,14 +54,18 @@ class LlamaShape:
             "mlp.gate_proj": (self.inner, self.hidden), "mlp.up_proj": (self.inner, self.hidden),
             "mlp.down_proj": (self.hidden, self.inner),
         }  # fmt: skip
-        named = {f"model.layers.{i}.{k}.weight": shape for i in range(self.layers) for k, shape in layer.items()}
-        named |= {"model.embed_tokens.weight": (self.vocab, self.hidden), "model.norm.weight": (self.hidden,)}
-        return named if self.tied else named | {"lm_head.weight": (self.vocab, self.hidden)}
+        shapes = {
+            f"model.layers.{index}.{name}.weight": shape
+            for index in range(self.layers)
+            for name, shape in layer.items()
+        }
+        shapes |= {"model.embed_tokens.weight": (self.vocab, self.hidden), "model.norm.weight": (self.hidden,)}
+        return shapes if self.tied else shapes | {"lm_head.weight": (self.vocab, self.hidden)}
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """Where a tensor lies in which file."""
+    """A tensor in a safetensors file; `begin` is the offset of its bytes."""
 
     path: Path
     dtype: str
@@ -120,7 +124,7 @@ def read_shape(folder: Path) -> LlamaShape:
 
 
 def find_tensors(folder: Path, shape: LlamaShape) -> dict[str, StoredTensor]:
-    """Return every tensor of `shape`, having read only headers; raise for one that is absent or of another size."""
+    """Return the tensors of `shape`, reading headers only; raise for one that is missing or of another size."""
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").exists():
         names = ["model.safetensors"]
@@ -132,15 +136,15 @@ def find_tensors(folder: Path, shape: LlamaShape) -> dict[str, StoredTensor]:
     stored: dict[str, StoredTensor] = {}
     for name in names:
         if Path(name).name != name:
-            raise ModelFileError(f"{index}: {name!r} lies outside the folder", hint=AGAIN)
+            raise ModelFileError(f"{index}: {name!r} is outside the folder", hint=AGAIN)
         stored |= _read_header(folder / name)
     for name, wanted in shape.tensors().items():
         if name not in stored:
             raise ModelFileError(f"{folder / names[0]}: tensor {name} is missing", hint=AGAIN)
-        one = stored[name]
-        if one.shape != wanted:
+        tensor = stored[name]
+        if tensor.shape != wanted:
             raise ModelFileError(
-                f"{one.path}: {name} is {list(one.shape)}, config.json says {list(wanted)}",
+                f"{tensor.path}: {name} is {list(tensor.shape)}, config.json says {list(wanted)}",
                 hint="the two files are of different models",
             )
     return stored
@@ -148,7 +152,7 @@ def find_tensors(folder: Path, shape: LlamaShape) -> dict[str, StoredTensor]:
 
 def refuse_pickles(path: Path) -> None:
     """Raise if `path` is a pickle checkpoint, or a folder whose only weights are one."""
-    found = [path] if path.suffix in PICKLES else sorted(one for end in PICKLES for one in path.glob(f"*{end}"))
+    found = [path] if path.suffix in PICKLES else sorted(file for suffix in PICKLES for file in path.glob(f"*{suffix}"))
     if found:
         raise ModelFileError(
             f"{found[0]}: a pickle file can run code when it is opened, so it is refused",
@@ -178,16 +182,16 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
                 raise ModelFileError(f"{path}: not a safetensors file, or cut off in its header", hint=AGAIN)
             header = json.loads(file.read(length))
         stored, end = {}, 0
-        for name, one in header.items():
+        for name, entry in header.items():
             if name == "__metadata__":
                 continue
-            begin, stop = map(int, one["data_offsets"])
-            shape = tuple(map(int, one["shape"]))
-            if WIDTHS.get(one["dtype"]) is None:
-                raise ModelFileError(f"{path}: {name} is {one['dtype']}, known are {', '.join(WIDTHS)}")
-            if stop - begin != math.prod(shape) * WIDTHS[one["dtype"]] or begin < 0:
+            begin, stop = map(int, entry["data_offsets"])
+            shape = tuple(map(int, entry["shape"]))
+            if WIDTHS.get(entry["dtype"]) is None:
+                raise ModelFileError(f"{path}: {name} is {entry['dtype']}, known are {', '.join(WIDTHS)}")
+            if stop - begin != math.prod(shape) * WIDTHS[entry["dtype"]] or begin < 0:
                 raise ModelFileError(f"{path}: {name} does not fill its place", hint=AGAIN)
-            stored[name] = StoredTensor(path, one["dtype"], shape, 8 + length + begin)
+            stored[name] = StoredTensor(path, entry["dtype"], shape, 8 + length + begin)
             end = max(end, 8 + length + stop)
     except FileNotFoundError as error:
         raise ModelFileError(f"{path}: no such file", hint="the folder needs one") from error
@@ -200,6 +204,6 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
 
 def _id(config: dict[str, Any], name: str) -> int | None:
     value = config.get(name)
-    if isinstance(value, list):  # several ends: the first is the text's own
+    if isinstance(value, list):  # of several end tokens the first is that of a text
         value = value[0] if value else None
     return None if value is None else int(value)

@@ -1,8 +1,9 @@
-"""Where a model runs: the devices that torch or llama.cpp have here, and the number format each computes in.
+"""Devices: those that torch or llama.cpp have on this machine, and the number format each computes in.
 
-Refuses to import a library: it is handed one. A device is a kind, or a kind and a number:
+torch is an argument everywhere: nothing here imports it. A device is named by its kind, or its kind and a number
+(`cuda:1`):
 
-    auto, cpu, cuda (NVIDIA, and AMD by ROCm: torch calls both so), mps (Apple), xpu (Intel), directml (Windows); cuda:1
+    auto, cpu, cuda (NVIDIA, and AMD with ROCm), mps (Apple), xpu (Intel), directml (Windows)
 """
 from __future__ import annotations
 
@@ -15,17 +16,18 @@ from typing import Any
 from kgen_ext.errors import BadValue
 
 AUTO, CPU = "auto", "cpu"
-# Best first; torch_directml is a package of its own that adds a device to torch.
+# Best first. torch_directml is a separate package that adds a device to torch.
 GPUS = ("cuda", "xpu", "mps", "directml")
 DEVICES = (AUTO, CPU, *GPUS)
 _FORM = re.compile(r"([a-z]+)(?::([0-9]{1,2}))?")
-# Twice as quick as float32 and as exact as the published files (F16). DirectML lacks half of it for some operations.
+# Kinds that compute in float16: twice as fast as float32, and as exact as the published files. DirectML lacks some
+# operations in it.
 _HALF = ("cuda", "xpu", "mps")
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A device of torch's: `name` as we say it, `device` as torch takes it, `half` whether it computes in float16."""
+    """A torch device: our name for it, the object torch takes, and whether it computes in float16."""
 
     name: str
     device: Any
@@ -33,7 +35,7 @@ class Placement:
 
     @property
     def kind(self) -> str:
-        """Return the name without a number."""
+        """Return the name without its number."""
         return self.name.partition(":")[0]
 
 
@@ -43,15 +45,15 @@ def parse_device(device: str) -> tuple[str, int | None]:
     >>> parse_device("cuda:1"), parse_device("auto")
     (('cuda', 1), ('auto', None))
     """
-    found = _FORM.fullmatch(device) if isinstance(device, str) else None
-    kind, number = (found[1], found[2]) if found else ("", None)
+    match = _FORM.fullmatch(device) if isinstance(device, str) else None
+    kind, number = (match[1], match[2]) if match else ("", None)
     if kind not in DEVICES or (number is not None and kind in (AUTO, CPU, "mps")):
         raise BadValue("device", device, f"{', '.join(DEVICES)}, or one with its number: cuda:1")
     return kind, None if number is None else int(number)
 
 
 def torch_devices(torch: Any, *, directml: Callable[[], Any] | None = None) -> tuple[str, ...]:
-    """Return the names of torch's devices here, best first, cpu last. directml: returns its module, or None."""
+    """Return the names of the devices torch has, best first, cpu last. directml: returns that module, or None."""
     counts = {
         "cuda": _count(torch, "cuda"),
         "xpu": _count(torch, "xpu"),
@@ -64,12 +66,12 @@ def torch_devices(torch: Any, *, directml: Callable[[], Any] | None = None) -> t
 
 
 def pick_torch(torch: Any, asked: str, *, directml: Callable[[], Any] | None = None) -> Placement:
-    """Return the device to load on: the best there is for auto; raises BadValue for one that is not there."""
+    """Return the device to load on, the best for auto; raises BadValue for one that torch does not have."""
     kind, number = parse_device(asked)
-    there = torch_devices(torch, directml=directml)
-    name = there[0] if kind == AUTO else kind if not number else f"{kind}:{number}"
-    if name not in there:
-        raise BadValue("device", asked, (AUTO, *there))
+    available = torch_devices(torch, directml=directml)
+    name = available[0] if kind == AUTO else kind if not number else f"{kind}:{number}"
+    if name not in available:
+        raise BadValue("device", asked, (AUTO, *available))
     kind, number = parse_device(name)
     if kind == "directml":
         return Placement(name, (directml or _directml)().device(number or 0), half=False)
@@ -77,9 +79,9 @@ def pick_torch(torch: Any, asked: str, *, directml: Callable[[], Any] | None = N
 
 
 def llama_placement(device: str, *, offload: bool) -> tuple[int, int | None] | None:
-    """Return how many layers llama.cpp gives to which GPU (None: it shares them out); None if it has no such device.
+    """Return how many layers llama.cpp puts on which GPU (None: it distributes them), or None if it has no such device.
 
-    llama.cpp is built for one kind of GPU and does not say which: any kind means that one.
+    llama.cpp is built for one kind of GPU and does not say which, so every kind of GPU means that one.
     """
     kind, number = parse_device(device)
     if kind == CPU or (kind == AUTO and not offload):
@@ -88,7 +90,7 @@ def llama_placement(device: str, *, offload: bool) -> tuple[int, int | None] | N
 
 
 def title(name: str, torch: Any) -> str:
-    """Return a device's name with what stands behind it: `cuda (ROCm: AMD Radeon RX 7900 XTX)`."""
+    """Return a device's name with its maker and model: `cuda (ROCm: AMD Radeon RX 7900 XTX)`."""
     kind, number = parse_device(name)
     maker = {"cuda": "ROCm" if getattr(torch.version, "hip", None) else "CUDA", "xpu": "Intel"}.get(kind)
     if maker is None:
@@ -101,34 +103,34 @@ def title(name: str, torch: Any) -> str:
 
 
 def free_bytes(torch: Any) -> int | None:
-    """Return how much memory is free on torch's best device; None on the CPU, and where torch does not tell."""
+    """Return how much memory is free on torch's best device; None on the CPU, and where torch does not say."""
     kind = torch_devices(torch)[0]
-    part: Any = getattr(torch, kind, None)
+    module: Any = getattr(torch, kind, None)
     try:
-        if kind == "mps":  # shared with the processor: what Apple recommends for a GPU, less what is taken
-            return max(0, int(part.recommended_max_memory()) - int(part.driver_allocated_memory()))
-        tell = getattr(part, "mem_get_info", None)  # of CUDA and ROCm, and of XPU in newer torch
-        return None if tell is None or kind == CPU else int(tell()[0])
+        if kind == "mps":  # memory shared with the CPU: Apple's recommended maximum, less what is in use
+            return max(0, int(module.recommended_max_memory()) - int(module.driver_allocated_memory()))
+        mem_get_info = getattr(module, "mem_get_info", None)  # CUDA, ROCm, and XPU in newer torch
+        return None if mem_get_info is None or kind == CPU else int(mem_get_info()[0])
     except (RuntimeError, AssertionError, AttributeError):
         return None
 
 
 def free_memory(torch: Any, place: Placement) -> None:
-    """Give back what torch keeps of a device's memory for later."""
-    empty = getattr(getattr(torch, place.kind, None), "empty_cache", None)
-    if empty is not None:
-        empty()
+    """Release the memory that torch's allocator caches on a device."""
+    empty_cache = getattr(getattr(torch, place.kind, None), "empty_cache", None)
+    if empty_cache is not None:
+        empty_cache()
 
 
 def _count(torch: Any, kind: str) -> int:
-    part: Any = getattr(torch, kind, None)
-    return int(part.device_count()) if _is_available(part) else 0
+    module: Any = getattr(torch, kind, None)
+    return int(module.device_count()) if _is_available(module) else 0
 
 
-def _is_available(part: Any) -> bool:
+def _is_available(module: Any) -> bool:
     try:
-        return bool(part is not None and part.is_available())
-    except (RuntimeError, AssertionError, OSError):  # a driver that does not fit the build
+        return bool(module is not None and module.is_available())
+    except (RuntimeError, AssertionError, OSError):  # a driver that does not match the build
         return False
 
 

@@ -1,25 +1,20 @@
-"""A LLaMA in a GGUF file, for engines that are not llama.cpp: its shape, its tensors in float32, its vocabulary.
+"""GGUF files: the header, and a LLaMA in one (shape, float32 tensors, vocabulary) for engines other than llama.cpp.
 
-Refuses other architectures and the rarer quantisations, which llama.cpp runs. Behind the head (`gguf_file`) come
+Layout, little-endian:
 
-    tensor:  string name, u32 dimensions, u64 sizes (fastest first), u32 type, u64 offset from the data
-    data:    from the next multiple of general.alignment (32) on
-
-    Q8_0     32 numbers: f16 scale, 32 signed bytes
-    Q6_K     256 numbers: 128 bytes of low halves, 64 of the upper two bits, 16 signed scales, one f16 scale for all
-
-The file's rotary pairs are neighbours, ours are halves apart: rows of q and k are put back in the order of training.
-
-The head of a GGUF file: enough to name what is wrong with one before llama.cpp sees it, and all of it on demand.
-
-Refuses to read tensors. Layout, little-endian:
-
-    "GGUF"  u32 version (2 or 3)  u64 tensors  u64 pairs
+    "GGUF"  u32 version (2 or 3)  u64 tensors  u64 pairs, then the pairs, then the tensors, then the data
     pair:   string key, u32 type, value;  string: u64 length, bytes
-    types:  0-5, 7, 10, 11 whole numbers, 6, 12 floats, 8 a string, 9 an array: u32 type, u64 count, values
-    tensor: string name, u32 dimensions, u64 sizes (fastest first), u32 type, u64 offset
+    types:  0-5, 7, 10, 11 integers, 6, 12 floats, 8 a string, 9 an array: u32 type, u64 count, values
+    tensor: string name, u32 dimensions, u64 sizes (fastest first), u32 type, u64 offset from the data
+    data:   from the next multiple of general.alignment (32) on
 
-Writers put general.architecture first: `check_gguf` reads no more than that pair.
+Blocks of the quantisations read here; other ones, and other architectures, are left to llama.cpp:
+
+    Q8_0    32 numbers: f16 scale, 32 signed bytes
+    Q6_K    256 numbers: 128 bytes of low halves, 64 of the upper two bits, 16 signed scales, one f16 scale for all
+
+Writers put general.architecture first: `check_gguf` reads no more than that pair. Rotary pairs are neighbours in the
+file and half a head apart in our layers: rows of q and k are put back in the order of training.
 """
 from __future__ import annotations
 
@@ -37,16 +32,27 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Architectures, and the llama-cpp-python that first had each: 0.3.9's llama.cpp knows no dots1, 0.3.10's does.
+# Architectures, and the llama-cpp-python that first supported each: 0.3.9 had no dots1, 0.3.10 has.
 KNOWN = {"llama": "0.2", "dots1": "0.3.10"}
 STRING, ARRAY = 8, 9
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-MOST = 1 << 26  # a text, a list or a head that is longer is damage
+# Texts, lists and headers that claim to be longer are damaged.
+MOST = 1 << 26
+# Type numbers of ggml.h: name, numbers in a block, bytes in a block.
+TYPES = {0: ("F32", 1, 4), 1: ("F16", 1, 2), 8: ("Q8_0", 32, 34), 14: ("Q6_K", 256, 210), 30: ("BF16", 1, 2)}
+USE = "use the llama_cpp engine: pip install llama-cpp-python"
+# Names of tensors: GGUF's, and Hugging Face's.
+_LAYER_NAMES = {
+    "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+}  # fmt: skip
+_MODEL_NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """A tensor's entry in the head; `shape` as NumPy has it, slowest first."""
+    """A tensor's entry in the header; `shape` as in NumPy, slowest dimension first."""
 
     name: str
     shape: tuple[int, ...]
@@ -56,15 +62,73 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Everything before the tensors; `data` is where their bytes begin."""
+    """The header; `data` is the offset of the tensors' bytes."""
 
     pairs: dict[str, Any]
     tensors: list[TensorInfo]
     data: int
 
 
+@dataclass(frozen=True, slots=True)
+class GgufTensor:
+    """A tensor in its file. heads: how many, where the rows are in the file's rotary order; else 0."""
+
+    path: Path
+    info: TensorInfo
+    shape: tuple[int, ...]
+    begin: int
+    heads: int
+
+    def read(self) -> NDArray[np.float32]:
+        """Return the tensor as float32, rows in the order of training."""
+        import numpy as np
+
+        _, numbers, size = TYPES[self.info.kind]
+        raw = np.fromfile(self.path, np.uint8, math.prod(self.shape) // numbers * size, offset=self.begin)
+        value = _decode(raw, TYPES[self.info.kind][0]).reshape(self.shape)
+        if self.heads:
+            rows = self.shape[0]
+            paired = value.reshape(self.heads, rows // self.heads // 2, 2, -1)
+            value = np.ascontiguousarray(paired.swapaxes(1, 2).reshape(self.shape))
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class GgufModel:
+    """What an engine needs of the file. prefix: a space goes before every stretch of ordinary text."""
+
+    shape: LlamaShape
+    tensors: dict[str, GgufTensor]
+    pieces: list[VocabPiece]
+    prefix: bool
+
+
+def read_gguf(path: Path) -> GgufModel:
+    """Return shape, tensors and vocabulary, reading the header only; raises ModelFileError."""
+    check_gguf(path)
+    head = read_head(path)
+    pairs = head.pairs
+    architecture = pairs.get("general.architecture")
+    if architecture != "llama" or pairs.get("tokenizer.ggml.model") != "llama":
+        what = architecture if architecture != "llama" else f"tokenizer {pairs.get('tokenizer.ggml.model')}"
+        raise ModelFileError(f"{path}: only llama.cpp runs its kind ({what})", hint=USE)
+    try:
+        tokens, scores = pairs["tokenizer.ggml.tokens"], pairs["tokenizer.ggml.scores"]
+        kinds = pairs["tokenizer.ggml.token_type"]
+        pieces = [VocabPiece(*entry) for entry in zip(tokens, scores, kinds, strict=True)]
+        tied = not any(info.name == "output.weight" for info in head.tensors)
+        shape = _shape(pairs, len(tokens), tied=tied)
+    except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+        raise ModelFileError(f"{path}: its head does not describe a model: {error!r}", hint=AGAIN) from error
+    for token in (shape.bos, shape.eos):
+        if token is not None and token < len(pieces):
+            pieces[token] = VocabPiece(pieces[token].text, pieces[token].score, CONTROL)
+    tensors = _tensors(path, head.tensors, head.data, shape)
+    return GgufModel(shape, tensors, pieces, bool(pairs.get("tokenizer.ggml.add_space_prefix", True)))
+
+
 def check_gguf(path: Path) -> str:
-    """Return the architecture; raise ModelFileError unless it is one that TIPO or DanTagGen has."""
+    """Return the architecture; raise ModelFileError unless TIPO or DanTagGen models have it."""
     if path.is_file():
         refuse_pickles(path)
     try:
@@ -95,17 +159,30 @@ def check_gguf(path: Path) -> str:
     return architecture
 
 
+def check_tensors(path: Path) -> None:
+    """Raise ModelFileError unless the architecture is known and all tensors are within the file.
+
+    Of a quantisation that only llama.cpp reads, a tensor's size is not known: only its beginning is checked.
+    """
+    check_gguf(path)
+    head, size = read_head(path), path.stat().st_size
+    for info in head.tensors:
+        _, numbers, width = TYPES.get(info.kind, ("", 1, 0))
+        if head.data + info.offset + math.prod(info.shape) // numbers * width > size:
+            raise ModelFileError(f"{path}: {info.name} ends behind the file: it is cut off", hint=AGAIN)
+
+
 def read_head(path: Path) -> Head:
-    """Return all pairs and all tensors' entries; raises ModelFileError for a file that ends or makes no sense in it."""
+    """Return the header; raises ModelFileError where it is cut off or makes no sense."""
     try:
         with path.open("rb") as file:
             magic, version, tensors, pairs = struct.unpack("<4sIQQ", file.read(24))
             if magic != b"GGUF" or version not in (2, 3) or max(tensors, pairs) > 1 << 16:
                 raise ValueError(f"it begins with {magic!r}, version {version}")
-            found = {_text(file): _value(file, *struct.unpack("<I", file.read(4))) for _ in range(pairs)}
+            entries = {_text(file): _value(file, *struct.unpack("<I", file.read(4))) for _ in range(pairs)}
             infos = [_tensor(file) for _ in range(tensors)]
-            align = int(found.get("general.alignment", 32))
-            return Head(found, infos, -(-file.tell() // align) * align)
+            align = int(entries.get("general.alignment", 32))
+            return Head(entries, infos, -(-file.tell() // align) * align)
     except (OSError, struct.error, ValueError, TypeError, ZeroDivisionError, MemoryError) as error:
         raise ModelFileError(f"{path}: not a GGUF file, or cut off in its head: {error}", hint=AGAIN) from error
 
@@ -145,75 +222,6 @@ def _text(file: BinaryIO) -> str:
     return data.decode("utf-8", "replace")
 
 
-USE = "use the llama_cpp engine: pip install llama-cpp-python"
-# Type numbers of ggml.h: name, numbers in a block, bytes in a block.
-TYPES = {0: ("F32", 1, 4), 1: ("F16", 1, 2), 8: ("Q8_0", 32, 34), 14: ("Q6_K", 256, 210), 30: ("BF16", 1, 2)}
-_NAMES = {
-    "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
-    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
-}  # fmt: skip
-_TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
-
-
-@dataclass(frozen=True, slots=True)
-class GgufTensor:
-    """Where a tensor lies; `heads` is set for those whose rows were reordered."""
-
-    path: Path
-    info: TensorInfo
-    shape: tuple[int, ...]
-    begin: int
-    heads: int
-
-    def read(self) -> NDArray[np.float32]:
-        """Return the tensor as float32, rows in the order of training."""
-        import numpy as np
-
-        _, numbers, size = TYPES[self.info.kind]
-        raw = np.fromfile(self.path, np.uint8, math.prod(self.shape) // numbers * size, offset=self.begin)
-        value = _decode(raw, TYPES[self.info.kind][0]).reshape(self.shape)
-        if self.heads:
-            rows = self.shape[0]
-            paired = value.reshape(self.heads, rows // self.heads // 2, 2, -1)
-            value = np.ascontiguousarray(paired.swapaxes(1, 2).reshape(self.shape))
-        return value
-
-
-@dataclass(frozen=True, slots=True)
-class GgufModel:
-    """What an engine needs of the file."""
-
-    shape: LlamaShape
-    tensors: dict[str, GgufTensor]
-    pieces: list[VocabPiece]
-    prefix: bool
-
-
-def read_gguf(path: Path) -> GgufModel:
-    """Return shape, tensors and vocabulary, having read the head only; raises ModelFileError."""
-    check_gguf(path)
-    head = read_head(path)
-    pairs = head.pairs
-    architecture = pairs.get("general.architecture")
-    if architecture != "llama" or pairs.get("tokenizer.ggml.model") != "llama":
-        what = architecture if architecture != "llama" else f"tokenizer {pairs.get('tokenizer.ggml.model')}"
-        raise ModelFileError(f"{path}: only llama.cpp runs its kind ({what})", hint=USE)
-    try:
-        tokens, scores = pairs["tokenizer.ggml.tokens"], pairs["tokenizer.ggml.scores"]
-        kinds = pairs["tokenizer.ggml.token_type"]
-        pieces = [VocabPiece(*one) for one in zip(tokens, scores, kinds, strict=True)]
-        tied = not any(one.name == "output.weight" for one in head.tensors)
-        shape = _shape(pairs, len(tokens), tied=tied)
-    except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
-        raise ModelFileError(f"{path}: its head does not describe a model: {error!r}", hint=AGAIN) from error
-    for at in (shape.bos, shape.eos):
-        if at is not None and at < len(pieces):
-            pieces[at] = VocabPiece(pieces[at].text, pieces[at].score, CONTROL)
-    tensors = _tensors(path, head.tensors, head.data, shape)
-    return GgufModel(shape, tensors, pieces, bool(pairs.get("tokenizer.ggml.add_space_prefix", True)))
-
-
 def _shape(pairs: dict[str, Any], vocab: int, *, tied: bool) -> LlamaShape:
     heads, hidden = int(pairs["llama.attention.head_count"]), int(pairs["llama.embedding_length"])
     if pairs.get("llama.rope.scaling.type", "none") != "none":
@@ -232,28 +240,15 @@ def _shape(pairs: dict[str, Any], vocab: int, *, tied: bool) -> LlamaShape:
     return shape
 
 
-def check_tensors(path: Path) -> None:
-    """Raise ModelFileError unless the architecture is known and no tensor ends behind the file, as far as can be told.
-
-    Of a quantisation that only llama.cpp reads it is known where a tensor begins.
-    """
-    check_gguf(path)
-    head, size = read_head(path), path.stat().st_size
-    for info in head.tensors:
-        _, numbers, width = TYPES.get(info.kind, ("", 1, 0))
-        if head.data + info.offset + math.prod(info.shape) // numbers * width > size:
-            raise ModelFileError(f"{path}: {info.name} ends behind the file: it is cut off", hint=AGAIN)
-
-
 def _tensors(path: Path, infos: list[TensorInfo], data: int, shape: LlamaShape) -> dict[str, GgufTensor]:
-    size, wanted, found = path.stat().st_size, shape.tensors(), dict[str, GgufTensor]()
+    size, wanted, tensors = path.stat().st_size, shape.tensors(), dict[str, GgufTensor]()
     for info in infos:
         name = _name(info.name)
         if name not in wanted:
             continue  # rotary factors of some converters, which follow from theta
         if info.kind not in TYPES:
             says = f"{info.name} is quantised as type {info.kind}, known here are"
-            raise ModelFileError(f"{path}: {says} {', '.join(one for one, *_ in TYPES.values())}", hint=USE)
+            raise ModelFileError(f"{path}: {says} {', '.join(name for name, *_ in TYPES.values())}", hint=USE)
         if info.shape != wanted[name]:
             says = f"{info.name} is {list(info.shape)}, its head says {list(wanted[name])}"
             raise ModelFileError(f"{path}: {says}", hint=AGAIN)
@@ -262,19 +257,19 @@ def _tensors(path: Path, infos: list[TensorInfo], data: int, shape: LlamaShape) 
         if info.shape[-1] % numbers or begin + math.prod(info.shape) // numbers * width > size:
             raise ModelFileError(f"{path}: {info.name} ends behind the file: it is cut off", hint=AGAIN)
         heads = {"attn_q": shape.heads, "attn_k": shape.kv_heads}.get(info.name.split(".")[-2], 0)
-        found[name] = GgufTensor(path, info, info.shape, begin, heads)
-    if lost := next((name for name in wanted if name not in found), None):
-        raise ModelFileError(f"{path}: tensor {lost} is missing", hint=AGAIN)
-    return found
+        tensors[name] = GgufTensor(path, info, info.shape, begin, heads)
+    if missing := next((name for name in wanted if name not in tensors), None):
+        raise ModelFileError(f"{path}: tensor {missing} is missing", hint=AGAIN)
+    return tensors
 
 
 def _name(name: str) -> str:
-    """Return Hugging Face's name of a tensor, "" for one that has none."""
+    """Return Hugging Face's name of a tensor, "" where it has none."""
     parts = name.split(".")
-    if len(parts) == 2 and parts[0] in _TOP:
-        return f"{_TOP[parts[0]]}.weight"
-    if len(parts) == 4 and parts[0] == "blk" and parts[2] in _NAMES:
-        return f"model.layers.{parts[1]}.{_NAMES[parts[2]]}.weight"
+    if len(parts) == 2 and parts[0] in _MODEL_NAMES:
+        return f"{_MODEL_NAMES[parts[0]]}.weight"
+    if len(parts) == 4 and parts[0] == "blk" and parts[2] in _LAYER_NAMES:
+        return f"model.layers.{parts[1]}.{_LAYER_NAMES[parts[2]]}.weight"
     return ""
 
 
@@ -294,7 +289,7 @@ def _decode(raw: NDArray[Any], kind: str) -> NDArray[np.float32]:
 
 
 def _decode_q6_k(blocks: NDArray[Any]) -> NDArray[np.float32]:
-    """A half of 128 numbers: quarter n has the lower or upper halves of 32 low bytes, and bits 2n of the upper ones."""
+    """Decode Q6_K: of 128 numbers, quarter n is half of each of 32 low bytes and two bits of each of 32 high ones."""
     import numpy as np
 
     count = len(blocks)

@@ -1,7 +1,7 @@
 """llama-cpp-python's low-level functions under one set of names, whatever its version calls them, and its log.
 
-Refuses to know what they are used for. Newest name first; the pairs are llama.cpp's renames from early 2025 on:
-functions of a model became functions of its vocabulary, and kv_cache became kv_self became memory.
+llama.cpp renamed many in early 2025: functions of a model became functions of its vocabulary, and kv_cache became
+kv_self, then memory. Where several names are given, the newest comes first.
 """
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from kgen_ext.errors import EngineError, EngineUnavailable
 from kgen_ext.once import once
 
 UPDATE = "pip install -U llama-cpp-python"
-ERROR, GO_ON = 4, 5  # ggml_log_level
+ERROR, CONTINUATION = 4, 5  # ggml_log_level
 
 
 class Log:
-    """The last errors the library wrote, instead of the terminal."""
+    """The last errors that the library reported, kept off the terminal."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self._level = 0
 
     def write(self, level: int, text: bytes | None, _user: object) -> None:
-        """Keep an error; a continued line has the level of the line before it."""
-        self._level = level if level != GO_ON else self._level
+        """Keep an error line; a continuation has the level of the line before it."""
+        self._level = level if level != CONTINUATION else self._level
         if self._level == ERROR and text and text.strip(b" .\n"):
             self.lines = [*self.lines[-19:], text.decode("utf-8", "replace").strip()]
 
     def clear(self) -> None:
-        """Forget what was written."""
+        """Forget the lines so far."""
         self.lines.clear()
 
     def reason(self) -> str:
-        """Return the first line since `clear`, as the end of a message."""
+        """Return the first line since `clear`, as a suffix for a message."""
         return f": {self.lines[0]}" if self.lines else ""
 
 
 class Library:
-    """The functions an engine calls."""
+    """The functions that the engine calls."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
         self.version = f" {api.__version__}" if hasattr(api, "__version__") else ""
         self.log = Log()
-        self._callback = api.llama_log_callback(self.log.write)  # kept: the library holds a bare pointer to it
+        self._callback = api.llama_log_callback(self.log.write)  # kept alive: the library has only a pointer to it
         api.llama_log_set(self._callback, ctypes.c_void_p(0))
         api.llama_backend_init()
         self.load_model = self._first("llama_model_load_from_file", "llama_load_model_from_file")
@@ -64,21 +64,21 @@ class Library:
         self._new_context = self._first("llama_init_from_model", "llama_new_context_with_model")
 
     def get_vocab(self, model: object) -> Any:
-        """Return what vocabulary functions take: the vocabulary, or the model before the two were split."""
+        """Return the argument of vocabulary functions: the vocabulary or, in older versions, the model."""
         return self.api.llama_model_get_vocab(model) if hasattr(self.api, "llama_model_get_vocab") else model
 
     def memory(self, context: object) -> Any:
-        """Return what cache functions take: the memory, or the context before the two were split."""
+        """Return the argument of cache functions: the memory or, in older versions, the context."""
         return self.api.llama_get_memory(context) if hasattr(self.api, "llama_memory_seq_rm") else context
 
     def open_context(self, model: object, *, rows: int, n_ctx: int, size: int, threads: int) -> Any:
-        """Return a context with a stream of n_ctx tokens for each of `rows`, fed at most `size` tokens a call."""
+        """Return a context of `rows` streams of n_ctx tokens each, for calls of at most `size` tokens."""
         params = self.api.llama_context_default_params()
         params.n_ctx, params.n_seq_max = rows * n_ctx, rows
         params.n_batch = params.n_ubatch = size
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = False
-        params.flash_attn = False  # the field's name until it became a choice of three
+        params.flash_attn = False  # older versions; now a choice of three
         params.flash_attn_type = 0
         params.no_perf = True
         self.log.clear()
@@ -94,9 +94,9 @@ class Library:
         return partial(found)
 
 
-@once  # two threads that import it at once can meet it half made
+@once  # two threads that import llama_cpp at the same time may find it half initialised
 def open_library() -> Library:
-    """Import llama_cpp and take over its log; there is one library in a process, so there is one of these."""
+    """Import llama_cpp and take over its log. A process has one library, so it has one of these."""
     try:
         llama_cpp = import_module("llama_cpp")
     except ModuleNotFoundError as error:
@@ -108,7 +108,7 @@ def open_library() -> Library:
 
 
 def _with_torch(error: Exception) -> ModuleType:
-    """Load it after torch, which brings an accelerator's libraries along; raise for the error it failed with before."""
+    """Import llama_cpp after torch, which loads the accelerator's libraries; on failure raise for the first error."""
     try:
         import_module("torch")
         return import_module("llama_cpp")
@@ -116,7 +116,7 @@ def _with_torch(error: Exception) -> ModuleType:
         raise EngineUnavailable(f"llama-cpp-python is damaged: {error}", hint=UPDATE) from error
 
 
-def own_threads() -> int:
-    """Return how many threads decode fastest: every core of a small machine, else one for two logical ones."""
+def own_threads(*, spare: int = 0) -> int:
+    """Return how many threads decode fastest: all cores of a small machine but `spare`, else half the logical ones."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return count if count <= 4 else count // 2
+    return max(1, count - spare) if count <= 4 else count // 2

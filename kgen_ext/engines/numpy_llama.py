@@ -1,9 +1,9 @@
-"""LLaMA in NumPy, float32: the engine that needs nothing else, and the measure of the others.
+"""The reference engine: LLaMA in NumPy and float32. It needs no other library, and the others are measured by it.
 
-Refuses to know sampling and text. A row's logits are the same to the last bit whatever its company, the chunking of
-its prompt and its past: every token goes through each matrix alone (a matrix times a vector), and its attention
-has a shape that depends on its own position only. At this size that costs little: such a product moves the
-weights through the processor once, where a small batched product repacks them first.
+A row's logits are the same to the last bit whatever its company, its past and the chunking of its prompt. Every token
+goes through each matrix alone (a matrix times a vector), and the shape of its attention depends on its own position
+only. In models this small that costs little: such a product reads the weights once, where a small batched product
+repacks them first.
 
 One token x at position p, in each layer:
     h = x / sqrt(mean(x^2) + eps) * w;  q, k, v = h Wq, h Wk, h Wv;  q, k rotated by p;  k, v stored
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-# Numbers in a block: 1.5 MB stay in a core's cache while row after row passes, and BLAS does not split a product this
-# small among threads, so their number changes nothing either (OpenBLAS: from 460,800 on).
+# Numbers in a block of a matrix: 1.5 MB stay in a core's cache for row after row, and BLAS does not split so small a
+# product among threads (OpenBLAS: from 460,800 numbers on), so the bits do not depend on their number.
 BLOCK = 3 << 17
 
 
 class NumpyLlamaEngine:
-    """A loaded LLaMA checkpoint."""
+    """A LLaMA checkpoint in memory."""
 
     def __init__(self, path: Path, *, n_ctx: int | None = None) -> None:
         self.name = "reference"
@@ -42,11 +42,14 @@ class NumpyLlamaEngine:
         self.shape, stored = checkpoint.shape, checkpoint.tensors
         self.n_ctx = min(n_ctx or self.shape.context, self.shape.context)
         self._tokens, self.vocab = checkpoint.tokens, checkpoint.tokens.vocab
-        join = lambda *names: np.concatenate([stored[f"{name}.weight"].read() for name in names])  # noqa: E731
+
+        def join(*names: str) -> Floats:
+            return np.concatenate([stored[f"{name}.weight"].read() for name in names])
+
         self.embedding = join("model.embed_tokens")
         self.norm = join("model.norm")
         self.out = self.embedding if self.shape.tied else join("lm_head")
-        self.layers = [Layer(join, f"model.layers.{at}", self.shape) for at in range(self.shape.layers)]
+        self.layers = [Layer(join, f"model.layers.{index}", self.shape) for index in range(self.shape.layers)]
         half = np.arange(0, self.shape.head_dim, 2, dtype=np.float32) / np.float32(self.shape.head_dim)
         angle = np.arange(self.n_ctx, dtype=np.float32)[:, None] / np.float32(self.shape.theta) ** half
         self.cos = np.stack((np.cos(angle), np.cos(angle)), axis=1)[:, None]
@@ -56,40 +59,39 @@ class NumpyLlamaEngine:
         """Return the ids of text."""
         return self._tokens.tokenize(text)
 
-    def lanes(self, rows: int) -> int:
-        """Return 1."""
-        return 1
-
     def open_cache(self, rows: int, n_ctx: int) -> NumpyLlamaCache:
         """Return an empty cache."""
         return NumpyLlamaCache(self, rows, n_ctx)
 
     def close(self) -> None:
-        """Forget the weights."""
+        """Free the weights."""
         self.layers = []
         self.embedding = self.norm = self.out = np.empty((0, 0), np.float32)
 
     def run(
-        self, ids: list[int], rows: list[int], places: list[int], ends: list[int], cache: NumpyLlamaCache
+        self, ids: list[int], rows: list[int], positions: list[int], ends: list[int], cache: NumpyLlamaCache
     ) -> Floats:
-        """Return the logits behind the tokens numbered `ends`, having stored keys and values for all of them."""
-        x, cos, sin = self.embedding[ids], self.cos[places], self.sin[places]
+        """Run the tokens, store their keys and values, and return the logits behind those with the indices `ends`.
+
+        ids, rows, positions: of each token. Logits: (len(ends), vocabulary).
+        """
+        x, cos, sin = self.embedding[ids], self.cos[positions], self.sin[positions]
         heads, both = self.shape.heads, self.shape.heads + self.shape.kv_heads
         asked = list(range(len(ids)))
-        for at, layer in enumerate(self.layers):
+        for index, layer in enumerate(self.layers):
             qkv = times(rms(x, layer.norm_attention, self.shape.eps), layer.qkv)
             qkv = qkv.reshape(len(x), -1, self.shape.head_dim)
-            turned = rotate(qkv[:, :both], cos, sin)
-            keys, values = cache.keys[at], cache.values[at]
-            keys[rows, :, places] = turned[:, heads:]
-            values[rows, :, places] = qkv[:, both:]
-            if at == len(self.layers) - 1:  # from here on only what is asked for
+            rotated = rotate(qkv[:, :both], cos, sin)
+            keys, values = cache.keys[index], cache.values[index]
+            keys[rows, :, positions] = rotated[:, heads:]
+            values[rows, :, positions] = qkv[:, both:]
+            if index == len(self.layers) - 1:  # from here on only the tokens whose logits are asked for
                 asked, x = ends, x[ends]
-            seen = np.empty((len(asked), heads * self.shape.head_dim), np.float32)
-            for n, token in enumerate(asked):
-                row, upto = rows[token], places[token] + 1
-                seen[n] = look_back(turned[token, :heads], keys[row, :, :upto], values[row, :, :upto])
-            x = x + times(seen, layer.o)
+            attended = np.empty((len(asked), heads * self.shape.head_dim), np.float32)
+            for place, token in enumerate(asked):
+                row, upto = rows[token], positions[token] + 1
+                attended[place] = attend(rotated[token, :heads], keys[row, :, :upto], values[row, :, :upto])
+            x = x + times(attended, layer.o)
             inner = times(rms(x, layer.norm_inner, self.shape.eps), layer.gate_up)
             gate, up = inner[:, : self.shape.inner], inner[:, self.shape.inner :]
             x = x + times(gate / (np.exp(np.minimum(-gate, 80)) + 1) * up, layer.down)
@@ -97,11 +99,11 @@ class NumpyLlamaEngine:
 
 
 class Layer:
-    """The weights of one layer; matrices that read the same input lie in one, queries are scaled beforehand."""
+    """The weights of one layer; matrices with the same input are joined, and queries are scaled beforehand."""
 
     def __init__(self, join: Callable[..., Floats], name: str, shape: LlamaShape) -> None:
         self.norm_attention = join(f"{name}.input_layernorm")
-        self.qkv = join(*(f"{name}.self_attn.{one}_proj" for one in "qkv"))
+        self.qkv = join(*(f"{name}.self_attn.{matrix}_proj" for matrix in "qkv"))
         self.qkv[: shape.heads * shape.head_dim] *= np.float32(shape.head_dim**-0.5)
         self.o = join(f"{name}.self_attn.o_proj")
         self.norm_inner = join(f"{name}.post_attention_layernorm")
@@ -110,7 +112,7 @@ class Layer:
 
 
 class NumpyLlamaCache:
-    """Keys and values, (layers, rows, heads, n_ctx, head_dim); a row's tokens lie at the start of its own stretch."""
+    """Keys and values, (layers, rows, kv_heads, n_ctx, head_dim)."""
 
     def __init__(self, engine: NumpyLlamaEngine, rows: int, n_ctx: int) -> None:
         self.rows = rows
@@ -126,16 +128,13 @@ class NumpyLlamaCache:
         if not self._engine.layers:
             raise EngineError("the engine is closed", hint="load it again")
         held = self._lengths.held
-        ids: list[int] = []
-        rows: list[int] = []
-        places: list[int] = []
-        ends: list[int] = []
+        ids, rows, positions, ends = list[int](), list[int](), list[int](), list[int]()
         for row, tokens in chunks:
             ids += tokens
             rows += [row] * len(tokens)
-            places += range(held[row], held[row] + len(tokens))
+            positions += range(held[row], held[row] + len(tokens))
             ends.append(len(ids) - 1)
-        logits = self._engine.run(ids, rows, places, ends, self)
+        logits = self._engine.run(ids, rows, positions, ends, self)
         for row, tokens in chunks:
             held[row] += len(tokens)
         return logits
@@ -146,7 +145,7 @@ class NumpyLlamaCache:
         return self._lengths.held[row]
 
     def truncate(self, row: int, length: int) -> None:
-        """Forget the row's tokens from `length` on: what lies there is never looked at again."""
+        """Drop the row's tokens from `length` on; what is stored of them is never read again."""
         self._lengths.truncate(row, length)
 
     def fork(self, source: int, target: int, length: int) -> None:
@@ -155,11 +154,8 @@ class NumpyLlamaCache:
         for stored in (self.keys, self.values):
             stored[:, target, :, :length] = stored[:, source, :, :length]
 
-    def share(self, count: int) -> None:
-        """Do nothing: NumPy's threads are its own."""
-
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._lengths.closed = True
         self.keys = self.values = np.zeros((0, 0, 0, 0, 0), np.float32)
 
@@ -168,8 +164,8 @@ def times(x: Floats, matrix: Floats) -> Floats:
     """Return each row of x times the matrix (outputs, inputs): one row at a time, a block of the matrix at a time."""
     product = np.empty((len(x), len(matrix)), np.float32)
     step = max(1, BLOCK // matrix.shape[1])
-    for at in range(0, len(matrix), step):
-        np.matmul(x[:, None], matrix[at : at + step].T, out=product[:, None, at : at + step])
+    for begin in range(0, len(matrix), step):
+        np.matmul(x[:, None], matrix[begin : begin + step].T, out=product[:, None, begin : begin + step])
     return product
 
 
@@ -180,14 +176,14 @@ def rms(x: Floats, weight: Floats, eps: float) -> Floats:
 
 
 def rotate(x: Floats, cos: Floats, sin: Floats) -> Floats:
-    """Turn each pair (x[i], x[i + half]) by its angle; x is (tokens, heads, head_dim)."""
+    """Rotate each pair (x[i], x[i + half]) by its angle; x is (tokens, heads, head_dim)."""
     halves = x.reshape(x.shape[0], x.shape[1], 2, -1)
-    turned: Floats = (halves * cos + halves[:, :, ::-1] * sin).reshape(x.shape)
-    return turned
+    rotated: Floats = (halves * cos + halves[:, :, ::-1] * sin).reshape(x.shape)
+    return rotated
 
 
-def look_back(query: Floats, keys: Floats, values: Floats) -> Floats:
-    """Return what one token sees: query (heads, d); keys, values (kv_heads, seen, d), shared by groups of heads."""
+def attend(query: Floats, keys: Floats, values: Floats) -> Floats:
+    """Return one token's attention: query (heads, d); keys, values (kv_heads, length, d), shared by groups of heads."""
     weights = np.matmul(query.reshape(len(keys), -1, query.shape[1]), keys.swapaxes(1, 2))
     weights -= np.maximum.reduce(weights, axis=2, keepdims=True)
     np.exp(weights, out=weights)

@@ -1,6 +1,6 @@
-"""Which engines there are, which of them this machine can run, and how one is opened on a model's files.
+"""The table of engines: which packages each needs, and how it is loaded on a model's files.
 
-Refuses to import a library to find out: it looks for packages without opening them, and loads one only with its model.
+Packages are looked up without importing them; a library is imported when a model is loaded into it.
 """
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from kgen_ext.errors import BadValue, EngineError, EngineUnavailable, ModelFileE
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where a model lies and how to run it; None where that is not given."""
+class ModelSource:
+    """A model's files and how to run it; None where that is not given."""
 
     folder: Path | None
     gguf: Path | None
@@ -26,20 +26,20 @@ class Source:
     n_ctx: int | None
 
 
-def _reference(source: Source) -> Engine:
+def _reference(source: ModelSource) -> Engine:
     from kgen_ext.engines.numpy_llama import NumpyLlamaEngine
 
     return NumpyLlamaEngine(_weights(source, "reference"), n_ctx=source.n_ctx)
 
 
-def _transformers(source: Source) -> Engine:
+def _transformers(source: ModelSource) -> Engine:
     from kgen_ext.engines.transformers import TransformersEngine
 
     path = _weights(source, "transformers")
     return TransformersEngine(path, device=source.device, threads=source.threads, n_ctx=source.n_ctx)
 
 
-def _llama_cpp(source: Source) -> Engine:
+def _llama_cpp(source: ModelSource) -> Engine:
     from kgen_ext.engines.llama_cpp import LlamaCppEngine
 
     if source.gguf is None:
@@ -49,12 +49,12 @@ def _llama_cpp(source: Source) -> Engine:
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
-    """An engine by name: the packages it needs, what installs them, and how it is opened."""
+    """An entry of the table. install: what pip is told; load: opens the engine on a model."""
 
     name: str
     packages: tuple[str, ...]
     install: str
-    open: Callable[[Source], Engine]
+    load: Callable[[ModelSource], Engine]
 
 
 ENGINE_KINDS = (
@@ -66,7 +66,7 @@ ENGINES = tuple(kind.name for kind in ENGINE_KINDS)
 
 
 def available_engines() -> tuple[tuple[str, bool, str], ...]:
-    """Return (name, usable, reason) of each engine; the reason says what is missing and is empty when nothing is."""
+    """Return (name, usable, reason) of each engine; the reason says what is missing, "" if nothing is."""
     return tuple((kind.name, not _missing(kind), _missing(kind)) for kind in ENGINE_KINDS)
 
 
@@ -79,13 +79,14 @@ def load_engine(
     threads: int | None = None,
     n_ctx: int | None = None,
 ) -> Engine:
-    """Return the engine `name` with a model loaded: from `folder` (safetensors) or `gguf`, for llama_cpp from `gguf`.
+    """Load a model into an engine: from `folder` (safetensors) or else `gguf`, into llama_cpp always from `gguf`.
 
-    device: auto takes the best the library has; reference runs on the CPU whatever is said. threads: None leaves the
-    library's own choice. n_ctx: the most tokens a row may hold, at most the model's own context, which None means.
-    Raises BadValue, EngineUnavailable (what to install) or ModelFileError (which file, what is wrong with it).
+    device: auto takes the best that the library has; reference always runs on the CPU. threads: None leaves it to the
+    library. n_ctx: the most tokens a row may hold, None for the model's own context, which is the maximum.
+    Raises BadValue, EngineUnavailable (what to install), ModelFileError (which file, and what is wrong with it) or
+    EngineError (anything else that a library failed with).
     """
-    kind = next((one for one in ENGINE_KINDS if one.name == name), None)
+    kind = next((kind for kind in ENGINE_KINDS if kind.name == name), None)
     if kind is None:
         raise BadValue("engine", name, ENGINES)
     parse_device(device)
@@ -95,8 +96,8 @@ def load_engine(
     if reason := _missing(kind):
         raise EngineUnavailable(f"engine {name}: {reason}", hint=f"pip install {kind.install}")
     try:
-        engine = kind.open(Source(folder, gguf, device, threads, n_ctx))
-    except (OSError, RuntimeError, MemoryError, ImportError, AttributeError) as error:  # a library that is broken
+        engine = kind.load(ModelSource(folder, gguf, device, threads, n_ctx))
+    except (OSError, RuntimeError, MemoryError, ImportError, AttributeError) as error:  # a broken library
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise EngineError(f"engine {name} cannot load {folder or gguf}: {what}") from error
     if n_ctx is not None and n_ctx > engine.n_ctx:
@@ -106,17 +107,17 @@ def load_engine(
     return engine
 
 
-def _weights(source: Source, name: str) -> Path:
-    """Return the folder, which needs no decoding, else the GGUF."""
+def _weights(source: ModelSource, name: str) -> Path:
+    """Return the folder, whose weights are not quantised, or else the GGUF."""
     path = source.folder or source.gguf
     if path is None:
         raise ModelFileError(f"no file was given, and the {name} engine needs one", hint="choose a model")
     if source.folder is not None and path.is_file():
         refuse_pickles(path)
-        raise ModelFileError(f"{path}: is a file", hint=f"the {name} engine needs the folder it lies in")
+        raise ModelFileError(f"{path}: is a file", hint=f"the {name} engine needs the folder that it is in")
     return path
 
 
 def _missing(kind: EngineKind) -> str:
-    lacks = [one for one in kind.packages if find_spec(one) is None]
-    return f"not installed: {', '.join(lacks)}" if lacks else ""
+    missing = [package for package in kind.packages if find_spec(package) is None]
+    return f"not installed: {', '.join(missing)}" if missing else ""

@@ -1,7 +1,4 @@
-"""The lengths of a cache's rows, and the checks every engine makes before it changes anything.
-
-Refuses to know what a row's tokens are stored as: each engine keeps its own keys and values.
-"""
+"""The lengths of a cache's rows, and the checks that every engine makes before it changes anything."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,9 +7,9 @@ from kgen_ext.errors import EngineError
 
 
 class RowLengths:
-    """How many tokens each row holds.
+    """How many tokens each row holds (`held`), and whether the cache is closed.
 
-    Raises ValueError for a call that cannot be carried out, always before anything has changed.
+    Every method raises ValueError for a call that cannot be carried out, before anything has changed.
     """
 
     def __init__(self, *, rows: int, n_ctx: int, limit: int) -> None:
@@ -25,14 +22,14 @@ class RowLengths:
         self.closed = False
 
     def check_row(self, row: int) -> None:
-        """Refuse a row that does not exist, and any use after `close`."""
+        """Raise ValueError for a row that does not exist, EngineError once the cache is closed."""
         if self.closed:
             raise EngineError("the cache is closed", hint="open a new one")
         if not 0 <= row < len(self.held):
             raise ValueError(f"row {row} does not exist, the cache has {len(self.held)} rows")
 
     def check_chunks(self, chunks: Sequence[tuple[int, Sequence[int]]], *, n_vocab: int) -> None:
-        """Refuse chunks that name a row twice, are empty, overrun n_ctx or hold a foreign token id."""
+        """Raise ValueError if chunks name a row twice, are empty, exceed n_ctx or hold an id outside the vocabulary."""
         held, n_ctx, seen = self.held, self.n_ctx, set()
         for row, tokens in chunks:
             if self.closed or not 0 <= row < len(held):
@@ -49,14 +46,14 @@ class RowLengths:
                 raise ValueError(f"row {row} is given a token id outside 0 to {n_vocab - 1}")
 
     def truncate(self, row: int, length: int) -> None:
-        """Cut the row back to `length`, which it must have reached."""
+        """Set the row's length to `length`, at most what it is."""
         self.check_row(row)
         if not 0 <= length <= self.held[row]:
             raise ValueError(f"row {row} holds {self.held[row]} tokens, it cannot be cut to {length}")
         self.held[row] = length
 
     def fork(self, source: int, target: int, length: int) -> None:
-        """Set the target's length to `length`, which the source must have reached."""
+        """Set the target's length to `length`, at most the source's."""
         self.check_row(source)
         self.check_row(target)
         if not 0 <= length <= self.held[source]:

@@ -1,7 +1,8 @@
-"""A SentencePiece vocabulary, as tokenizer.model and GGUF files hold it, turned into what the tokenizers package reads.
+"""Tokenizers: text to ids, and the bytes that each id adds to running text.
 
-Refuses to split text itself. SentencePiece joins the two neighbours whose joined piece has the highest score; the
-`tokenizers` package joins by rank in a list of pairs. So each piece gives the pairs that make it, ranked by its score.
+Texts are split by the `tokenizers` package. It reads tokenizer.json; a SentencePiece vocabulary, from tokenizer.model
+or a GGUF file, is turned into one. SentencePiece joins the two neighbours whose joined piece has the highest score, the
+package by rank in a list of pairs: so each piece gives the pairs that make it, ranked by its score.
 
     tokenizer.model   a protocol buffer; a field is a varint (number << 3 | type), then a varint (type 0), 8 bytes (1),
                       4 bytes (5), or a varint length and that many bytes (2)
@@ -10,12 +11,10 @@ Refuses to split text itself. SentencePiece joins the two neighbours whose joine
         3 normaliser  3 whether a space goes before a text (true where absent)
     added_tokens.json, tokenizer_config.json   the tokens that were added later, by id
 
-A tokenizer as the two things an engine needs: text to ids, and the bytes each id adds to running text.
-
-Refuses to know what the ids are for. Read by the `tokenizers` package; two families of pieces are understood:
+Bytes are written into pieces in two ways:
 
     SentencePiece   a space is written as U+2581, a byte that has no piece as <0x0A>
-    byte level      each byte is written as a printable character: itself, or chr(256 + n) for the n-th that is not
+    byte level      each byte is a printable character: itself, or chr(256 + n) for the n-th that is not printable
 """
 from __future__ import annotations
 
@@ -35,14 +34,110 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SPACE = "\u2581"
-# Kinds of both formats.
+# Kinds of pieces, in tokenizer.model and GGUF files alike.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
+PRINTABLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+BYTE_NAME = re.compile(r"<0x([0-9A-F]{2})>")
+EOS_NAMES = ("</s>", "<|eos|>", "<|end_of_text|>", "<|endoftext|>")
+BOS_NAMES = ("<s>", "<|bos|>", "<|begin_of_text|>")
 _BPE = 2
+
+
+class TextTokens:
+    """A loaded tokenizer.
+
+    layout: the content of a tokenizer.json. path: for messages. first: one space goes before a text.
+    """
+
+    def __init__(
+        self, layout: dict[str, Any], *, path: Path, n_vocab: int, bos: int | None, eos: int | None, first: bool = False
+    ) -> None:
+        self._first = first
+        try:
+            self._tokenizer = _build(json.dumps(layout))
+            self.vocab = _vocab(layout, n_vocab, bos, eos)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelFileError(f"{path}: {error}", hint=AGAIN) from error
+
+    def tokenize(self, text: str) -> list[int]:
+        """Return the ids of text, special tokens recognised, none added."""
+        text = f" {text}" if self._first and text and not text.startswith(tuple(self.vocab.special)) else text
+        ids: list[int] = self._tokenizer.encode(whole_text(text), add_special_tokens=False).ids if text else []
+        return ids
+
+
+def folder_tokens(folder: Path, *, n_vocab: int, bos: int | None, eos: int | None) -> TextTokens:
+    """Return the tokenizer of a folder: its tokenizer.json, or else its tokenizer.model with the added tokens."""
+    path, model = folder / "tokenizer.json", folder / "tokenizer.model"
+    if path.is_file() or not model.is_file():
+        return TextTokens(read_json(path), path=path, n_vocab=n_vocab, bos=bos, eos=eos)
+    pieces, prefix = read_sentencepiece(folder)
+    config = folder / "tokenizer_config.json"
+    # "legacy": false means one space at the start of a text, and none behind special tokens.
+    first = prefix and config.is_file() and read_json(config).get("legacy", True) is False
+    return piece_tokens(pieces, path=model, prefix=prefix and not first, n_vocab=n_vocab, bos=bos, eos=eos, first=first)
+
+
+def piece_tokens(
+    pieces: list[VocabPiece], *, path: Path, prefix: bool, first: bool = False, n_vocab: int, bos: int | None,
+    eos: int | None,
+) -> TextTokens:  # fmt: skip
+    """Return the tokenizer of a SentencePiece vocabulary; `prefix` as in `tokenizer_layout`."""
+    try:
+        layout = tokenizer_layout(pieces, prefix=prefix)
+    except ValueError as error:
+        raise ModelFileError(f"{path}: {error}", hint=AGAIN) from error
+    return TextTokens(layout, path=path, n_vocab=n_vocab, bos=bos, eos=eos, first=first)
+
+
+def whole_text(text: str) -> str:
+    """Return a text with question marks for lone surrogates, which cannot be encoded."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _build(text: str) -> Tokenizer:
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise EngineUnavailable("the package tokenizers is missing", hint="pip install tokenizers") from error
+    try:
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(f"not a tokenizer: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _vocab(layout: dict[str, Any], n_vocab: int, bos: int | None, eos: int | None) -> Vocab:
+    model = layout["model"]
+    listed = model["vocab"]
+    by_text: dict[str, int] = listed if isinstance(listed, dict) else {text: i for i, (text, *_) in enumerate(listed)}
+    if "'ByteLevel'" in repr((layout.get("pre_tokenizer"), layout.get("decoder"))):
+        rest = [value for value in range(256) if value not in PRINTABLE]
+        table = {chr(v): v for v in PRINTABLE} | {chr(256 + n): v for n, v in enumerate(rest)}
+        pieces = {index: bytes(table[c] for c in text if c in table) for text, index in by_text.items()}
+    else:
+        pieces = {index: text.replace("\u2581", " ").encode() for text, index in by_text.items()}
+        if model.get("byte_fallback"):
+            pieces |= {by_text[m[0]]: bytes([int(m[1], 16)]) for m in map(BYTE_NAME.fullmatch, by_text) if m}
+    special = {}
+    for token in layout.get("added_tokens") or ():
+        pieces[token["id"]] = b"" if token["special"] else token["content"].encode()
+        if token["special"]:
+            special[token["content"]] = token["id"]
+    if max(pieces) >= n_vocab:
+        raise ValueError(f"it has token id {max(pieces)}, the model {n_vocab} tokens")
+    bos = bos if bos is not None else next((special[name] for name in BOS_NAMES if name in special), None)
+    eos = eos if eos is not None else next((special[name] for name in EOS_NAMES if name in special), None)
+    if eos is None or not 0 <= eos < n_vocab:
+        raise ValueError(f"no token ends a text (eos_token_id is {eos})")
+    return Vocab(tuple(pieces.get(index, b"") for index in range(n_vocab)), special, bos, eos)
 
 
 @dataclass(frozen=True, slots=True)
 class VocabPiece:
-    """One entry of a vocabulary; its id is its place."""
+    """An entry of a SentencePiece vocabulary; its id is its index."""
 
     text: str
     score: float
@@ -50,81 +145,87 @@ class VocabPiece:
 
     @property
     def special(self) -> bool:
-        """Tell whether it is no ordinary text."""
-        looks = self.text.startswith("<|") and self.text.endswith("|>")
-        return self.kind in (UNKNOWN, CONTROL) or (self.kind == USER_DEFINED and looks)
+        """Tell whether it is a special token."""
+        marked = self.text.startswith("<|") and self.text.endswith("|>")
+        return self.kind in (UNKNOWN, CONTROL) or (self.kind == USER_DEFINED and marked)
 
 
 def tokenizer_layout(pieces: Sequence[VocabPiece], *, prefix: bool) -> dict[str, Any]:
     """Return the tokenizer.json of a vocabulary. prefix: a space goes before every stretch of ordinary text."""
-    vocab = {one.text: at for at, one in enumerate(pieces)}
+    vocab = {piece.text: index for index, piece in enumerate(pieces)}
     if len(vocab) < len(pieces):
         raise ValueError("a piece comes twice")
-    added = [(at, one) for at, one in enumerate(pieces) if one.kind in (UNKNOWN, CONTROL, USER_DEFINED)]
+    added = [(index, piece) for index, piece in enumerate(pieces) if piece.kind in (UNKNOWN, CONTROL, USER_DEFINED)]
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    unknown = next((one.text for one in pieces if one.kind == UNKNOWN), None)
+    unknown = next((piece.text for piece in pieces if piece.kind == UNKNOWN), None)
     space: dict[str, Any] = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
     both = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": SPACE}, space]}
     return {
         "version": "1.0", "truncation": None, "padding": None, "pre_tokenizer": None, "post_processor": None,
         "normalizer": both if prefix else space, "decoder": {"type": "ByteFallback"},
-        "added_tokens": [{"id": at, "content": one.text, **flags, "special": one.special} for at, one in added],
+        "added_tokens": [
+            {"id": index, "content": piece.text, **flags, "special": piece.special} for index, piece in added
+        ],
         "model": {
             "type": "BPE", "dropout": None, "unk_token": unknown, "continuing_subword_prefix": None,
             "end_of_word_suffix": None, "fuse_unk": True, "vocab": vocab, "merges": _pairs(pieces),
-            "byte_fallback": any(one.kind == BYTE for one in pieces),
+            "byte_fallback": any(piece.kind == BYTE for piece in pieces),
         },
     }  # fmt: skip
 
 
 def _pairs(pieces: Sequence[VocabPiece]) -> list[str]:
-    ids = {one.text: at for at, one in enumerate(pieces) if one.kind == NORMAL}
-    found = list[tuple[float, int, int, str]]()
-    for text, at in ids.items():
+    """Return the pairs that make each piece, those of the highest score first."""
+    ids = {piece.text: index for index, piece in enumerate(pieces) if piece.kind == NORMAL}
+    ranked = list[tuple[float, int, int, str]]()
+    for text, index in ids.items():
         for cut in range(1, len(text)):
             left, right = text[:cut], text[cut:]
             if left in ids and right in ids:
-                found.append((-pieces[at].score, ids[left], ids[right], f"{left} {right}"))
-    return [pair for *_, pair in sorted(found)]
+                ranked.append((-pieces[index].score, ids[left], ids[right], f"{left} {right}"))
+    return [pair for *_, pair in sorted(ranked)]
 
 
 def read_sentencepiece(folder: Path) -> tuple[list[VocabPiece], bool]:
-    """Return the vocabulary of a folder's tokenizer.model with its added tokens, and whether a space goes before."""
+    """Return a folder's tokenizer.model with the added tokens, and whether a space goes before a text."""
     path = folder / "tokenizer.model"
     try:
         pieces, prefix = _read_model(path.read_bytes())
     except (OSError, ValueError, IndexError, struct.error) as error:
         raise ModelFileError(f"{path}: not a SentencePiece model: {error}", hint=AGAIN) from error
-    for at, (text, special) in sorted(_added(folder).items()):
+    for token, (text, special) in sorted(_added_tokens(folder).items()):
         kind = CONTROL if special else USER_DEFINED
-        if at < len(pieces):
-            pieces[at] = VocabPiece(text, pieces[at].score, kind if pieces[at].kind == NORMAL else pieces[at].kind)
-        elif at == len(pieces):
+        if token < len(pieces):
+            old = pieces[token]
+            pieces[token] = VocabPiece(text, old.score, kind if old.kind == NORMAL else old.kind)
+        elif token == len(pieces):
             pieces.append(VocabPiece(text, 0.0, kind))
         else:
             raise ModelFileError(f"{folder}: the added token {text!r:.40} leaves ids out", hint=AGAIN)
     return pieces, prefix
 
 
-def _added(folder: Path) -> dict[int, tuple[str, bool]]:
+def _added_tokens(folder: Path) -> dict[int, tuple[str, bool]]:
+    """Return text and whether it is special of each token added to the vocabulary, by id."""
     config, listed = folder / "tokenizer_config.json", folder / "added_tokens.json"
     try:
         if config.is_file() and (decoder := read_json(config).get("added_tokens_decoder")):
-            return {int(at): (str(one["content"]), bool(one.get("special"))) for at, one in decoder.items()}
+            return {int(id_): (str(token["content"]), bool(token.get("special"))) for id_, token in decoder.items()}
         if listed.is_file():
-            return {int(at): (str(text), str(text).startswith("<")) for text, at in read_json(listed).items()}
+            return {int(id_): (str(text), str(text).startswith("<")) for text, id_ in read_json(listed).items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelFileError(f"{folder}: the list of added tokens is damaged: {error!r}", hint=AGAIN) from error
     return {}
 
 
 def _read_model(data: bytes) -> tuple[list[VocabPiece], bool]:
+    """Return the pieces of a tokenizer.model, and whether a space goes before a text."""
     pieces, prefix, algorithm = list[VocabPiece](), True, _BPE
     for number, value in _fields(data):
         if number == 1:
-            one: Mapping[int, Any] = dict(_fields(value))
-            score = struct.unpack("<f", one[2])[0] if 2 in one else 0.0
-            pieces.append(VocabPiece(one.get(1, b"").decode(), score, int(one.get(3, NORMAL))))
+            entry: Mapping[int, Any] = dict(_fields(value))
+            score = struct.unpack("<f", entry[2])[0] if 2 in entry else 0.0
+            pieces.append(VocabPiece(entry.get(1, b"").decode(), score, int(entry.get(3, NORMAL))))
         elif number == 2:
             algorithm = dict(_fields(value)).get(3, 1)
         elif number == 3:
@@ -135,6 +236,7 @@ def _read_model(data: bytes) -> tuple[list[VocabPiece], bool]:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
+    """Yield the fields of a protocol buffer: number and value."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -163,101 +265,3 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             return value, at
         shift += 7
     raise ValueError("a number without an end")
-
-
-PRINTABLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
-BYTE_NAME = re.compile(r"<0x([0-9A-F]{2})>")
-EOS_NAMES = ("</s>", "<|eos|>", "<|end_of_text|>", "<|endoftext|>")
-BOS_NAMES = ("<s>", "<|bos|>", "<|begin_of_text|>")
-
-
-class TextTokens:
-    """A loaded tokenizer.
-
-    layout: a tokenizer.json as an object, `path` its file for messages. first: a space goes before a text, once.
-    """
-
-    def __init__(
-        self, layout: dict[str, Any], *, path: Path, n_vocab: int, bos: int | None, eos: int | None, first: bool = False
-    ) -> None:
-        self._first = first
-        try:
-            self._tokenizer = _build(json.dumps(layout))
-            self.vocab = _vocab(layout, n_vocab, bos, eos)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelFileError(f"{path}: {error}", hint=AGAIN) from error
-
-    def tokenize(self, text: str) -> list[int]:
-        """Return the ids of text, special tokens recognised, none added."""
-        text = f" {text}" if self._first and text and not text.startswith(tuple(self.vocab.special)) else text
-        ids: list[int] = self._tokenizer.encode(whole_text(text), add_special_tokens=False).ids if text else []
-        return ids
-
-
-def folder_tokens(folder: Path, *, n_vocab: int, bos: int | None, eos: int | None) -> TextTokens:
-    """Return the tokenizer of a folder: its tokenizer.json, else its tokenizer.model with the added tokens."""
-    path, model = folder / "tokenizer.json", folder / "tokenizer.model"
-    if path.is_file() or not model.is_file():
-        return TextTokens(read_json(path), path=path, n_vocab=n_vocab, bos=bos, eos=eos)
-    pieces, prefix = read_sentencepiece(folder)
-    config = folder / "tokenizer_config.json"
-    # "legacy": false means one space at the start of a text, not one behind every special token as well.
-    once = prefix and config.is_file() and read_json(config).get("legacy", True) is False
-    return piece_tokens(pieces, path=model, prefix=prefix and not once, n_vocab=n_vocab, bos=bos, eos=eos, first=once)
-
-
-def piece_tokens(
-    pieces: list[VocabPiece], *, path: Path, prefix: bool, first: bool = False, n_vocab: int, bos: int | None,
-    eos: int | None,
-) -> TextTokens:  # fmt: skip
-    """Return the tokenizer of a SentencePiece vocabulary."""
-    try:
-        layout = tokenizer_layout(pieces, prefix=prefix)
-    except ValueError as error:
-        raise ModelFileError(f"{path}: {error}", hint=AGAIN) from error
-    return TextTokens(layout, path=path, n_vocab=n_vocab, bos=bos, eos=eos, first=first)
-
-
-def whole_text(text: str) -> str:
-    """Return text with lone surrogates, which no encoding has, as question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _build(text: str) -> Tokenizer:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise EngineUnavailable("the package tokenizers is missing", hint="pip install tokenizers") from error
-    try:
-        tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing narrower
-        raise ValueError(f"not a tokenizer: {error}") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
-def _vocab(layout: dict[str, Any], n_vocab: int, bos: int | None, eos: int | None) -> Vocab:
-    model = layout["model"]
-    listed = model["vocab"]
-    by_text: dict[str, int] = listed if isinstance(listed, dict) else {one[0]: at for at, one in enumerate(listed)}
-    if "'ByteLevel'" in repr((layout.get("pre_tokenizer"), layout.get("decoder"))):
-        rest = [value for value in range(256) if value not in PRINTABLE]
-        table = {chr(v): v for v in PRINTABLE} | {chr(256 + n): v for n, v in enumerate(rest)}
-        pieces = {index: bytes(table[c] for c in text if c in table) for text, index in by_text.items()}
-    else:
-        pieces = {index: text.replace("\u2581", " ").encode() for text, index in by_text.items()}
-        if model.get("byte_fallback"):
-            pieces |= {by_text[m[0]]: bytes([int(m[1], 16)]) for m in map(BYTE_NAME.fullmatch, by_text) if m}
-    special = {}
-    for one in layout.get("added_tokens") or ():
-        pieces[one["id"]] = b"" if one["special"] else one["content"].encode()
-        if one["special"]:
-            special[one["content"]] = one["id"]
-    if max(pieces) >= n_vocab:
-        raise ValueError(f"it has token id {max(pieces)}, the model {n_vocab} tokens")
-    bos = bos if bos is not None else next((special[name] for name in BOS_NAMES if name in special), None)
-    eos = eos if eos is not None else next((special[name] for name in EOS_NAMES if name in special), None)
-    if eos is None or not 0 <= eos < n_vocab:
-        raise ValueError(f"no token ends a text (eos_token_id is {eos})")
-    return Vocab(tuple(pieces.get(index, b"") for index in range(n_vocab)), special, bos, eos)

@@ -1,17 +1,18 @@
-"""Hugging Face transformers 4.30 to 5: safetensors folders on any device torch has, one forward a step.
+"""The transformers engine: Hugging Face transformers 4.30 to 5, on any device that torch has.
 
-Refuses to generate with the library, to run code that comes with a model, and to open a pickle.
+The library only runs forward passes: it neither generates, nor runs code that comes with a model, nor opens a pickle.
 
-Keys and values lie in tensors of our own, (layers, rows, kv_heads, n_ctx, head_dim), each row from its start: cutting a
-row back is forgetting its length, and nothing is copied in a step. The library's own forward runs on them: its mask
-argument says what each new token sees, `position_ids` where it stands. Only the cache argument changed over the years:
+Keys and values are kept in tensors of our own, (layers, rows, kv_heads, n_ctx, head_dim), so truncating a row only
+changes its length, and no step copies the cache. The library's forward runs on them; its mask argument tells which
+positions each new token sees, `position_ids` which one it has. Only the cache argument changed over the years:
 
-    4.41 and later   a Cache whose `update` stores into our tensors and answers with views of them; a 4-D mask
+    4.41 and later   a Cache whose `update` stores into our tensors and returns views of them; a 4-D mask
     before           a tuple of (keys, values) for each layer, to which the library joins the new ones; a 2-D mask
 
-What it is called (`past_key_values`, from 5.24 on `cache`) is asked of the model's own signature.
+Its name (`past_key_values`, from 5.24 on `cache`) is read from the signature of the model's `forward`.
 
-Rows join a call with padding behind their tokens. The last bits of a row's logits depend on its company here.
+Rows are padded behind their tokens to the longest chunk of a call. The last bits of a row's logits depend on the other
+rows of the call.
 """
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 WITH_CACHE_CLASS = (4, 41)
 CACHE_ARGUMENTS = ("cache", "past_key_values")  # the newest name first
-# Since when the library computes what a config asks for; before, it overlooked some of this without a word.
+# The release from which on the library honours what a config asks for; earlier ones ignore it silently.
 SINCE: dict[tuple[int, int], Callable[[LlamaShape], bool]] = {
     (4, 30): lambda shape: True,
     (4, 33): lambda shape: shape.kv_heads != shape.heads or shape.theta != 10000.0,
@@ -46,7 +47,7 @@ SINCE: dict[tuple[int, int], Callable[[LlamaShape], bool]] = {
 
 
 class TransformersEngine:
-    """A loaded checkpoint."""
+    """A checkpoint loaded into transformers."""
 
     def __init__(
         self, path: Path, *, device: str = "auto", threads: int | None = None, n_ctx: int | None = None
@@ -70,13 +71,13 @@ class TransformersEngine:
         self.place = pick_torch(self.torch, device)
         self.device = self.place.device
         self.dtype = self.torch.float16 if self.place.half else self.torch.float32
-        # DirectML cannot work on the tensors of inference mode.
+        # DirectML does not support the tensors of inference mode.
         self.without_gradients = self.torch.no_grad if self.place.kind == "directml" else self.torch.inference_mode
-        # Until 4.41 the library's masks for its fused attention fail on a row that begins behind others.
-        plain = {"attn_implementation": "eager"} if (4, 36) <= version < WITH_CACHE_CLASS else {}
+        # Before 4.41 the library's masks for fused attention are wrong for rows of different lengths.
+        options = {"attn_implementation": "eager"} if (4, 36) <= version < WITH_CACHE_CLASS else {}
         try:
             with _quiet(transformers):
-                model = load_llama(self.torch, transformers, checkpoint, dtype=self.dtype, options=plain)
+                model = load_llama(self.torch, transformers, checkpoint, dtype=self.dtype, options=options)
             self.model = model.to(device=self.device, dtype=self.dtype).eval()
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError) as error:
             raise EngineError(f"{path}: transformers cannot load it on {self.place.name}: {error}") from error
@@ -86,23 +87,19 @@ class TransformersEngine:
         """Return the ids of text."""
         return self._tokens.tokenize(text)
 
-    def lanes(self, rows: int) -> int:
-        """Return 1."""
-        return 1
-
     def open_cache(self, rows: int, n_ctx: int) -> TransformersCache:
         """Return an empty cache."""
         return TransformersCache(self, rows, n_ctx)
 
     def close(self) -> None:
-        """Forget the model, and give what torch kept of a GPU's memory back."""
+        """Free the model and the GPU memory that torch cached for it."""
         if self.model is not None:
             self.model = None
             free_memory(self.torch, self.place)
 
 
 class TransformersCache:
-    """Our keys and values, and the calls of the library on them."""
+    """The keys and values of all rows, and the library's forward pass on them."""
 
     def __init__(self, engine: TransformersEngine, rows: int, n_ctx: int) -> None:
         self.rows = rows
@@ -111,7 +108,7 @@ class TransformersCache:
         self._lengths = RowLengths(rows=rows, n_ctx=n_ctx, limit=engine.n_ctx)
         shape = engine.shape
         size = (shape.layers, rows, shape.kv_heads, n_ctx, shape.head_dim)
-        # Zeros, not whatever lay there: what the mask hides must still be a number.
+        # Zeros, not uninitialised memory: what the mask hides must not be NaN.
         self._keys = self._torch.zeros(size, dtype=engine.dtype, device=engine.device)
         self._values = self._torch.zeros_like(self._keys)
 
@@ -126,17 +123,17 @@ class TransformersCache:
         begins = np.array([held[row] for row, _ in chunks])
         counts = np.array([len(tokens) for _, tokens in chunks])
         ids = np.zeros((len(chunks), width), np.int64)
-        for at, (_, tokens) in enumerate(chunks):
-            ids[at, : len(tokens)] = tokens
-        # Padding repeats the row's last place, so that it never stands outside the cache; it is not stored.
-        places = np.minimum(begins[:, None] + np.arange(width), (begins + counts - 1)[:, None])
-        call = _Call(self, rows, begins, counts, places, torch.from_numpy(ids).to(engine.device))
+        for place, (_, tokens) in enumerate(chunks):
+            ids[place, : len(tokens)] = tokens
+        # Padding repeats the row's last position, so that it is never outside the cache; it is not stored.
+        positions = np.minimum(begins[:, None] + np.arange(width), (begins + counts - 1)[:, None])
+        call = _ForwardPass(self, rows, begins, counts, positions, torch.from_numpy(ids).to(engine.device))
         try:
             with engine.without_gradients():
                 hidden = call.with_cache_class() if engine.cache_class else call.with_tuples()
                 last = hidden[torch.arange(len(chunks)), torch.from_numpy(counts - 1)]
                 logits = engine.model.lm_head(last).float().cpu().numpy()
-        except RuntimeError as error:  # torch's out of memory is one of these
+        except RuntimeError as error:  # torch's OutOfMemoryError is one
             raise EngineError(f"transformers failed: {error}", hint="a smaller batch, or device cpu") from error
         for row, tokens in chunks:
             held[row] += len(tokens)
@@ -148,7 +145,7 @@ class TransformersCache:
         return self._lengths.held[row]
 
     def truncate(self, row: int, length: int) -> None:
-        """Forget the row's tokens from `length` on: masks no longer show them."""
+        """Drop the row's tokens from `length` on: masks hide them."""
         self._lengths.truncate(row, length)
 
     def fork(self, source: int, target: int, length: int) -> None:
@@ -157,72 +154,75 @@ class TransformersCache:
         for stored in (self._keys, self._values):
             stored[:, target, :, :length] = stored[:, source, :, :length].clone()
 
-    def share(self, count: int) -> None:
-        """Do nothing: torch's threads are its own."""
-
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._lengths.closed = True
         self._keys = self._values = None
 
 
-class _Call:
-    """One forward: which rows, which tokens at which places."""
+class _ForwardPass:
+    """One call of the library.
+
+    rows, begins, counts: each chunk's row, the tokens it held before, and the new ones. positions, ids: of the new
+    tokens, (chunks, width), padded. `chunk`, `step`, `row`, `position`: of each new token without the padding, its two
+    indices and where it is stored.
+    """
 
     def __init__(
-        self, cache: TransformersCache, rows: Any, begins: Any, counts: Any, places: Any, ids: Any
+        self, cache: TransformersCache, rows: Any, begins: Any, counts: Any, positions: Any, ids: Any
     ) -> None:
         self.cache, self.torch, self.engine = cache, cache._torch, cache._engine
         self.rows, self.begins, self.counts, self.ids = rows, begins, counts, ids
-        self.seen = int((begins + counts).max())  # columns of the cache that any row of the call has
-        self.places = places
+        self.longest = int((begins + counts).max())  # columns of the cache that the call uses
+        self.positions = positions
         real = np.arange(ids.shape[1]) < counts[:, None]
-        self.at, self.step = (self.torch.from_numpy(one) for one in np.nonzero(real))
-        self.into = self.torch.from_numpy(np.ascontiguousarray(rows[self.at.numpy()]))
-        self.place = self.torch.from_numpy(places[real])
-        self.slots = self._slots()
+        self.chunk, self.step = (self.torch.from_numpy(index) for index in np.nonzero(real))
+        self.row = self.torch.from_numpy(np.ascontiguousarray(rows[self.chunk.numpy()]))
+        self.position = self.torch.from_numpy(positions[real])
+        self.row_index = self._row_index()
 
-    def _slots(self) -> Any:
-        """Return an index of the cache's rows: a slice, which copies nothing, where they lie side by side."""
+    def _row_index(self) -> Any:
+        """Return an index of the cache's rows: a slice, which copies nothing, where they are consecutive."""
         first, count = int(self.rows[0]), len(self.rows)
         if np.array_equal(self.rows, np.arange(first, first + count)):
             return slice(first, first + count)
         return self.torch.from_numpy(self.rows).to(self.engine.device)
 
     def store(self, layer: int, keys: Any, values: Any) -> None:
-        """Write the new tokens' keys and values, (chunks, heads, width, d), to their places."""
-        self.cache._keys[layer][self.into, :, self.place] = keys[self.at, :, self.step]
-        self.cache._values[layer][self.into, :, self.place] = values[self.at, :, self.step]
+        """Store the new tokens' keys and values, (chunks, heads, width, d), in the cache."""
+        self.cache._keys[layer][self.row, :, self.position] = keys[self.chunk, :, self.step]
+        self.cache._values[layer][self.row, :, self.position] = values[self.chunk, :, self.step]
 
     def with_cache_class(self) -> Any:
-        """Run the library on a Cache of ours; return the hidden states."""
+        """Run the library with a Cache subclass on our tensors; return the hidden states."""
         torch, engine, call = self.torch, self.engine, self
 
-        class OurCache(engine.cache_class):  # type: ignore[name-defined, misc]
+        class TensorCache(engine.cache_class):  # type: ignore[name-defined, misc]
             def update(self, keys: Any, values: Any, layer_idx: int, *_: Any, **__: Any) -> tuple[Any, Any]:
                 call.store(layer_idx, keys, values)
-                both = (call.cache._keys[layer_idx], call.cache._values[layer_idx])
-                held, found = (one[call.slots][:, :, : call.seen] for one in both)
-                return held, found
+                all_keys, all_values = call.cache._keys[layer_idx], call.cache._values[layer_idx]
+                rows, longest = call.row_index, call.longest
+                return all_keys[rows][:, :, :longest], all_values[rows][:, :, :longest]
 
             def get_seq_length(self, *_: Any, **__: Any) -> int:
-                return call.seen - call.ids.shape[1]
+                return call.longest - call.ids.shape[1]
 
-        hidden = np.arange(self.seen) > self.places[:, :, None]
+        hidden = np.arange(self.longest) > self.positions[:, :, None]
         mask = torch.zeros((len(self.rows), 1, *hidden.shape[1:]), dtype=engine.dtype, device=engine.device)
         mask.masked_fill_(torch.from_numpy(hidden)[:, None].to(engine.device), torch.finfo(engine.dtype).min)
-        return self._run(mask, OurCache())
+        return self._run(mask, TensorCache())
 
     def with_tuples(self) -> Any:
-        """Run an older library: it joins our columns and its new ones, which are taken out of what it returns."""
+        """Run an older library, store the new columns out of those it returns, and return the hidden states."""
         torch, engine = self.torch, self.engine
         past = int(self.begins.max())
-        before = np.arange(past) < self.begins[:, None]
+        old = np.arange(past) < self.begins[:, None]
         new = np.arange(self.ids.shape[1]) < self.counts[:, None]
-        mask = torch.from_numpy(np.concatenate((before, new), axis=1).astype(np.int64)).to(engine.device)
+        mask = torch.from_numpy(np.concatenate((old, new), axis=1).astype(np.int64)).to(engine.device)
         held = None
         if past:
-            keys, values = self.cache._keys[:, self.slots, :, :past], self.cache._values[:, self.slots, :, :past]
+            rows = self.row_index
+            keys, values = self.cache._keys[:, rows, :, :past], self.cache._values[:, rows, :, :past]
             held = tuple(zip(keys, values, strict=True))
         result = self._run(mask, held)
         for layer, (keys, values) in enumerate(result[1]):
@@ -230,7 +230,7 @@ class _Call:
         return result[0]
 
     def _run(self, mask: Any, held: Any) -> Any:
-        positions = self.torch.from_numpy(self.places).to(self.engine.device)
+        positions = self.torch.from_numpy(self.positions).to(self.engine.device)
         legacy = self.engine.cache_class is None
         result = self.engine.model.model(
             input_ids=self.ids, attention_mask=mask, position_ids=positions, use_cache=True, return_dict=not legacy,
@@ -240,7 +240,7 @@ class _Call:
 
 
 def read_version(text: str) -> tuple[int, int]:
-    """Return major and minor of a release, of whatever kind.
+    """Return the major and minor number of a release, pre-release or development version.
 
     >>> read_version("5.0rc1"), read_version("4.57.6.dev0")
     ((5, 0), (4, 57))
@@ -250,10 +250,10 @@ def read_version(text: str) -> tuple[int, int]:
 
 
 def find_cache_argument(forward: Callable[..., Any], version: str) -> str:
-    """Return what a model's `forward` calls the keys and values it is given; raises EngineUnavailable."""
-    named = inspect.signature(forward).parameters
+    """Return the name of the cache argument of a model's `forward`; raises EngineUnavailable."""
+    parameters = inspect.signature(forward).parameters
     for name in CACHE_ARGUMENTS:
-        if name in named:
+        if name in parameters:
             return name
     raise EngineUnavailable(
         f"transformers {version} takes none of the cache arguments that KGen knows ({', '.join(CACHE_ARGUMENTS)})",
@@ -262,12 +262,12 @@ def find_cache_argument(forward: Callable[..., Any], version: str) -> str:
 
 
 def open_torch() -> tuple[Any, Any]:
-    """Return torch and transformers; raises EngineUnavailable where one is missing or cannot be opened."""
+    """Import torch and transformers; raises EngineUnavailable where one is missing or broken."""
     try:
         import torch
         import transformers
 
-        # The library opens its parts when they are asked for; one that cannot be opened shows here.
+        # The library imports its parts lazily; a broken one shows here.
         assert transformers.LlamaForCausalLM
     except ImportError as error:
         raise EngineUnavailable(f"{error}", hint="pip install torch transformers") from error
@@ -278,7 +278,7 @@ def open_torch() -> tuple[Any, Any]:
 
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Silence the library's own log, its bars and its deprecations while a model loads, then restore them."""
+    """Silence the library's log, progress bars and deprecation warnings while a model loads."""
     log = transformers.utils.logging
     level, bars = log.get_verbosity(), getattr(log, "is_progress_bar_enabled", lambda: True)()
     log.set_verbosity(logging.CRITICAL)

@@ -1,14 +1,7 @@
-"""A LLaMA on disk, whatever holds it: a folder of safetensors or a GGUF file, as shape, tensors and tokenizer.
+"""Model weights, whatever file holds them: opened as shape, tensors and tokenizer; loaded into torch; quantised.
 
-Refuses to compute. Only headers are read here; a tensor is read when it is asked for.
-
-Weights into a transformers LLaMA: from the folder by the library itself, from a GGUF by our own reader.
-
-Refuses pickles, code that comes with a model, and the network; knows nothing of caches and devices.
-
-An F16 GGUF as a Q8_0 one, by llama.cpp's own quantiser: half the size, quicker on a CPU, nearly the same weights.
-
-Refuses to choose names: it writes the path it is given, which should be a temporary one.
+A model is a folder of safetensors or a GGUF file. Opening one reads headers only; a tensor is read when it is asked
+for. Pickles, code that comes with a model, and the network are never used.
 """
 from __future__ import annotations
 
@@ -29,8 +22,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# llama.h: LLAMA_FTYPE_MOSTLY_Q8_0
+Q8_0 = 7
+
+
 class Tensor(Protocol):
-    """A tensor that lies in a file."""
+    """A tensor in a file."""
 
     def read(self) -> NDArray[np.float32]:
         """Return it as float32."""
@@ -39,7 +36,7 @@ class Tensor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model that can be loaded; tensors have Hugging Face's names."""
+    """An opened model; tensors have Hugging Face's names."""
 
     path: Path
     shape: LlamaShape
@@ -53,7 +50,7 @@ class Checkpoint:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Return the model in a folder or a .gguf file; raises ModelFileError, EngineUnavailable."""
+    """Open the model in a folder or a .gguf file; raises ModelFileError, EngineUnavailable."""
     if path.suffix.lower() == ".gguf" and not path.is_dir():
         model = read_gguf(path)
         shape = model.shape
@@ -69,7 +66,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_llama(torch: Any, transformers: Any, checkpoint: Checkpoint, *, dtype: Any, options: Mapping[str, str]) -> Any:
-    """Return the model on the CPU; what the library raises is the caller's to name."""
+    """Return the transformers model on the CPU; lets the library's own errors through."""
     kind = transformers.LlamaForCausalLM
     if not checkpoint.is_gguf:
         return kind.from_pretrained(str(checkpoint.path), local_files_only=True, use_safetensors=True, **options)
@@ -81,18 +78,18 @@ def load_llama(torch: Any, transformers: Any, checkpoint: Checkpoint, *, dtype: 
         tie_word_embeddings=shape.tied, bos_token_id=shape.bos, eos_token_id=shape.eos,
         **({} if shape.head_dim * shape.heads == shape.hidden else {"head_dim": shape.head_dim}),
     )  # fmt: skip
-    # One tensor at a time in float32, kept as the model will have it.
-    weights = {name: torch.from_numpy(one.read()).to(dtype) for name, one in checkpoint.tensors.items()}
+    # Only one tensor at a time is in float32.
+    weights = {name: torch.from_numpy(tensor.read()).to(dtype) for name, tensor in checkpoint.tensors.items()}
     if shape.tied:
         weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
     return kind.from_pretrained(None, config=config, state_dict=weights, **options)
 
 
-Q8_0 = 7  # llama.h: LLAMA_FTYPE_MOSTLY_Q8_0
-
-
 def quantise(source: Path, target: Path, *, threads: int | None = None) -> None:
-    """Write the Q8_0 form of `source`; raises ModelFileError, EngineUnavailable. It cannot be stopped half way."""
+    """Write an F16 GGUF as Q8_0, with llama.cpp's quantiser: half the size, faster on a CPU, nearly the same weights.
+
+    It cannot be interrupted: `target` should be a temporary file. Raises ModelFileError, EngineUnavailable.
+    """
     check_gguf(source)
     library = open_library()
     api = library.api
