@@ -1,6 +1,7 @@
 """constraints.txt pins what the tests need on every Python that KGen supports, within the bounds of pyproject.toml."""
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,9 @@ def test_every_install_of_the_readmes_test_line_is_pinned() -> None:
     (line,) = [one for one in README.splitlines() if one.endswith(" -m pytest") and one.startswith("python3 -m venv")]
     installs = [one for one in line.split(" && ") if " pip install " in one or "/pip install " in one]
     assert installs and all("pip install -c constraints.txt " in one for one in installs)
+
+
+def test_the_versions_of_the_pre_commit_hooks_are_the_pinned_ones() -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+    named = dict(re.findall(r'"([\w-]+)==([\w.]+)"', hooks))
+    assert named == {name: pins(PYTHONS[0])[name] for name in ("ruff", "mypy", "numpy")}

@@ -16,7 +16,7 @@ from kgen_ext.errors import EngineUnavailable
 from kgen_ext.service import doctor
 from kgen_ext.service.doctor import Report, examine, find_host
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "command.md"
 STARTER_GGUF = Path(__file__).parents[1] / "kgen_ext" / "starter" / "starter-Q8_0.gguf"
 
 
@@ -139,8 +139,8 @@ def test_the_exit_code_is_1_where_nothing_can_be_expanded(
 
 
 def test_the_readme_shows_what_the_command_prints(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine like the README's: its versions, engines and paths are put in, every other word is the command's."""
-    shown = re.search(r"\$ kgen doctor\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    """On a machine like the page's: its versions, engines and paths are put in, every other word is the command's."""
+    shown = re.search(r"\$ kgen doctor\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     assert shown is not None
     text = shown[1]
     packages = dict(re.findall(r"^  ([\w-]+) +([\d.]+|-)$", text, re.MULTILINE))

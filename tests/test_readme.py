@@ -1,6 +1,6 @@
-"""The README agrees with the code: its table of options, its keys, its commands and its Python example.
+"""The README and docs/ agree with the code: tables, JSON keys, commands, links and the Python example.
 
-`python tests/test_readme.py` writes the table of options and the first example anew.
+`python tests/test_readme.py` writes the generated tables and the first example anew.
 """
 from __future__ import annotations
 
@@ -18,21 +18,26 @@ from kgen_ext.cli import build_parser
 from kgen_ext.events import Expansion
 from kgen_ext.output.formats import NAMED_FORMATS, SLOTS
 from kgen_ext.webui.controls import CONTROLS
+from kgen_ext.webui.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-TEXT = README.read_text(encoding="utf-8")
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+# The pages for users and contributors, the README first.
+PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+TEXTS = {path: path.read_text(encoding="utf-8") for path in PAGES}
+TEXT = TEXTS[README]
 
 
-def blocks(language: str) -> list[str]:
-    """Return the README's code blocks in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = TEXT) -> list[str]:
+    """Return a page's code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def commands() -> list[str]:
-    """Return every call of kgen in the README's shell blocks."""
-    lines = "\n".join(blocks("sh")).splitlines()
-    return [line[line.index("kgen ") :] for line in lines if re.search(r"(^|/)kgen ", line)]
+    """Return every different call of kgen in the pages' shell blocks."""
+    lines = "\n".join(block for text in TEXTS.values() for block in blocks("sh", text)).splitlines()
+    return list(dict.fromkeys(line[line.index("kgen ") :] for line in lines if re.search(r"(^|/)kgen ", line)))
 
 
 def option_table() -> str:
@@ -61,11 +66,28 @@ def controls_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def settings_table() -> str:
+    """Return the table of the settings page, from the one table its options are made of."""
+    rows = ["| Setting | Key | What it does | Choices | Default |", "|---|---|---|---|---|"]
+    for option in SETTINGS:
+        shown = {True: "on", False: "off"}.get(option.default) if isinstance(option.default, bool) else None
+        choices = "; ".join(label for _, label in option.choices)
+        if option.high:
+            choices = f"{option.low:g} to {option.high:g}"
+        rows.append(
+            f"| {option.label} | `{option.key}` | {option.info} | {choices} | {shown or option.stored_default} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+# The tables that are written by `python tests/test_readme.py`.
+GENERATED = {"expand": option_table, "controls": controls_table, "settings": settings_table}
+
+
 def table(name: str) -> str:
-    """Return the table that follows the comment `<!-- table: NAME -->`."""
-    found = re.search(rf"<!-- table: {name} -->\n\n((?:\|.*\n)*)", TEXT)
-    assert found is not None
-    return found[1]
+    """Return the table that follows the comment `<!-- table: NAME -->` on one of the pages."""
+    (found,) = re.findall(rf"<!-- table: {name} -->\n\n((?:\|.*\n)*)", "\n".join(TEXTS.values()))
+    return str(found)
 
 
 def test_the_table_of_options_is_the_parsers() -> None:
@@ -74,6 +96,10 @@ def test_the_table_of_options_is_the_parsers() -> None:
 
 def test_the_table_of_controls_is_the_pages() -> None:
     assert table("controls") == controls_table(), "run: python tests/test_readme.py"
+
+
+def test_the_table_of_settings_is_the_pages() -> None:
+    assert table("settings") == settings_table(), "run: python tests/test_readme.py"
 
 
 def test_the_table_of_json_keys_is_the_expansions() -> None:
@@ -87,7 +113,8 @@ def test_the_table_of_formats_is_the_codes() -> None:
 
 
 def test_the_slots_named_are_the_codes() -> None:
-    section = TEXT[TEXT.index("Its slots are") : TEXT.index("An empty slot")]
+    text = TEXTS[ROOT / "docs" / "prompts.md"]
+    section = text[text.index("Its slots are") : text.index("An empty slot")]
     assert re.findall(r"<\|(\w+)\|>", section) == list(SLOTS)
 
 
@@ -125,10 +152,41 @@ def test_every_file_the_readme_links_to_exists() -> None:
     assert links and [link for link in links if not (ROOT / link).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda path: path.name)
+def test_every_file_a_page_links_to_exists(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", TEXTS[page]) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_heading_a_page_links_to_exists(page: Path) -> None:
+    missing = []
+    for link, heading in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", TEXTS[page]):
+        if "://" not in link and heading not in headings(page.parent / link if link else page):
+            missing.append(f"{link}#{heading}")
+    assert missing == []
+
+
+def headings(page: Path) -> list[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+def test_every_file_the_pages_name_exists() -> None:
+    """Of the files in back quotes, those that begin with a folder of this repository."""
+    named = {name for text in TEXTS.values() for name in re.findall(r"`((?:kgen_ext|tests|tools|docs)/[\w./]+)`", text)}
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
 def test_every_storey_is_in_the_picture() -> None:
-    (picture,) = [block for block in blocks("text") if "service" in block]
+    (picture,) = [block for block in blocks("text", TEXTS[ARCHITECTURE]) if "service" in block]
     folders = {path.parent.name for path in (ROOT / "kgen_ext").glob("*/__init__.py")}
-    assert [name for name in folders if name not in picture and f"{name}/" not in TEXT] == []
+    assert [name for name in folders if name not in picture and f"{name}/" not in TEXTS[ARCHITECTURE]] == []
+
+
+def test_the_readme_is_short_enough_to_read() -> None:
+    assert len(TEXT.splitlines()) < 250
 
 
 if __name__ == "__main__":
@@ -136,7 +194,9 @@ if __name__ == "__main__":
     command = example.splitlines()[0]
     argv = [sys.executable, "-m", "kgen_ext", *shlex.split(command)[2:]]
     answer = subprocess.run(argv, capture_output=True, check=True, encoding="utf-8").stdout
-    changed = TEXT.replace(table("expand"), option_table())
-    changed = changed.replace(table("controls"), controls_table())
-    changed = changed.replace(example, f"{command}\n{answer}")
-    README.write_text(changed, encoding="utf-8")
+    for path, text in TEXTS.items():
+        changed = text.replace(example, f"{command}\n{answer}")
+        for name, write in GENERATED.items():
+            mark = f"<!-- table: {name} -->\n\n"
+            changed = re.sub(rf"{mark}(?:\|.*\n)*", (mark + write()).replace("\\", "\\\\"), changed)
+        path.write_text(changed, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def describe(
     order = sorted(rng.permutation(list(tags)).tolist(), key=lambda tag: tag not in given) if tags else []
     kinds = sort_tags(distinct_things(order))
     sentences = [_opening(subject, pronoun, plural, kinds, rng)]
-    makers = [_looks, _wears, _holds, _place, _things, _light]
+    makers: list[Any] = [_looks, _wears, _holds, _place, _things, _light]  # NumPy 2.2 has no type for such a shuffle
     rng.shuffle(makers)
     for maker in makers:
         if len(sentences) < count:
