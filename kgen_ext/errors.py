@@ -1,6 +1,4 @@
-"""Every error this package raises on purpose, each with a hint the user can act on.
-
-Knows nothing of hosts, engines or the command line; those map foreign exceptions to these at their edge.
+"""Exceptions that this package raises on purpose, each with a hint or an action that resolves it.
 
     KGenError
     |-- UserError            the request is wrong: exit code 2
@@ -8,46 +6,96 @@ Knows nothing of hosts, engines or the command line; those map foreign exception
     |   |-- BadPattern       a ban, rule or protect pattern cannot be used
     |   |-- BadTemplate      an output template names an unknown slot
     |   |-- UnknownModel     no model of that name or at that path
-    |   `-- BadCatalogue     a catalogue of models says something that cannot be
+    |   `-- BadCatalogue     a model catalogue is not valid
     `-- Failure              the request is fine, something else is not: exit code 1
-        |-- ModelFileError   a model file is damaged, foreign or missing a part
+        |-- ModelFileError   a model file is damaged, foreign or incomplete
         |-- EngineUnavailable  an optional library is missing or too old
         |-- EngineError      a library failed while running
-        |-- DownloadError    a file did not come whole and unchanged
+        |-- DownloadError    a download failed or was altered on the way
         `-- Cancelled        the caller asked to stop
+
+An action is what the user can do about the error, as a value: a front end may name its own button or setting for it.
+
+    Download(model)          download this model
+    ListModels(shows)        look at the list of models
+    AllowDownloads(unset)    go online
 """
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-# The way out of every damaged model file.
+# Hint of every damaged model file.
 AGAIN = "download it again, or put a whole copy in its place"
 
 
-class KGenError(Exception):
-    """Root of the tree. `str(error)` is one line: what is wrong, then the way out."""
+@dataclass(frozen=True)
+class Download:
+    """Download a model of the catalogue: `ID` or `ID:VARIANT`."""
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    model: str
+
+    @property
+    def hint(self) -> str:
+        """Return the action in words for Python and the command."""
+        return f"kgen models download {self.model}; in the WebUI choose it under Models and press Download"
+
+
+@dataclass(frozen=True)
+class ListModels:
+    """Look at the list of models. shows: what to look for there."""
+
+    shows: str
+
+    @property
+    def hint(self) -> str:
+        """Return the action in words for Python and the command."""
+        return f"kgen models list shows {self.shows}"
+
+
+@dataclass(frozen=True)
+class AllowDownloads:
+    """Switch offline mode off. unset: the environment variables that would keep it on."""
+
+    unset: tuple[str, ...]
+
+    @property
+    def hint(self) -> str:
+        """Return the action in words for Python and the command."""
+        return f"to download leave out --offline or --kgen-offline, and unset {', '.join(self.unset)}"
+
+
+Action = Download | ListModels | AllowDownloads
+
+
+class KGenError(Exception):
+    """Root of the tree. `str(error)` is one line: what is wrong, then the hint in brackets.
+
+    action: takes the place of a hint; `hint` is then its words for Python and the command.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", action: Action | None = None) -> None:
         self.message = message
-        self.hint = hint
-        super().__init__(f"{message} ({hint})" if hint else message)
+        self.action = action
+        self.hint = hint if action is None else action.hint
+        super().__init__(f"{message} ({self.hint})" if self.hint else message)
 
 
 class UserError(KGenError):
-    """The request is wrong, and the user can mend it."""
+    """The request is wrong, and the user can correct it."""
 
 
 class BadValue(UserError):
     """A field's value is outside its range or set.
 
     >>> str(BadValue("top_p", 1.5, "0 to 1"))
-    "top_p: 1.5 is not allowed (use 0 to 1)"
+    'top_p: 1.5 is not allowed (use 0 to 1)'
     """
 
     def __init__(self, field: str, value: object, allowed: str | Iterable[object]) -> None:
         self.field = field
         self.value = value
-        shown = allowed if isinstance(allowed, str) else ", ".join(str(one) for one in allowed)
+        shown = allowed if isinstance(allowed, str) else ", ".join(str(choice) for choice in allowed)
         text = repr(value)
         super().__init__(
             f"{field}: {text if len(text) <= 80 else text[:77] + '...'} is not allowed", hint=f"use {shown}"
@@ -55,7 +103,7 @@ class BadValue(UserError):
 
 
 class BadPattern(UserError):
-    """A pattern is malformed, or takes longer to match than the bound allows."""
+    """A pattern is malformed, or takes too long to match."""
 
 
 class BadTemplate(UserError):
@@ -63,11 +111,11 @@ class BadTemplate(UserError):
 
 
 class UnknownModel(UserError):
-    """No model has that name, and nothing usable lies at that path."""
+    """No model has that name, and there is no usable file at that path."""
 
 
 class BadCatalogue(UserError):
-    """A catalogue of models says something that cannot be: the message names file, entry and field."""
+    """A model catalogue is not valid: the message names file, entry and field."""
 
 
 class Failure(KGenError):
@@ -75,7 +123,7 @@ class Failure(KGenError):
 
 
 class ModelFileError(Failure):
-    """A model file is damaged, of a foreign kind, or lacks a part."""
+    """A model file is damaged, of a foreign kind, or incomplete."""
 
 
 class EngineUnavailable(Failure):
@@ -87,7 +135,7 @@ class EngineError(Failure):
 
 
 class DownloadError(Failure):
-    """A file did not come whole and unchanged; nothing stands under its final name."""
+    """A download failed or was altered on the way; there is no file under the final name."""
 
 
 class Cancelled(Failure):

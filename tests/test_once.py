@@ -17,9 +17,11 @@ from fake_gradio import FakeGradio
 from fake_host import install
 from webui_kit import forget
 
+from kgen_ext.models import ModelFiles, resolve
 from kgen_ext.once import once
 from kgen_ext.rules import known
-from kgen_ext.webui.session import Session, current
+from kgen_ext.service.pool import Pool
+from kgen_ext.webui.session import current
 
 ROOT = Path(__file__).resolve().parents[1]
 THREADS = 8
@@ -213,16 +215,16 @@ def test_eight_threads_at_once_load_one_model(monkeypatch: pytest.MonkeyPatch, s
     value, _ = fresh(monkeypatch, "webui.session.current")
     opened = list[str]()
 
-    def open_model(self: Session, *, model: str, **_: Any) -> Any:
+    def open_model(files: ModelFiles, **_: Any) -> Any:
         time.sleep(0.02)
-        opened.append(model)
-        return SimpleNamespace(model=model, engine="fake", close=lambda: None)
+        opened.append(files.id)
+        return SimpleNamespace(model=files.id, engine="fake", close=lambda: None)
 
     def use() -> None:
-        with value().lease(model="starter"):
+        with value().lease(resolve("starter")):
             pass
 
-    monkeypatch.setattr(Session, "_open", open_model)
+    monkeypatch.setitem(Pool.__init__.__kwdefaults__, "open", open_model)
     at_once(use)
     assert opened == ["starter"]
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from kgen_ext.errors import BadValue, EngineError
+from kgen_ext.models import resolve
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.pool import Pool
 
@@ -27,6 +28,7 @@ class FakeExpander:
 
 @dataclass
 class FakeFiles:
+    name: str
     sum: str
 
     def checksum(self) -> str:
@@ -41,23 +43,23 @@ class Shelf:
     opened: list[FakeExpander] = field(default_factory=list)
     before: Callable[[], None] = lambda: None
 
-    def open(self, *, model: str, engine: str, device: str, threads: int | None) -> Any:
+    def open(self, files: Any, *, engine: str, device: str, threads: int | None) -> Any:
         self.before()
-        self.opened.append(FakeExpander(model))
+        self.opened.append(FakeExpander(files.name))
         return self.opened[-1]
 
     def find(self, model: str) -> Any:
-        return FakeFiles(self.same.get(model, model))
+        return FakeFiles(model, self.same.get(model, model))
 
     def pool(self, **options: Any) -> Pool:
-        return Pool(open=self.open, find=self.find, **options)
+        return Pool(open=self.open, **options)
 
 
 def test_a_model_is_opened_once_and_kept() -> None:
     shelf = Shelf()
     pool = shelf.pool()
     for _ in range(3):
-        with pool.lease(model="a") as lent:
+        with pool.lease(shelf.find("a")) as lent:
             assert lent is shelf.opened[0]  # type: ignore[comparison-overlap]
     assert len(shelf.opened) == 1 and not shelf.opened[0].closed
     assert [(one.model, one.in_use) for one in pool.resident()] == [("a", 0)]
@@ -69,7 +71,7 @@ def test_twenty_threads_that_ask_at_once_open_one() -> None:
     found = list[object]()
 
     def ask() -> None:
-        with pool.lease(model="a") as lent:
+        with pool.lease(shelf.find("a")) as lent:
             found.append(lent)
 
     threads = [threading.Thread(target=ask) for _ in range(20)]
@@ -83,11 +85,11 @@ def test_twenty_threads_that_ask_at_once_open_one() -> None:
 def test_another_model_takes_the_idle_ones_place_before_it_is_opened() -> None:
     shelf = Shelf()
     pool = shelf.pool()
-    with pool.lease(model="a"):
+    with pool.lease(shelf.find("a")):
         pass
     shelf.before = lambda: seen.append(shelf.opened[0].closed)
     seen = list[int]()
-    with pool.lease(model="b"):
+    with pool.lease(shelf.find("b")):
         assert seen == [1]
     assert [one.model for one in pool.resident()] == ["b"]
 
@@ -95,8 +97,8 @@ def test_another_model_takes_the_idle_ones_place_before_it_is_opened() -> None:
 def test_a_model_in_use_is_closed_only_when_it_is_given_back() -> None:
     shelf = Shelf()
     pool = shelf.pool()
-    with pool.lease(model="a"):
-        with pool.lease(model="b"):
+    with pool.lease(shelf.find("a")):
+        with pool.lease(shelf.find("b")):
             assert not shelf.opened[0].closed
         assert pool.unload() == 1  # b is idle by now
         assert not shelf.opened[0].closed
@@ -108,7 +110,7 @@ def test_a_larger_pool_keeps_as_many_as_it_holds_and_lets_the_longest_unused_go(
     shelf = Shelf()
     pool = shelf.pool(size=2)
     for name in ("a", "b", "a", "c"):
-        with pool.lease(model=name):
+        with pool.lease(shelf.find(name)):
             pass
     assert [one.model for one in pool.resident()] == ["a", "c"]
     pool.configure(size=1, idle_seconds=None)
@@ -118,7 +120,7 @@ def test_a_larger_pool_keeps_as_many_as_it_holds_and_lets_the_longest_unused_go(
 def test_the_same_weights_under_two_names_are_one_model() -> None:
     shelf = Shelf(same={"/models/a.gguf": "a"})
     pool = shelf.pool()
-    with pool.lease(model="a") as one, pool.lease(model="/models/a.gguf") as other:
+    with pool.lease(shelf.find("a")) as one, pool.lease(shelf.find("/models/a.gguf")) as other:
         assert one is other
     assert len(shelf.opened) == 1
 
@@ -131,11 +133,11 @@ def test_an_open_that_fails_leaves_nothing_and_is_tried_again() -> None:
         raise EngineError("no memory")
 
     shelf.before = fail
-    with pytest.raises(EngineError), pool.lease(model="a"):
+    with pytest.raises(EngineError), pool.lease(shelf.find("a")):
         pass
     assert pool.resident() == ()
     shelf.before = lambda: None
-    with pool.lease(model="a"):
+    with pool.lease(shelf.find("a")):
         assert len(shelf.opened) == 1
 
 
@@ -156,7 +158,7 @@ def test_who_waits_for_an_open_that_fails_tries_for_himself() -> None:
 
     def ask() -> None:
         try:
-            with pool.lease(model="a"):
+            with pool.lease(shelf.find("a")):
                 outcomes.append("lent")
         except EngineError:
             outcomes.append("failed")
@@ -176,7 +178,7 @@ def test_an_idle_model_is_closed_after_its_time_and_not_before() -> None:
     now = [0.0]
     shelf = Shelf()
     pool = shelf.pool(idle_seconds=60, clock=lambda: now[0])
-    with pool.lease(model="a"):
+    with pool.lease(shelf.find("a")):
         now[0] = 100
         assert pool.sweep() == 0, "in use"
     now[0] = 159
@@ -189,7 +191,7 @@ def test_an_idle_model_is_closed_after_its_time_and_not_before() -> None:
 def test_the_idle_time_runs_by_itself() -> None:
     shelf = Shelf()
     pool = shelf.pool(idle_seconds=0.02)
-    with pool.lease(model="a"):
+    with pool.lease(shelf.find("a")):
         pass
     for _ in range(200):
         if not pool.resident():
@@ -204,17 +206,19 @@ def timers() -> list[threading.Timer]:
 
 
 def test_no_idle_time_runs_while_a_model_is_lent_again() -> None:
-    pool = Shelf().pool(idle_seconds=60)
-    with pool.lease(model="a"):
+    shelf = Shelf()
+    pool = shelf.pool(idle_seconds=60)
+    with pool.lease(shelf.find("a")):
         pass
-    with pool.lease(model="a"):
+    with pool.lease(shelf.find("a")):
         assert timers() == []
     pool.close()
 
 
 def test_no_idle_time_runs_for_a_model_that_is_closed_when_it_is_given_back() -> None:
-    pool = Shelf().pool(idle_seconds=60)
-    with pool.lease(model="a"):
+    shelf = Shelf()
+    pool = shelf.pool(idle_seconds=60)
+    with pool.lease(shelf.find("a")):
         pool.unload()
     assert timers() == []
 
@@ -225,12 +229,13 @@ def test_a_pool_of_none_is_refused() -> None:
 
 
 def test_a_pool_that_is_told_to_hold_none_holds_one() -> None:
-    pool = Shelf().pool(size=2)
+    shelf = Shelf()
+    pool = shelf.pool(size=2)
     for name in ("a", "b"):
-        with pool.lease(model=name):
+        with pool.lease(shelf.find(name)):
             pass
     pool.configure(size=0, idle_seconds=None)
-    with pool.lease(model="c"):
+    with pool.lease(shelf.find("c")):
         pass
     assert [one.model for one in pool.resident()] == ["c"]
 
@@ -238,9 +243,9 @@ def test_a_pool_that_is_told_to_hold_none_holds_one() -> None:
 def test_asked_for_again_before_it_was_given_back_a_model_stays() -> None:
     shelf = Shelf()
     pool = shelf.pool()
-    with pool.lease(model="a"):
+    with pool.lease(shelf.find("a")):
         pool.unload()
-        with pool.lease(model="a"):
+        with pool.lease(shelf.find("a")):
             pass
     assert not shelf.opened[0].closed and len(shelf.opened) == 1
 
@@ -248,9 +253,9 @@ def test_asked_for_again_before_it_was_given_back_a_model_stays() -> None:
 def test_the_starter_comes_from_the_pool_and_its_folder_is_the_same_model() -> None:
     pool = Pool()
     folder = Path(__file__).parent.parent / "kgen_ext" / "starter"
-    with pool.lease(model="starter", engine="reference") as one:
+    with pool.lease(resolve("starter"), engine="reference") as one:
         text = one.expand([ExpandRequest("1girl, shrine", tag_length="very_short", seed=1)])[0].prompt
-    with pool.lease(model=str(folder), engine="reference") as other:
+    with pool.lease(resolve(str(folder)), engine="reference") as other:
         assert other is one
         assert other.expand([ExpandRequest("1girl, shrine", tag_length="very_short", seed=1)])[0].prompt == text
     assert pool.unload() == 1

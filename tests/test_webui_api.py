@@ -28,7 +28,6 @@ from kgen_ext.webui.api_schema import (
 )
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.session import Session
-from kgen_ext.webui.settings import read_settings, webui_places
 
 SHORT = {"tag_length": "very_short", "engine": "reference", "model": "starter"}
 
@@ -46,8 +45,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeHost:
 @pytest.fixture(scope="module")
 def session() -> Any:
     """One session for the file: the starter is loaded once."""
-    host = Host()
-    made = Session(places=lambda: webui_places(host, read_settings(host)))
+    made = Session()
     yield made
     made.close()
 
@@ -262,10 +260,10 @@ def test_any_json_is_answered_in_json(
     fake: FakeHost, session: Session, wish: dict[str, Any]
 ) -> None:
     class Nobody(Session):
-        def lease(self, **_: Any) -> Any:
+        def lease(self, *_: Any, **__: Any) -> Any:
             raise EngineError("nobody is there")
 
-    nobody = Nobody(places=lambda: webui_places(Host(), read_settings(Host())))
+    nobody = Nobody()
     answer = Api(host=Host(), session=lambda: nobody).expand(json.dumps(wish).encode("utf-8", "surrogatepass"))
     assert answer.status in (422, 503)
     error(answer, answer.status)

@@ -20,7 +20,6 @@ from kgen_ext.webui.api_routes import PREFIX, add_routes, authorised, passwords
 from kgen_ext.webui.api_schema import MAX_BYTES, expand_schema
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.session import Session
-from kgen_ext.webui.settings import read_settings, webui_places
 
 if not os.environ.get("KGEN_REQUIRE_FASTAPI"):
     pytest.importorskip("fastapi")
@@ -45,7 +44,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeHost:
 
 @pytest.fixture(scope="module")
 def session() -> Any:
-    made = Session(places=lambda: webui_places(Host(), read_settings(Host())))
+    made = Session()
     yield made
     made.close()
 

@@ -71,8 +71,8 @@ def write(values: Values, *records: Record) -> dict[str, Any]:
     return write_infotext(values, records, version="1.2.3", model="starter")
 
 
-def paste(params: dict[str, Any], *, road: PasteMode = PasteMode.ORIGINAL, timing: str = "after") -> dict[str, Any]:
-    on_pasted(params, host=Host(), road=road, timing=timing)
+def paste(params: dict[str, Any], *, mode: PasteMode = PasteMode.ORIGINAL, timing: str = "after") -> dict[str, Any]:
+    on_pasted(params, host=Host(), mode=mode, timing=timing)
     return {field: function(params) for field, function in paste_fields({p.field: p.field for p in CONTROLS})}
 
 
@@ -111,7 +111,7 @@ def test_the_expanded_road_gives_the_very_text_of_the_image(text: str) -> None:
     if any(0xD800 <= ord(char) < 0xE000 for char in text):
         return  # no host can write such a prompt into its own line
     params = carry(write(PLAIN, Record("cat", text)), prompt=text)
-    shown = paste(params, road=PasteMode.EXPANDED)
+    shown = paste(params, mode=PasteMode.EXPANDED)
     assert params["Prompt"] == text
     assert shown.pop("enabled") is False
     assert set(shown.values()) == {None}  # all else is left as the page has it

@@ -16,7 +16,8 @@ from webui_kit import FakeExpander
 from kgen_ext.errors import EngineError, ModelFileError
 from kgen_ext.events import By, Event, Expansion, Fields, Finish, Finished, Piece
 from kgen_ext.request import ExpandRequest
-from kgen_ext.webui.job import CANCELLED, OWN, TWICE, ExpandedPrompt, ImagePrompt, explain, follow, run_job
+from kgen_ext.webui.job import ALREADY_EXPANDED, CANCELLED, OWN, ExpandedPrompt, ImagePrompt, follow, run_job
+from kgen_ext.webui.messages import explain
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,13 +40,13 @@ def test_answers_come_in_the_order_of_the_asks_and_equal_ones_are_one_row() -> N
     asks = [ImagePrompt("b", 2), ImagePrompt("a", 1), ImagePrompt("b", 2), ImagePrompt("b", 3)]
     answers = run(*asks, expander=expander)
     assert [one.prompt for one in answers] == ["b, word2", "a, word1", "b, word2", "b, word3"]
-    assert [one.ask for one in answers] == asks
+    assert [one.image_prompt for one in answers] == asks
     assert [(one.prompt, one.seed) for one in expander.asked[0]] == [("b", 2), ("a", 1), ("b", 3)]
 
 
 def test_nothing_to_expand_asks_nobody() -> None:
     expander = FakeExpander()
-    assert [one.note for one in run(ImagePrompt("a", 1), expander=expander, known="a")] == [TWICE]
+    assert [one.note for one in run(ImagePrompt("a", 1), expander=expander, known="a")] == [ALREADY_EXPANDED]
     assert run(expander=expander) == [] and not expander.asked
 
 

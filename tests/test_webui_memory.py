@@ -63,14 +63,11 @@ class Model:
 class Session:
     """Lends one expander and notes on which device it was asked for."""
 
-    def __init__(self, expander: Model, folder: Path, calls: list[str]) -> None:
-        self.expander, self.folder, self.calls = expander, folder, calls
-
-    def find(self, model: str) -> ModelFiles:
-        return ModelFiles(model, self.folder, self.folder / "w.gguf")
+    def __init__(self, expander: Model, calls: list[str]) -> None:
+        self.expander, self.calls = expander, calls
 
     @contextmanager
-    def lease(self, *, model: str, engine: str, device: str, threads: int | None) -> Iterator[Any]:
+    def lease(self, files: ModelFiles, *, engine: str, device: str, threads: int | None) -> Iterator[Any]:
         self.calls.append(f"lend on {device}")
         yield self.expander
         self.calls.append("back")
@@ -94,7 +91,8 @@ class Rig:
             (folder / name).write_bytes(b"")
         self.weights = Weights(self.calls)
         self.model = Model(self.weights if engine == "transformers" else None, calls=self.calls)
-        self.session = Session(self.model, folder, self.calls)
+        self.session = Session(self.model, self.calls)
+        self.files = ModelFiles("m", folder, folder / "w.gguf")
         fake = install(monkeypatch, folder, kind=kind)
         vars(fake.cmd_opts).update(flags)
         self.checkpoint = Weights(self.calls, name="checkpoint")
@@ -151,7 +149,7 @@ class Rig:
     def use(self, settings: WebuiSettings | None = None, *, fail: bool = False) -> list[str]:
         """Lend once; return what the host and the session were asked, in order."""
         try:
-            with acquire(Host(), self.session, settings or self.settings, model="m", engine="auto") as expander:
+            with acquire(Host(), self.session, settings or self.settings, self.files, engine="auto") as expander:
                 assert expander is self.model
                 assert not self.inference
                 assert self.model.module is None or not self.on_card or self.weights.at == "cuda"

@@ -30,8 +30,15 @@ from kgen_ext.webui.host import Host
 from kgen_ext.webui.infotext import paste_fields
 from kgen_ext.webui.models_controller import ModelsController
 from kgen_ext.webui.preview import Previews, run_preview
-from kgen_ext.webui.session import Session
-from kgen_ext.webui.settings import SETTINGS, Setting, installed_models, read_settings, tag_file, webui_places
+from kgen_ext.webui.settings import (
+    SETTINGS,
+    Setting,
+    find_model,
+    installed_models,
+    read_settings,
+    tag_file,
+    webui_places,
+)
 from kgen_ext.webui.settings_page import declare_options, register_settings
 from kgen_ext.webui.xyz import add_axes
 
@@ -313,8 +320,7 @@ def test_a_text_in_an_image_s_place_is_not_opened(stage: Stage, folder: Path) ->
 
 @pytest.mark.parametrize("name", [one for one in VECTORS if isinstance(one, str)], ids=shown)
 def test_a_session_opens_no_model_by_its_path(name: str, folder: Path) -> None:
-    """Not even where the name was looked up before: what lies there may change in between."""
-    session = Session(places=lambda: webui_places(Host(), read_settings(Host())))
+    """A name is looked up once: what is opened are the files found by it."""
     with pytest.raises(UnknownModel):
-        session._open(model=filled(name, folder), engine="reference", device="cpu", threads=None)
+        find_model(Host(), read_settings(Host()), filled(name, folder))
 

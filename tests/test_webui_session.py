@@ -4,18 +4,14 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from webui_kit import Stage
 
 from kgen_ext.errors import UnknownModel
-from kgen_ext.models import Locations
+from kgen_ext.webui.host import Host
 from kgen_ext.webui.session import Session, current
-
-
-def make(**given: Any) -> Session:
-    return Session(places=lambda: Locations(own=Path("/nonexistent")), **given)
+from kgen_ext.webui.settings import find_model, read_settings
 
 
 def test_there_is_one_session_of_a_process() -> None:
@@ -24,32 +20,32 @@ def test_there_is_one_session_of_a_process() -> None:
 
 @pytest.mark.parametrize("prompt", ["cat, hat", " cat, hat", "cat, hat\n", "cat, hat\r\n"])
 def test_a_result_is_known_again_after_a_copy_and_paste(prompt: str) -> None:
-    session = make()
+    session = Session()
     session.remember("cat, hat", source="cat")
     assert session.wrote(prompt) and not session.wrote("cat") and not session.wrote("cat, hat, dog")
 
 
 def test_a_prompt_to_which_nothing_was_added_is_no_result() -> None:
-    session = make()
+    session = Session()
     session.remember("cat", source="cat")
     assert not session.wrote("cat")
 
 
 def test_any_text_can_be_kept_in_mind() -> None:
-    session = make()
+    session = Session()
     session.remember("\ud800\x00", source="")
     assert session.wrote("\ud800\x00")
 
 
 def test_the_oldest_results_are_forgotten_and_those_met_again_are_not() -> None:
-    session = make(remembered=3)
+    session = Session(remembered=3)
     for text in ("a1", "b1", "c1", "a1", "d1"):
         session.remember(text, source="")
     assert [session.wrote(one) for one in ("a1", "b1", "c1", "d1")] == [True, False, True, True]
 
 
 def test_closing_forgets_and_can_be_done_twice() -> None:
-    session = make()
+    session = Session()
     session.remember("a1", source="a")
     session.close()
     session.close()
@@ -60,8 +56,8 @@ def test_a_path_is_no_name_of_a_model(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
     for name in (str(tmp_path / "m.gguf"), str(tmp_path), "../starter", "", "a\0b"):
         with pytest.raises(UnknownModel):
-            make().find(name)
-    assert make().find("starter").id == "starter"
+            find_model(Host(), read_settings(Host()), name)
+    assert find_model(Host(), read_settings(Host()), "starter").id == "starter"
 
 
 def test_twenty_clients_at_once_get_each_their_own(stage: Stage) -> None:

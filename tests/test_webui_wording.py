@@ -8,8 +8,7 @@ import pytest
 from kgen_ext.errors import KGenError
 from kgen_ext.models import Locations, resolve
 from kgen_ext.models.hub import offline_error
-from kgen_ext.webui.job import explain
-from kgen_ext.webui.messages import ui_message
+from kgen_ext.webui.messages import explain, ui_message
 
 
 @pytest.mark.parametrize("name", ["TIPO-500M", "TIPO-500M-ft:Q8_0", "no-such-model", "../etc/passwd", "/x/y.gguf"])

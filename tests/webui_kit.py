@@ -13,7 +13,6 @@ from fake_parts import Script
 
 from kgen_ext import events
 from kgen_ext.events import By, Event, Expansion, Fields, Finish, Piece
-from kgen_ext.models import Locations, resolve
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.pool import Pool
 from kgen_ext.webui import host, script, session, settings_page, ui
@@ -110,10 +109,9 @@ def set_stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, kind: str = "a
     fake = install(monkeypatch, tmp_path, kind=kind)
     for cached in CACHED:
         cached.cache_clear()
-    places = Locations(own=tmp_path / "models")
     expander = FakeExpander()
-    pool = Pool(open=lambda **given: open_fake(stage, given), find=lambda name: resolve(name, locations=places))
-    own = session.Session(places=lambda: places, pool=None if real else pool)
+    pool = Pool(open=lambda files, **given: open_fake(stage, {"model": files.id, **given}))
+    own = session.Session(pool=None if real else pool)
     monkeypatch.setattr(session, "current", lambda: own)
 
     class KGenScript(script.KGenScript, Script):

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kgen_ext.errors import DownloadError
+from kgen_ext.errors import AllowDownloads, DownloadError
 
 CHUNK = 1 << 18
 TIMEOUT = 20.0  # seconds without a byte
@@ -206,8 +206,7 @@ def _root(error: BaseException) -> str:
 
 def offline_error(what: str) -> DownloadError:
     """Return the error for a download requested while offline."""
-    way = f"to download leave out --offline or --kgen-offline, and unset {', '.join(_OFFLINE)}"
-    return DownloadError(f"{what}: offline, so nothing was asked of the network", hint=way)
+    return DownloadError(f"{what}: offline, so nothing was asked of the network", action=AllowDownloads(_OFFLINE))
 
 
 def _unreadable(error: OSError) -> DownloadError:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kgen_ext.errors import ModelFileError, UnknownModel
+from kgen_ext.errors import Download, ListModels, ModelFileError, UnknownModel
 from kgen_ext.models.locations import Locations
 from kgen_ext.models.scan import FULL, STARTER, FoundModel, find_models, weights_of
 from kgen_ext.models.schema import ID, Model, load_catalogue
@@ -68,8 +68,10 @@ def resolve(model: str, *, locations: Locations | None = None, paths: bool = Tru
             raise not_installed(model, known)
     if paths and "\0" not in model:
         return _recognised(_of_path(model))
-    hint = "kgen models list shows the names" if not paths else f"use {STARTER}, a folder or a .gguf file"
-    raise UnknownModel(f"model: {model!r:.120} is not the name of a model", hint=hint)
+    problem = f"model: {model!r:.120} is not the name of a model"
+    if not paths:
+        raise UnknownModel(problem, action=ListModels("the names"))
+    raise UnknownModel(problem, hint=f"use {STARTER}, a folder or a .gguf file")
 
 
 def find_entry(name: str, models: Iterable[Model]) -> Model | None:
@@ -101,13 +103,10 @@ def not_installed(name: str, models: Iterable[Model]) -> UnknownModel:
     """Return the error for a model that is not installed, with the command that downloads it if there is one."""
     model = find_entry(name, models)
     if model is None or not model.repo:
-        return UnknownModel(f"model: {name!r:.120} is not installed", hint="kgen models list shows what is")
+        return UnknownModel(f"model: {name!r:.120} is not installed", action=ListModels("what is"))
     variant = name.partition(":")[2]
     exact = f"{model.id}:{variant}" if variant and model.file(variant) else model.id
-    return UnknownModel(
-        f"model: {name} is not installed",
-        hint=f"kgen models download {exact}; in the WebUI choose it under Models and press Download",
-    )
+    return UnknownModel(f"model: {name} is not installed", action=Download(exact))
 
 
 def _recognised(files: ModelFiles) -> ModelFiles:

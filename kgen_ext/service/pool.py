@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from kgen_ext.errors import BadValue
-from kgen_ext.models import ModelFiles, resolve
-from kgen_ext.service.engines import open_expander
+from kgen_ext.models import ModelFiles
+from kgen_ext.service.engines import open_files
 
 if TYPE_CHECKING:
     from kgen_ext.service.expander import Expander
 
 
 class Opener(Protocol):
-    """Function that opens an expander, such as `open_expander`."""
+    """Function that opens an expander, such as `open_files`."""
 
-    def __call__(self, *, model: str, engine: str, device: str, threads: int | None) -> Expander: ...
+    def __call__(self, files: ModelFiles, *, engine: str, device: str, threads: int | None) -> Expander: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,7 @@ class Pool:
         *,
         size: int = 1,
         idle_seconds: float | None = None,
-        open: Opener = open_expander,
-        find: Callable[[str], ModelFiles] = resolve,
+        open: Opener = open_files,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """size: models kept loaded. idle_seconds: after which an unused one is closed; None for never."""
@@ -75,7 +74,6 @@ class Pool:
         self._size = size
         self._idle = idle_seconds
         self._open = open
-        self._find = find
         self._clock = clock
         self._changed = threading.Condition()
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
@@ -89,15 +87,15 @@ class Pool:
 
     @contextmanager
     def lease(
-        self, *, model: str, engine: str = "auto", device: str = "auto", threads: int | None = None
+        self, files: ModelFiles, *, engine: str = "auto", device: str = "auto", threads: int | None = None
     ) -> Iterator[Expander]:
         """Yield an expander, opened if it is not loaded; several users may hold it at once and take turns.
 
         An idle model beyond the pool's size is closed first, so that two need not fit in memory; one in use is closed
         when it is returned. Raises what opening raises; a failure leaves nothing behind.
         """
-        key = (self._find(model).checksum(), engine, device, threads)
-        entry = self._take(key, model)
+        key = (files.checksum(), engine, device, threads)
+        entry = self._take(key, files)
         try:
             assert entry.expander is not None
             yield entry.expander
@@ -137,7 +135,7 @@ class Pool:
         """Close every model; the pool can still be used afterwards."""
         self.unload()
 
-    def _take(self, key: _Key, model: str) -> _Entry:
+    def _take(self, key: _Key, files: ModelFiles) -> _Entry:
         with self._changed:
             while (entry := self._entries.get(key)) is not None and (entry.expander is None or entry.doomed):
                 if entry.doomed and entry.expander is not None:
@@ -153,7 +151,7 @@ class Pool:
         _close(gone)
         _, engine, device, threads = key
         try:
-            expander = self._open(model=model, engine=engine, device=device, threads=threads)
+            expander = self._open(files, engine=engine, device=device, threads=threads)
         except BaseException:
             with self._changed:
                 del self._entries[key]

@@ -25,13 +25,14 @@ from kgen_ext.webui.api_schema import EXTRA_FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_T
 from kgen_ext.webui.controls import DEFAULT
 from kgen_ext.webui.expanding import NO_TAG_FILE
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.job import explain
+from kgen_ext.webui.messages import explain
 from kgen_ext.webui.presets import resolve_sampling
 from kgen_ext.webui.progress import own_job, shown_progress
-from kgen_ext.webui.settings import ENGINES, WebuiSettings, read_settings, tag_file, webui_places
+from kgen_ext.webui.settings import ENGINES, WebuiSettings, find_model, read_settings, tag_file, webui_places
 from kgen_ext.webui.vram import acquire
 
 if TYPE_CHECKING:
+    from kgen_ext.models import ModelFiles
     from kgen_ext.webui.session import Session
 
 _RANDOM_SEEDS = 2**32 - 2  # as many as the host draws from for an image
@@ -50,7 +51,7 @@ class ExpandBody:
     """The checked body of POST expand: the requests in order, and the model and engine that run them."""
 
     requests: tuple[ExpandRequest, ...]
-    model: str
+    files: ModelFiles
     engine: str
 
 
@@ -87,13 +88,13 @@ class Api:
 
     def _expand(self, fields: Mapping[str, Any]) -> str:
         settings, session = read_settings(self._host), self._session()
-        body = self._check(fields, settings, session)
+        body = self._check(fields, settings)
         rows = sum(request.count for request in body.requests)
         done = list[Expansion]()
         with self._host.queue_lock(), own_job(self._host, "KGen"):
             with shown_progress(self._host, rows=rows) as progress:
                 session.pool.configure(size=1, idle_seconds=settings.idle_seconds)
-                with acquire(self._host, session, settings, model=body.model, engine=body.engine) as expander:
+                with acquire(self._host, session, settings, body.files, engine=body.engine) as expander:
                     # Closed before the model is returned, whatever happens: an open stream keeps it from others.
                     with closing(expander.stream(body.requests, cancelled=progress.cancelled)) as events:
                         for event in events:
@@ -105,7 +106,7 @@ class Api:
             session.remember(expansion.prompt, source=expansion.source)
         return f'{{"expansions": [{", ".join(expansion_json(expansion, timings=False) for expansion in done)}]}}'
 
-    def _check(self, fields: Mapping[str, Any], settings: WebuiSettings, session: Session) -> ExpandBody:
+    def _check(self, fields: Mapping[str, Any], settings: WebuiSettings) -> ExpandBody:
         prompts, given = read_fields(fields)
         model = given.pop("model", DEFAULT)
         model = settings.model if model == DEFAULT else model
@@ -115,7 +116,7 @@ class Api:
             given["tag_file"] = tag_file(self._host, settings)
             if not given["tag_file"]:
                 raise UserError("known_only: there is no tag file", hint=NO_TAG_FILE)
-        files = session.find(model)
+        files = find_model(self._host, settings, model)
         if creativity is not None:
             recommended = files.entry.recommended if files.entry else None
             numbers = replace(Sampling(), **{name: given[name] for name in SAMPLING_NAMES if name in given})
@@ -129,7 +130,7 @@ class Api:
         )
         if sum(request.count for request in requests) > MAX_ROWS:
             raise BadValue("count", first.count, f"less: all prompts together may have {MAX_ROWS} results")
-        return ExpandBody(requests, model, settings.engine if engine == "auto" else engine)
+        return ExpandBody(requests, files, settings.engine if engine == "auto" else engine)
 
     def _models(self) -> str:
         from kgen_ext.models import find_models, load_catalogue

@@ -1,15 +1,15 @@
-"""What happens to a job of the host: which prompts are expanded when, where the results go, what the infotext gets.
+"""Hooks of a host's job: which prompts are expanded and when, where the results go, and what the infotext records.
 
-Order in a job: `before_process` (the prompt as typed), the host applies styles and fixes seeds, `process` (every
-image's own prompt), then `before_process_batch` for each batch. Knows the host's job object `p`; refuses to know how
-prompts are expanded. Inner jobs of other extensions are left alone.
+The host calls `before_process` (the prompt as typed), applies styles and fixes seeds, then calls `process` (every
+image's own prompt) and `before_process_batch` for each batch. Inner jobs of other extensions are left alone.
 """
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from kgen_ext import __version__
@@ -18,139 +18,170 @@ from kgen_ext.sampling import Sampling
 from kgen_ext.webui import infotext
 from kgen_ext.webui.controls import Values, read_values
 from kgen_ext.webui.expanding import ExpandFn, Outcome, request_seed
-from kgen_ext.webui.host import Host
+from kgen_ext.webui.host import HiresJob, Host, HostJob, has_hires
 from kgen_ext.webui.infotext import Record
-from kgen_ext.webui.job import TWICE, ExpandedPrompt, ImagePrompt, explain
+from kgen_ext.webui.job import ALREADY_EXPANDED, ExpandedPrompt, ImagePrompt
+from kgen_ext.webui.messages import explain
 from kgen_ext.webui.regions import RegionalExpander, region_separator
+from kgen_ext.webui.settings import WebuiSettings
 from kgen_ext.webui.xyz import OVERRIDES, apply_overrides
 
-# What `before_process` did to this job, for the hooks that follow.
-_STATE = "_kgen_before"
-_DRAW = 2**32 - 2  # the host draws below this too
-# The entries of the job around this one, which shares its dict with it.
-_OUTER = "_kgen_outer"
-# Marks of other extensions' inner jobs: ADetailer's passes over an image whose prompt is expanded already.
+# Attributes of ours on the host's job: its settings, what `before_process` did, and the entries of the job around it,
+# which shares its dict of entries.
+_SETTINGS, _BEFORE, _OUTER = "_kgen_settings", "_kgen_before", "_kgen_outer"
+# Set on inner jobs of other extensions: ADetailer's passes over an image whose prompt is expanded already.
 _INNER = ("_ad_inner",)
+_SEEDS = 2**32 - 2  # the host draws its seeds below this
+
+
+class ExpandWithSettings(Protocol):
+    """Function that expands the prompts of a job with the settings of that job, such as `expand_job`."""
+
+    def __call__(
+        self,
+        values: Values,
+        image_prompts: Sequence[ImagePrompt],
+        *,
+        width: int,
+        height: int,
+        settings: WebuiSettings,
+    ) -> Outcome: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """What `before_process` made of a job: `wrote` went into p.prompt."""
+    """Result of `before_process`. written: the value it gave `p.prompt`."""
 
-    wrote: Any
+    written: Any
     values: Values
     outcome: Outcome
 
 
 class Hooks:
-    """The bodies of the hooks. What is known of a job lies on the job itself, as many run in turn."""
+    """Bodies of the script's hooks. State of a job is kept on the job itself, as several jobs alternate."""
 
     def __init__(
         self,
         *,
         host: Host,
-        expand: ExpandFn,
-        timing: Callable[[], str],
-        resolve: Callable[[Values], Sampling] = lambda values: Sampling(),
+        expand: ExpandWithSettings,
+        settings: Callable[[], WebuiSettings],
+        resolve: Callable[[Values, WebuiSettings], Sampling],
         draw: Callable[[], int] | None = None,
     ) -> None:
-        """timing: what the settings page says (after, before). resolve: the numbers that a creativity comes down to,
-        for a plot that sets one of them. draw: gives a seed where the host has none yet.
+        """settings: reads the current settings, once for each job. resolve: the sampling options that “Creativity”
+        stands for, for a plot that sets one of them. draw: draws a seed where the host has none yet.
         """
         self._host = host
-        self._resolve = resolve
         self._expand = expand
-        self._timing = timing
-        self._draw = draw or (lambda: secrets.randbelow(_DRAW))
-        # Who writes into a dict of entries now, by its id; a job that broke off goes with its object.
-        self._writers: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        self._settings = settings
+        self._resolve = resolve
+        self._draw = draw or (lambda: secrets.randbelow(_SEEDS))
+        # The job that owns a dict of entries, by the dict's id; an aborted job leaves with its object.
+        self._owners: WeakValueDictionary[int, HostJob] = WeakValueDictionary()
 
-    def before_process(self, p: Any, arguments: Sequence[Any]) -> None:
-        """Drop what an earlier job left in a shared dict; expand the prompt as typed where the timing says so."""
-        if _inner(p):
+    def before_process(self, p: HostJob, arguments: Sequence[Any]) -> None:
+        """Remove the entries of an earlier job from a shared dict; expand the prompt as typed if the timing says so."""
+        # 1. Start without entries, and read the settings, once for this job.
+        if _is_inner(p):
             return
         self._begin(p)
-        try:
-            values = self._values(p, arguments)
-        except KGenError:
-            return  # `process` reads them again, and tells
-        if values is None or values.timing != "before":
+        if not _is_enabled(p, arguments):
             return
-        earlier = getattr(p, _STATE, None)
-        if earlier is not None and earlier.wrote == p.prompt:
-            return  # a script runs one job several times: it is still our text
+        settings = self._settings()
+        setattr(p, _SETTINGS, settings)
+        try:
+            values = self._values(p, arguments, settings)
+        except KGenError:
+            return  # `process` reads them again and reports the error
+        if values.timing != "before":
+            return
+        earlier = getattr(p, _BEFORE, None)
+        if earlier is not None and earlier.written == p.prompt:
+            return  # a script runs one job several times: the prompt is still our result
+        # 2. Collect the prompts with their seeds.
         sources = p.prompt if isinstance(p.prompt, list) else [p.prompt]
         seed = values.seed if values.seed >= 0 else self._job_seed(p)
-        drawn = self._drawn(p)
-        if drawn is not None and _source(drawn) in sources:
-            seed = _drawn_seed(drawn, otherwise=seed)
-        asks = [ImagePrompt(text, seed, hires) for text, hires in zip(sources, _typed_hires(p, sources), strict=True)]
-        outcome = self._expander(p)(values, _checked(asks), width=p.width, height=p.height)
-        prompts = [one.prompt for one in outcome.answers]
+        upscaled = self._upscaled(p)
+        if upscaled is not None and _source(upscaled) in sources:
+            seed = _recorded_seed(upscaled, default=seed)
+        image_prompts = _checked([
+            ImagePrompt(text, seed, hires) for text, hires in zip(sources, _typed_hires(p, sources), strict=True)
+        ])  # fmt: skip
+        # 3. Expand them, and put the results in their place.
+        outcome = self._expander(p, settings)(values, image_prompts, width=p.width, height=p.height)
+        prompts = [expanded.prompt for expanded in outcome.expanded]
         p.prompt = prompts if isinstance(p.prompt, list) else prompts[0]
-        if getattr(p, "enable_hr", False):
-            hires = [one.hires for one in outcome.answers]
-            # Empty stays empty where it means the same: the host then shows no hires prompt. None: not one a prompt.
-            if None not in hires and (hires != prompts or p.hr_prompt):
-                p.hr_prompt = hires if isinstance(p.prompt, list) or isinstance(p.hr_prompt, list) else hires[0]
-        setattr(p, _STATE, _Before(p.prompt, values, outcome))
+        if has_hires(p):
+            hires_prompts = [expanded.hires for expanded in outcome.expanded]
+            # An empty hires prompt stays empty where it means the same: the host then shows none. None: no hires prompt
+            # could be assigned to the prompts.
+            if None not in hires_prompts and (hires_prompts != prompts or p.hr_prompt):
+                as_list = isinstance(p.prompt, list) or isinstance(p.hr_prompt, list)
+                p.hr_prompt = hires_prompts if as_list else hires_prompts[0]
+        setattr(p, _BEFORE, _Before(p.prompt, values, outcome))
 
-    def process(self, p: Any, arguments: Sequence[Any]) -> None:
-        """Expand every image's prompt, or write down what `before_process` did."""
-        if _inner(p):
+    def process(self, p: HostJob, arguments: Sequence[Any]) -> None:
+        """Expand every image's prompt, or record what `before_process` did."""
+        if _is_inner(p) or not _is_enabled(p, arguments):
             return
-        values = self._values(p, arguments)
-        if values is None:
-            return
+        settings = getattr(p, _SETTINGS, None) or self._settings()
+        values = self._values(p, arguments, settings)
         if values.timing == "before":
-            self._write_before(p)
+            self._record_before(p)
         else:
-            self._expand_all(p, values)
+            self._expand_all(p, values, settings)
 
-    def before_process_batch(self, p: Any) -> None:
-        """Put right the hires prompt the host writes: it takes the first batch's for every batch."""
+    def before_process_batch(self, p: HostJob) -> None:
+        """Replace the host's hires prompt entry, which repeats the first batch's prompts in every batch."""
         if infotext.VERSION in p.extra_generation_params and callable(p.extra_generation_params.get("Hires prompt")):
-            p.extra_generation_params["Hires prompt"] = _written_hires
+            p.extra_generation_params["Hires prompt"] = _hires_entry
 
-    def postprocess(self, p: Any) -> None:
-        """The job is done: the one around it finds its own entries again."""
-        if _inner(p):
+    def postprocess(self, p: HostJob) -> None:
+        """End the job: the job around it gets its own entries back."""
+        if _is_inner(p):
             return
         params = p.extra_generation_params
-        if self._writers.get(id(params)) is p:
-            del self._writers[id(params)]
+        if self._owners.get(id(params)) is p:
+            del self._owners[id(params)]
         elif (outer := getattr(p, _OUTER, None)) is not None:
             _drop_entries(p)
             params.update(outer)
 
-    def _begin(self, p: Any) -> None:
-        """Start with no entries: jobs that follow each other share a dict (a plot's cells), and so do an image's job
-        and one that a script runs within it, whose entries are kept for it.
+    def failed(self, p: HostJob, error: BaseException) -> None:
+        """Record why a job's prompts are used unchanged."""
+        line = explain(error)
+        self._host.log.warning("the prompt is used as it is: %s", line)
+        self._host.log.debug("traceback:", exc_info=error)
+        _comment(p, line)
+        p.extra_generation_params[infotext.VERSION] = __version__
+        p.extra_generation_params[infotext.ERROR] = infotext.encode(infotext.ERROR, line)
+
+    def _begin(self, p: HostJob) -> None:
+        """Remove our entries from the job's dict. Consecutive jobs share it (the cells of a plot), and so do an image's
+        job and one that a script runs inside it: the outer job's entries are kept for it.
         """
         params = p.extra_generation_params
-        writer = self._writers.setdefault(id(params), p)
-        within = writer is not p and writer.extra_generation_params is params
-        setattr(p, _OUTER, _ours(p) if within else None)
+        owner = self._owners.setdefault(id(params), p)
+        is_nested = owner is not p and owner.extra_generation_params is params
+        setattr(p, _OUTER, _our_entries(p) if is_nested else None)
         _drop_entries(p)
 
-    def _values(self, p: Any, arguments: Sequence[Any]) -> Values | None:
-        """Return the values with the timing resolved, None where expansion is off: then nothing else is checked."""
-        overrides = getattr(p, OVERRIDES, None) or {}
-        first = arguments[0] if arguments else False
-        enabled = overrides.get("enabled", first.get("enabled", False) if isinstance(first, Mapping) else first)
-        if enabled is None or enabled is False:
-            return None
+    def _values(self, p: HostJob, arguments: Sequence[Any], settings: WebuiSettings) -> Values:
+        """Return the values of the controls and of a plot's axes, with the timing resolved. Raises KGenError."""
         values = read_values(arguments)
+        overrides = _overrides(p)
         if overrides:
-            values = apply_overrides(values, overrides, resolve=self._resolve)
-        return replace(values, timing=self._timing()) if values.timing == "default" else values
+            values = apply_overrides(values, overrides, resolve=lambda merged: self._resolve(merged, settings))
+        return replace(values, timing=settings.timing) if values.timing == "default" else values
 
-    def _expander(self, p: Any) -> ExpandFn:
+    def _expander(self, p: HostJob, settings: WebuiSettings) -> ExpandFn:
+        expand = functools.partial(self._expand, settings=settings)
         separator = region_separator(p)
-        return RegionalExpander(self._expand, separator) if separator else self._expand
+        return RegionalExpander(expand, separator) if separator else expand
 
-    def _job_seed(self, p: Any) -> int:
-        """Return the job's seed, drawn and set where it is open, so that the image's seed is what wrote the words."""
+    def _job_seed(self, p: HostJob) -> int:
+        """Return the job's seed; a random one is drawn and set, so that the image's seed is that of its expansion."""
         seed = p.seed[0] if isinstance(p.seed, list) and p.seed else p.seed
         try:
             number = int(seed)
@@ -161,136 +192,152 @@ class Hooks:
             p.seed = number
         return request_seed(number)
 
-    def _expand_all(self, p: Any, values: Values) -> None:
-        prompts, hires, kept = list(p.all_prompts), _all_hires(p), dict[str, Any]()
+    def _expand_all(self, p: HostJob, values: Values, settings: WebuiSettings) -> None:
+        # 1. Collect the prompts with their seeds; a hires pass from the gallery repeats the image's expansion.
+        prompts, hires = list(p.all_prompts), _all_hires(p)
         seeds = [values.seed if values.seed >= 0 else _image_seed(p, index) for index in range(len(prompts))]
-        drawn = self._drawn(p)
-        if drawn is not None and _source(drawn) == prompts[0]:
-            if infotext.VERSION not in drawn:
-                return  # this very prompt made the image without us; its hires pass is to be like it
-            seeds = [_drawn_seed(drawn, otherwise=seeds[0])]
-            kept = {key: value for key, value in drawn.items() if key.startswith(infotext.PREFIX)}
-        asks = _checked([ImagePrompt(*one) for one in zip(prompts, seeds, hires, strict=True)])
-        if kept and (hires[0] in (None, prompts[0]) or values.hires == "leave"):
-            # The very text of the image, whatever is set on the page by now.
-            text = infotext.result_of(drawn or {})
-            outcome = Outcome((ExpandedPrompt(asks[0], text, hires[0] if values.hires == "leave" else text),), "")
+        recorded: dict[str, Any] = {}
+        upscaled = self._upscaled(p)
+        if upscaled is not None and _source(upscaled) == prompts[0]:
+            if infotext.VERSION not in upscaled:
+                return  # the image was made from this prompt without an expansion; its hires pass is to be like it
+            seeds = [_recorded_seed(upscaled, default=seeds[0])]
+            recorded = {key: value for key, value in upscaled.items() if key.startswith(infotext.PREFIX)}
+        image_prompts = _checked([
+            ImagePrompt(prompt, seed, hires_prompt)
+            for prompt, seed, hires_prompt in zip(prompts, seeds, hires, strict=True)
+        ])  # fmt: skip
+        # 2. Expand them, or take the recorded result.
+        if recorded and (hires[0] in (None, prompts[0]) or values.hires == "leave"):
+            # The image's own text, whatever the controls are set to by now.
+            text = infotext.result_of(upscaled or {})
+            same = ExpandedPrompt(image_prompts[0], text, hires[0] if values.hires == "leave" else text)
+            outcome = Outcome((same,), "")
         else:
-            outcome, kept = self._expander(p)(values, asks, width=p.width, height=p.height), {}
-        written = [one.prompt for one in outcome.answers]
+            outcome = self._expander(p, settings)(values, image_prompts, width=p.width, height=p.height)
+            recorded = {}
+        # 3. Put the results in the prompts' place, and record them.
+        results = [expanded.prompt for expanded in outcome.expanded]
         if p.main_prompt == prompts[0]:
-            p.main_prompt = written[0]
-        p.all_prompts = written
-        if hires[0] is not None:
-            p.all_hr_prompts = [one.hires for one in outcome.answers]
-        p.extra_generation_params.update(kept or _entries(p, values, outcome))
+            p.main_prompt = results[0]
+        p.all_prompts = results
+        if hires[0] is not None and has_hires(p):
+            p.all_hr_prompts = [expanded.hires for expanded in outcome.expanded]
+        p.extra_generation_params.update(recorded or _entries(p, values, outcome))
 
-    def _write_before(self, p: Any) -> None:
-        before = getattr(p, _STATE, None)
+    def _record_before(self, p: HostJob) -> None:
+        before: _Before | None = getattr(p, _BEFORE, None)
         if before is not None:
-            answers = before.outcome.answers
+            expanded = before.outcome.expanded
             count = len(p.all_prompts)
-            spread = answers if len(answers) == count else tuple(answers[0] for _ in range(count))
-            p.extra_generation_params.update(_entries(p, before.values, replace(before.outcome, answers=spread)))
+            each = expanded if len(expanded) == count else tuple(expanded[0] for _ in range(count))
+            p.extra_generation_params.update(_entries(p, before.values, replace(before.outcome, expanded=each)))
 
-    def _drawn(self, p: Any) -> Mapping[str, str] | None:
-        """Return what the image says that a hires pass from the gallery starts from; None for every other job."""
+    def _upscaled(self, p: HostJob) -> Mapping[str, str] | None:
+        """Return the infotext of the image that a hires pass from the gallery upscales; None for every other job."""
         if not getattr(p, "txt2img_upscale", False) or len(p.all_prompts or [p.prompt]) != 1:
             return None
         params = infotext.parse_infotext(self._host.read_image(getattr(p, "firstpass_image", None)))
         return params if "Seed" in params else None
 
-    def failed(self, p: Any, error: BaseException) -> None:
-        """Write down why a job's prompts are used as they are."""
-        line = explain(error)
-        self._host.log.warning("the prompt is used as it is: %s", line)
-        self._host.log.debug("how it came to that:", exc_info=error)
-        _tell(p, line)
-        p.extra_generation_params[infotext.VERSION] = __version__
-        p.extra_generation_params[infotext.ERROR] = infotext.encode(infotext.ERROR, line)
+
+def _is_inner(p: HostJob) -> bool:
+    return any(getattr(p, name, False) for name in _INNER)
 
 
-def _source(drawn: Mapping[str, str]) -> str:
-    """Return the prompt an image was asked for with, before expansion."""
-    return infotext.decode(drawn.get(infotext.PROMPT, drawn["Prompt"]))
+def _is_enabled(p: HostJob, arguments: Sequence[Any]) -> bool:
+    """Tell whether expansion is on; anything but off counts, as wrong values are reported later."""
+    first = arguments[0] if arguments else False
+    enabled = first.get("enabled", False) if isinstance(first, Mapping) else first
+    enabled = _overrides(p).get("enabled", enabled)
+    return enabled is not None and enabled is not False
 
 
-def _drawn_seed(drawn: Mapping[str, str], *, otherwise: int) -> int:
-    """Return the seed that wrote an image's words, as a request takes it."""
-    seed = infotext.seed_of(drawn)
-    return otherwise if seed is None else request_seed(seed)
+def _overrides(p: HostJob) -> Mapping[str, Any]:
+    """Return the values that the axes of a plot set for this job."""
+    return getattr(p, OVERRIDES, None) or {}
 
 
-def _inner(p: Any) -> bool:
-    return any(getattr(p, mark, False) for mark in _INNER)
+def _source(params: Mapping[str, str]) -> str:
+    """Return the prompt of an image before expansion."""
+    return infotext.decode(params.get(infotext.PROMPT, params["Prompt"]))
 
 
-def _ours(p: Any) -> dict[str, Any]:
+def _recorded_seed(params: Mapping[str, str], *, default: int) -> int:
+    """Return the seed of an image's expansion, in the range of a request's."""
+    seed = infotext.seed_of(params)
+    return default if seed is None else request_seed(seed)
+
+
+def _our_entries(p: HostJob) -> dict[str, Any]:
     return {key: value for key, value in p.extra_generation_params.items() if key.startswith(infotext.PREFIX)}
 
 
-def _drop_entries(p: Any) -> None:
-    for key in _ours(p):
+def _drop_entries(p: HostJob) -> None:
+    for key in _our_entries(p):
         del p.extra_generation_params[key]
 
 
-def _typed_hires(p: Any, sources: Sequence[str]) -> list[str | None]:
-    """Return the hires prompt of each prompt as typed; empty means the prompt's own."""
-    if not getattr(p, "enable_hr", False):
+def _typed_hires(p: HostJob, sources: Sequence[str]) -> list[str | None]:
+    """Return the hires prompt of each prompt as typed; an empty one is the prompt itself."""
+    if not has_hires(p):
         return [None] * len(sources)
-    own = p.hr_prompt if isinstance(p.hr_prompt, list) else [p.hr_prompt] * len(sources)
-    if len(own) != len(sources):
+    typed = p.hr_prompt if isinstance(p.hr_prompt, list) else [p.hr_prompt] * len(sources)
+    if len(typed) != len(sources):
         return [None] * len(sources)
-    return [hires if hires else source for hires, source in zip(own, sources, strict=True)]
+    return [hires if hires else source for hires, source in zip(typed, sources, strict=True)]
 
 
-def _all_hires(p: Any) -> list[str | None]:
-    hires = getattr(p, "all_hr_prompts", None) if getattr(p, "enable_hr", False) else None
+def _all_hires(p: HostJob) -> list[str | None]:
+    hires = getattr(p, "all_hr_prompts", None) if has_hires(p) else None
     count = len(p.all_prompts)
     return list(hires) if hires is not None and len(hires) == count else [None] * count
 
 
-def _image_seed(p: Any, index: int) -> int:
+def _image_seed(p: HostJob, index: int) -> int:
     return request_seed(int(p.all_seeds[min(index, len(p.all_seeds) - 1)]))
 
 
-def _checked(asks: list[ImagePrompt]) -> list[ImagePrompt]:
-    for ask in asks:
-        if not isinstance(ask.prompt, str):
-            raise BadValue("prompt", ask.prompt, "a text")
-    return asks
+def _checked(image_prompts: list[ImagePrompt]) -> list[ImagePrompt]:
+    for image_prompt in image_prompts:
+        if not isinstance(image_prompt.prompt, str):
+            raise BadValue("prompt", image_prompt.prompt, "a text")
+    return image_prompts
 
 
-def _entries(p: Any, values: Values, outcome: Outcome) -> dict[str, Any]:
+def _entries(p: HostJob, values: Values, outcome: Outcome) -> dict[str, Any]:
     if outcome.error:
-        _tell(p, outcome.error)
-    records = [_record(p, values, one, index, outcome.error) for index, one in enumerate(outcome.answers)]
+        _comment(p, outcome.error)
+    records = [
+        _record(p, values, expanded, index, outcome.error) for index, expanded in enumerate(outcome.expanded)
+    ]
     return infotext.write_infotext(values, records, version=__version__, model=outcome.model)
 
 
-def _record(p: Any, values: Values, answer: ExpandedPrompt, index: int, error: str) -> Record:
-    ask = answer.ask
-    seed = values.seed if values.seed >= 0 else ask.seed if ask.seed != _image_seed(p, index) else None
+def _record(p: HostJob, values: Values, expanded: ExpandedPrompt, index: int, error: str) -> Record:
+    source = expanded.image_prompt
+    seed = values.seed if values.seed >= 0 else source.seed if source.seed != _image_seed(p, index) else None
     return Record(
-        prompt=ask.prompt,
+        prompt=source.prompt,
         result=p.all_prompts[index],
-        hires=ask.hires if ask.hires != ask.prompt else None,
+        hires=source.hires if source.hires != source.prompt else None,
         seed=seed,
-        note=answer.note,
+        note=expanded.note,
         error=error,
-        expanded=answer.note != TWICE,
+        expanded=expanded.note != ALREADY_EXPANDED,
     )
 
 
-def _tell(p: Any, line: str) -> None:
+def _comment(p: HostJob, line: str) -> None:
     """Have the host show a line under the image."""
     comment = getattr(p, "comment", None)
     if callable(comment):
         comment(f"KGen: the prompt was used as it is: {line}")
 
 
-def _written_hires(p: Any, index: int, prompt_text: str, all_prompts: Any = (), use_main_prompt: bool = False,
-                   **_: Any) -> str | None:  # fmt: skip
-    """Return the hires prompt of an image for its infotext, None where it is the image's own."""
+def _hires_entry(
+    p: HiresJob, index: int, prompt_text: str, all_prompts: Any = (), use_main_prompt: bool = False, **_: Any
+) -> str | None:
+    """Return the hires prompt of an image for its infotext, None where it is the image's own prompt."""
     own = infotext.PerImage(tuple(p.all_hr_prompts))(p, index, all_prompts, use_main_prompt)
     return None if own == prompt_text or own is None else str(own)

@@ -1,8 +1,8 @@
-"""The one place that looks at the WebUI itself: which host this is, what it has, and the few things asked of it.
+"""Access to the WebUI: the kind of host, its modules, options, state and folders, and its jobs.
 
-Everything is looked up at the time of asking, so importing this loads nothing. What a host lacks reads as absent (None,
-a default, a lock that does nothing) and never raises: a missing part switches a feature off and breaks nothing.
-Refuses to know what any of it is used for.
+Everything is looked up when it is needed, so importing this loads nothing. What a host lacks reads as absent (None, a
+default, a lock that does nothing) and never raises: a missing part switches a feature off and breaks nothing. The rest
+of the package imports nothing of the host.
 """
 from __future__ import annotations
 
@@ -11,38 +11,81 @@ import importlib.util
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kgen_ext.once import once
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 LOGGER = "kgen"
 EXTENSION = Path(__file__).resolve().parents[2]
 SCRIPT = EXTENSION / "scripts" / "kgen.py"
 
 
+class HostJob(Protocol):
+    """A job of the host: the attributes of `StableDiffusionProcessing` that hooks read and write.
+
+    `before_process` finds `prompt`, `seed` and the size only: the host fills the `all_` lists and `main_prompt` before
+    `process`, an entry for each image. prompt, seed: an API client may send a list, or anything else.
+
+    Attributes that not every job has are read with `getattr`:
+
+        scripts             runner with `alwayson_scripts`; `script_args` are the arguments of all of them
+        enable_hr           txt2img: whether there is a hires pass; then `hr_prompt`, and in `process` `all_hr_prompts`
+        txt2img_upscale     whether it is the gallery's button, which upscales the image `firstpass_image`
+        iteration           index of the batch; the host has set it when it writes an infotext
+        comment(text)       shows a line under the image
+        _ad_inner           whether ADetailer runs it on an image whose prompt is expanded already
+    """
+
+    prompt: Any
+    seed: Any
+    width: int
+    height: int
+    main_prompt: str
+    all_prompts: list[str]
+    all_seeds: list[int]
+    batch_size: int
+    script_args: Sequence[Any]
+    extra_generation_params: dict[str, Any]
+
+
+class HiresJob(HostJob, Protocol):
+    """A txt2img job with a hires pass. hr_prompt: as typed, empty for the prompt itself."""
+
+    hr_prompt: Any
+    all_hr_prompts: list[Any]
+
+
+def has_hires(p: HostJob) -> TypeGuard[HiresJob]:
+    """Tell whether a job has a hires pass."""
+    return bool(getattr(p, "enable_hr", False))
+
+
 class HostKind(str, Enum):
-    """The families of host; OTHER is any that has `modules` and is none of these (SD.Next, forks to come)."""
+    """Families of hosts; OTHER is any other that has `modules` (SD.Next, future forks)."""
 
     A1111 = "a1111"
     FORGE = "forge"  # Forge, Forge Classic and Neo: `backend.memory_management`
     REFORGE = "reforge"  # reForge and the first Forge: `ldm_patched.modules.model_management`
     OTHER = "other"
-    NONE = "none"  # no host at all, as in the command and in most tests
+    NONE = "none"  # no host at all, as in the command
 
 
 class Host:
-    """What is asked of a host. Tests put fake `modules.*` into sys.modules, or a subclass of this in its place."""
+    """The host that this process runs in. Tests put fake `modules.*` into sys.modules, or use a subclass."""
 
     def module(self, name: str) -> ModuleType | None:
-        """Return a module of the host by its full name, or None where the host has none of that name.
+        """Return a module of the host by its full name, or None where the host has no such module.
 
-        An import of the host's that fails for a reason of its own is the host's error, and is raised.
+        Raises what the module's own imports raise.
         """
         if name in sys.modules:
             return sys.modules[name]
@@ -60,7 +103,7 @@ class Host:
 
     @property
     def kind(self) -> HostKind:
-        """Tell the family of the host by the modules it comes with."""
+        """Return the family of the host, told by the modules it has."""
         if self.module("modules.shared") is None:
             return HostKind.NONE
         if self._has("modules_forge"):
@@ -78,7 +121,7 @@ class Host:
     # Settings and flags.
 
     def option(self, key: str, default: Any = None) -> Any:
-        """Return a setting of the host's settings page, the default where it does not exist."""
+        """Return an option of the host's settings page, the default where it does not exist."""
         options = self.part("modules.shared.opts")
         return default if options is None else getattr(options, key, default)
 
@@ -94,16 +137,16 @@ class Host:
         return self.part("modules.shared.state")
 
     def interrupted(self) -> bool:
-        """Say whether the user asked to stop: at once, or after the present image (the default button does that)."""
+        """Tell whether the user asked to stop, at once or after the current image (as the button does by default)."""
         state = self.state
         return bool(getattr(state, "interrupted", False) or getattr(state, "stopping_generation", False))
 
     def queue_lock(self) -> AbstractContextManager[Any]:
-        """Return the lock that one generation at a time holds."""
+        """Return the lock that is held by one generation at a time."""
         lock = self.part("modules.call_queue.queue_lock")
         return nullcontext() if lock is None else lock
 
-    # Places.
+    # Folders.
 
     def path(self, name: str) -> Path | None:
         """Return one of the host's folders: script_path, data_path, models_path, extensions_dir."""
@@ -114,16 +157,16 @@ class Host:
 
     @property
     def extension_dir(self) -> Path:
-        """Return the folder this extension lives in, whatever the user called it."""
+        """Return the folder of this extension, whatever the user named it."""
         return EXTENSION
 
-    # The things a script needs.
+    # Callbacks, images, styles and the log.
 
     def on(self, event: str, call: Callable[..., Any]) -> bool:
-        """Register a callback ("on_app_started"...); says whether the host knows the event.
+        """Register a callback ("on_app_started"...) and return whether the host has the event.
 
-        Where the host lets us say which file registers, we do: it looks up the source of every frame of the caller's
-        otherwise, some 6 ms at each registration while it starts.
+        The host is told the file that registers if it takes one: else it inspects every frame of the caller, which
+        costs some 6 ms for each callback at its start.
         """
         register = self.part(f"modules.script_callbacks.{event}")
         if register is None:
@@ -138,9 +181,9 @@ class Host:
         return True
 
     def read_image(self, image: Any) -> str:
-        """Return the infotext an image carries, "" where it carries none that can be read.
+        """Return the infotext in an image, "" where there is none that can be read.
 
-        A text is no image: there are hosts whose reader opens it as a path.
+        Text in place of an image is refused: some hosts' reader opens it as a path.
         """
         if isinstance(image, (str, bytes, PathLike)):
             return ""
@@ -150,12 +193,12 @@ class Host:
         if not isinstance(text, str) and image is not None and read is not None:
             try:
                 text = read(image)[0]
-            except Exception as error:  # a foreign reader of foreign bytes: its errors have no common root
-                self.log.info("the image's infotext cannot be read: %s", error)
+            except Exception as error:  # the host's reader may raise anything on a damaged image
+                self.log.info("cannot read the image's infotext: %s", error)
         return text if isinstance(text, str) else ""
 
     def extract_styles(self, prompt: str, negative: str) -> tuple[list[str], str, str]:
-        """Return the styles the host finds in a pair of prompts, and the pair without them."""
+        """Return the names of the styles that the host finds in a pair of prompts, and the pair without them."""
         extract = getattr(self.part("modules.shared.prompt_styles"), "extract_styles_from_prompt", None)
         if extract is None or self.option("infotext_styles", "Ignore") == "Ignore":
             return [], prompt, negative
@@ -164,7 +207,7 @@ class Host:
 
     @property
     def log(self) -> logging.Logger:
-        """Return the extension's logger; how much it says is the settings' business."""
+        """Return the extension's logger; its level is a setting."""
         return logging.getLogger(LOGGER)
 
 

@@ -1,22 +1,17 @@
-"""What an image says about its expansion: keys and values for the host's infotext, and back from them, exactly.
+"""Infotext of an expanded image: written for the host, read back exactly, and pasted into the page.
 
-Knows the table and the host's way of writing; refuses to know jobs, pages and what pasting does with it.
-
-    KGen: 0.5.0                  the version; there if the prompt was to be expanded
-    KGen prompt: 1girl           the user's own prompt          KGen hires prompt: ...   where it was another
-    KGen model: starter, KGen seed: 7, KGen ban: hat, ...       the table's keys; what is at its default is left out
+    KGen: 0.5.0                  version; present if the prompt was to be expanded
+    KGen prompt: 1girl           the user's own prompt          KGen hires prompt: ...   where that is another
+    KGen model: starter, KGen seed: 7, KGen ban: hat, ...       keys of the controls; defaults are left out
     KGen note: ...               KGen error: ...                what could not be done
     KGen result: ...             the expanded prompt, only where the infotext's own prompt line cannot hold it
 
-The host quotes a value as JSON only if it holds a comma, a colon or a newline, splits `512x768` in two, drops the
-colon of a value equal to its key, trips over an empty one and trims blanks. Text that would not come back from that is
-written as `json: "..."`, which always does.
+The host quotes a value as JSON only if it has a comma, a colon or a newline, splits `512x768` in two, drops the colon
+of a value equal to its key, fails on an empty one and strips spaces. Text that such handling would alter is written as
+`json: "..."`.
 
-What becomes of an image's infotext when it is pasted: two roads, the original prompt or the expanded one.
-
-Original: the user's own prompt, expansion on, the same words again. Expanded: the text the image was drawn from,
-expansion off. An image without expansion switches the checkbox off and leaves the rest. Refuses to know how infotexts
-are written.
+Pasting restores the user's own prompt with expansion on, which gives the same result again, or the expanded prompt with
+expansion off (`PasteMode`). An image without expansion unticks the checkbox and changes nothing else.
 """
 from __future__ import annotations
 
@@ -29,19 +24,18 @@ from typing import Any
 
 from kgen_ext.errors import BadValue
 from kgen_ext.sampling import SAMPLING_NAMES
-from kgen_ext.webui import infotext
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Control, Values, Widget, check_value
-from kgen_ext.webui.host import Host
+from kgen_ext.webui.host import Host, HostJob
 
 VERSION, PROMPT, HIRES, RESULT = BY_FIELD["enabled"].key, "KGen prompt", "KGen hires prompt", "KGen result"
 NOTE, ERROR, SEED = "KGen note", "KGen error", BY_FIELD["seed"].key
 PREFIX = "KGen"
 _MARK = "json: "
-_TIMING = "after"  # what an image is made with whose infotext names no timing
+_TIMING = "after"  # of an image whose infotext names no timing
 
 
 def encode(key: str, text: str) -> str:
-    """Return a text as the host is to be given it: `decode` of what the host reads back is the text."""
+    """Return a text in the form that survives the host's writing and reading; `decode` restores it."""
     safe = (
         text
         and text == text.strip()
@@ -49,11 +43,11 @@ def encode(key: str, text: str) -> str:
         and text != key
         and not text.startswith(('"', _MARK))
         and re.fullmatch(r"\d+x\d+", text) is None
-        and "Civitai" not in text  # with FLUX beside it, Forge rewrites the line as an image of that site
+        and "Civitai" not in text  # if FLUX follows, Forge takes the image for one of that site
     )
     if safe:
         return text
-    # Plain letters stay readable; a lone surrogate must not reach a file as itself.
+    # Letters stay readable; a lone surrogate cannot be written to a file.
     ascii_only = any(0xD800 <= ord(char) < 0xE000 for char in text)
     return _MARK + json.dumps(text, ensure_ascii=ascii_only).replace("Civitai", "\\u0043ivitai")
 
@@ -65,16 +59,15 @@ def decode(text: str) -> str:
     try:
         decoded = json.loads(text[len(_MARK) :])
     except ValueError:
-        return text  # written by hand
+        return text  # edited by hand
     return decoded if isinstance(decoded, str) else text
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is said of one image.
+    """Facts about one image. seed: of the expansion, None where it is the image's own.
 
-    `seed` is the seed of its words where that is not the image's own, else None. An image that was not to be expanded
-    has a note at the most.
+    With `expanded` False only the note is written.
     """
 
     prompt: str
@@ -88,40 +81,42 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class PerImage:
-    """A value of each image, in the form the host calls: right for saved images, grids and params.txt alike.
+    """Values of an entry by image, as a callable that the host calls for saved images, grids and params.txt.
 
-    The host counts a saved image within its batch, and one asked for through the job's whole list from its start.
+    The index of a saved image counts within its batch; if `all_prompts` is the whole job's list, it counts from the
+    job's start.
     """
 
     values: tuple[str | int | None, ...]
 
     def __call__(
-        self, p: Any = None, index: int = 0, all_prompts: Sequence[str] = (), use_main_prompt: bool = False, **_: Any
-    ) -> str | int | None:
+        self, p: HostJob | None = None, index: int = 0, all_prompts: Sequence[str] = (), use_main_prompt: bool = False,
+        **_: Any,
+    ) -> str | int | None:  # fmt: skip
         if not use_main_prompt and len(all_prompts) < len(getattr(p, "all_prompts", None) or ()):
             index += getattr(p, "iteration", 0) * getattr(p, "batch_size", 1)
         return self.values[index] if 0 <= index < len(self.values) else None
 
 
 def write_infotext(values: Values, records: Sequence[Record], *, version: str, model: str) -> dict[str, Any]:
-    """Return the entries of a job for `extra_generation_params`; per image where images differ.
+    """Return a job's entries for `extra_generation_params`, a `PerImage` where images differ.
 
-    values: with the timing resolved. model: the id of the model that wrote.
+    values: with the timing resolved. model: the id of the model that was used.
     """
     settings: dict[str, Any] = {}
     for param in CONTROLS[1:]:
         if param.field == "seed":
-            continue  # an image's own affair
+            continue  # each record has its own
         value = model if param.field == "model" else getattr(values, param.field)
-        if _counts(param, values) and value != (_TIMING if param.field == "timing" else param.default):
+        if _has_effect(param, values) and value != (_TIMING if param.field == "timing" else param.default):
             settings[param.key] = _shown(param, value)
-    each = [_entries(one, settings, version) for one in records]
-    keys = dict.fromkeys(key for one in each for key in one)
-    return {key: _shared([one.get(key) for one in each]) for key in keys}
+    by_image = [_entries(record, settings, version) for record in records]
+    keys = dict.fromkeys(key for entries in by_image for key in entries)
+    return {key: _merged([entries.get(key) for entries in by_image]) for key in keys}
 
 
-def _counts(param: Control, values: Values) -> bool:
-    """Say whether a control has any say beside the others: a length of what is not written has none."""
+def _has_effect(param: Control, values: Values) -> bool:
+    """Tell whether a control has an effect with the others' values: the length of text that is not written has none."""
     if param.field in SAMPLING_NAMES:
         return values.creativity == CUSTOM
     if param.field == "template":
@@ -145,8 +140,8 @@ def _entries(record: Record, settings: Mapping[str, Any], version: str) -> dict[
     return entries | {key: encode(key, text) for key, text in notes if text}
 
 
-def _shared(values: Sequence[Any]) -> Any:
-    """Return one value where all images share it, else the callable."""
+def _merged(values: Sequence[Any]) -> Any:
+    """Return the value if all images have the same one, else a callable."""
     return values[0] if all(value == values[0] for value in values) else PerImage(tuple(values))
 
 
@@ -161,16 +156,16 @@ def _shown(param: Control, value: Any) -> str | int | float:
 def read_infotext_values(params: Mapping[str, Any], *, timing: str = _TIMING) -> dict[str, Any] | None:
     """Return the controls' values by field from a pasted infotext, None where it has no expansion.
 
-    What is absent, or written by hand and not allowed, is at its default. timing: what the settings page says, so that
-    an image made the other way is not taken for one of today's.
+    A missing value is its default, and so is one that is not allowed (edited by hand). timing: the setting; where it
+    differs from the image's, the image's is selected explicitly.
     """
     if VERSION not in params:
         return None
-    found = {param.field: _read(param, params.get(param.key)) for param in CONTROLS}
-    found["enabled"] = True
-    if found["timing"] == DEFAULT and timing != _TIMING:
-        found["timing"] = _TIMING
-    return found
+    values = {param.field: _read(param, params.get(param.key)) for param in CONTROLS}
+    values["enabled"] = True
+    if values["timing"] == DEFAULT and timing != _TIMING:
+        values["timing"] = _TIMING
+    return values
 
 
 def _read(param: Control, text: Any) -> Any:
@@ -188,27 +183,27 @@ def _read(param: Control, text: Any) -> Any:
 
 
 def carried(prompt: str) -> bool:
-    """Say whether the prompt line of an infotext brings this prompt back: blanks at line ends are lost, and more."""
+    """Tell whether the prompt line of an infotext restores this prompt: spaces at line ends are lost, for example."""
     lines = prompt.split("\n")
     if any(line != line.strip() or line.startswith("Negative prompt:") for line in lines):
         return False
     return not prompt or bool(lines[0] and lines[-1])
 
 
-# The host's grammar of the last line: a key, a colon, a JSON string or all up to the next comma.
+# The host's grammar of the last line: a key, a colon, then a JSON string or the text up to the next comma.
 _ENTRY = r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'
 
 
-def parse_infotext(infotext: str) -> dict[str, str]:
-    """Read an image's infotext without the host: its own entries as text, the prompt as `Prompt`."""
-    *lines, last = infotext.strip().split("\n")
+def parse_infotext(text: str) -> dict[str, str]:
+    """Read an image's infotext without the host: its entries as text, the prompt as `Prompt`."""
+    *lines, last = text.strip().split("\n")
     entries = re.findall(_ENTRY, last)
     if len(entries) < 3:
         lines, entries = [*lines, last], []
     end = next((i for i, line in enumerate(lines) if line.strip().startswith("Negative prompt:")), len(lines))
-    found = {key: _unquoted(value) for key, value in entries}
-    found["Prompt"] = "\n".join(line.strip() for line in lines[:end])
-    return found
+    params = {key: _unquoted(value) for key, value in entries}
+    params["Prompt"] = "\n".join(line.strip() for line in lines[:end])
+    return params
 
 
 def _unquoted(value: str) -> str:
@@ -221,12 +216,12 @@ def _unquoted(value: str) -> str:
 
 
 def result_of(params: Mapping[str, Any]) -> str:
-    """Return the prompt an image was drawn from."""
+    """Return the prompt that an image was drawn from."""
     return decode(str(params[RESULT])) if RESULT in params else str(params.get("Prompt", ""))
 
 
 def seed_of(params: Mapping[str, Any]) -> int | None:
-    """Return the seed that wrote an image's words: the recorded one, else the image's own."""
+    """Return the seed of an image's expansion: the recorded one, else the image's own; None where there is neither."""
     for key in (SEED, "Seed"):
         try:
             return int(str(params[key]))
@@ -235,54 +230,54 @@ def seed_of(params: Mapping[str, Any]) -> int | None:
     return None
 
 
-# The host hands the same dict to the callback and to the fields; what the callback decided is kept in it under this.
-_DECIDED = "KGen paste"
+# Key of the callback's values in the host's dict, which it passes on to the functions of the fields.
+_PASTED = "KGen paste"
 
 
 class PasteMode(str, Enum):
-    """What the setting `kgen_paste` chooses between."""
+    """Choices of the setting `kgen_paste`: the user's own prompt, or the expanded one."""
 
     ORIGINAL = "original"
     EXPANDED = "expanded"
 
 
-def on_pasted(params: dict[str, Any], *, host: Host, road: PasteMode, timing: str) -> None:
-    """Edit a pasted infotext's entries before the host fills the page from them. timing: the settings page's."""
-    values = infotext.read_infotext_values(params, timing=timing)
+def on_pasted(params: dict[str, Any], *, host: Host, mode: PasteMode, timing: str) -> None:
+    """Edit a pasted infotext's entries before the host fills the page from them. timing: the setting."""
+    values = read_infotext_values(params, timing=timing)
     if values is None:
         return
-    if road is PasteMode.EXPANDED:
-        if infotext.RESULT in params:
-            params["Prompt"] = infotext.result_of(params)
-        params[_DECIDED] = {"enabled": False}
+    if mode is PasteMode.EXPANDED:
+        if RESULT in params:
+            params["Prompt"] = result_of(params)
+        params[_PASTED] = {"enabled": False}
         return
-    params[_DECIDED] = values
-    if infotext.PROMPT not in params:
+    params[_PASTED] = values
+    if PROMPT not in params:
         return
-    prompt = infotext.decode(str(params[infotext.PROMPT]))
-    hires = infotext.decode(str(params.get(infotext.HIRES, "")))
-    # A style that the expansion's words stood behind is found only now, in the prompt without them.
-    given = str(params.get("Negative prompt", ""))
-    styles, prompt, negative = host.extract_styles(prompt, given)
+    prompt = decode(str(params[PROMPT]))
+    hires = decode(str(params.get(HIRES, "")))
+    # Styles at the prompt's end are found only now: in the expanded prompt the additions come after them.
+    pasted_negative = str(params.get("Negative prompt", ""))
+    styles, prompt, negative = host.extract_styles(prompt, pasted_negative)
     if styles:
         before = params.get("Styles array")
         params["Styles array"] = [*(before if isinstance(before, list) else []), *styles]
         params["Negative prompt"] = negative
-        hires = host.extract_styles(hires, given)[1]
+        hires = host.extract_styles(hires, pasted_negative)[1]
     params["Prompt"] = prompt
     if "Hires prompt" in params:
         params["Hires prompt"] = hires
 
 
 def pasted(field: str) -> Callable[[Mapping[str, Any]], Any]:
-    """Return the function of a control for `infotext_fields`: what the widget is to show, None to leave it alone."""
+    """Return a control's function for `infotext_fields`: what the widget is to show, None to leave it as it is."""
     param = BY_FIELD[field]
 
     def value(params: Mapping[str, Any]) -> Any:
-        values = params.get(_DECIDED)
+        values = params.get(_PASTED)
         if values is None:
-            # No callback came first (a host that has none), or no expansion in this image.
-            values = infotext.read_infotext_values(params) or {"enabled": False}
+            # A host without the callback, or an image without expansion.
+            values = read_infotext_values(params) or {"enabled": False}
         return param.show(values[field]) if field in values else None
 
     value.__name__ = f"pasted_{field}"
@@ -290,5 +285,5 @@ def pasted(field: str) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def paste_fields(components: Mapping[str, Any]) -> list[tuple[Any, Callable[[Mapping[str, Any]], Any]]]:
-    """Return `infotext_fields` for the components, by field."""
+    """Return `infotext_fields`. components: by field."""
     return [(components[param.field], pasted(param.field)) for param in CONTROLS if param.field in components]

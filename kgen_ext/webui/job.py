@@ -1,34 +1,28 @@
-"""The use case of one job: its prompts with their seeds in, the prompts to draw out, one decode for all of them.
+"""Expansion of the prompts of one job: every image's prompt and seed in, the prompts to draw out, one decode for all.
 
-Pure: it is handed something that streams like an Expander, and knows no host, no settings and no infotext. Equal
-prompts with equal seeds are one row; what was written earlier in this session is not expanded a second time; a row that
-was cancelled keeps the user's own prompt.
+Equal prompts with equal seeds share a row; a prompt that is a result of this session is not expanded again; a row that
+was cancelled keeps the user's own prompt. Host, settings and models are the caller's.
 """
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
-from kgen_ext.errors import KGenError, UserError
 from kgen_ext.events import By, Event, Expansion, Finish, Finished
 from kgen_ext.request import ExpandRequest
-from kgen_ext.webui.messages import ui_message
 
-TWICE = "already expanded: the prompt is left as it is"
+ALREADY_EXPANDED = "already expanded: the prompt is left as it is"
 CANCELLED = "cancelled: the prompt is your own"
 NOTHING = "the model added nothing: write more in the prompt, choose a longer tag length, or loosen the rules"
 OWN = "nothing but your own prompt is left to draw"
-_LONGEST = 300
-# The folders before a file's name, of either system: an infotext goes where the image goes.
-_FOLDERS = re.compile(r"""(?<![^\s'"(])(?:[A-Za-z]:)?(?:[\\/][^\\/:\n]{1,255}){1,40}[\\/](?=[^\\/\s])""")
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePrompt:
-    """An image: its prompt, the prompt of its hires pass (None where there is none), and the seed of its words."""
+    """Prompt of an image before expansion.
+
+    hires: the prompt of its hires pass, None where there is none. seed: of the expansion.
+    """
 
     prompt: str
     seed: int
@@ -37,122 +31,109 @@ class ImagePrompt:
 
 @dataclass(frozen=True, slots=True)
 class ExpandedPrompt:
-    """What became of an image: the prompts to draw; `expansion` is None where the prompt is the user's own."""
+    """Prompts to draw an image from. expansion: None where they are the user's own; note: why."""
 
-    ask: ImagePrompt
+    image_prompt: ImagePrompt
     prompt: str
     hires: str | None
     expansion: Expansion | None = None
     note: str = ""
 
 
-def untouched(ask: ImagePrompt, note: str = "") -> ExpandedPrompt:
-    """Return the answer that changes nothing."""
-    return ExpandedPrompt(ask, ask.prompt, ask.hires, None, note)
+def untouched(image_prompt: ImagePrompt, note: str = "") -> ExpandedPrompt:
+    """Return the result that changes nothing."""
+    return ExpandedPrompt(image_prompt, image_prompt.prompt, image_prompt.hires, None, note)
 
 
 def run_job(
-    asks: Sequence[ImagePrompt],
+    image_prompts: Sequence[ImagePrompt],
     *,
     make: Callable[[str, int], ExpandRequest],
     stream: Callable[[Sequence[ExpandRequest]], Iterator[Event]],
     hires: str,
     written_before: Callable[[str], bool],
 ) -> list[ExpandedPrompt]:
-    """Expand every image's prompt in one stream and return the answers in order.
+    """Expand every image's prompt in one stream and return the results in order.
 
-    make: the request of a prompt and a seed; all are made before anything is loaded. stream: `Expander.stream`, or what
-    loads a model first; called once, and only if there is something to expand. hires: follow, separate or leave.
-    written_before: says whether a prompt is one of this session's results.
+    make: builds the request for a prompt and a seed; called for all before a model is loaded. stream: yields the events
+    of the requests; called once, and not at all if there is nothing to expand. hires: follow, separate or leave.
+    written_before: tells whether a prompt is a result of this session.
     """
-    rows: dict[tuple[str, int], int] = {}
-    for ask in asks:
-        for prompt in _prompts(ask, hires):
+    rows: dict[_Key, int] = {}
+    for image_prompt in image_prompts:
+        for prompt in _prompts(image_prompt, hires):
             if not written_before(prompt):
-                rows.setdefault((prompt, ask.seed), len(rows))
+                rows.setdefault((prompt, image_prompt.seed), len(rows))
     requests = [make(prompt, seed) for prompt, seed in rows]
-    done: dict[int, Expansion] = {}
+    finished: dict[int, Expansion] = {}
     for event in stream(requests) if requests else ():
         if isinstance(event, Finished):
-            done[event.row] = event.expansion
-    found = {key: (requests[row], done[row]) for key, row in rows.items() if row in done}
-    return [_answer(ask, hires, rows, found) for ask in asks]
-
-
-def _prompts(ask: ImagePrompt, hires: str) -> tuple[str, ...]:
-    """Return what is to be expanded for an image."""
-    if hires == "separate" and ask.hires is not None and ask.hires != ask.prompt:
-        return ask.prompt, ask.hires
-    return (ask.prompt,)
+            finished[event.row] = event.expansion
+    results = {key: (requests[row], finished[row]) for key, row in rows.items() if row in finished}
+    return [_expanded(image_prompt, hires, rows, results) for image_prompt in image_prompts]
 
 
 _Key = tuple[str, int]
-_Found = tuple[ExpandRequest, Expansion]
+_Result = tuple[ExpandRequest, Expansion]
 
 
-def _answer(ask: ImagePrompt, hires: str, rows: Mapping[_Key, int], found: Mapping[_Key, _Found]) -> ExpandedPrompt:
-    key = (ask.prompt, ask.seed)
+def _prompts(image_prompt: ImagePrompt, hires: str) -> tuple[str, ...]:
+    """Return the prompts of an image that are expanded."""
+    if hires == "separate" and image_prompt.hires is not None and image_prompt.hires != image_prompt.prompt:
+        return image_prompt.prompt, image_prompt.hires
+    return (image_prompt.prompt,)
+
+
+def _expanded(
+    image_prompt: ImagePrompt, hires: str, rows: Mapping[_Key, int], results: Mapping[_Key, _Result]
+) -> ExpandedPrompt:
+    key = (image_prompt.prompt, image_prompt.seed)
     if key not in rows:
-        return untouched(ask, TWICE)
-    if not _whole(found.get(key)):
-        return untouched(ask, CANCELLED)
-    request, expansion = found[key]
-    second, notes = ask.hires, list(expansion.notes)
+        return untouched(image_prompt, ALREADY_EXPANDED)
+    if not _is_complete(results.get(key)):
+        return untouched(image_prompt, CANCELLED)
+    request, expansion = results[key]
+    hires_prompt, notes = image_prompt.hires, list(expansion.notes)
     if not any(piece.by is By.MODEL for piece in expansion.pieces):
         notes.append(NOTHING)
-    if not expansion.prompt.strip(" ,\n") and ask.prompt.strip(" ,\n"):
-        # “Text only” of a model that wrote none: an image of nothing is not what was asked for.
-        return ExpandedPrompt(ask, ask.prompt, ask.hires, expansion, "; ".join(dict.fromkeys((*notes, OWN))))
-    if second is not None and hires != "leave":
-        if second == ask.prompt:
-            second = expansion.prompt
+    if not expansion.prompt.strip(" ,\n") and image_prompt.prompt.strip(" ,\n"):
+        # “Text only” with a model that wrote no text: do not draw an image of nothing.
+        note = "; ".join(dict.fromkeys((*notes, OWN)))
+        return ExpandedPrompt(image_prompt, image_prompt.prompt, image_prompt.hires, expansion, note)
+    if hires_prompt is not None and hires != "leave":
+        if hires_prompt == image_prompt.prompt:
+            hires_prompt = expansion.prompt
         elif hires == "follow":
-            second = follow(request, expansion, second)
-        elif _whole(found.get((second, ask.seed))):
-            second = found[second, ask.seed][1].prompt
-    return ExpandedPrompt(ask, expansion.prompt, second, expansion, "; ".join(dict.fromkeys(notes)))
+            hires_prompt = follow(request, expansion, hires_prompt)
+        elif _is_complete(results.get((hires_prompt, image_prompt.seed))):
+            hires_prompt = results[hires_prompt, image_prompt.seed][1].prompt
+    return ExpandedPrompt(image_prompt, expansion.prompt, hires_prompt, expansion, "; ".join(dict.fromkeys(notes)))
 
 
-def _whole(one: _Found | None) -> bool:
-    return one is not None and one[1].finish is not Finish.CANCELLED
+def _is_complete(result: _Result | None) -> bool:
+    return result is not None and result[1].finish is not Finish.CANCELLED
 
 
 def follow(request: ExpandRequest, expansion: Expansion, prompt: str) -> str:
-    """Return another prompt with an expansion's additions behind it, the user's bytes in it untouched.
+    """Return another prompt with an expansion's additions appended; the user's bytes in it are kept.
 
-    Where both prompts have as many subjects, each of the other's gets what was added to its like; else the first gets
-    everything.
+    Where both prompts have the same number of subjects, each subject gets the additions of its counterpart; else the
+    first gets them all.
     """
-    # A host that starts up pays for the grammar when it first expands.
+    # Imported here: loading the grammar would slow down the host's start.
     from kgen_ext.prompt import append, parse
     from kgen_ext.protocol.plan import join_tags
 
     other, own = parse(prompt), parse(expansion.source)
     if 1 < len(own.segments) == len(other.segments) and not request.text and expansion.source == request.prompt:
-        additions, at = [""] * len(own.segments), 0
+        additions, position = [""] * len(own.segments), 0
         for piece in expansion.pieces:
             if piece.by is By.USER:
-                at += len(piece.text)
+                position += len(piece.text)
             else:
-                index = next(i for i, one in enumerate(own.segments) if at <= one.end)
+                index = next(i for i, segment in enumerate(own.segments) if position <= segment.end)
                 additions[index] = ", ".join(part for part in (additions[index], piece.text.strip(" ,")) if part)
     else:
         text = " ".join(part for part in (request.text.strip(), expansion.added_text) if part)
         additions = [", ".join(part for part in (join_tags(expansion.added_tags), text) if part)]
     return "".join(piece.text for piece in append(other, additions).pieces)
-
-
-def explain(error: BaseException) -> str:
-    """Return what went wrong and what to do, in one line of bounded length."""
-    if isinstance(error, KGenError):
-        # What a user typed is told as it is: a pattern looks like a path.
-        text = ui_message(error) if isinstance(error, UserError) else _FOLDERS.sub("", ui_message(error))
-    elif isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
-        text = f"out of memory: {error or 'too little is left'} (use a smaller model, or the device “cpu” in Settings)"
-    elif isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
-        # By its last name: where a user's folders lie is nobody's business.
-        text = f"{PurePath(os.fsdecode(error.filename)).name}: {error.strerror} (install the model, or KGen, again)"
-    else:
-        text = f"{type(error).__name__}: {error} (please report this, with the lines above it in the console)"
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."

@@ -1,27 +1,51 @@
-"""Says an error's hint in the page's words: what a command line does, a page does by its own buttons.
-
-Knows how the lower storeys name commands and their options; refuses to know what went wrong.
-"""
+"""Error messages of the WebUI: one line that says what went wrong and what to do, in terms of the page."""
 from __future__ import annotations
 
+import os
 import re
+from pathlib import PurePath
 
-# What hints say for the command line, and what is to be said of the page; a test raises the real errors.
-_PAGE = (
-    (re.compile(r"kgen models download \S+; in the WebUI "), ""),
-    (re.compile(r"kgen models list shows"), "the panel “Models” shows"),
-    (re.compile(r"leave out --offline or --kgen-offline"),
-     "switch off Offline in Settings, KGen, leave out --kgen-offline"),
-)  # fmt: skip
+from kgen_ext.errors import AllowDownloads, Download, KGenError, ListModels, UserError
+
+_MAX_LENGTH = 300
+# The folders before a file's name, of either system: an infotext is published with its image.
+_FOLDERS = re.compile(r"""(?<![^\s'"(])(?:[A-Za-z]:)?(?:[\\/][^\\/:\n]{1,255}){1,40}[\\/](?=[^\\/\s])""")
 
 
-def ui_message(error: BaseException | str) -> str:
-    """Return an error's line, or a part of one, as the page tells it.
+def ui_hint(error: KGenError) -> str:
+    """Return what the user can do on the page about an error, "" where nothing is known."""
+    action = error.action
+    if isinstance(action, Download):
+        return "choose it under Models and press Download"
+    if isinstance(action, ListModels):
+        return f"the panel “Models” shows {action.shows}"
+    if isinstance(action, AllowDownloads):
+        names = ", ".join(action.unset)
+        return f"to download switch off Offline in Settings, KGen, leave out --kgen-offline, and unset {names}"
+    return error.hint
 
-    >>> on_page("model: 'x' is not installed (kgen models list shows what is)")
+
+def ui_message(error: BaseException) -> str:
+    """Return an error as the page shows it.
+
+    >>> ui_message(KGenError("model: 'x' is not installed", action=ListModels("what is")))
     "model: 'x' is not installed (the panel “Models” shows what is)"
     """
-    text = str(error)
-    for words, instead in _PAGE:
-        text = words.sub(instead, text)
-    return text
+    if isinstance(error, KGenError) and error.action is not None:
+        return f"{error.message} ({ui_hint(error)})"
+    return str(error)
+
+
+def explain(error: BaseException) -> str:
+    """Return what went wrong and what to do, in one line of at most 300 characters and without private folders."""
+    if isinstance(error, KGenError):
+        # A user's own input is repeated as it is: a pattern looks like a path.
+        text = ui_message(error) if isinstance(error, UserError) else _FOLDERS.sub("", ui_message(error))
+    elif isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
+        text = f"out of memory: {error or 'too little is left'} (use a smaller model, or the device “cpu” in Settings)"
+    elif isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
+        text = f"{PurePath(os.fsdecode(error.filename)).name}: {error.strerror} (install the model, or KGen, again)"
+    else:
+        text = f"{type(error).__name__}: {error} (please report this, with the lines above it in the console)"
+    line = " ".join(text.split())
+    return line if len(line) <= _MAX_LENGTH else line[: _MAX_LENGTH - 3] + "..."

@@ -21,9 +21,9 @@ from kgen_ext.errors import BadValue
 from kgen_ext.events import By, Expansion, Finish, Finished, PartialText
 from kgen_ext.once import once
 from kgen_ext.webui.controls import Values, read_values
-from kgen_ext.webui.expanding import lease, request_maker, request_seed
+from kgen_ext.webui.expanding import JobContext, request_seed
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.job import explain
+from kgen_ext.webui.messages import explain
 from kgen_ext.webui.preview_html import MAX_VERSIONS, card, panel, partial_card
 from kgen_ext.webui.session import Session
 from kgen_ext.webui.settings import read_settings
@@ -188,13 +188,11 @@ class _PreviewRun:
             self._set_line(explain(error), failed=True)
 
     def _expand(self, cancelled: threading.Event) -> None:
-        settings = read_settings(self._host)
-        model = settings.model_of(self._values)
-        make = request_maker(self._values, model=model, width=self._page.width, height=self._page.height,
-                             host=self._host, session=self._session)  # fmt: skip
+        context = JobContext.read(self._values, width=self._page.width, height=self._page.height,
+                                  settings=read_settings(self._host), host=self._host)  # fmt: skip
         # Consecutive seeds, as in a batch: the versions are what its images will get.
-        requests = [make(self._page.prompt, self._seed + number) for number in range(self._versions)]
-        with lease(self._values, model=model, settings=settings, host=self._host, session=self._session) as expander:
+        requests = [context.request(self._page.prompt, self._seed + number) for number in range(self._versions)]
+        with context.lease(self._host, self._session) as expander:
             self._set_line(EXPANDING)
             # Closed before the lease ends: an open stream holds the model.
             with closing(expander.stream(requests, cancelled=cancelled.is_set)) as events:

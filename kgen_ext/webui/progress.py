@@ -1,7 +1,7 @@
-"""The host's progress bar and text while prompts are expanded, and its buttons that stop.
+"""The host's progress bar, its line of text and its stop buttons during an expansion.
 
-Leaves the host's job state as it was found: until images begin a job's count is -1, and a host that finds another there
-shows a wrong bar for the rest of the job. Refuses to know what is expanded.
+The host's job state is restored afterwards: a job's count is -1 until its first image, and with any other value there
+the host shows a wrong bar for the rest of the job.
 """
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 from kgen_ext.events import Event, Finished, TagAccepted
 from kgen_ext.webui.host import Host
 
-# Steps of the bar a row is worth: tags come one by one, so that one prompt moves it too. Most rows have fewer.
+# Steps of the bar for each row, one a tag, so that the bar moves for a single prompt too. Most rows have fewer tags.
 STEPS = 40
 _KEPT = ("job_count", "job_no", "sampling_step", "sampling_steps", "textinfo")
 
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """What the one who expands calls: `on_event` with every event, `cancelled` before every token."""
+    """Callbacks of an expansion: `on_event` for every event, `cancelled` before every token."""
 
     on_event: Callable[[Event], None]
     cancelled: Callable[[], bool]
@@ -28,9 +28,9 @@ class JobProgress:
 
 @contextmanager
 def shown_progress(host: Host, *, rows: int) -> Iterator[JobProgress]:
-    """Show a bar for so many rows and a line of text, and put everything back at the end.
+    """Show a bar for `rows` rows and a line of text, and restore the host's state at the end.
 
-    Where the host counts images already (X/Y/Z plots) its bar is left alone and only the text is shown.
+    A bar that counts images already (X/Y/Z plots) is left alone; then only the text is shown.
     """
     state = host.state
     if state is None:
@@ -62,7 +62,7 @@ def shown_progress(host: Host, *, rows: int) -> Iterator[JobProgress]:
 
 @contextmanager
 def own_job(host: Host, name: str) -> Iterator[None]:
-    """Begin and end a job of our own, while the host's queue lock is held: a stop meant for an earlier one is void."""
+    """Begin and end a job of our own under the host's queue lock; a stop meant for an earlier job is cleared."""
     state: Any = host.state
     begin, end = getattr(state, "begin", None), getattr(state, "end", None)
     if begin is None or end is None:
@@ -73,7 +73,7 @@ def own_job(host: Host, name: str) -> Iterator[None]:
         yield
     finally:
         end()
-        # As the host does after each of its own jobs.
+        # As the host resets them after its own jobs.
         state.skipped = state.interrupted = False
         if hasattr(state, "stopping_generation"):
             state.stopping_generation = False

@@ -1,8 +1,7 @@
-"""Prompts that another extension divides into regions: every region is expanded for itself, then they are put together.
+"""Regional prompts of other extensions: every region is expanded on its own, then they are joined again.
 
-Regional Prompter's words and BREAK need none of this: the prompt's own grammar divides there. Forge Couple divides at a
-separator of the user's choice, by default the line break, which only its controls tell. Refuses to know how prompts are
-expanded.
+Regional Prompter's words and BREAK need nothing of this: the prompt grammar splits there. Forge Couple splits at a
+separator of the user's choice, by default the line break, which is known only from its controls.
 """
 from __future__ import annotations
 
@@ -12,17 +11,18 @@ from typing import Any
 
 from kgen_ext.webui.controls import Values
 from kgen_ext.webui.expanding import ExpandFn, Outcome, request_seed
-from kgen_ext.webui.job import ExpandedPrompt, ImagePrompt
+from kgen_ext.webui.host import HostJob
+from kgen_ext.webui.job import ExpandedPrompt, ImagePrompt, untouched
 
 _COUPLE = "forge couple"
-# Where its controls stand among the script's arguments.
+# Positions among the script's arguments.
 _ENABLED, _SEPARATOR = 0, 3
-# Regions of one image have seeds that lie apart, so that two equal ones differ and neighbours' images do not meet.
+# Distance between the seeds of an image's regions: equal regions differ, and neighbouring images do not collide.
 _STRIDE = 0x9E3779B97F4A7C15
 
 
-def region_separator(p: Any) -> str:
-    """Return what divides the job's prompts into regions beside the prompt's own grammar, "" for nothing."""
+def region_separator(p: HostJob) -> str:
+    """Return the text that separates the job's regions besides the prompt grammar's own words, "" for none."""
     for script in getattr(getattr(p, "scripts", None), "alwayson_scripts", None) or ():
         if _title(script).startswith(_COUPLE):
             arguments = p.script_args[script.args_from : script.args_to]
@@ -34,7 +34,7 @@ def region_separator(p: Any) -> str:
 def _title(script: Any) -> str:
     try:
         return str(script.title()).lower()
-    except Exception:  # a stranger's code, and none of our business
+    except Exception:  # code of another extension, which may raise anything
         return ""
 
 
@@ -45,36 +45,41 @@ def _separator(given: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RegionalExpander:
-    """An `Expands` that divides every ask at the separator; all regions of all images are one call of `expand`."""
+    """An `ExpandFn` that splits every prompt at the separator and calls `expand` once for all regions of all images."""
 
     expand: ExpandFn
     separator: str
 
-    def __call__(self, values: Values, asks: Sequence[ImagePrompt], *, width: int, height: int) -> Outcome:
-        """Expand every region that holds something; what stands between them stays as it is."""
-        regions = [self._divide(ask) for ask in asks]
-        flat = [one for some in regions for one in some if one.prompt.strip()]
-        outcome = self.expand(values, flat, width=width, height=height)
-        answers = iter(outcome.answers)
-        united = []
-        for ask, some in zip(asks, regions, strict=True):
-            done = [next(answers) if one.prompt.strip() else ExpandedPrompt(one, one.prompt, one.hires) for one in some]
-            united.append(self._unite(ask, done))
-        return Outcome(tuple(united), outcome.model, outcome.error)
+    def __call__(self, values: Values, image_prompts: Sequence[ImagePrompt], *, width: int, height: int) -> Outcome:
+        """Expand every region that is not blank; separators and blank regions stay as they are."""
+        divided = [self._split(image_prompt) for image_prompt in image_prompts]
+        regions = [region for regions in divided for region in regions if region.prompt.strip()]
+        outcome = self.expand(values, regions, width=width, height=height)
+        expanded = iter(outcome.expanded)
+        joined = []
+        for image_prompt, regions in zip(image_prompts, divided, strict=True):
+            results = [next(expanded) if region.prompt.strip() else untouched(region) for region in regions]
+            joined.append(self._join(image_prompt, results))
+        return Outcome(tuple(joined), outcome.model, outcome.error)
 
-    def _divide(self, ask: ImagePrompt) -> list[ImagePrompt]:
-        prompts = ask.prompt.split(self.separator)
-        hires = [None] * len(prompts) if ask.hires is None else ask.hires.split(self.separator)
-        if len(hires) != len(prompts):
-            hires = [None] * len(prompts)  # divided otherwise: there is no like to follow
+    def _split(self, image_prompt: ImagePrompt) -> list[ImagePrompt]:
+        prompts = image_prompt.prompt.split(self.separator)
+        hires: Sequence[str | None] = [None] * len(prompts)
+        if image_prompt.hires is not None:
+            parts = image_prompt.hires.split(self.separator)
+            # Split into another number of regions, a hires prompt has no counterparts to follow.
+            hires = parts if len(parts) == len(prompts) else hires
         return [
-            ImagePrompt(prompt, request_seed(ask.seed + index * _STRIDE), second)
-            for index, (prompt, second) in enumerate(zip(prompts, hires, strict=True))
+            ImagePrompt(prompt, request_seed(image_prompt.seed + index * _STRIDE), hires_prompt)
+            for index, (prompt, hires_prompt) in enumerate(zip(prompts, hires, strict=True))
         ]
 
-    def _unite(self, ask: ImagePrompt, done: Sequence[ExpandedPrompt]) -> ExpandedPrompt:
-        seconds = [one.hires for one in done if one.hires is not None]
-        hires = self.separator.join(seconds) if len(seconds) == len(done) else ask.hires
-        expansion = next((one.expansion for one in done if one.expansion is not None), None)
-        notes = dict.fromkeys(one.note for one in done if one.note)
-        return ExpandedPrompt(ask, self.separator.join(one.prompt for one in done), hires, expansion, "; ".join(notes))
+    def _join(self, image_prompt: ImagePrompt, regions: Sequence[ExpandedPrompt]) -> ExpandedPrompt:
+        hires = [region.hires for region in regions if region.hires is not None]
+        return ExpandedPrompt(
+            image_prompt,
+            self.separator.join(region.prompt for region in regions),
+            self.separator.join(hires) if len(hires) == len(regions) else image_prompt.hires,
+            next((region.expansion for region in regions if region.expansion is not None), None),
+            "; ".join(dict.fromkeys(region.note for region in regions if region.note)),
+        )

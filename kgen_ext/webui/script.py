@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kgen_ext.once import once
 from kgen_ext.webui.host import Host, current_host
 from kgen_ext.webui.infotext import PasteMode, on_pasted
-from kgen_ext.webui.settings import read_settings
+from kgen_ext.webui.settings import find_model, read_settings
 from kgen_ext.webui.settings_page import register_settings
 from kgen_ext.webui.xyz import register_axes
 
@@ -80,9 +80,9 @@ def _hooks() -> Hooks:
     return Hooks(
         host=host,
         expand=functools.partial(expand_job, host=host, session=current()),
-        timing=lambda: read_settings(host).timing,
-        resolve=lambda values: sampling_of(
-            values, model=read_settings(host).model_of(values), host=host, session=current()
+        settings=lambda: read_settings(host),
+        resolve=lambda values, settings: sampling_of(
+            values, settings=settings, files=find_model(host, settings, settings.model_of(values))
         ),
     )
 
@@ -95,7 +95,7 @@ def _refresh_choices() -> None:
 
 def _pasted(host: Host, params: dict[str, Any]) -> None:
     settings = read_settings(host)
-    on_pasted(params, host=host, road=PasteMode(settings.paste), timing=settings.timing)
+    on_pasted(params, host=host, mode=PasteMode(settings.paste), timing=settings.timing)
 
 
 def _add_routes(host: Host, app: Any) -> None:

@@ -1,10 +1,10 @@
-"""The extension's settings: one table of the options, and what is set, read from the host with every value checked.
+"""Settings of the extension: the table of options, their checked values, and the folders and files they lead to.
 
-Refuses to know widgets (`settings_page` declares the options). A value that cannot be used, left behind by another
-version or written by hand, falls to its default with one line in the log. A flag of the command line goes before it.
+A value that is not allowed, of another version or edited by hand, is replaced by the default, with one line in the log.
+Command line flags override options.
 
 No option holds a path: hosts let every client of their API change options, whatever `restrict_api` says. Files are
-chosen by the names they are found under; folders, and files elsewhere, are named by flags.
+chosen by name among those found; folders, and files elsewhere, are given by flags. `settings_page` shows the options.
 """
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ from kgen_ext.webui.host import LOGGER, Host
 from kgen_ext.webui.presets import Preset, parse_presets
 
 if TYPE_CHECKING:
-    from kgen_ext.models import Locations
+    from kgen_ext.models import Locations, ModelFiles
     from kgen_ext.webui.controls import Values
 
 STARTER = "starter"
-# Where tag files are found by themselves: this folder of the models folders, and of the extensions with this in their
-# name. The last is the file that is taken unless another is chosen.
+# Tag files are searched for in this folder of the models folders, and of the extensions with this in their name; the
+# last is the default file.
 _TAGS, _TAGCOMPLETE, _TAG_FILE = "tags", "tagcomplete", "danbooru.csv"
 
-Pairs = tuple[tuple[str, str], ...]
+# Value and label of each choice.
+Choices = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting. `choices`: (value, label) of a closed set, stored as the label."""
+    """An option of the settings page. choices: of a closed set, stored by label. low, high: bounds of a number."""
 
     key: str
     default: Any
     label: str
     info: str
-    choices: Pairs = ()
+    choices: Choices = ()
     low: float = 0
     high: float = 0
     lines: int = 0
@@ -53,9 +54,9 @@ class Setting:
         return dict(self.choices).get(self.default, self.default) if self.choices else self.default
 
 
-ENGINES: Pairs = (("auto", "auto"), ("llama_cpp", "llama_cpp"), ("transformers", "transformers"),
+ENGINES: Choices = (("auto", "auto"), ("llama_cpp", "llama_cpp"), ("transformers", "transformers"),
                   ("reference", "reference"))  # fmt: skip
-DEVICES: Pairs = tuple((one, one) for one in ("auto", "cpu", "cuda", "xpu", "mps", "directml"))
+DEVICES: Choices = tuple((device, device) for device in ("auto", "cpu", "cuda", "xpu", "mps", "directml"))
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("kgen_model", STARTER, "Default model", "what “default” means in the model list of the page"),
@@ -84,9 +85,11 @@ BY_KEY = {option.key: option for option in SETTINGS}
 
 @dataclass(frozen=True, slots=True)
 class WebuiSettings:
-    """What is set. `idle_seconds` is None where a model is kept; `keep` False gives it back after each use.
+    """Values of the options and flags.
 
-    `tag_file` is the name of one that is to be found; `tag_path` and `models_dir` are paths, of flags alone.
+    threads: None for the engine's own choice. keep: False unloads the model after each job. idle_seconds: unload it
+    after so long, None for never. tag_file: the name of one of the tag files found, "" for the default one. tag_path,
+    models_dir: paths given by flags, "" for none.
     """
 
     model: str
@@ -105,16 +108,16 @@ class WebuiSettings:
     log_level: str
 
     def model_of(self, values: Values) -> str:
-        """Return the name of the model that the controls mean."""
+        """Return the name of the model that the controls select."""
         return self.model if values.model == DEFAULT else values.model
 
     def engine_of(self, values: Values) -> str:
-        """Return the engine that the controls mean: “auto” leaves it to the one set here."""
+        """Return the engine that the controls select; “auto” selects the one set here."""
         return self.engine if values.engine == "auto" else values.engine
 
 
 def read_settings(host: Host) -> WebuiSettings:
-    """Return what is set now; never raises for a value."""
+    """Return the current settings; a value that is not allowed is logged and replaced, never raised."""
     read = functools.partial(_read, host)
     keep = read("kgen_keep", _choice)
     flag = host.flag("kgen_device")
@@ -139,7 +142,7 @@ def read_settings(host: Host) -> WebuiSettings:
 
 
 def webui_places(host: Host, settings: WebuiSettings) -> Locations:
-    """Return where this WebUI's models may lie."""
+    """Return the storage locations of this WebUI's models."""
     from kgen_ext.models import Locations
 
     models = host.path("models_path")
@@ -149,8 +152,18 @@ def webui_places(host: Host, settings: WebuiSettings) -> Locations:
     return Locations.for_webui(models=models, extensions=_extension_folders(host), own=own)
 
 
+def find_model(host: Host, settings: WebuiSettings, name: str) -> ModelFiles:
+    """Return the files of a model by its name. Raises UnknownModel, ModelFileError, BadCatalogue.
+
+    A path is not accepted: names come from pages, APIs and infotexts.
+    """
+    from kgen_ext.models import resolve
+
+    return resolve(name, locations=webui_places(host, settings), paths=False)
+
+
 def installed_models(host: Host) -> tuple[str, ...]:
-    """Return the names to offer: the starter, then what is installed. Never raises: a broken catalogue is logged."""
+    """Return the names of the models: the starter, then the installed ones. A broken catalogue is logged."""
     from kgen_ext.models import choices, find_models
 
     try:
@@ -162,7 +175,7 @@ def installed_models(host: Host) -> tuple[str, ...]:
 
 
 def tag_file(host: Host, settings: WebuiSettings) -> str:
-    """Return the path of the tag file: the flag's, else the chosen one, else danbooru.csv, "" where there is none."""
+    """Return the path of the tag file: the flag's, else the chosen one, else danbooru.csv, "" where none is found."""
     if settings.tag_path:
         return str(_absolute(host, settings.tag_path))
     found = tag_files(host, settings)
@@ -170,12 +183,12 @@ def tag_file(host: Host, settings: WebuiSettings) -> str:
         option = BY_KEY["kgen_tag_file"]
         error = BadValue(option.key, settings.tag_file, ", ".join(found) or "a file in a folder “tags”: none is found")
         warn_once(f"Settings, KGen, {option.label}: {error}; the default is used")
-    # A name is compared with what was found, and never made a path of.
+    # The name only selects among the files found; no path is made of it.
     return str(found.get(settings.tag_file) or found.get(_TAG_FILE) or "")
 
 
 def tag_files(host: Host, settings: WebuiSettings) -> Mapping[str, Path]:
-    """Return the tag files to choose from, by name; of two with one name that in the models folder. Never raises."""
+    """Return the tag files found, by name; one in a models folder hides others of that name. Never raises."""
     found: dict[str, Path] = {}
     try:
         places = webui_places(host, settings)
@@ -191,7 +204,7 @@ def tag_files(host: Host, settings: WebuiSettings) -> Mapping[str, Path]:
 
 
 def warn_of_old_paths(host: Host) -> None:
-    """Say what becomes of the folder that an earlier version had among its options."""
+    """Warn that the models folder, an option of an earlier version, is ignored."""
     old = host.option("kgen_models_dir", "")
     if old and not host.flag("kgen_models_dir"):
         warn_once(f"Settings, KGen: {_ignored('kgen_models_dir', old, '--kgen-models-dir FOLDER')}")
@@ -199,7 +212,7 @@ def warn_of_old_paths(host: Host) -> None:
 
 @functools.lru_cache(maxsize=64)
 def warn_once(line: str) -> None:
-    """Log a warning the first time it is met: settings are read for every job."""
+    """Log a warning once: settings are read for every job."""
     logging.getLogger(LOGGER).warning("%s", line)
 
 
@@ -224,7 +237,7 @@ def _device(option: Setting, value: Any) -> str:
     if not (isinstance(value, str) and value in dict(DEVICES)):
         from kgen_ext.engines.devices import parse_device
 
-        parse_device(value)  # a card by its number, or BadValue
+        parse_device(value)  # such as cuda:1; raises BadValue
     return str(value)
 
 
@@ -248,7 +261,7 @@ def _file_name(option: Setting, value: Any) -> str:
 
 
 def _ignored(key: str, value: Any, flag: str) -> UserError:
-    """Return what is said of a path that an earlier version kept among its options."""
+    """Return the error for a path in an option of an earlier version."""
     why = "clients of the API can change options"
     return UserError(f"{key}: {value!r:.300} is not used any more, as {why}", hint=f"add {flag} to COMMANDLINE_ARGS")
 
@@ -277,4 +290,4 @@ def _absolute(host: Host, path: str) -> Path:
 
 def _extension_folders(host: Host) -> tuple[Path, ...]:
     folders = (host.path("extensions_dir"), host.extension_dir.parent)
-    return tuple(dict.fromkeys(one for one in folders if one is not None and one.is_dir()))
+    return tuple(dict.fromkeys(folder for folder in folders if folder is not None and folder.is_dir()))

@@ -14,8 +14,8 @@ from kgen_ext.errors import BadValue, UnknownModel
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.webui.controls import BY_FIELD, CUSTOM, DEFAULT, Values, Widget, check_value, read_named
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.messages import ui_message
-from kgen_ext.webui.settings import installed_models, read_settings, webui_places
+from kgen_ext.webui.messages import ui_hint
+from kgen_ext.webui.settings import find_model, installed_models, read_settings
 
 OVERRIDES = "kgen_overrides"
 PREFIX = "[KGen] "
@@ -118,10 +118,8 @@ def _read(axis: Axis, value: Any) -> Any:
 
 def _check_model(host: Host, model: str) -> None:
     """Raise UnknownModel before the plot begins rather than in the middle of it."""
-    from kgen_ext.models import resolve
-
     settings = read_settings(host)
     try:
-        resolve(settings.model if model == DEFAULT else model, locations=webui_places(host, settings), paths=False)
+        find_model(host, settings, settings.model if model == DEFAULT else model)
     except UnknownModel as error:
-        raise UnknownModel(error.message, hint=ui_message(error.hint)) from error  # shown as it is
+        raise UnknownModel(error.message, hint=ui_hint(error)) from error  # shown as it is
