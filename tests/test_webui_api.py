@@ -246,7 +246,7 @@ def test_a_failure_that_is_not_the_clients_is_a_503(
     assert error(ask(api, prompt="a"), 503) == {
         "error": "EngineError", "detail": "out of memory", "hint": "a smaller model",
     }  # fmt: skip
-    monkeypatch.setattr(session, "find", lambda name: 1 / 0)
+    monkeypatch.setattr("kgen_ext.webui.api.find_model", lambda *_: 1 / 0)
     assert error(ask(api, prompt="a"), 503)["error"] == "ZeroDivisionError"
     assert "division by zero" in caplog.text
 
