@@ -19,6 +19,7 @@ An action is what the user can do about the error, as a value: a front end may n
     Download(model)          download this model
     ListModels(shows)        look at the list of models
     AllowDownloads(unset)    go online
+    Install(packages)        install packages that an engine needs
 """
 from __future__ import annotations
 
@@ -65,7 +66,19 @@ class AllowDownloads:
         return f"to download leave out --offline or --kgen-offline, and unset {', '.join(self.unset)}"
 
 
-Action = Download | ListModels | AllowDownloads
+@dataclass(frozen=True)
+class Install:
+    """Install packages. packages: as pip takes them."""
+
+    packages: str
+
+    @property
+    def hint(self) -> str:
+        """Return the action in words for Python and the command."""
+        return f"pip install {self.packages}"
+
+
+Action = Download | ListModels | AllowDownloads | Install
 
 
 class KGenError(Exception):

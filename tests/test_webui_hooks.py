@@ -1,6 +1,9 @@
 """Jobs of a host with the extension in them: what is drawn, what is written, and that nothing is ever in the way."""
 from __future__ import annotations
 
+import shutil
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,10 @@ from fake_job import Processed, Runner
 from webui_kit import Stage, forget, positional, set_stage
 
 from kgen_ext import __version__
+from kgen_ext.models.resolve import STARTER_FOLDER
 from kgen_ext.webui.controls import CONTROLS
+from kgen_ext.webui.host import Host
+from kgen_ext.webui.settings import read_settings, webui_places
 
 
 @pytest.fixture(params=["a1111", "forge", "reforge", "bare"])
@@ -237,6 +243,36 @@ def test_the_bar_shows_while_expanding_and_is_put_back(stage: Stage) -> None:
 
 
 # Memory and models.
+
+
+@pytest.mark.parametrize("timing", ["default", "before"])
+@pytest.mark.parametrize("name", ["kgen_ext.webui.settings.read_settings", "kgen_ext.models.resolve"])
+def test_a_job_reads_the_settings_and_finds_its_model_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str, timing: str
+) -> None:
+    package, _, function = name.rpartition(".")
+    original = getattr(import_module(package), function)
+    calls = list[Any]()
+
+    def counted(*given: Any, **named: Any) -> Any:
+        calls.append(given)
+        return original(*given, **named)
+
+    for module in [module for key, module in sys.modules.items() if key.startswith("kgen_ext.")]:
+        for attribute in [key for key, value in vars(module).items() if value is original]:
+            monkeypatch.setattr(module, attribute, counted)
+    stage.run(values={"timing": timing, "known_only": False}, n_iter=2)
+    assert len(calls) == 1
+
+
+def test_a_model_that_is_installed_between_two_jobs_is_found(stage: Stage) -> None:
+    wanted = {"model": "mine", "engine": "reference"}
+    missing = stage.host.parse(stage.run(values=wanted).infotexts[0])["KGen error"]
+    folder = webui_places(Host(), read_settings(Host())).own
+    folder.mkdir(parents=True)
+    shutil.copy(next(STARTER_FOLDER.glob("*.gguf")), folder / "mine.gguf")
+    stage.run(values=wanted)
+    assert "mine" in missing and [opened["model"] for opened in stage.opened] == ["mine:Q8_0"]
 
 
 def test_a_model_stays_loaded_or_goes_as_the_settings_say(stage: Stage) -> None:

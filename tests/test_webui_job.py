@@ -27,20 +27,20 @@ def make(prompt: str, seed: int) -> ExpandRequest:
 
 
 def run(
-    *asks: ImagePrompt, hires: str = "follow", expander: FakeExpander | None = None, known: str = ""
+    *image_prompts: ImagePrompt, hires: str = "follow", expander: FakeExpander | None = None, known: str = ""
 ) -> list[ExpandedPrompt]:
     expander = expander or FakeExpander()
     return run_job(
-        asks, make=make, stream=expander.stream, hires=hires, written_before=lambda prompt: prompt == known
+        image_prompts, make=make, stream=expander.stream, hires=hires, written_before=lambda prompt: prompt == known
     )
 
 
 def test_answers_come_in_the_order_of_the_asks_and_equal_ones_are_one_row() -> None:
     expander = FakeExpander()
-    asks = [ImagePrompt("b", 2), ImagePrompt("a", 1), ImagePrompt("b", 2), ImagePrompt("b", 3)]
-    answers = run(*asks, expander=expander)
-    assert [one.prompt for one in answers] == ["b, word2", "a, word1", "b, word2", "b, word3"]
-    assert [one.image_prompt for one in answers] == asks
+    image_prompts = [ImagePrompt("b", 2), ImagePrompt("a", 1), ImagePrompt("b", 2), ImagePrompt("b", 3)]
+    results = run(*image_prompts, expander=expander)
+    assert [result.prompt for result in results] == ["b, word2", "a, word1", "b, word2", "b, word3"]
+    assert [result.image_prompt for result in results] == image_prompts
     assert [(one.prompt, one.seed) for one in expander.asked[0]] == [("b", 2), ("a", 1), ("b", 3)]
 
 
@@ -52,8 +52,8 @@ def test_nothing_to_expand_asks_nobody() -> None:
 
 def test_a_hires_prompt_that_is_asked_for_elsewhere_is_one_row_with_it() -> None:
     expander = FakeExpander()
-    answers = run(ImagePrompt("a", 1, "b"), ImagePrompt("b", 1, "b"), hires="separate", expander=expander)
-    assert [(one.prompt, one.hires) for one in answers] == [("a, word1", "b, word1"), ("b, word1", "b, word1")]
+    results = run(ImagePrompt("a", 1, "b"), ImagePrompt("b", 1, "b"), hires="separate", expander=expander)
+    assert [(result.prompt, result.hires) for result in results] == [("a, word1", "b, word1"), ("b, word1", "b, word1")]
     assert len(expander.asked[0]) == 2
 
 
@@ -61,9 +61,11 @@ def test_a_stream_that_ends_early_leaves_the_users_prompts() -> None:
     def stream(requests: Sequence[ExpandRequest]) -> Iterator[Event]:
         return iter(list(FakeExpander().stream(requests))[:2])
 
-    asks = [ImagePrompt("a", 1), ImagePrompt("b", 1, "c")]
-    answers = run_job(asks, make=make, stream=stream, hires="follow", written_before=lambda prompt: False)
-    assert [(one.prompt, one.hires, one.note) for one in answers] == [("a, word1", None, ""), ("b", "c", CANCELLED)]
+    image_prompts = [ImagePrompt("a", 1), ImagePrompt("b", 1, "c")]
+    results = run_job(image_prompts, make=make, stream=stream, hires="follow", written_before=lambda prompt: False)
+    assert [(result.prompt, result.hires, result.note) for result in results] == [
+        ("a, word1", None, ""), ("b", "c", CANCELLED),
+    ]  # fmt: skip
 
 
 def expansion(source: str, *pieces: Piece, tags: tuple[str, ...] = (), text: str = "") -> Expansion:
@@ -83,14 +85,14 @@ def model(text: str) -> Piece:
 
 def test_a_result_of_nothing_leaves_the_users_prompts() -> None:
     empty = replace(expansion("cat"), prompt=", ", notes=("this model writes tags only",))
-    answers = run_job(
+    results = run_job(
         [ImagePrompt("cat", 1, "big cat"), ImagePrompt("", 1)],
         make=make, hires="follow", written_before=lambda _: False,
         stream=lambda requests: iter([Finished(row, empty) for row in range(len(requests))]),
     )  # fmt: skip
-    assert (answers[0].prompt, answers[0].hires) == ("cat", "big cat")
-    assert "this model writes tags only" in answers[0].note and OWN in answers[0].note
-    assert answers[1].prompt == ", " and OWN not in answers[1].note  # there was nothing to keep
+    assert (results[0].prompt, results[0].hires) == ("cat", "big cat")
+    assert "this model writes tags only" in results[0].note and OWN in results[0].note
+    assert results[1].prompt == ", " and OWN not in results[1].note  # there was nothing to keep
 
 
 def test_another_hires_prompt_gets_the_same_tags_and_sentences_and_the_description() -> None:

@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kgen_ext.errors import KGenError
+from kgen_ext.errors import AllowDownloads, Download, Install, KGenError, ListModels
 from kgen_ext.models import Locations, resolve
 from kgen_ext.models.hub import offline_error
 from kgen_ext.webui.messages import explain, ui_message
@@ -24,6 +25,20 @@ def test_offline_is_told_with_the_setting_that_switches_it() -> None:
     told = ui_message(offline_error("TIPO-500M-ft"))
     assert "Offline in Settings, KGen" in told and "--kgen-offline" in told
     assert "--offline" not in told.replace("--kgen-offline", "")
+
+
+@pytest.mark.parametrize("action, words", [
+    (Download("TIPO-500M"), "choose it under Models and press Download"),
+    (ListModels("the names"), "the panel “Models” shows the names"),
+    (Install("tokenizers"), "pip install tokenizers"),
+])  # fmt: skip
+def test_an_action_is_told_in_the_pages_words(action: Any, words: str) -> None:
+    assert ui_message(KGenError("what", action=action)) == f"what ({words})"
+
+
+@pytest.mark.parametrize("action", [Download("TIPO-500M"), ListModels("the names"), AllowDownloads(("A", "B"))])
+def test_python_is_told_an_action_as_a_hint(action: Any) -> None:
+    assert str(KGenError("what", action=action)) == f"what ({action.hint})"
 
 
 def test_other_errors_are_told_as_they_are() -> None:

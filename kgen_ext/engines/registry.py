@@ -12,7 +12,7 @@ from pathlib import Path
 from kgen_ext.engine import Engine
 from kgen_ext.engines.checkpoint import refuse_pickles
 from kgen_ext.engines.devices import parse_device
-from kgen_ext.errors import BadValue, EngineError, EngineUnavailable, ModelFileError
+from kgen_ext.errors import BadValue, EngineError, EngineUnavailable, Install, ModelFileError
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def load_engine(
         if value is not None and value < 1:
             raise BadValue(field, value, "a whole number from 1 on")
     if reason := _missing(kind):
-        raise EngineUnavailable(f"engine {name}: {reason}", hint=f"pip install {kind.install}")
+        raise EngineUnavailable(f"engine {name}: {reason}", action=Install(kind.install))
     try:
         engine = kind.load(ModelSource(folder, gguf, device, threads, n_ctx))
     except (OSError, RuntimeError, MemoryError, ImportError, AttributeError) as error:  # a broken library

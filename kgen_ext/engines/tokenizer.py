@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgen_ext.engine import Vocab
 from kgen_ext.engines.checkpoint import read_json
-from kgen_ext.errors import AGAIN, EngineUnavailable, ModelFileError
+from kgen_ext.errors import AGAIN, EngineUnavailable, Install, ModelFileError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -99,7 +99,7 @@ def _build(text: str) -> Tokenizer:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise EngineUnavailable("the package tokenizers is missing", hint="pip install tokenizers") from error
+        raise EngineUnavailable("the package tokenizers is missing", action=Install("tokenizers")) from error
     try:
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # the library raises nothing narrower

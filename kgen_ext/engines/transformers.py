@@ -31,7 +31,7 @@ from kgen_ext.engines.checkpoint import LlamaShape
 from kgen_ext.engines.devices import free_memory, pick_torch
 from kgen_ext.engines.rows import RowLengths
 from kgen_ext.engines.weights import load_llama, open_checkpoint
-from kgen_ext.errors import EngineError, EngineUnavailable
+from kgen_ext.errors import EngineError, EngineUnavailable, Install
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -270,7 +270,7 @@ def open_torch() -> tuple[Any, Any]:
         # The library imports its parts lazily; a broken one shows here.
         assert transformers.LlamaForCausalLM
     except ImportError as error:
-        raise EngineUnavailable(f"{error}", hint="pip install torch transformers") from error
+        raise EngineUnavailable(f"{error}", action=Install("torch transformers")) from error
     except (OSError, RuntimeError, AttributeError) as error:
         raise EngineUnavailable(f"torch or transformers is damaged: {error}", hint="install them again") from error
     return torch, transformers
