@@ -15,7 +15,7 @@ from kgen_ext import __version__
 from kgen_ext.models.resolve import STARTER_FOLDER
 from kgen_ext.webui.controls import CONTROLS
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.settings import read_settings, webui_places
+from kgen_ext.webui.settings import read_settings, webui_locations
 
 
 @pytest.fixture(params=["a1111", "forge", "reforge", "bare"])
@@ -268,7 +268,7 @@ def test_a_job_reads_the_settings_and_finds_its_model_once(
 def test_a_model_that_is_installed_between_two_jobs_is_found(stage: Stage) -> None:
     wanted = {"model": "mine", "engine": "reference"}
     missing = stage.host.parse(stage.run(values=wanted).infotexts[0])["KGen error"]
-    folder = webui_places(Host(), read_settings(Host())).own
+    folder = webui_locations(Host(), read_settings(Host())).own
     folder.mkdir(parents=True)
     shutil.copy(next(STARTER_FOLDER.glob("*.gguf")), folder / "mine.gguf")
     stage.run(values=wanted)

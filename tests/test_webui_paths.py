@@ -37,7 +37,7 @@ from kgen_ext.webui.settings import (
     installed_models,
     read_settings,
     tag_file,
-    webui_places,
+    webui_locations,
 )
 from kgen_ext.webui.settings_page import declare_options, register_settings
 from kgen_ext.webui.xyz import add_axes
@@ -282,7 +282,7 @@ def test_no_value_of_a_plot_leads_to_the_disk(stage: Stage, folder: Path) -> Non
 
 
 def test_no_name_in_the_models_panel_leads_to_the_disk(stage: Stage, folder: Path) -> None:
-    controller = ModelsController(locations=lambda: webui_places(Host(), read_settings(Host())),
+    controller = ModelsController(locations=lambda: webui_locations(Host(), read_settings(Host())),
                                   offline=lambda: True, unload=lambda: 0, poll_seconds=0.005)  # fmt: skip
 
     def calls(value: Any) -> dict[str, Callable[[], Any]]:

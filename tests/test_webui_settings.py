@@ -17,7 +17,7 @@ from kgen_ext.engines import devices
 from kgen_ext.webui import settings as module
 from kgen_ext.webui.controls import read_named
 from kgen_ext.webui.host import LOGGER, Host
-from kgen_ext.webui.settings import BY_KEY, SETTINGS, installed_models, read_settings, webui_places
+from kgen_ext.webui.settings import BY_KEY, SETTINGS, installed_models, read_settings, webui_locations
 from kgen_ext.webui.settings_page import NOTE, SECTION, declare_options, register_settings, set_up_log
 
 KINDS = ("a1111", "forge", "reforge")
@@ -259,7 +259,7 @@ def test_every_word_for_offline_that_a_download_obeys_counts(
 
 def test_models_lie_below_the_hosts_models_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake(monkeypatch, tmp_path)
-    assert webui_places(Host(), read_settings(Host())).own == tmp_path / "models" / "kgen"
+    assert webui_locations(Host(), read_settings(Host())).own == tmp_path / "models" / "kgen"
 
 
 def test_models_lie_where_the_flag_says_and_are_found_below_the_hosts_folder_too(
@@ -267,7 +267,7 @@ def test_models_lie_where_the_flag_says_and_are_found_below_the_hosts_folder_too
 ) -> None:
     host = fake(monkeypatch, tmp_path)
     host.cmd_opts.kgen_models_dir = "my models"
-    places = webui_places(Host(), read_settings(Host()))
+    places = webui_locations(Host(), read_settings(Host()))
     assert (places.own, places.more) == (tmp_path / "my models", (tmp_path / "models" / "kgen",))
 
 

@@ -15,7 +15,7 @@ from webui_kit import forget
 from kgen_ext.webui import ui
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, ControlGroup, Widget, read_values
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.settings import read_settings, webui_places
+from kgen_ext.webui.settings import read_settings, webui_locations
 
 KINDS = {Widget.CHECKBOX: "checkbox", Widget.CHOICE: "dropdown", Widget.CHOICES: "checkboxgroup",
          Widget.LIVE: "dropdown", Widget.TEXT: "textbox", Widget.SLIDER: "slider", Widget.NUMBER: "number"}  # fmt: skip
@@ -122,7 +122,7 @@ def test_a_default_that_the_user_saved_shows_what_it_needs(page: Page) -> None:
 
 
 def test_the_lists_are_read_anew_on_request(page: Page) -> None:
-    models = webui_places(Host(), read_settings(Host())).own
+    models = webui_locations(Host(), read_settings(Host())).own
     models.mkdir(parents=True)
     (models / "mine.gguf").write_bytes(b"GGUF")
     page.stage.host.opts.kgen_presets = "soft: temperature=0.3"

@@ -28,7 +28,7 @@ from kgen_ext.webui.host import Host
 from kgen_ext.webui.messages import explain
 from kgen_ext.webui.presets import resolve_sampling
 from kgen_ext.webui.progress import own_job, shown_progress
-from kgen_ext.webui.settings import ENGINES, WebuiSettings, find_model, read_settings, tag_file, webui_places
+from kgen_ext.webui.settings import ENGINES, WebuiSettings, find_model, read_settings, tag_file, webui_locations
 from kgen_ext.webui.vram import acquire
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Api:
         from kgen_ext.models.describe import describe, model_rows
 
         settings = read_settings(self._host)
-        locations = webui_places(self._host, settings)
+        locations = webui_locations(self._host, settings)
         known = load_catalogue(locations.user_file)
         models = [describe(*row) for row in model_rows(known, find_models(locations, models=known))]
         for model in models:  # paths on this machine are not for clients

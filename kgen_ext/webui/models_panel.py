@@ -76,10 +76,10 @@ def build(tab: Tab, *, controller: ModelsController | None = None) -> None:
 def webui_controller(host: Host) -> ModelsController:
     """Return a controller of this WebUI's models."""
     from kgen_ext.webui.session import current
-    from kgen_ext.webui.settings import read_settings, webui_places
+    from kgen_ext.webui.settings import read_settings, webui_locations
 
     return ModelsController(
-        locations=lambda: webui_places(host, read_settings(host)),
+        locations=lambda: webui_locations(host, read_settings(host)),
         offline=lambda: read_settings(host).offline,
         unload=lambda: current().unload(),
         tasks=shared_tasks(),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.once import once
-from kgen_ext.webui.host import Host, current_host
+from kgen_ext.webui.host import Host, HostJob, current_host
 from kgen_ext.webui.infotext import PasteMode, on_pasted
 from kgen_ext.webui.settings import find_model, read_settings
 from kgen_ext.webui.settings_page import register_settings
@@ -39,16 +39,16 @@ class KGenScript:
 
         return build(self, is_img2img)
 
-    def before_process(self, p: Any, *arguments: Any) -> None:
+    def before_process(self, p: HostJob, *arguments: Any) -> None:
         _guarded(p, lambda hooks: hooks.before_process(p, arguments))
 
-    def process(self, p: Any, *arguments: Any) -> None:
+    def process(self, p: HostJob, *arguments: Any) -> None:
         _guarded(p, lambda hooks: hooks.process(p, arguments))
 
-    def before_process_batch(self, p: Any, *arguments: Any, **kwargs: Any) -> None:
+    def before_process_batch(self, p: HostJob, *arguments: Any, **kwargs: Any) -> None:
         _guarded(p, lambda hooks: hooks.before_process_batch(p))
 
-    def postprocess(self, p: Any, processed: Any, *arguments: Any) -> None:
+    def postprocess(self, p: HostJob, processed: Any, *arguments: Any) -> None:
         _guarded(p, lambda hooks: hooks.postprocess(p))
 
 
@@ -62,7 +62,7 @@ def register() -> None:
     host.on("on_app_started", lambda demo, app: _add_routes(host, app))
 
 
-def _guarded(p: Any, hook: Callable[[Hooks], None]) -> None:
+def _guarded(p: HostJob, hook: Callable[[Hooks], None]) -> None:
     hooks = _hooks()
     try:
         hook(hooks)

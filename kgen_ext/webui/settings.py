@@ -141,7 +141,7 @@ def read_settings(host: Host) -> WebuiSettings:
     )
 
 
-def webui_places(host: Host, settings: WebuiSettings) -> Locations:
+def webui_locations(host: Host, settings: WebuiSettings) -> Locations:
     """Return the storage locations of this WebUI's models."""
     from kgen_ext.models import Locations
 
@@ -159,7 +159,7 @@ def find_model(host: Host, settings: WebuiSettings, name: str) -> ModelFiles:
     """
     from kgen_ext.models import resolve
 
-    return resolve(name, locations=webui_places(host, settings), paths=False)
+    return resolve(name, locations=webui_locations(host, settings), paths=False)
 
 
 def installed_models(host: Host) -> tuple[str, ...]:
@@ -167,7 +167,7 @@ def installed_models(host: Host) -> tuple[str, ...]:
     from kgen_ext.models import choices, find_models
 
     try:
-        found = choices(find_models(webui_places(host, read_settings(host))))
+        found = choices(find_models(webui_locations(host, read_settings(host))))
     except (KGenError, OSError) as error:
         warn_once(f"models: {error}")
         found = ()
@@ -191,8 +191,8 @@ def tag_files(host: Host, settings: WebuiSettings) -> Mapping[str, Path]:
     """Return the tag files found, by name; one in a models folder hides others of that name. Never raises."""
     found: dict[str, Path] = {}
     try:
-        places = webui_places(host, settings)
-        folders = [place / _TAGS for place in (places.own, *places.more)]
+        locations = webui_locations(host, settings)
+        folders = [folder / _TAGS for folder in (locations.own, *locations.more)]
         for extensions in _extension_folders(host):
             folders += [extension / _TAGS for extension in sorted(extensions.glob(f"*{_TAGCOMPLETE}*"))]
         for path in (path for folder in folders for path in sorted(folder.glob("*.csv"))):

@@ -18,7 +18,7 @@ from kgen_ext.webui.settings import (
     read_settings,
     tag_files,
     warn_of_old_paths,
-    webui_places,
+    webui_locations,
 )
 
 SECTION = ("kgen", "KGen")
@@ -98,7 +98,7 @@ def _storage_note(host: Host) -> str:
     folder = "the folder models/kgen, or that of --kgen-models-dir"
     if not host.flag("hide_ui_dir_config", False):
         try:
-            folder = str(webui_places(host, read_settings(host)).own)
+            folder = str(webui_locations(host, read_settings(host)).own)
         except OSError as error:  # an unreadable extensions folder must not cost the settings page
             host.log.warning("models: %s", error)
     return (
