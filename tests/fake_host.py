@@ -75,7 +75,7 @@ class FakeHost:
     def run(self, p: Any) -> Processed:
         """Run a job to its end: `before_process`, styles and seeds, `process`, then every batch."""
         p.scripts.call("before_process", p)
-        seed, subseed = (one if isinstance(one, list) else self.fixed_seed(one) for one in (p.seed, p.subseed))
+        seed, subseed = (given if isinstance(given, list) else self.fixed_seed(given) for given in (p.seed, p.subseed))
         p.setup_prompts(self.styles)
         count = len(p.all_prompts)
         step = 0 if p.subseed_strength else 1
@@ -110,10 +110,10 @@ class FakeHost:
     def _strip_comments(self, p: Any) -> None:
         """As the built-in script does, whose hook runs after those of extensions."""
         strip = lambda text: re.sub(r"#[^\n]*(\n|$)", "\n", re.sub(r"(^|\n)#[^\n]*(\n|$)", "\n", text))  # noqa: E731
-        p.all_prompts = [strip(one) for one in p.all_prompts]
+        p.all_prompts = [strip(text) for text in p.all_prompts]
         p.main_prompt = strip(p.main_prompt)
         if getattr(p, "enable_hr", False):
-            p.all_hr_prompts = [strip(one) for one in p.all_hr_prompts]
+            p.all_hr_prompts = [strip(text) for text in p.all_hr_prompts]
 
     def infotext(
         self, p: Any, all_prompts: Any, all_seeds: Any, index: int, *, use_main_prompt: bool = False

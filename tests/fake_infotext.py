@@ -1,4 +1,4 @@
-"""Infotexts as the hosts write and read them: what is quoted, what an empty value comes to."""
+"""Infotexts as the hosts write and read them: what is quoted, and what becomes of an empty value."""
 from __future__ import annotations
 
 import json
@@ -42,7 +42,7 @@ def parse_infotext(infotext: str, *, civitai_fix: bool = False) -> dict[str, Any
         last = last.replace("CFG scale: ", "CFG scale: 1, Distilled CFG Scale: ")
     texts: tuple[list[str], list[str]] = ([], [])
     negative = False
-    for line in (one.strip() for one in lines):
+    for line in map(str.strip, lines):
         if line.startswith("Negative prompt:"):
             negative, line = True, line[len("Negative prompt:") :].strip()
         if line or texts[negative]:
@@ -56,7 +56,7 @@ def parse_infotext(infotext: str, *, civitai_fix: bool = False) -> dict[str, Any
             found[f"{key}-1"], found[f"{key}-2"] = size.groups()
         else:
             found[key] = value
-    found["Prompt"], found["Negative prompt"] = ("\n".join(one) for one in texts)
+    found["Prompt"], found["Negative prompt"] = ("\n".join(part) for part in texts)
     found.setdefault("Hires prompt", "")
     found.setdefault("Hires negative prompt", "")
     return found

@@ -1,4 +1,4 @@
-"""A job as the hosts hand it to the hooks, and the runner that calls them."""
+"""A job as the hosts pass it to the hooks, and the runner that calls them."""
 from __future__ import annotations
 
 import copy
@@ -39,7 +39,7 @@ class Processing:
     def setup_prompts(self, styles: Styles) -> None:
         count = self.batch_size * self.n_iter
         own = self.prompt if isinstance(self.prompt, list) else [self.prompt] * count
-        self.all_prompts = [styles.apply_styles_to_prompt(one, self.styles) for one in own]
+        self.all_prompts = [styles.apply_styles_to_prompt(prompt, self.styles) for prompt in own]
         negative = [styles.apply_negative_styles_to_prompt(self.negative_prompt, self.styles)]
         self.all_negative_prompts = negative * len(own)
         self.main_prompt, self.main_negative_prompt = self.all_prompts[0], self.all_negative_prompts[0]
@@ -61,7 +61,7 @@ class Txt2Img(Processing):
         if self.hr_prompt == "":
             self.hr_prompt = self.prompt
         own = self.hr_prompt if isinstance(self.hr_prompt, list) else [self.hr_prompt] * len(self.all_prompts)
-        self.all_hr_prompts = [styles.apply_styles_to_prompt(one, self.styles) for one in own]
+        self.all_hr_prompts = [styles.apply_styles_to_prompt(prompt, self.styles) for prompt in own]
 
     def init(self) -> None:
         if self.enable_hr:

@@ -16,7 +16,7 @@ from pathlib import Path
 def metadata(name: str, version: str, requires: Sequence[str] = ()) -> str:
     """Return a METADATA file."""
     lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
-    return "\n".join([*lines, *(f"Requires-Dist: {one}" for one in requires)]) + "\n"
+    return "\n".join([*lines, *(f"Requires-Dist: {requirement}" for requirement in requires)]) + "\n"
 
 
 def write_wheel(
@@ -31,10 +31,10 @@ def write_wheel(
         f"{info}/METADATA": metadata(name, version, requires),
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
-    entries[f"{info}/RECORD"] = "".join(f"{one},,\n" for one in (*entries, f"{info}/RECORD"))
+    entries[f"{info}/RECORD"] = "".join(f"{entry},,\n" for entry in (*entries, f"{info}/RECORD"))
     with zipfile.ZipFile(path, "w") as archive:
-        for one, text in entries.items():
-            archive.writestr(one, text)
+        for entry, text in entries.items():
+            archive.writestr(entry, text)
     return path
 
 
@@ -56,10 +56,10 @@ def serve_index(folder: Path, indexes: Mapping[str, Sequence[Path]]) -> Iterator
         for name in {wheel.name.split("-")[0].replace("_", "-") for wheel in wheels}:
             page = folder / path / name / "index.html"
             page.parent.mkdir(parents=True, exist_ok=True)
-            mine = [one for one in wheels if one.name.startswith(name.replace("-", "_") + "-")]
-            for one in mine:
-                (page.parent / one.name).write_bytes(one.read_bytes())
-            page.write_text("".join(f'<a href="{one.name}">{one.name}</a>\n' for one in mine), "utf-8")
+            mine = [wheel for wheel in wheels if wheel.name.startswith(name.replace("-", "_") + "-")]
+            for wheel in mine:
+                (page.parent / wheel.name).write_bytes(wheel.read_bytes())
+            page.write_text("".join(f'<a href="{wheel.name}">{wheel.name}</a>\n' for wheel in mine), "utf-8")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""What A1111 makes of a prompt at each step, from our reading of its edits; the host's own answers are recorded."""
+"""A1111's prompt editing schedule, derived from our reading of its edits; the host's own answers are recorded."""
 from __future__ import annotations
 
 from bisect import bisect_left

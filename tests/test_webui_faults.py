@@ -1,4 +1,4 @@
-"""Whatever fails while a job is expanded: the image is made from the user's own prompt, and one line says why."""
+"""Failures during a job: the image is made from the user's own prompt, and one line says why."""
 from __future__ import annotations
 
 import logging

@@ -1,4 +1,4 @@
-"""Files and folders that the settings lead to: named by flags, or chosen by the name they are found under."""
+"""Files and folders that settings lead to: given by flags, or chosen by the name of a file found."""
 from __future__ import annotations
 
 import sys
@@ -90,7 +90,7 @@ def test_a_tag_file_that_is_gone_is_told_with_those_there_are(
     lay_tags(tmp_path, "danbooru.csv")
     host.opts.kgen_tag_file = "gone.csv"
     tag_file(Host(), read_settings(Host()))
-    assert [one.getMessage() for one in caplog.records] == [
+    assert [record.getMessage() for record in caplog.records] == [
         f"{LABEL}: kgen_tag_file: 'gone.csv' is not allowed (use danbooru.csv); the default is used"
     ]
 
@@ -101,7 +101,7 @@ def test_a_stored_tag_file_by_its_path_is_told_with_the_flag_for_it(
     host = install(monkeypatch, tmp_path)
     host.opts.kgen_tag_file = "D:\\tags\\mine.csv"
     tag_file(Host(), read_settings(Host()))
-    assert [one.getMessage() for one in caplog.records] == [
+    assert [record.getMessage() for record in caplog.records] == [
         f"{LABEL}: kgen_tag_file: 'D:\\\\tags\\\\mine.csv' is not used any more, as clients of the API can change "
         "options (add --kgen-tag-file PATH to COMMANDLINE_ARGS); the default is used"
     ]
@@ -114,7 +114,7 @@ def test_a_stored_models_folder_is_told_at_the_start_with_the_flag_for_it(
     host.opts.kgen_models_dir = "/big/models\n"
     register_settings(Host())
     register_settings(Host())
-    assert [one.getMessage() for one in caplog.records] == [
+    assert [record.getMessage() for record in caplog.records] == [
         "Settings, KGen: kgen_models_dir: '/big/models\\n' is not used any more, as clients of the API can change "
         "options (add --kgen-models-dir FOLDER to COMMANDLINE_ARGS)"
     ]

@@ -1,4 +1,4 @@
-"""Jobs of a host with the extension in them: what is drawn, what is written, and that nothing is ever in the way."""
+"""Jobs of a host with the extension's hooks: what is drawn, what is recorded, and that no job is ever stopped."""
 from __future__ import annotations
 
 import shutil
@@ -30,7 +30,7 @@ def test_every_image_of_a_job_gets_words_of_its_own_from_its_own_seed(any_stage:
     done = stage.run(img2img=img2img, n_iter=2, batch_size=2, width=832, height=1216)
     assert done.prompts == ["cat, word7", "cat, word8", "cat, word9", "cat, word10"]
     assert len(stage.expander.asked) == 1  # one batched call
-    assert {(one.width, one.height) for one in stage.requests} == {(832, 1216)}
+    assert {(request.width, request.height) for request in stage.requests} == {(832, 1216)}
     for text, prompt in zip(done.infotexts, done.prompts, strict=True):
         found = stage.host.parse(text)
         assert found["Prompt"] == prompt and found["KGen prompt"] == "cat" and found["KGen"] == __version__
@@ -190,7 +190,9 @@ class Dynamic:
     def postprocess_batch(self, p: Any, **_: Any) -> None: ...
 
     def process(self, p: Any) -> None:
-        p.all_prompts = [f"{one} {animal}" for one, animal in zip(p.all_prompts, ("ape", "bee", "cow"), strict=True)]
+        p.all_prompts = [
+            f"{prompt} {animal}" for prompt, animal in zip(p.all_prompts, ("ape", "bee", "cow"), strict=True)
+        ]
 
 
 @pytest.fixture
@@ -238,7 +240,7 @@ def test_the_bar_shows_while_expanding_and_is_put_back(stage: Stage) -> None:
     state = stage.host.state
     stage.expander.before_row = lambda row: seen.append((state.job_count, state.sampling_step, state.textinfo))
     stage.run(n_iter=2)
-    assert [one[0] for one in seen] == [1, 1] and seen[0][1] < seen[1][1] and "2 prompts" in seen[0][2]
+    assert [state[0] for state in seen] == [1, 1] and seen[0][1] < seen[1][1] and "2 prompts" in seen[0][2]
     assert (state.job_count, state.sampling_step, state.textinfo) == (-1, 0, None)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a host, and that one which lacks it is no worse for being asked."""
+"""Access to the host: its parts, folders, styles and images, and that a host without them is no problem."""
 from __future__ import annotations
 
 import json
@@ -90,9 +90,9 @@ spec = importlib.util.spec_from_file_location("kgen.py", {script!r})
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 spent = time.process_time() - before
-classes = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, fake_parts.Script)]
+classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, fake_parts.Script)]
 import json
-print(json.dumps([spent, sorted(sys.modules), [one.__name__ for one in classes]]))
+print(json.dumps([spent, sorted(sys.modules), [kind.__name__ for kind in classes]]))
 """
 
 

@@ -1,4 +1,4 @@
-"""What an image says of its expansion comes back exactly, through faithful replicas of the hosts' writer and reader."""
+"""An image's infotext comes back exactly, through faithful replicas of the hosts' writer and reader."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -39,7 +39,7 @@ texts = st.one_of(
 
 
 def choose(param: Any) -> st.SearchStrategy[Any]:
-    names = [one for one, _ in param.choices]
+    names = [value for value, _ in param.choices]
     match param.widget:
         case Widget.CHECKBOX:
             return st.booleans()
@@ -170,7 +170,7 @@ def test_an_image_made_after_styles_is_not_pasted_as_one_made_before_them() -> N
                                         ("KGen temperature", "nan"), ("KGen seed", "9" * 400)])  # fmt: skip
 def test_what_was_written_by_hand_and_is_not_allowed_is_at_its_default(key: str, value: str) -> None:
     params = carry({"KGen": "9", key: value})
-    param = next(one for one in CONTROLS if one.key == key)
+    param = next(control for control in CONTROLS if control.key == key)
     assert paste(params)[param.field] == param.shown_default
 
 

@@ -1,4 +1,4 @@
-"""The use case of one job, by itself: rows, coalescing, hires prompts, and errors as one line."""
+"""Expansion of one job's prompts: rows, equal prompts, hires prompts, and errors as one line."""
 from __future__ import annotations
 
 import json
@@ -41,12 +41,12 @@ def test_answers_come_in_the_order_of_the_asks_and_equal_ones_are_one_row() -> N
     results = run(*image_prompts, expander=expander)
     assert [result.prompt for result in results] == ["b, word2", "a, word1", "b, word2", "b, word3"]
     assert [result.image_prompt for result in results] == image_prompts
-    assert [(one.prompt, one.seed) for one in expander.asked[0]] == [("b", 2), ("a", 1), ("b", 3)]
+    assert [(request.prompt, request.seed) for request in expander.asked[0]] == [("b", 2), ("a", 1), ("b", 3)]
 
 
 def test_nothing_to_expand_asks_nobody() -> None:
     expander = FakeExpander()
-    assert [one.note for one in run(ImagePrompt("a", 1), expander=expander, known="a")] == [ALREADY_EXPANDED]
+    assert [result.note for result in run(ImagePrompt("a", 1), expander=expander, known="a")] == [ALREADY_EXPANDED]
     assert run(expander=expander) == [] and not expander.asked
 
 
@@ -96,17 +96,17 @@ def test_a_result_of_nothing_leaves_the_users_prompts() -> None:
 
 
 def test_another_hires_prompt_gets_the_same_tags_and_sentences_and_the_description() -> None:
-    one = expansion("cat", user("cat"), model(", hat (red)"), tags=("hat (red)", "sky"), text="It rains.")
+    written = expansion("cat", user("cat"), model(", hat (red)"), tags=("hat (red)", "sky"), text="It rains.")
     request = ExpandRequest("cat", text="A cat. ", text_length="short")
-    assert follow(request, one, "dog,") == "dog, hat \\(red\\), sky, A cat. It rains."
+    assert follow(request, written, "dog,") == "dog, hat \\(red\\), sky, A cat. It rains."
 
 
 def test_subjects_of_another_hires_prompt_each_get_what_was_added_to_their_like() -> None:
-    one = expansion("cat BREAK dog AND fox", user("cat"), model(", hat \\(red\\)"), user(" BREAK dog AND fox"),
+    written = expansion("cat BREAK dog AND fox", user("cat"), model(", hat \\(red\\)"), user(" BREAK dog AND fox"),
                     model(", sky"), tags=("hat (red)", "sky"))  # fmt: skip
-    text = follow(ExpandRequest("cat BREAK dog AND fox"), one, "big cat BREAK big dog AND big fox")
+    text = follow(ExpandRequest("cat BREAK dog AND fox"), written, "big cat BREAK big dog AND big fox")
     assert text == "big cat, hat \\(red\\) BREAK big dog AND big fox, sky"
-    assert follow(ExpandRequest("cat BREAK dog AND fox"), one, "ape") == "ape, hat \\(red\\), sky"
+    assert follow(ExpandRequest("cat BREAK dog AND fox"), written, "ape") == "ape, hat \\(red\\), sky"
 
 
 @pytest.mark.parametrize("error, words", [
@@ -137,7 +137,7 @@ stage = set_stage(patch, pathlib.Path({tmp!r}), kind={kind!r}, real=True)
 done = stage.run(prompt={prompt!r}, seed=1234, n_iter=2, batch_size=2, values={{"tag_length": "short"}}, width=832,
                  height=1216, enable_hr=True)
 assert not stage.host_errors(), stage.host_errors()
-heavy = [one for one in ("torch", "transformers", "llama_cpp", "gradio") if one in sys.modules]
+heavy = [name for name in ("torch", "transformers", "llama_cpp", "gradio") if name in sys.modules]
 print(json.dumps([done.prompts, done.hr_prompts, done.infotexts, heavy]))
 """
 PROMPT = "1girl, (shrine:1.2), <lora:my_style:0.7> \\(at night\\)"
@@ -157,6 +157,6 @@ def test_a_batch_of_two_by_two_has_four_texts_that_begin_with_the_users_and_come
     first, again = batch(tmp_path, "a1111"), batch(tmp_path, "forge")
     assert first == again
     prompts, hires, infotexts, heavy = first
-    assert len(set(prompts)) == 4 and all(one.startswith(PROMPT) and len(one) > len(PROMPT) + 20 for one in prompts)
+    assert len(set(prompts)) == 4 and all(text.startswith(PROMPT) and len(text) > len(PROMPT) + 20 for text in prompts)
     assert hires == prompts and "KGen error" not in "".join(infotexts)
     assert heavy == []

@@ -1,4 +1,4 @@
-"""Manners on a graphics card, told by the calls a host receives: room before, and everything as it was afterwards."""
+"""Shared use of the GPU, by the calls a host receives: VRAM reserved before, everything restored afterwards."""
 from __future__ import annotations
 
 import sys

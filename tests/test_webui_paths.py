@@ -69,12 +69,12 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Lay the bait beside the host's folders, and what may be found into them."""
     bait = tmp_path / BAIT
     tags, own = tmp_path / "extensions" / "a1111-sd-webui-tagcomplete" / "tags", tmp_path / "models" / "kgen"
-    for one in (bait, tags, own):
-        one.mkdir(parents=True)
-    for one in (bait / "tags.csv", tags / "danbooru.csv", tags / "e621.csv"):
-        one.write_text(f"{one.stem},0,5\n", encoding="utf-8")
-    for one in (bait / "model-Q8_0.gguf", own / "mine-Q8_0.gguf"):
-        one.write_bytes(b"GGUF")
+    for directory in (bait, tags, own):
+        directory.mkdir(parents=True)
+    for path in (bait / "tags.csv", tags / "danbooru.csv", tags / "e621.csv"):
+        path.write_text(f"{path.stem},0,5\n", encoding="utf-8")
+    for path in (bait / "model-Q8_0.gguf", own / "mine-Q8_0.gguf"):
+        path.write_bytes(b"GGUF")
     for name in ("KGEN_MODELS_DIR", "HF_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "none"))
@@ -318,7 +318,7 @@ def test_a_text_in_an_image_s_place_is_not_opened(stage: Stage, folder: Path) ->
     assert beyond(lambda value: {"image": lambda: Host().read_image(value)}, folder) == {}
 
 
-@pytest.mark.parametrize("name", [one for one in VECTORS if isinstance(one, str)], ids=shown)
+@pytest.mark.parametrize("name", [vector for vector in VECTORS if isinstance(vector, str)], ids=shown)
 def test_a_session_opens_no_model_by_its_path(name: str, folder: Path) -> None:
     """A name is looked up once: what is opened are the files found by it."""
     with pytest.raises(UnknownModel):

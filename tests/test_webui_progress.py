@@ -1,4 +1,4 @@
-"""The host's bar and text while prompts are expanded, its stop buttons, and its state as it was afterwards."""
+"""The host's progress bar and text during an expansion, its stop buttons, and its state restored afterwards."""
 from __future__ import annotations
 
 import copy

@@ -1,4 +1,4 @@
-"""Regional prompts: each region is a subject of its own, and what divides them stays where the user put it."""
+"""Regional prompts: each region is a subject of its own, and the separators stay where the user put them."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from kgen_ext.prompt import append, parse, render, subjects
 def test_every_region_of_the_prompts_own_grammar_is_a_subject(divider: str) -> None:
     prompt = parse(f"1girl, red hair {divider}\n1boy, [PROMPT], blue hair")
     assert render(prompt) == f"1girl, red hair {divider}\n1boy, [PROMPT], blue hair"
-    assert [list(one.tags) for one in subjects(prompt)] == [["1girl", "red hair"], ["1boy", "blue hair"]]
+    assert [list(subject.tags) for subject in subjects(prompt)] == [["1girl", "red hair"], ["1boy", "blue hair"]]
     text = "".join(piece.text for piece in append(prompt, ["smile", f"hat {divider}"]).pieces)
     assert text.startswith(f"1girl, red hair, smile {divider}\n1boy, [PROMPT], blue hair, hat")
     assert len(parse(text).segments) == 2  # the model cannot make a region
@@ -54,7 +54,7 @@ def test_each_line_is_a_region_with_forge_couple(stage: Stage, timing: str) -> N
 
 def test_the_seeds_of_regions_are_those_of_every_version(stage: Stage) -> None:
     stage.host.run(couple_job(stage, prompt="cat\ndog\nfox"))
-    assert [one.seed for one in stage.requests] == [7, 0x1E3779B97F4A7C1C, 0x3C6EF372FE94F831]
+    assert [request.seed for request in stage.requests] == [7, 0x1E3779B97F4A7C1C, 0x3C6EF372FE94F831]
 
 
 @pytest.mark.parametrize(

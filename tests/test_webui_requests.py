@@ -1,4 +1,4 @@
-"""What the controls ask of the expander."""
+"""Requests built from the controls' values."""
 from __future__ import annotations
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The session that all jobs share: models lent to many threads, results kept in mind up to a bound."""
+"""The session that all jobs share: models used by many threads, and a bounded memory of results."""
 from __future__ import annotations
 
 import threading
@@ -41,7 +41,7 @@ def test_the_oldest_results_are_forgotten_and_those_met_again_are_not() -> None:
     session = Session(remembered=3)
     for text in ("a1", "b1", "c1", "a1", "d1"):
         session.remember(text, source="")
-    assert [session.wrote(one) for one in ("a1", "b1", "c1", "d1")] == [True, False, True, True]
+    assert [session.wrote(text) for text in ("a1", "b1", "c1", "d1")] == [True, False, True, True]
 
 
 def test_closing_forgets_and_can_be_done_twice() -> None:

@@ -1,4 +1,4 @@
-"""What is set: read with every value checked, shown on the host's page, found without a setting where it can be."""
+"""Settings: every value is checked, the page shows them, and a host without settings gets the defaults."""
 from __future__ import annotations
 
 import logging
@@ -164,7 +164,7 @@ def test_the_list_of_models_keeps_one_that_is_gone(
     assert host.opts.__dict__["data_labels"]["kgen_model"].component_args()["choices"] == ["starter", "TIPO-500M:Q4_0"]
 
 
-@pytest.mark.parametrize("option", [one for one in SETTINGS if one.choices], ids=lambda one: one.key)
+@pytest.mark.parametrize("option", [option for option in SETTINGS if option.choices], ids=lambda option: option.key)
 def test_a_choice_is_understood_by_its_label_and_by_its_value(
     option: module.Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -309,4 +309,4 @@ def test_the_console_is_ours_only_where_the_host_set_up_none(monkeypatch: pytest
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     set_up_log("info")
     set_up_log("debug")
-    assert [one.name for one in log.handlers] == ["kgen-console"]
+    assert [handler.name for handler in log.handlers] == ["kgen-console"]

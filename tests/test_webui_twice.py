@@ -15,7 +15,7 @@ from kgen_ext.webui.hooks import OVERRIDES
 def test_a_result_of_this_session_is_not_expanded_again(stage: Stage, timing: str) -> None:
     prompt = stage.run().prompts[0]
     done = stage.run(prompt=f" {prompt}\n", values={"timing": timing})
-    assert [one.strip() for one in done.prompts] == [prompt] and len(stage.requests) == 1
+    assert [text.strip() for text in done.prompts] == [prompt] and len(stage.requests) == 1
     found = stage.host.parse(done.infotexts[0])
     assert "already expanded" in found["KGen note"] and "KGen prompt" not in found
 
@@ -44,11 +44,11 @@ def test_a_job_run_within_an_image_gives_the_images_entries_back(stage: Stage, i
             insides.extend(stage.host.run(inner).infotexts)
 
     job.scripts.alwayson_scripts.append(Detailer())
-    found = [stage.host.parse(one) for one in stage.host.run(job).infotexts]
-    assert [(one["Prompt"], one["KGen prompt"], one["KGen ban"]) for one in found] == [
+    found = [stage.host.parse(text) for text in stage.host.run(job).infotexts]
+    assert [(params["Prompt"], params["KGen prompt"], params["KGen ban"]) for params in found] == [
         ("cat, word7", "cat", "hat"), ("cat, word8", "cat", "hat")
     ]  # fmt: skip
-    assert [stage.host.parse(one).get("KGen prompt") for one in insides] == ["face" if inner_on else None] * 2
+    assert [stage.host.parse(text).get("KGen prompt") for text in insides] == ["face" if inner_on else None] * 2
     assert "KGen ban" not in " ".join(insides)
 
 

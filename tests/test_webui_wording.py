@@ -1,4 +1,4 @@
-"""Hints name what the page offers: the real errors of the lower storeys are raised and told as the page tells them."""
+"""Hints in the terms of the page: real errors of the layers below are raised and shown as the page shows them."""
 from __future__ import annotations
 
 from pathlib import Path

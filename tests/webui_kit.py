@@ -1,4 +1,4 @@
-"""A stage for tests of the extension: a fake host, a session whose models answer at once, and the script to run."""
+"""Stage for tests of the extension: a fake host, a session with a fake expander, and the script to run."""
 from __future__ import annotations
 
 import threading
@@ -95,7 +95,7 @@ class Stage:
 
     @property
     def requests(self) -> list[ExpandRequest]:
-        return [one for asked in self.expander.asked for one in asked]
+        return [request for asked in self.expander.asked for request in asked]
 
 
 def positional(**values: Any) -> list[Any]:
