@@ -24,14 +24,13 @@ An action is what the user can do about the error, as a value: a front end may n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Hint of every damaged model file.
 AGAIN = "download it again, or put a whole copy in its place"
 
 
-@dataclass(frozen=True)
-class Download:
+class Download(NamedTuple):
     """Download a model of the catalogue: `ID` or `ID:VARIANT`."""
 
     model: str
@@ -42,8 +41,7 @@ class Download:
         return f"kgen models download {self.model}; in the WebUI choose it under Models and press Download"
 
 
-@dataclass(frozen=True)
-class ListModels:
+class ListModels(NamedTuple):
     """Look at the list of models. shows: what to look for there."""
 
     shows: str
@@ -54,8 +52,7 @@ class ListModels:
         return f"kgen models list shows {self.shows}"
 
 
-@dataclass(frozen=True)
-class AllowDownloads:
+class AllowDownloads(NamedTuple):
     """Switch offline mode off. unset: the environment variables that would keep it on."""
 
     unset: tuple[str, ...]
@@ -66,8 +63,7 @@ class AllowDownloads:
         return f"to download leave out --offline or --kgen-offline, and unset {', '.join(self.unset)}"
 
 
-@dataclass(frozen=True)
-class Install:
+class Install(NamedTuple):
     """Install packages. packages: as pip takes them."""
 
     packages: str

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kgen_ext.errors import BadValue, KGenError, UserError
 from kgen_ext.webui.controls import DEFAULT
@@ -35,8 +35,7 @@ _TAGS, _TAGCOMPLETE, _TAG_FILE = "tags", "tagcomplete", "danbooru.csv"
 Choices = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """An option of the settings page. choices: of a closed set, stored by label. low, high: bounds of a number."""
 
     key: str
