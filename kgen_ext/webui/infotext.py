@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from kgen_ext.errors import BadValue
 from kgen_ext.sampling import SAMPLING_NAMES
@@ -63,8 +63,7 @@ def decode(text: str) -> str:
     return decoded if isinstance(decoded, str) else text
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """Facts about one image. seed: of the expansion, None where it is the image's own.
 
     With `expanded` False only the note is written.
