@@ -73,8 +73,17 @@ class FakeHost:
         return next(self._draws) if number == -1 else number
 
     def run(self, p: Any) -> Processed:
-        """Run a job to its end: `before_process`, styles and seeds, `process`, then every batch."""
+        """Run a job to its end: `before_process`, its own settings, styles and seeds, `process`, then every batch."""
         p.scripts.call("before_process", p)
+        stored = dict(self.opts.data)
+        try:
+            self.opts.data.update(p.override_settings)
+            return self._run(p)
+        finally:
+            self.opts.data.clear()
+            self.opts.data.update(stored)
+
+    def _run(self, p: Any) -> Processed:
         seed, subseed = (given if isinstance(given, list) else self.fixed_seed(given) for given in (p.seed, p.subseed))
         p.setup_prompts(self.styles)
         count = len(p.all_prompts)

@@ -24,6 +24,7 @@ class Processing:
     height: int = 512
     steps: int = 1
     styles: list[str] = field(default_factory=list)
+    override_settings: dict[str, Any] = field(default_factory=dict)
     scripts: Any = None
     script_args: Sequence[Any] = ()
     extra_generation_params: dict[str, Any] = field(default_factory=dict)

@@ -267,6 +267,12 @@ def test_a_job_reads_the_settings_and_finds_its_model_once(
     assert len(calls) == 1
 
 
+def test_the_settings_of_a_job_hold_for_it(stage: Stage) -> None:
+    # As hosts do: `override_settings` are applied between the two hooks.
+    done = stage.run(override_settings={"kgen_model": "mine"})
+    assert "mine" in stage.host.parse(done.infotexts[0])["KGen error"]
+
+
 def test_a_model_that_is_installed_between_two_jobs_is_found(stage: Stage) -> None:
     wanted = {"model": "mine", "engine": "reference"}
     missing = stage.host.parse(stage.run(values=wanted).infotexts[0])["KGen error"]

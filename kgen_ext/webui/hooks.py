@@ -26,9 +26,9 @@ from kgen_ext.webui.regions import RegionalExpander, region_separator
 from kgen_ext.webui.settings import WebuiSettings
 from kgen_ext.webui.xyz import OVERRIDES, apply_overrides
 
-# Attributes of ours on the host's job: its settings, what `before_process` did, and the entries of the job around it,
+# Attributes of ours on the host's job: what `before_process` did, and the entries of the job around it,
 # which shares its dict of entries.
-_SETTINGS, _BEFORE, _OUTER = "_kgen_settings", "_kgen_before", "_kgen_outer"
+_BEFORE, _OUTER = "_kgen_before", "_kgen_outer"
 # Set on inner jobs of other extensions: ADetailer's passes over an image whose prompt is expanded already.
 _INNER = ("_ad_inner",)
 _SEEDS = 2**32 - 2  # the host draws its seeds below this
@@ -66,15 +66,18 @@ class Hooks:
         host: Host,
         expand: ExpandWithSettings,
         settings: Callable[[], WebuiSettings],
-        resolve: Callable[[Values, WebuiSettings], Sampling],
+        timing: Callable[[], str],
+        resolve: Callable[[Values], Sampling],
         draw: Callable[[], int] | None = None,
     ) -> None:
-        """settings: reads the current settings, once for each job. resolve: the sampling options that “Creativity”
-        stands for, for a plot that sets one of them. draw: draws a seed where the host has none yet.
+        """settings: reads the current settings, once for each job, in the hook that expands: hosts apply the settings
+        of a job (`override_settings`) between the hooks. timing: reads that one setting. resolve: the sampling options
+        that “Creativity” stands for, for a plot that sets one of them. draw: draws a seed where the host has none yet.
         """
         self._host = host
         self._expand = expand
         self._settings = settings
+        self._timing = timing
         self._resolve = resolve
         self._draw = draw or (lambda: secrets.randbelow(_SEEDS))
         # The job that owns a dict of entries, by the dict's id; an aborted job leaves with its object.
@@ -82,16 +85,14 @@ class Hooks:
 
     def before_process(self, p: HostJob, arguments: Sequence[Any]) -> None:
         """Remove the entries of an earlier job from a shared dict; expand the prompt as typed if the timing says so."""
-        # 1. Start without entries, and read the settings, once for this job.
+        # 1. Start without entries.
         if _is_inner(p):
             return
         self._begin(p)
         if not _is_enabled(p, arguments):
             return
-        settings = self._settings()
-        setattr(p, _SETTINGS, settings)
         try:
-            values = self._values(p, arguments, settings)
+            values = self._values(p, arguments)
         except KGenError:
             return  # `process` reads them again and reports the error
         if values.timing != "before":
@@ -109,7 +110,7 @@ class Hooks:
             ImagePrompt(text, seed, hires) for text, hires in zip(sources, _typed_hires(p, sources), strict=True)
         ])  # fmt: skip
         # 3. Expand them, and put the results in their place.
-        outcome = self._expander(p, settings)(values, image_prompts, width=p.width, height=p.height)
+        outcome = self._expander(p)(values, image_prompts, width=p.width, height=p.height)
         prompts = [expanded.prompt for expanded in outcome.expanded]
         p.prompt = prompts if isinstance(p.prompt, list) else prompts[0]
         if has_hires(p):
@@ -125,12 +126,11 @@ class Hooks:
         """Expand every image's prompt, or record what `before_process` did."""
         if _is_inner(p) or not _is_enabled(p, arguments):
             return
-        settings = getattr(p, _SETTINGS, None) or self._settings()
-        values = self._values(p, arguments, settings)
+        values = self._values(p, arguments)
         if values.timing == "before":
             self._record_before(p)
         else:
-            self._expand_all(p, values, settings)
+            self._expand_all(p, values)
 
     def before_process_batch(self, p: HostJob) -> None:
         """Replace the host's hires prompt entry, which repeats the first batch's prompts in every batch."""
@@ -167,16 +167,16 @@ class Hooks:
         setattr(p, _OUTER, _our_entries(p) if is_nested else None)
         _drop_entries(p)
 
-    def _values(self, p: HostJob, arguments: Sequence[Any], settings: WebuiSettings) -> Values:
+    def _values(self, p: HostJob, arguments: Sequence[Any]) -> Values:
         """Return the values of the controls and of a plot's axes, with the timing resolved. Raises KGenError."""
         values = read_values(arguments)
         overrides = _overrides(p)
         if overrides:
-            values = apply_overrides(values, overrides, resolve=lambda merged: self._resolve(merged, settings))
-        return replace(values, timing=settings.timing) if values.timing == "default" else values
+            values = apply_overrides(values, overrides, resolve=self._resolve)
+        return replace(values, timing=self._timing()) if values.timing == "default" else values
 
-    def _expander(self, p: HostJob, settings: WebuiSettings) -> ExpandFn:
-        expand = functools.partial(self._expand, settings=settings)
+    def _expander(self, p: HostJob) -> ExpandFn:
+        expand = functools.partial(self._expand, settings=self._settings())
         separator = region_separator(p)
         return RegionalExpander(expand, separator) if separator else expand
 
@@ -192,7 +192,7 @@ class Hooks:
             p.seed = number
         return request_seed(number)
 
-    def _expand_all(self, p: HostJob, values: Values, settings: WebuiSettings) -> None:
+    def _expand_all(self, p: HostJob, values: Values) -> None:
         # 1. Collect the prompts with their seeds; a hires pass from the gallery repeats the image's expansion.
         prompts, hires = list(p.all_prompts), _all_hires(p)
         seeds = [values.seed if values.seed >= 0 else _image_seed(p, index) for index in range(len(prompts))]
@@ -214,7 +214,7 @@ class Hooks:
             same = ExpandedPrompt(image_prompts[0], text, hires[0] if values.hires == "leave" else text)
             outcome = Outcome((same,), "")
         else:
-            outcome = self._expander(p, settings)(values, image_prompts, width=p.width, height=p.height)
+            outcome = self._expander(p)(values, image_prompts, width=p.width, height=p.height)
             recorded = {}
         # 3. Put the results in the prompts' place, and record them.
         results = [expanded.prompt for expanded in outcome.expanded]

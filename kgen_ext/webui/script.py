@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from kgen_ext.once import once
 from kgen_ext.webui.host import Host, HostJob, current_host
 from kgen_ext.webui.infotext import PasteMode, on_pasted
-from kgen_ext.webui.settings import find_model, read_settings
+from kgen_ext.webui.settings import find_model, read_settings, read_timing
 from kgen_ext.webui.settings_page import register_settings
 from kgen_ext.webui.xyz import register_axes
 
 if TYPE_CHECKING:
+    from kgen_ext.sampling import Sampling
+    from kgen_ext.webui.controls import Values
     from kgen_ext.webui.hooks import Hooks
 
 # The script's name in the API's `alwayson_scripts`, case-insensitive.
@@ -77,13 +79,17 @@ def _hooks() -> Hooks:
     from kgen_ext.webui.session import current
 
     host = current_host()
+
+    def resolve(values: Values) -> Sampling:
+        settings = read_settings(host)
+        return sampling_of(values, settings=settings, files=find_model(host, settings, settings.model_of(values)))
+
     return Hooks(
         host=host,
         expand=functools.partial(expand_job, host=host, session=current()),
         settings=lambda: read_settings(host),
-        resolve=lambda values, settings: sampling_of(
-            values, settings=settings, files=find_model(host, settings, settings.model_of(values))
-        ),
+        timing=lambda: read_timing(host),
+        resolve=resolve,
     )
 
 

@@ -129,7 +129,7 @@ def read_settings(host: Host) -> WebuiSettings:
         threads=int(read("kgen_threads", _number)) or None,
         keep=keep != "never",
         idle_seconds=60.0 * read("kgen_idle_minutes", _number) if keep == "idle" else None,
-        timing=read("kgen_timing", _choice),
+        timing=read_timing(host),
         paste=read("kgen_paste", _choice),
         tag_file="" if tag_path else read("kgen_tag_file", _file_name),
         tag_path=tag_path,
@@ -138,6 +138,11 @@ def read_settings(host: Host) -> WebuiSettings:
         offline=bool(host.flag("kgen_offline")) or _offline_by_environment() or read("kgen_offline", _flag),
         log_level=read("kgen_log_level", _choice),
     )
+
+
+def read_timing(host: Host) -> str:
+    """Return when prompts are expanded unless the controls say so: "after" or "before" wildcards and styles."""
+    return str(_read(host, "kgen_timing", _choice))
 
 
 def webui_locations(host: Host, settings: WebuiSettings) -> Locations:
