@@ -11,7 +11,6 @@ from engine_fixtures import REQUEST
 import kgen_ext
 from kgen_ext.engines import load_engine
 from kgen_ext.engines.checkpoint import find_tensors, read_shape
-from kgen_ext.engines.llama_cpp_bindings import own_threads
 from tools.training.gguf import F16, Q8_0, write_gguf
 
 STARTER = Path(kgen_ext.__file__).parent / "starter"
@@ -66,9 +65,3 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(gguf: Path) -> None:
         cache.close()
         engine.close()
     assert all(np.array_equal(left, right) for left, right in zip(*found, strict=True))
-
-
-@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (4, 3), (6, 3), (16, 8)])
-def test_a_core_of_a_small_machine_can_be_spared(monkeypatch: pytest.MonkeyPatch, cores: int, threads: int) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)), raising=False)
-    assert own_threads(spare=1) == threads

@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 MAX_BATCH = 256
 # Up to so many idle rows are computed along rather than splitting a run of rows in two.
 MAX_GAP = 4
-# Bytes. llama.cpp's threads wait for each other in busy loops, hundreds of times a step. In a model this small that is
-# most of the work as soon as one of them shares its core with another program, so one core is left to the others.
-SMALL = 64 << 20
 _TRIAL = tuple(range(3, 19))  # any tokens do
 # Token attributes of llama.h.
 UNKNOWN, UNUSED, CONTROL, USER_DEFINED = 1 << 0, 1 << 1, 1 << 3, 1 << 4
@@ -55,7 +52,7 @@ class LlamaCppEngine:
         self.name = "llama_cpp"
         architecture = check_gguf(path)
         self.lib: Library = open_library()
-        self.threads = threads or own_threads(spare=int(path.stat().st_size <= SMALL))
+        self.threads = threads or own_threads()
         self.lone_rows_differ: bool | None = None  # None: not tried yet
         placed = llama_placement(device, offload=bool(self.lib.api.llama_supports_gpu_offload()))
         if placed is None:

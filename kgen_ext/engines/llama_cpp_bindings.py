@@ -116,7 +116,7 @@ def _with_torch(error: Exception) -> ModuleType:
         raise EngineUnavailable(f"llama-cpp-python is damaged: {error}", hint=UPDATE) from error
 
 
-def own_threads(*, spare: int = 0) -> int:
-    """Return how many threads decode fastest: all cores of a small machine but `spare`, else half the logical ones."""
+def own_threads() -> int:
+    """Return how many threads decode fastest: all cores of a small machine, else half of the logical ones."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, count - spare) if count <= 4 else count // 2
+    return count if count <= 4 else count // 2
