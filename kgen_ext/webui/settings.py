@@ -1,7 +1,7 @@
 """Settings of the extension: the table of options, their checked values, and the folders and files they lead to.
 
-A value that is not allowed, of another version or edited by hand, is replaced by the default, with one line in the log.
-Command line flags override options.
+A value that is not valid, such as one of another version or edited by hand, is replaced by the default, with a line in
+the log. A command line flag takes precedence over its option.
 
 No option holds a path: hosts let every client of their API change options, whatever `restrict_api` says. Files are
 chosen by name among those found; folders, and files elsewhere, are given by flags. `settings_page` shows the options.
@@ -59,24 +59,24 @@ DEVICES: Choices = tuple((device, device) for device in ("auto", "cpu", "cuda", 
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("kgen_model", STARTER, "Default model", "what “default” means in the model list of the page"),
-    Setting("kgen_engine", "auto", "Default engine", "auto takes the best one installed", ENGINES),
+    Setting("kgen_engine", "auto", "Default engine", "auto uses the best one installed", ENGINES),
     Setting("kgen_device", "auto", "Device",
-           "auto takes a graphics card if the engine can use it; cuda:1 is the second", DEVICES),
-    Setting("kgen_threads", 0, "Processor threads", "0: the engine's own choice", high=64),
+           "auto uses the GPU if the engine can; cuda:1 is the second GPU", DEVICES),
+    Setting("kgen_threads", 0, "CPU threads", "0: chosen by the engine", high=64),
     Setting("kgen_keep", "keep", "Keep the model in memory",
-           "with --lowvram or --medvram a graphics card is always freed",
+           "with --lowvram or --medvram, VRAM is always freed after use",
            (("keep", "until the WebUI ends"), ("idle", "until it was idle for some time"), ("never", "no"))),
-    Setting("kgen_idle_minutes", 10, "Idle time in minutes", "for the choice above", low=1, high=1440),
-    Setting("kgen_timing", "after", "When to expand", "after wildcards and styles every image gets words of its own",
+    Setting("kgen_idle_minutes", 10, "Idle time in minutes", "for the second choice above", low=1, high=1440),
+    Setting("kgen_timing", "after", "When to expand", "after wildcards and styles, each image gets its own expansion",
            (("after", "after wildcards and styles"), ("before", "before them, once for all images"))),
-    Setting("kgen_paste", "original", "Pasting the parameters of an image", "both make the same image again",
+    Setting("kgen_paste", "original", "Pasting the parameters of an image", "both reproduce the same image",
            (("original", "my own prompt, expansion on"), ("expanded", "the expanded prompt, expansion off"))),
     Setting("kgen_tag_file", "", "Tag file for “Only tags that exist”",
-           "empty: danbooru.csv; --kgen-tag-file goes before this"),
-    Setting("kgen_presets", "", "Creativity presets of your own", "one a line: soft: temperature=0.7, min_p=0.15",
+           "empty: danbooru.csv; --kgen-tag-file takes precedence"),
+    Setting("kgen_presets", "", "Your own creativity presets", "one per line: soft: temperature=0.7, min_p=0.15",
            lines=4),
     Setting("kgen_offline", False, "Offline", "never download anything"),
-    Setting("kgen_log_level", "info", "Log level", "what is told in the console",
+    Setting("kgen_log_level", "info", "Log level", "messages to print in the console",
            (("error", "errors"), ("warning", "warnings too"), ("info", "what is done"), ("debug", "everything"))),
 )  # fmt: skip
 BY_KEY = {option.key: option for option in SETTINGS}
