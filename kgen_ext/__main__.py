@@ -1,4 +1,4 @@
-"""`python -m kgen_ext` is the command `kgen`. Knows only where its main function is."""
+"""Entry point of `python -m kgen_ext`, which is the command `kgen`."""
 from __future__ import annotations
 
 import sys

@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 # Hint of every damaged model file.
-AGAIN = "download it again, or put a whole copy in its place"
+AGAIN = "download it again, or replace it with an intact copy"
 
 
 class Download(NamedTuple):

@@ -191,7 +191,7 @@ class ExpandRequest:
     top_k: int | None = _sampling("top_k")
     top_p: float | None = _sampling("top_p")
     min_p: float | None = _sampling("min_p")
-    width: int = _whole(1024, 16, 16384, "width of the image; the model is told the aspect ratio")
+    width: int = _whole(1024, 16, 16384, "width of the image; the model is given the aspect ratio")
     height: int = _whole(1024, 16, 16384, "height of the image")
 
     def __post_init__(self) -> None:

@@ -57,7 +57,7 @@ def test_a_file_like_the_catalogue_s_checksum_is_whole_without_any_network(place
     one = only(places)
     sha = hashlib.sha256(one.path.read_bytes()).hexdigest()
     verdict = verify(pinned(one, sha256=sha, size=one.size), offline=True)
-    assert verdict.whole
+    assert verdict.intact
     assert "the catalogue" in verdict.reason
 
 
@@ -66,14 +66,14 @@ def test_one_changed_byte_is_found(places: Locations) -> None:
     sha = hashlib.sha256(one.path.read_bytes()).hexdigest()
     one.path.write_bytes(spoilt(one.path.read_bytes()))
     verdict = verify(pinned(one, sha256=sha), offline=True)
-    assert not verdict.whole
+    assert not verdict.intact
     assert "checksum" in verdict.reason
 
 
 def test_a_file_that_was_cut_is_found_by_its_size(places: Locations) -> None:
     one = only(places)
     verdict = verify(pinned(one, sha256="0" * 64, size=one.size + 1), offline=True)
-    assert not verdict.whole
+    assert not verdict.intact
     assert f"the catalogue says {one.size + 1}" in verdict.reason
 
 
@@ -83,12 +83,12 @@ def test_without_a_known_checksum_the_hub_is_asked(places: Locations) -> None:
         hub.add("KBlueLeaf/TIPO-100M", "TIPO-100M-F16.gguf", one.path.read_bytes())
         assert "the hub" in verify(one, hub=Hub(endpoint=hub.endpoint), offline=False).reason
         hub.add("KBlueLeaf/TIPO-100M", "TIPO-100M-F16.gguf", spoilt(one.path.read_bytes()))
-        assert not verify(one, hub=Hub(endpoint=hub.endpoint), offline=False).whole
+        assert not verify(one, hub=Hub(endpoint=hub.endpoint), offline=False).intact
 
 
 def test_offline_the_verdict_says_that_only_the_head_was_read(places: Locations) -> None:
     verdict = verify(only(places), offline=True)
-    assert verdict.whole
+    assert verdict.intact
     assert "no checksum is known" in verdict.reason
     assert "offline" in verdict.reason
 
@@ -103,7 +103,7 @@ def test_without_a_checksum_a_file_that_was_cut_is_found_by_its_head(places: Loc
     whole = (places.own / NAME).read_bytes()
     (places.own / NAME).write_bytes(whole[: int(len(whole) * share)])
     verdict = verify(only(places), offline=True)
-    assert not verdict.whole and "cut off" in verdict.reason and NAME in verdict.reason
+    assert not verdict.intact and "cut off" in verdict.reason and NAME in verdict.reason
 
 
 def test_without_a_checksum_a_file_of_another_architecture_is_found(places: Locations) -> None:
@@ -111,13 +111,13 @@ def test_without_a_checksum_a_file_of_another_architecture_is_found(places: Loca
     assert whole.count(b"\x05" + b"\0" * 7 + b"llama") >= 1
     (places.own / NAME).write_bytes(whole.replace(b"\x05" + b"\0" * 7 + b"llama", b"\x05" + b"\0" * 7 + b"qwen2", 1))
     verdict = verify(only(places), offline=True)
-    assert not verdict.whole and "'qwen2'" in verdict.reason
+    assert not verdict.intact and "'qwen2'" in verdict.reason
 
 
 def test_a_folder_whose_tensors_are_cut_is_found(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "mine")
     places = Locations(own=tmp_path)
-    assert verify(only(places), offline=True).whole
+    assert verify(only(places), offline=True).intact
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7])
     assert "cut off" in verify(only(places), offline=True).reason
@@ -135,7 +135,7 @@ def test_a_file_of_the_cache_is_compared_with_the_name_of_its_blob(tmp_path: Pat
     places = Locations(own=tmp_path / "none", hub_cache=tmp_path)
     assert "the cache" in verify(only(places), offline=True).reason
     blob.write_bytes(spoilt(data))
-    assert not verify(only(places), offline=True).whole
+    assert not verify(only(places), offline=True).intact
 
 
 def test_removing_frees_the_bytes_and_nothing_else(places: Locations) -> None:

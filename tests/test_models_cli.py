@@ -119,7 +119,7 @@ def test_a_download_with_yes_asks_nobody_and_is_found_afterwards(
     assert "is installed" in capsys.readouterr().err
     assert len(hub.asked) == asked
     assert main(["models", "verify", "TIPO-100M"]) == 0
-    assert "whole: SHA-256" in capsys.readouterr().out
+    assert "intact: SHA-256" in capsys.readouterr().out
 
 
 def test_progress_is_drawn_on_a_terminal_and_erased(
@@ -194,12 +194,12 @@ def test_of_a_damaged_file_of_one_s_own_no_download_is_promised(
     assert main(["models", "verify", "mine"]) == 1
     told = capsys.readouterr()
     assert "mine:F16: DAMAGED: " in told.out and "cut off" in told.out
-    assert "download" not in told.err and "put a whole file in its place" in told.err
+    assert "download" not in told.err and "replace it with an intact copy" in told.err
 
 
 def test_the_starter_can_be_verified_and_nothing_else_be_done_to_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "verify", "starter", "--offline"]) == 0
-    assert capsys.readouterr().out.startswith("starter:safetensors: whole: ")
+    assert capsys.readouterr().out.startswith("starter:safetensors: intact: ")
     for action in (["remove", "starter", "--yes"], ["quantize", "Starter"]):
         assert main(["models", *action]) == 2
         assert "the starter ships with KGen" in capsys.readouterr().err

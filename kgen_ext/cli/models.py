@@ -130,13 +130,13 @@ def verify(arguments: argparse.Namespace) -> int:
     damaged = list["FoundModel"]()
     for found in _installed(arguments.name):
         verdict = _follow(verify_steps(found, offline=arguments.offline or None))
-        sys.stdout.write(f"{found.name}: {'whole' if verdict.whole else 'DAMAGED'}: {verdict.reason}\n")
-        if not verdict.whole:
+        sys.stdout.write(f"{found.name}: {'intact' if verdict.intact else 'DAMAGED'}: {verdict.reason}\n")
+        if not verdict.intact:
             damaged.append(found)
     if any(found.model is not None and found.model.repo for found in damaged):
         _say(f"kgen models download {arguments.name} --force downloads it again, into our own folder")
     elif damaged:
-        _say("put a whole file in its place, or delete it")
+        _say("replace it with an intact copy, or delete it")
     return 1 if damaged else 0
 
 

@@ -132,7 +132,7 @@ def fit_plan(engine: Engine, make: Callable[[Subject], Plan], subject: Subject, 
 def clip(subject: Subject, n_ctx: int) -> Subject:
     """Return the most that a context of `n_ctx` tokens could show of a subject, without tokenising anything.
 
-    Metadata is shown whole or, where it would fill the context by itself, not at all.
+    Metadata is shown in full or, where it would fill the context by itself, not at all.
     """
     # A character is about a quarter of a token: metadata of this length would leave no room for anything else.
     fills = sum(len(value) for _, values in subject.meta for value in values) > n_ctx

@@ -2,7 +2,7 @@
 
 A sentence is over when its stop is followed by a space, a new line or the end. The token that shows this belongs to the
 next sentence, and is not appended where no other sentence may come. A token of a single space shows nothing yet: the
-one behind it decides. However the field ends, what is left is whole sentences without banned phrases.
+one behind it decides. However the field ends, what is left is complete sentences without banned phrases.
 """
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class ProseConstraint:
         self._start = start  # position of the field's first token in the row
         self._raw = b""
         self._ends = list[int]()  # for each token of the field, the length of `_raw` behind it
-        self._starts = list[int]()  # index (in _ends) of the first token of each whole sentence
+        self._starts = list[int]()  # index (in _ends) of the first token of each complete sentence
         self._sentence = 0  # the same of the current sentence
         self._stopped = False  # the current sentence was given its stop, and is over whatever comes
         self._lines = 1
-        self._paragraph = 0  # whole sentences in the current line
+        self._paragraph = 0  # complete sentences in the current line
         self._pending = b""  # bytes of an incomplete character at the end of `_raw`
         self._tries = self._waste = 0
         self._short = False
@@ -151,7 +151,7 @@ class ProseConstraint:
         return Rollback(self._start + self._truncate(length - self._start), GARBLED)
 
     def finish_early(self) -> EndField:
-        """End the text behind its last whole sentence."""
+        """End the text behind its last complete sentence."""
         stopped = self._stopped
         self._truncate(len(self._ends))
         if stopped or ends_sentence(self._current()):
@@ -219,7 +219,7 @@ class ProseConstraint:
         return Rollback(self._start + index, reason, text[first:last])
 
     def _break_off(self) -> Step:
-        """End a sentence that does not end: before it, or below the minimum with a stop behind its last whole word."""
+        """End a sentence that does not end: before it, or below the minimum with a stop behind its last complete word."""
         if self._enough:
             return self.finish_early()
         index = self._last_word()
@@ -251,7 +251,7 @@ class ProseConstraint:
         return None
 
     def _keep_sentences(self) -> EndField:
-        """End the field with whole sentences only, and none of them in which a banned phrase ends."""
+        """End the field with complete sentences only, and none of them in which a banned phrase ends."""
         self._stopped = False
         self._truncate(self._sentence)
         while self._starts and self._phrases is not None:
@@ -263,7 +263,7 @@ class ProseConstraint:
         return EndField(cut=self._start + len(self._ends))
 
     def _follows(self) -> bool:
-        """Tell whether a whole sentence comes right before the current one, in the same line."""
+        """Tell whether a complete sentence comes right before the current one, in the same line."""
         return bool(self._starts) and self._raw[self._bytes_before(self._sentence) :][:1] != b"\n"
 
     def _separates(self, piece: bytes) -> bool:

@@ -171,7 +171,7 @@ class Row:
                 forced = constraint.fast_forward(len(self.ids))
                 self._forced += len(forced)
                 self.ids.extend(forced)
-                self._tell(forced)
+                self._add_delta(forced)
                 return
             self._results.append((self.job.fields[self._field], constraint.result()))
 
@@ -210,10 +210,10 @@ class Row:
         """Append ids for one draw: all beyond the first are forced."""
         self._forced += max(0, len(ids) - 1)
         self.ids.extend(ids)
-        self._tell(ids)
+        self._add_delta(ids)
 
-    def _tell(self, ids: tuple[int, ...]) -> None:
-        """Add the text of new tokens to the events, whole characters only."""
+    def _add_delta(self, ids: tuple[int, ...]) -> None:
+        """Add the text of new tokens to the events, complete characters only."""
         for token in ids:
             data = self._partial + self._table.pieces[token]
             self._partial = utf8_rest(b"", data) or b""

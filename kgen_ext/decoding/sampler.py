@@ -110,7 +110,7 @@ def _cuts(logits: Floats, setting: Sampling) -> tuple[Floats, NDArray[np.float64
 
 
 def _nucleus_cut(row: Floats, setting: Sampling) -> tuple[float, float]:
-    """Return a cut that leaves the nucleus whole, without sorting the vocabulary, and the whole row's mass."""
+    """Return a cut that leaves the nucleus intact, without sorting the vocabulary, and the whole row's mass."""
     top = float(row.max())
     if not top > -np.inf:
         return _LOWEST, 0.0

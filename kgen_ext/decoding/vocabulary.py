@@ -170,7 +170,7 @@ def utf8_rest(pending: bytes, piece: bytes) -> bytes | None:
 def in_context(engine: Engine, text: str, *, left: str = "a") -> tuple[int, ...]:
     """Return the ids of `text` as part of a running text, behind `left`.
 
-    Models were trained on whole texts, so a forced header must have the tokens it has within one.
+    Models were trained on complete texts, so a forced header must have the tokens it has within one.
     """
     if not text:
         return ()

@@ -190,7 +190,7 @@ class LlamaCppCache:
         self._lib.seq_rm(self._memory, row, length, -1)
 
     def fork(self, source: int, target: int, length: int) -> None:
-        """Copy the source's stream whole, since the library copies no part of one, then truncate it."""
+        """Copy the source's entire stream, since the library cannot copy a part of one, then truncate it."""
         self._lengths.fork(source, target, length)
         if source != target:
             self._lib.seq_rm(self._memory, target, -1, -1)

@@ -49,7 +49,7 @@ def _llama_cpp(source: ModelSource) -> Engine:
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
-    """An entry of the table. install: what pip is told; load: opens the engine on a model."""
+    """An entry of the table. install: arguments for pip; load: opens the engine on a model."""
 
     name: str
     packages: tuple[str, ...]

@@ -69,24 +69,24 @@ def describe(model_id: str, model: Model | None, here: Sequence[FoundModel]) -> 
 
 def info_lines(model_id: str, model: Model | None, here: Sequence[FoundModel]) -> list[tuple[str, str]]:
     """Return (label, text) lines about a model; a line without a label continues the one above."""
-    told = describe(model_id, model, here)
-    lines = [("Name", model_id), ("", told["title"]), ("Protocol", _PROTOCOLS.get(told["protocol"] or "", "unknown"))]
-    if told["parameters"]:
-        lines.append(("Parameters", f"{told['parameters'] / 1e6:,.0f} million"))
-    if told["context"]:
-        lines.append(("Context", f"{told['context']} tokens"))
-    if told["licence"]:
-        lines.append(("Licence", f"{told['licence']} {told['licence_url']}".strip()))
-    if told["recommended"]:
-        values = told["recommended"].items()
+    facts = describe(model_id, model, here)
+    lines = [("Name", model_id), ("", facts["title"]), ("Protocol", _PROTOCOLS.get(facts["protocol"] or "", "unknown"))]
+    if facts["parameters"]:
+        lines.append(("Parameters", f"{facts['parameters'] / 1e6:,.0f} million"))
+    if facts["context"]:
+        lines.append(("Context", f"{facts['context']} tokens"))
+    if facts["licence"]:
+        lines.append(("Licence", f"{facts['licence']} {facts['licence_url']}".strip()))
+    if facts["recommended"]:
+        values = facts["recommended"].items()
         shown = {key: f"{value:g}" if isinstance(value, (int, float)) else value for key, value in values}
         named = (f"{_LENGTHS.get(key, key.replace('_', '-'))} {value}" for key, value in shown.items())
         lines.append(("Recommended", ", ".join(named)))
-    if told["blocklist"]:
-        lines.append(("Banned words", f"those of {told['blocklist']}"))
-    if told["engines"]:
-        needs = [f"{_PACKAGES.get(name, name)} {least} or later" for name, least in told["needs"].items()]
-        lines.append(("Engines", ", ".join(told["engines"]) + (f" ({', '.join(needs)})" if needs else "")))
+    if facts["blocklist"]:
+        lines.append(("Banned words", f"those of {facts['blocklist']}"))
+    if facts["engines"]:
+        needs = [f"{_PACKAGES.get(name, name)} {least} or later" for name, least in facts["needs"].items()]
+        lines.append(("Engines", ", ".join(facts["engines"]) + (f" ({', '.join(needs)})" if needs else "")))
     for number, file in enumerate(model.files if model and model.repo else ()):
         text = f"{model_id}:{file.variant}  {size_text(file.size or file.about)}  {file.path}"
         lines.append(("To download" if number == 0 else "", text))
@@ -96,8 +96,8 @@ def info_lines(model_id: str, model: Model | None, here: Sequence[FoundModel]) -
         lines.append(("Installed" if number == 0 else "", installed.problem or text))
     if not here:
         lines.append(("Installed", f"no: kgen models download {model_id}"))
-    if told["notes"]:
-        lines.append(("Notes", told["notes"]))
+    if facts["notes"]:
+        lines.append(("Notes", facts["notes"]))
     return [line for line in lines if line[1]]
 
 

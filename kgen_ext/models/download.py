@@ -1,6 +1,6 @@
 """Downloads of models: sizes and checksums are asked for first, then each file is resumed, checked and renamed.
 
-Nothing is downloaded unless somebody asked for it, and offline the network is not used. Finished files are named as
+Nothing is downloaded without being asked for, and offline the network is not used. Finished files are named as
 z-tipo-extension names its own, `<id>_<file>`; a folder of safetensors is `<id>/`, its weights written last. Unfinished
 ones are in the folder `.downloads` beside them:
 
@@ -121,9 +121,9 @@ def _sibling(path: str, name: str) -> str:
 
 def _pinned(remote: RemoteFile, file: ModelFile) -> RemoteFile:
     """Return the hub's facts if they are those of the catalogue; raises DownloadError."""
-    told = (remote.sha256, remote.size)
+    reported = (remote.sha256, remote.size)
     known = (file.sha256 or remote.sha256, file.size or remote.size)
-    if told != known:
+    if reported != known:
         raise DownloadError(
             f"{remote.url}: the hub has another file there than the catalogue knows", hint="update KGen, or tell us"
         )

@@ -61,7 +61,7 @@ def quantised_path(found: FoundModel, locations: Locations) -> Path:
 
 
 def quantise_model(found: FoundModel, locations: Locations, *, threads: int | None = None) -> Path:
-    """Write the Q8_0 form of an installed F16 GGUF and return its path; it is there whole or not at all."""
+    """Write the Q8_0 form of an installed F16 GGUF and return its path; a failure leaves no partial file."""
     from kgen_ext.engines.weights import quantise
 
     if found.is_folder or found.variant not in ("F16", "BF16", "F32"):
@@ -69,7 +69,7 @@ def quantise_model(found: FoundModel, locations: Locations, *, threads: int | No
     target = quantised_path(found, locations)
     if target.exists():
         raise UserError(f"{target}: is there already", hint=f"use the model {found.id}:Q8_0")
-    # One per process: two that quantise the same model write one each, and either is whole when it is renamed.
+    # One per process: two that quantise the same model write one each, and either is complete when it is renamed.
     # Named unlike the parts of downloads, which a download of the same file clears away.
     part = locations.own / PARTIAL_DIR / f"{target.stem}.{os.getpid()}.quantise.part"
     with disk_errors(locations.own):
@@ -89,7 +89,7 @@ def quantise_model(found: FoundModel, locations: Locations, *, threads: int | No
 class Integrity:
     """Result of a check. reason: what the file was compared with, or what is wrong with it."""
 
-    whole: bool
+    intact: bool
     reason: str
 
 

@@ -5,7 +5,7 @@
     ID:VARIANT       exactly that file, such as TIPO-500M-ft:Q8_0 or TIPO-500M-ft:safetensors
     PATH             a folder with model.safetensors, or a .gguf file; never from an API or an infotext
 
-A copy of the starter is told by its checksum, wherever it is: the catalogue's entry of the starter applies to it.
+A copy of the starter is recognised by its checksum, wherever it is: the catalogue's entry of the starter applies to it.
 """
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ A file is known as
     <id>/             a folder with model.safetensors
 
 Only the head of a GGUF is read, some ten milliseconds for 32,000 tokens: the quantisation, where the file's name does
-not tell it, and the protocol, which the special tokens tell. TIPO's requests need all thirteen of its tokens; DanTagGen
+not give it, and the protocol, by the special tokens. TIPO's requests need all thirteen of its tokens; DanTagGen
 has `<|input_end|>`.
 """
 from __future__ import annotations

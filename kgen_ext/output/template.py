@@ -1,6 +1,6 @@
 r"""Output templates: text with slots for the user's prompt and the model's additions.
 
-    <|prompt|>       the user's prompt, whole, byte for byte; without this slot it goes right before the first of the
+    <|prompt|>       the user's prompt, byte for byte; without this slot it goes right before the first of the
                      next five
     <|special|> <|characters|> <|copyrights|> <|artist|> <|general|> <|quality|> <|meta|> <|rating|>
                      the tags of a category that the model added
@@ -124,7 +124,7 @@ def fill(template: Template, values: Mapping[str, Value | str]) -> tuple[Piece, 
     """Return the pieces of the final prompt.
 
     values: slot name -> pieces, or a string (the user's for `prompt`, the model's for all others); absent is empty.
-    The pieces joined are the prompt, which holds the value of every slot of the template whole.
+    The pieces joined are the prompt, which contains the value of every slot of the template unchanged.
 
     >>> template = parse_template("<|general|>, by <|artist|>, <|quality|>.")
     >>> values = {"prompt": "1girl, ", "general": "smile", "quality": "masterpiece"}

@@ -55,7 +55,7 @@ class MissingPart:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole diagnosis, with the field names of `kgen doctor --json`. works: prompts can be expanded."""
+    """The diagnosis, with the field names of `kgen doctor --json`. works: prompts can be expanded."""
 
     kgen: str
     host: str

@@ -65,7 +65,7 @@ class Api:
 
     def expand(self, body: bytes) -> ApiResponse:
         """Expand the prompts of a body, in the host's queue; never raises."""
-        return self._respond(lambda: self._expand(read_json(body)))
+        return self._respond(lambda: self._expand(read_body(body)))
 
     def models(self) -> ApiResponse:
         """List the models; never raises."""
@@ -155,7 +155,7 @@ def error_response(status: int, kind: str, detail: str, hint: str = "") -> ApiRe
     return ApiResponse(status, json_line({"error": kind, "detail": detail, "hint": hint}))
 
 
-def read_json(body: bytes) -> Mapping[str, Any]:
+def read_body(body: bytes) -> Mapping[str, Any]:
     """Return the JSON object of a body. Raises UserError."""
     try:
         value = json.loads(body.decode("utf-8"))

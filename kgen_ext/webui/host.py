@@ -103,7 +103,7 @@ class Host:
 
     @property
     def kind(self) -> HostKind:
-        """Return the family of the host, told by the modules it has."""
+        """Return the family of the host, recognised by its modules."""
         if self.module("modules.shared") is None:
             return HostKind.NONE
         if self._has("modules_forge"):
@@ -165,8 +165,8 @@ class Host:
     def on(self, event: str, call: Callable[..., Any]) -> bool:
         """Register a callback ("on_app_started"...) and return whether the host has the event.
 
-        The host is told the file that registers if it takes one: else it inspects every frame of the caller, which
-        costs some 6 ms for each callback at its start.
+        The name of the registering file is passed if the host accepts one: otherwise it inspects every frame of the
+        caller, which costs about 6 ms for each callback at start-up.
         """
         register = self.part(f"modules.script_callbacks.{event}")
         if register is None:

@@ -125,7 +125,7 @@ class ModelsController:
 
         installed = _find_installed(name, self._scan()[2])
         verdict = yield from verify_steps(installed, offline=self._offline() or None, cancelled=stop)
-        if not verdict.whole:
+        if not verdict.intact:
             if installed.model is None or not installed.model.repo:
                 hint = "replace it with an intact copy"
             elif installed.ours:

@@ -1,6 +1,6 @@
 """HTML of the models panel: the table of models, the details of one, and the state of a task.
 
-Everything is escaped: names, notes and addresses may come from a catalogue that the user got from somebody else.
+Everything is escaped: names, notes and addresses may come from a catalogue from a third party.
 """
 from __future__ import annotations
 

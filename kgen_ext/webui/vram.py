@@ -82,7 +82,7 @@ def acquire(
 
 
 def plan_vram(host: Host, files: ModelFiles, *, engine: str, device: str) -> VramPlan:
-    """Return where a model will run. “auto” follows a host that was told to use the CPU."""
+    """Return where a model will run. “auto” follows a host that was started with its CPU option."""
     from kgen_ext.service.engines import choose_engines
 
     engine = choose_engines(files, engine, device=device)[0][0]
