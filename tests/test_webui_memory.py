@@ -78,7 +78,7 @@ class Session:
 
 
 class Rig:
-    """A host with a graphics card, made of fakes that write down what is asked of them."""
+    """A host with a GPU, made of fakes that write down what is asked of them."""
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, folder: Path, *, kind: str, device: str = "cuda", free: float = 8,
@@ -235,7 +235,7 @@ def test_a_card_that_cannot_be_freed_is_left_to_others(
 ) -> None:
     made = rig(kind="forge", free=0.2, freeable=0.3)
     assert made.use() == ["free on cuda", "lend on cpu", "expand", "back"]
-    assert "too little memory on the graphics card" in caplog.text
+    assert "not enough free VRAM" in caplog.text
 
 
 def test_llama_cpp_on_a_card_is_kept_as_the_settings_say(rig: Callable[..., Rig]) -> None:

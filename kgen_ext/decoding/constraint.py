@@ -87,7 +87,7 @@ class FieldConstraint(Protocol):
 
     @property
     def full(self) -> bool:
-        """Tell whether the field can take nothing more; a field that opens full is skipped."""
+        """Return whether the field can take nothing more; a field that opens full is skipped."""
         ...
 
     def fast_forward(self, length: int) -> tuple[int, ...]:

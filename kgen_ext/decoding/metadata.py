@@ -39,7 +39,7 @@ class MetadataConstraint:
 
     @property
     def full(self) -> bool:
-        """Tell whether no key is left."""
+        """Return whether no key is left."""
         return not self._keys and self._line is None
 
     def fast_forward(self, length: int) -> tuple[int, ...]:

@@ -55,7 +55,7 @@ class ProseConstraint:
 
     @property
     def full(self) -> bool:
-        """Tell whether the text has its maximum of sentences."""
+        """Return whether the text has its maximum of sentences."""
         return len(self._starts) >= self._band.sentences.maximum
 
     @property
@@ -219,7 +219,7 @@ class ProseConstraint:
         return Rollback(self._start + index, reason, text[first:last])
 
     def _break_off(self) -> Step:
-        """End a sentence that does not end: before it, or below the minimum with a stop behind its last complete word."""
+        """End a sentence that does not end: before it, or below the minimum with a stop behind its last word."""
         if self._enough:
             return self.finish_early()
         index = self._last_word()
@@ -263,11 +263,11 @@ class ProseConstraint:
         return EndField(cut=self._start + len(self._ends))
 
     def _follows(self) -> bool:
-        """Tell whether a complete sentence comes right before the current one, in the same line."""
+        """Return whether a complete sentence comes right before the current one, in the same line."""
         return bool(self._starts) and self._raw[self._bytes_before(self._sentence) :][:1] != b"\n"
 
     def _separates(self, piece: bytes) -> bool:
-        """Tell whether the sentence before is still over if the current one begins with this piece."""
+        """Return whether the sentence before is still over if the current one begins with this piece."""
         if not piece.strip() or not self._follows() or self._current().strip():
             return True
         begin, end = self._bytes_before(self._starts[-1]), self._bytes_before(self._sentence)

@@ -7,7 +7,8 @@ before it left, renormalised. Constraints arrive as logits that are already -inf
 
 A draw is the argmax of logits plus Gumbel noise, and the noise is a pure function of (seed, position, token id), the
 only randomness in this package. So two engines whose logits differ in the last bits draw the same token unless two
-candidates are within that difference, and a row's noise depends neither on its company nor on how often it was rewound.
+candidates are within that difference, and a row's noise depends neither on the rest of the batch nor on how often it
+was rewound.
 """
 from __future__ import annotations
 
@@ -132,7 +133,7 @@ def _kept(
     rows: NDArray[np.int64], scores: NDArray[np.float64], setting: Sampling, count: int,
     masses: NDArray[np.float64] | None,
 ) -> NDArray[np.bool_]:
-    """Tell which candidates top-k and then top-p keep; among equals the lower id comes first."""
+    """Return which candidates top-k and then top-p keep; among equals the lower id comes first."""
     counts = np.bincount(rows, minlength=count)
     starts = np.cumsum(counts) - counts
     width = max(1, int(counts.max()))

@@ -82,7 +82,7 @@ class TagListConstraint:
 
     @property
     def full(self) -> bool:
-        """Tell whether the list has its maximum of tags."""
+        """Return whether the list has its maximum of tags."""
         return self._count >= self._band.maximum
 
     def fast_forward(self, length: int) -> tuple[int, ...]:

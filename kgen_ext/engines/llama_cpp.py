@@ -3,12 +3,12 @@
 Only the library's model, vocabulary and context are used: none of its samplers, chat formats and high-level classes.
 Its log is kept for error messages.
 
-On the CPU a row's logits are the same to the bit in any company, given the same chunks, because
+On the CPU a row's logits are bitwise the same whatever other rows share the batch, given the same chunks, because
     * each row has a KV stream of its own (`kv_unified` off, which is also faster), so its cells keep their order;
     * flash attention is off: its sums depend on the number of tokens in the call;
     * single tokens of many rows are one call, and never a call for fewer than two rows: products of one column take
-      another path in the library, so a row without company is computed along with an idle one, unless a trial at the
-      first cache shows that it makes no difference (with Q8_0 weights it makes none, and company costs a fifth);
+      another path in the library, so a lone row is computed along with an idle one, unless a trial at the first
+      cache shows that it makes no difference (with Q8_0 weights it makes none, and the idle row costs a fifth);
     * a longer chunk is a call of its own, or its tokens would be split by the lengths of the others.
 With F16 and F32 weights a token fed alone and fed within a chunk differ in the last bits; with Q8_0 they do not.
 """
@@ -126,7 +126,7 @@ class LlamaCppEngine:
 
 
 class LlamaCppCache:
-    """A llama.cpp context: row r is sequence r, and one more is spare, as company for a lone row."""
+    """A llama.cpp context: row r is sequence r, and one more is spare, computed along with a lone row."""
 
     def __init__(self, engine: LlamaCppEngine, rows: int, n_ctx: int) -> None:
         self.rows = rows
@@ -208,7 +208,7 @@ class LlamaCppCache:
         self._lib.api.llama_free(self._context)
 
     def _lone_row_differs(self) -> bool:
-        """Compute the same token behind the same chunk, alone and in company, and compare the bits."""
+        """Compute the same token behind the same chunk, alone and with an idle row, and compare the bits."""
         logits = []
         for company in (False, True):
             self._engine.lone_rows_differ = company
@@ -240,7 +240,7 @@ class LlamaCppCache:
         return self._logits(len(asked)), asked
 
     def _fill_up(self, rows: list[int]) -> tuple[list[int], bool]:
-        """Add idle rows in small gaps, and next to a row without neighbour; tell whether there was such a row.
+        """Add idle rows in small gaps, and next to a row without neighbour; return whether there was such a row.
 
         The library computes runs of consecutive sequences, and each run costs a pass over all weights.
         """

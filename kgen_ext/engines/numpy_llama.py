@@ -1,9 +1,9 @@
 """The reference engine: LLaMA in NumPy and float32. It needs no other library, and the others are measured by it.
 
-A row's logits are the same to the last bit whatever its company, its past and the chunking of its prompt. Every token
-goes through each matrix alone (a matrix times a vector), and the shape of its attention depends on its own position
-only. In models this small that costs little: such a product reads the weights once, where a small batched product
-repacks them first.
+A row's logits are bitwise the same whatever other rows share the batch, whatever was truncated before, and however its
+prompt is cut into chunks. Every token goes through each matrix alone (a matrix times a vector), and the shape of its
+attention depends on its own position only. In models this small that costs little: such a product reads the weights
+once, where a small batched product repacks them first.
 
 One token x at position p, in each layer:
     h = x / sqrt(mean(x^2) + eps) * w;  q, k, v = h Wq, h Wk, h Wv;  q, k rotated by p;  k, v stored

@@ -145,7 +145,7 @@ class VocabPiece:
 
     @property
     def special(self) -> bool:
-        """Tell whether it is a special token."""
+        """Return whether it is a special token."""
         marked = self.text.startswith("<|") and self.text.endswith("|>")
         return self.kind in (UNKNOWN, CONTROL) or (self.kind == USER_DEFINED and marked)
 

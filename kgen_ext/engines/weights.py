@@ -45,7 +45,7 @@ class Checkpoint:
 
     @property
     def is_gguf(self) -> bool:
-        """Tell whether it is a GGUF file rather than a folder."""
+        """Return whether it is a GGUF file rather than a folder."""
         return self.path.suffix.lower() == ".gguf"
 
 

@@ -273,7 +273,7 @@ class DownloadLock:
         self.release()
 
     def acquire(self) -> bool:
-        """Try to acquire it and tell whether that worked; raises OSError if the file cannot be created."""
+        """Try to acquire it and return whether that worked; raises OSError if the file cannot be created."""
         from filelock import Timeout
 
         try:
@@ -315,7 +315,7 @@ class Checksum:
         self._digest.update(block)
 
     def agrees(self) -> bool:
-        """Tell whether size and checksum are the hub's."""
+        """Return whether size and checksum are the hub's."""
         return self._left == 0 and self._wanted in ("", self._digest.hexdigest())
 
 

@@ -57,7 +57,7 @@ class ResponseBody:
 
 
 def is_offline(environ: Mapping[str, str] | None = None) -> bool:
-    """Tell whether KGEN_OFFLINE, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the network."""
+    """Return whether KGEN_OFFLINE, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the network."""
     environ = os.environ if environ is None else environ
     return any(environ.get(name, "").strip().upper() in ("1", "ON", "YES", "TRUE") for name in _OFFLINE)
 
@@ -98,7 +98,7 @@ class Hub:
 
     @contextmanager
     def read(self, remote: RemoteFile, *, start: int = 0) -> Iterator[ResponseBody]:
-        """Open the file from `start`, or from 0 where the server knows no ranges; raises DownloadError."""
+        """Open the file from `start`, or from 0 where the server does not support ranges; raises DownloadError."""
         try:
             headers = dict(self._utils.build_hf_headers(token=self._token, library_name="kgen"))
         except OSError as error:

@@ -55,7 +55,7 @@ class FoundModel:
 
     @property
     def is_folder(self) -> bool:
-        """Tell whether it is a folder of safetensors."""
+        """Return whether it is a folder of safetensors."""
         return self.variant == "safetensors"
 
     @property

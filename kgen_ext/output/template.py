@@ -11,7 +11,7 @@ A template with neither <|prompt|> nor one of `special characters copyrights art
 that is what `text` is for. A slot may be used once; `\n` written as two characters is a line end.
 
 A template is items between separators: a comma, a semicolon, a full stop behind a slot, a line end, the words BREAK and
-AND, and the white space around them. An item whose slots are all empty goes as a whole (`by <|artist|>`,
+AND, and the white space around them. An item whose slots are all empty is removed (`by <|artist|>`,
 `(<|quality|>:0.9)`), and with it a separator: of those that then meet, the weightiest stays. Values are never changed:
 where one brings a comma, full stop or line end of its own, the template's gives way.
 """

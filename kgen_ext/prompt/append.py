@@ -16,7 +16,7 @@ The model's words are made literal (`escape`), so that they have weight 1 and st
 
     ( ) [ ] \\ |     get a backslash (with a bare bar the host would give up on every edit of the prompt)
     < before word:  gets a space behind it, so that it is no network
-    { } #           go: neither wildcards nor comments have an escape
+    { } #           are removed: neither wildcards nor comments have an escape
     __              becomes one underscore, so that it is no wildcard
     AND, BREAK and the region keywords as whole words: lower case
     line breaks, control characters, runs of white space: one space

@@ -37,7 +37,7 @@ _USUAL = re.compile(r"[a-z]+\*?")
 class Blocklist:
     """A compiled list: words blocked anywhere, whole tags blocked as tags, and `spared`, the exceptions.
 
-    `words` begins with the sign before a word, which `re` finds fastest. `name` is the file's: it tells people the
+    `words` begins with the sign before a word, which `re` finds fastest. `name` is the file's: it gives the
     reason without the word.
     """
 

@@ -187,7 +187,7 @@ def _lacks(
             "--extra-index-url https://abetlen.github.io/llama-cpp-python/whl/cpu", False,
         )  # fmt: skip
     if not by_name["transformers"].usable and not webui:
-        why = "for graphics cards of every maker" if packages["torch"] is None else by_name["transformers"].reason
+        why = "for GPUs of every vendor" if packages["torch"] is None else by_name["transformers"].reason
         yield MissingPart("torch, transformers", why, f"{pip} torch transformers", False)
     if packages["huggingface_hub"] is None:
         yield MissingPart("huggingface_hub", "to download models", f"{pip} huggingface_hub", False)

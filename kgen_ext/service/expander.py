@@ -57,7 +57,7 @@ class _PendingRow:
 
     @property
     def complete(self) -> bool:
-        """Tell whether all jobs are done."""
+        """Return whether all jobs are done."""
         return len(self.outputs) == sum(job is not None for job in self.jobs)
 
 

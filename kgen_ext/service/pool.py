@@ -53,7 +53,7 @@ class _Entry:
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether it is loaded and has no user."""
+        """Return whether it is loaded and has no user."""
         return self.expander is not None and not self.users
 
 

@@ -2,18 +2,20 @@ r"""Written form and comparison form of a tag: the forms in which two spellings 
 
 The written form (`normalise`) is the one the models were trained on. In this order:
 
-* full-width ASCII and the ideographic space become ASCII; lower case; outer and repeated white space goes;
-* a backslash before a bracket is an escape and goes (`saber \(fate\)`); other runs of backslashes become one (`\o/`);
-* a leading `artist:` goes, as NovelAI users write it: the models' lists hold the bare name;
+* full-width ASCII and the ideographic space become ASCII; lower case; outer and repeated white space is removed;
+* a backslash before a bracket is an escape and is removed (`saber \(fate\)`); other runs of backslashes become one
+  (`\o/`);
+* a leading `artist:`, as NovelAI users write it, is removed: the models' lists hold the bare name;
 * underscores become spaces when the tag has four or more characters, so `^_^`, `o_o` and `>_<` stay, as in training
   (the models' author's data code; a longer face such as `(o)_(o)` was trained as `(o) (o)`);
 * the closed set of score and source tags keeps its underscores (`score_9_up`), again as trained.
 
 The comparison form (`canonical_name`) also removes the decoration that a model adds to evade a ban or a repeat:
 
-* invisible characters and accents go; letters of other alphabets and styles become the Latin ones they look like;
-* signs at both ends go (`hat..`, `*hat*`, `(hat)`), but no more than it takes to reach a name that exists: `:d`,
-  `d.va`, `k-on!`, `...` stay, and `k-on!.` is `k-on!`. A closed bracket belongs to the name: `saber (fate)`.
+* invisible characters and accents are removed; letters of other alphabets and styles become the Latin ones they look
+  like;
+* signs at both ends are removed (`hat..`, `*hat*`, `(hat)`), but no more than it takes to reach a name that exists:
+  `:d`, `d.va`, `k-on!`, `...` stay, and `k-on!.` is `k-on!`. A closed bracket belongs to the name: `saber (fate)`.
 
 Different words stay different: plurals, hyphens and spaces between letters are kept. Names that exist are those of
 `names` and of `data/signs.txt`, the general tags that begin or end with a sign. A prompt's weights and brackets are

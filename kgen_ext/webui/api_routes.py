@@ -52,7 +52,7 @@ def passwords(host: Host) -> Mapping[str, str] | None:
 
 
 def authorised(header: str, users: Mapping[str, str]) -> bool:
-    """Tell whether an Authorization header holds a user name and its password, in time independent of both."""
+    """Return whether an Authorization header holds a user name and its password, in time independent of both."""
     if not users:
         return True
     scheme, _, encoded = header.partition(" ")

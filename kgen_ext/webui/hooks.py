@@ -246,7 +246,7 @@ def _is_inner(p: HostJob) -> bool:
 
 
 def _is_enabled(p: HostJob, arguments: Sequence[Any]) -> bool:
-    """Tell whether expansion is on; anything but off counts, as wrong values are reported later."""
+    """Return whether expansion is on; anything but off counts, as wrong values are reported later."""
     first = arguments[0] if arguments else False
     enabled = first.get("enabled", False) if isinstance(first, Mapping) else first
     enabled = _overrides(p).get("enabled", enabled)

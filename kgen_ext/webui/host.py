@@ -65,7 +65,7 @@ class HiresJob(HostJob, Protocol):
 
 
 def has_hires(p: HostJob) -> TypeGuard[HiresJob]:
-    """Tell whether a job has a hires pass."""
+    """Return whether a job has a hires pass."""
     return bool(getattr(p, "enable_hr", False))
 
 
@@ -137,7 +137,7 @@ class Host:
         return self.part("modules.shared.state")
 
     def interrupted(self) -> bool:
-        """Tell whether the user asked to stop, at once or after the current image (as the button does by default)."""
+        """Return whether the user asked to stop, at once or after the current image (as the button does by default)."""
         state = self.state
         return bool(getattr(state, "interrupted", False) or getattr(state, "stopping_generation", False))
 

@@ -1,6 +1,6 @@
 """Infotext of an expanded image: written for the host, read back exactly, and pasted into the page.
 
-    KGen: 0.5.0                  version; present if the prompt was to be expanded
+    KGen: 0.2.0                  version; present if the prompt was to be expanded
     KGen prompt: 1girl           the user's own prompt          KGen hires prompt: ...   where that is another
     KGen model: starter, KGen seed: 7, KGen ban: hat, ...       keys of the controls; defaults are left out
     KGen note: ...               KGen error: ...                what could not be done
@@ -115,7 +115,7 @@ def write_infotext(values: Values, records: Sequence[Record], *, version: str, m
 
 
 def _has_effect(param: Control, values: Values) -> bool:
-    """Tell whether a control has an effect with the others' values: the length of text that is not written has none."""
+    """Return whether a control has an effect with the others' values: text length has none without text."""
     if param.field in SAMPLING_NAMES:
         return values.creativity == CUSTOM
     if param.field == "template":
@@ -182,7 +182,7 @@ def _read(param: Control, text: Any) -> Any:
 
 
 def carried(prompt: str) -> bool:
-    """Tell whether the prompt line of an infotext restores this prompt: spaces at line ends are lost, for example."""
+    """Return whether the prompt line of an infotext restores this prompt: spaces at line ends are lost, for example."""
     lines = prompt.split("\n")
     if any(line != line.strip() or line.startswith("Negative prompt:") for line in lines):
         return False

@@ -173,7 +173,7 @@ class _PreviewRun:
 
     @property
     def waiting(self) -> bool:
-        """Tell whether the host's queue has not reached it yet."""
+        """Return whether the host's queue has not reached it yet."""
         return self._line == WAITING
 
     def run(self, cancelled: threading.Event) -> None:

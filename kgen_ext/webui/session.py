@@ -1,4 +1,4 @@
-"""State of the WebUI's process that all jobs share: the pool of loaded models, and the results of late.
+"""State of the WebUI's process that all jobs share: the pool of loaded models, and the recent results.
 
 It survives a UI reload, as `kgen_ext` stays in sys.modules. Thread-safe.
 """
@@ -59,7 +59,7 @@ class Session:
                 self._results.popitem(last=False)
 
     def wrote(self, prompt: str) -> bool:
-        """Tell whether a prompt is one of the remembered results."""
+        """Return whether a prompt is one of the remembered results."""
         key = _hash(prompt)
         with self._lock:
             return key in self._results

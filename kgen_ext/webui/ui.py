@@ -172,7 +172,7 @@ def live_choices(host: Host, field: str) -> tuple[str, ...]:
 
 
 def _has_choice(field: str, choices: Sequence[str]) -> bool:
-    """Tell whether a list is worth showing: one engine besides “auto” leaves nothing to choose."""
+    """Return whether a list is worth showing: one engine besides “auto” leaves nothing to choose."""
     return field != "engine" or len(choices) > 2
 
 

@@ -59,7 +59,7 @@ def acquire(
         stack.enter_context(_no_inference_mode())
         # 2. Make room on the GPU, or fall back to the CPU.
         if plan.gpu and not stack.enter_context(reserve(host, plan)):
-            host.log.warning("too little memory on the graphics card: the model runs on the processor")
+            host.log.warning("not enough free VRAM: the model runs on the CPU")
             plan = VramPlan(plan.engine, "cpu", False, 0)
         # 3. Unload at the end: after the model was returned, before the host's checkpoint goes back to the GPU.
         expander: Expander | None = None
@@ -153,7 +153,7 @@ def _forget(manager: Any, module: Any) -> None:
 
 
 def low_vram(host: Host) -> bool:
-    """Tell whether the host runs with one of its options for little VRAM."""
+    """Return whether the host runs with one of its options for little VRAM."""
     return any(bool(host.flag(name, False)) for name in _LOW_VRAM)
 
 
