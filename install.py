@@ -63,11 +63,11 @@ class Machine:
     say: Callable[[str], object] = lambda line: print(f"KGen: {line}", flush=True)
 
     def flag(self, name: str) -> bool:
-        """Tell whether an option was given, to this script or to the host."""
+        """Return whether an option was given, to this script or to the host."""
         return name in self.arguments or name in _words(self.environ.get("COMMANDLINE_ARGS", ""))
 
     def is_set(self, *names: str) -> bool:
-        """Tell whether one of these environment variables is on."""
+        """Return whether one of these environment variables is on."""
         return any(self.environ.get(name, "").strip().lower() in _TRUE for name in names)
 
 

@@ -37,7 +37,7 @@
         const unedited = box.value === version.source || (last && last.prompt === box.value);
         const question = "The prompt has changed since this preview. Replace it? You can undo this.";
         if (!unedited && !confirm(translate(question))) return;
-        // The inserted text must not open tag completion; the event dispatched below tells everybody else.
+        // The inserted text must not open tag completion; the event dispatched below notifies all other listeners.
         const stop = (event) => event.stopImmediatePropagation();
         document.addEventListener("input", stop, true);
         box.focus();

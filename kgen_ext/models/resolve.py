@@ -39,7 +39,7 @@ class ModelFiles:
     def checksum(self) -> str:
         """Return the SHA-256 of the size and the first and last mebibyte of each weights file.
 
-        Different weights have different ones; reading a whole gigabyte would take seconds at every start.
+        Different weights have different ones; reading an entire gigabyte would take seconds at every start.
         """
         return _checksum(self.weights())
 
