@@ -37,7 +37,7 @@ _TRAINED_CTX = 1024
 
 
 class CountedCache:
-    """An engine's cache; `count` is told of every forward pass."""
+    """An engine's cache; `count` is called for every forward pass."""
 
     def __init__(self, cache: Cache, count: Callable[[Work], None]) -> None:
         self._cache = cache
