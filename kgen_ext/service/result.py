@@ -165,7 +165,7 @@ def _notes(plan: ExpansionPlan, done: Sequence[RowOutput], hidden: int) -> list[
         lengths = f"tag_length {plan.request.tag_length.value}"
         if wants_text(plan.request):
             lengths += f" and text_length {plan.request.text_length.value}"
-        notes.append(f"{lengths}: the model's context ended before that; what is complete was kept")
+        notes.append(f"{lengths}: the model's context ended before that; what is whole was kept")
     elif any(output.short for output in done):
         names = sorted({name for output in done for name in output.short})
         most = next((output.most_rejected for output in done if output.short and output.most_rejected), "")
