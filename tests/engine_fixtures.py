@@ -39,7 +39,7 @@ def exact_gguf() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="kgen-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     config, tokenizer = (json.loads((STARTER / name).read_text("utf-8")) for name in ("config.json", "tokenizer.json"))
-    weights = {name: one.read() for name, one in find_tensors(STARTER, read_shape(STARTER)).items()}
+    weights = {name: tensor.read() for name, tensor in find_tensors(STARTER, read_shape(STARTER)).items()}
     write_gguf(folder / "starter-F16.gguf", weights, config, tokenizer, name="starter", kind=F16)
     return folder / "starter-F16.gguf"
 

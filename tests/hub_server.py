@@ -138,7 +138,7 @@ class _HubHandler(_Handler):
         owner, name, kind, *rest = path.strip("/").split("/")
         if (owner, name) == ("api", "models"):
             repo = f"{kind}/{rest[0]}"
-            names = [{"rfilename": one} for held, one in self.hub.files if held == repo]
+            names = [{"rfilename": path} for held, path in self.hub.files if held == repo]
             return self.reply(200, {"Content-Type": "application/json"},
                               json.dumps({"id": repo, "sha": COMMIT, "siblings": names}).encode())  # fmt: skip
         repo, revision, file = f"{owner}/{name}", rest[0], "/".join(rest[1:])
@@ -169,7 +169,7 @@ class _CdnHandler(_Handler):
     def answer(self, path: str, headers: dict[str, str]) -> None:
         faults = self.hub.faults
         sha = path.rpartition("/")[2]
-        data = next(one for one in self.hub.files.values() if hashlib.sha256(one).hexdigest() == sha)
+        data = next(content for content in self.hub.files.values() if hashlib.sha256(content).hexdigest() == sha)
         if faults.html:
             return self.reply(200, {"Content-Type": "text/html; charset=utf-8"}, b"<html>Blocked by policy</html>")
         if faults.busy_times:

@@ -154,17 +154,17 @@ def check(name: str, home: Path, index: str) -> dict[str, str]:
     host, began = HOSTS[name], time.monotonic()
     there = Environment(home / f"{name} wëb ui", host)
     there.build()
-    say(name, began, f"built: {', '.join(sorted(one for one in there.freeze() if one.split('==')[0] in SHOWN))}")
+    say(name, began, f"built: {', '.join(sorted(pin for pin in there.freeze() if pin.split('==')[0] in SHOWN))}")
     said, came, went = there.install(KGEN_LLAMA_CPP="0")
-    if went or {one.split("==")[0] for one in came} != set(host.without):
+    if went or {pin.split("==")[0] for pin in came} != set(host.without):
         raise Failed(f"{name}: install.py took {sorted(went)} and brought {sorted(came)}: {said}")
     say(name, began, f"without llama-cpp-python: {said or 'nothing was missing'}; freeze differs by {sorted(came)}")
     gguf = str(next((there.extension / "kgen_ext" / "starter").glob("*.gguf")))
-    words = {one: there.expand(one) for one in ("reference", "transformers")}
-    words |= {f"{one}, GGUF": there.expand(one, "--model", gguf) for one in ("reference", "transformers")}
+    words = {engine: there.expand(engine) for engine in ("reference", "transformers")}
+    words |= {f"{engine}, GGUF": there.expand(engine, "--model", gguf) for engine in ("reference", "transformers")}
     say(name, began, f"expanded by {', '.join(words)}")
     said, came, went = there.install(KGEN_LLAMA_CPP="cpu", KGEN_LLAMA_CPP_INDEX=index)
-    if went or "llama_cpp_python" not in {one.split("==")[0].split(" @")[0].replace("-", "_") for one in came}:
+    if went or "llama_cpp_python" not in {pin.split("==")[0].split(" @")[0].replace("-", "_") for pin in came}:
         raise Failed(f"{name}: install.py took {sorted(went)} and brought {sorted(came)}: {said}")
     say(name, began, f"with llama-cpp-python: {said}; freeze differs by {sorted(came)}")
     words["llama_cpp"] = there.expand("llama_cpp", "--model", gguf)
@@ -172,11 +172,11 @@ def check(name: str, home: Path, index: str) -> dict[str, str]:
     if said or came or went:
         raise Failed(f"{name}: the next start was not idle: {said} {came} {went}")
     report = json.loads(there.run("-m", "kgen_ext", "doctor", "--json"))
-    if not report["works"] or not all(one["usable"] for one in report["engines"]):
+    if not report["works"] or not all(engine["usable"] for engine in report["engines"]):
         raise Failed(f"{name}: doctor says {report}")
     say(name, began, "expanded by llama_cpp; the next start is idle; doctor finds all engines")
     passed = there.test()
-    say(name, began, f"{', '.join(sorted(one for one in there.freeze() if one.split('==')[0] in SHOWN))}: {passed}")
+    say(name, began, f"{', '.join(sorted(pin for pin in there.freeze() if pin.split('==')[0] in SHOWN))}: {passed}")
     return words
 
 
@@ -234,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.keep is None:
             shutil.rmtree(home, ignore_errors=True)
     for engine in next(iter(words.values())):
-        same = len({one[engine] for one in words.values()}) == 1
+        same = len({by_engine[engine] for by_engine in words.values()}) == 1
         sys.stdout.write(f"{engine:<20} {'the same words everywhere' if same else 'DIFFERENT WORDS'}\n")
     return 0
 

@@ -80,7 +80,7 @@ def tensors(shape: Shape, *, seed: int = 1) -> dict[str, np.ndarray]:
     """Return random weights with the preferences described above."""
     found = tiny_tensors(config(shape), seed=seed)
     # Layers whisper, so that the steady number stays the larger part of what comes out.
-    found |= {name: one * 0.1 for name, one in found.items() if "o_proj" in name or "down_proj" in name}
+    found |= {name: tensor * 0.1 for name, tensor in found.items() if "o_proj" in name or "down_proj" in name}
     return found | steered(found, [text for text, _, _ in pieces(shape)])
 
 
@@ -160,7 +160,7 @@ def write_gguf(path: Path, shape: Shape, *, added: int = CONTROL, quant: str = "
     for name, at in (("bos", 1), ("eos", 2), ("unk", 0)):
         getattr(writer, f"add_{name}_token_id")(at)
     weights = tensors(shape)
-    named = ggml_tensors({name: one for name, one in weights.items() if name != "lm_head.weight"}, 4)
+    named = ggml_tensors({name: tensor for name, tensor in weights.items() if name != "lm_head.weight"}, 4)
     _write_tensors(writer, named | {"output.weight": weights["lm_head.weight"]}, quant)
     return path
 
@@ -169,13 +169,13 @@ def _write_tensors(writer: Any, named: dict[str, np.ndarray], quant: str = "F16"
     import gguf
 
     kind = gguf.GGMLQuantizationType[quant]
-    for name, one in named.items():
-        if one.ndim == 1 or "gate_inp" in name:
-            writer.add_tensor(name, one.astype(np.float32))
+    for name, tensor in named.items():
+        if tensor.ndim == 1 or "gate_inp" in name:
+            writer.add_tensor(name, tensor.astype(np.float32))
         elif quant == "F16":
-            writer.add_tensor(name, one.astype(np.float16))
+            writer.add_tensor(name, tensor.astype(np.float16))
         else:
-            writer.add_tensor(name, gguf.quants.quantize(one, kind), raw_dtype=kind)
+            writer.add_tensor(name, gguf.quants.quantize(tensor, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -227,7 +227,7 @@ def write_dots1(path: Path, *, special: tuple[str, ...] = tipo.SPECIAL_TOKENS, c
     for at in range(2):
         layer = {"attn_norm": np.ones(EMBED), "ffn_norm": np.ones(EMBED), "attn_q_norm": np.ones(8),
                  "attn_k_norm": np.ones(8)}  # fmt: skip
-        layer |= {f"attn_{one}": draw(EMBED, EMBED) for one in ("q", "k", "v", "output")}
+        layer |= {f"attn_{part}": draw(EMBED, EMBED) for part in ("q", "k", "v", "output")}
         if at == 0:
             layer |= {"ffn_gate": draw(WIDE, EMBED), "ffn_up": draw(WIDE, EMBED), "ffn_down": draw(EMBED, WIDE)}
         else:
@@ -236,7 +236,7 @@ def write_dots1(path: Path, *, special: tuple[str, ...] = tipo.SPECIAL_TOKENS, c
                       "ffn_gate_shexp": draw(32, EMBED), "ffn_up_shexp": draw(32, EMBED),
                       "ffn_down_shexp": draw(EMBED, 32)}  # fmt: skip
             named[f"blk.{at}.exp_probs_b.bias"] = np.zeros(4)
-        named |= {f"blk.{at}.{name}.weight": one for name, one in layer.items()}
+        named |= {f"blk.{at}.{name}.weight": tensor for name, tensor in layer.items()}
     _write_tensors(writer, named)
     return path
 
@@ -249,7 +249,7 @@ def byte_level(size: int, special: tuple[str, ...]) -> tuple[list[str], list[int
     letters = {value: chr(value) for value in shown} | {value: chr(256 + n) for n, value in enumerate(rest)}
     tokens, merges = [letters[value] for value in range(256)], list[str]()
     space = letters[ord(" ")]
-    for word in (*(space + one for one in (*WORDS, *KEYS)), *KEYS):
+    for word in (*(space + word for word in (*WORDS, *KEYS)), *KEYS):
         for end in range(2, len(word) + 1):
             if word[:end] not in tokens:
                 tokens.append(word[:end])

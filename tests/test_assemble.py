@@ -20,7 +20,7 @@ from kgen_ext.tags.tag import read_tag
 NOTHING = RowOutput((), {}, {}, Finish.COMPLETE, (), "", 0, 0, 0)
 
 
-def prepared(prompt: str = "fox", **options: object) -> ExpansionPlan:
+def plan(prompt: str = "fox", **options: object) -> ExpansionPlan:
     return plan_expansion(ExpandRequest(prompt, **options), TagFiles())  # type: ignore[arg-type]
 
 
@@ -36,45 +36,45 @@ def wrote(*tags: str, **texts: str) -> RowOutput:
 
 
 def test_a_segment_with_nothing_to_see_is_left_alone() -> None:
-    assert [one is None for one in prepared("BREAK fox").subjects] == [True, False]
+    assert [subject is None for subject in plan("BREAK fox").subjects] == [True, False]
 
 
 @pytest.mark.parametrize("prompt", ["", "<lora:x:1>", " BREAK "])
 def test_where_there_is_nothing_to_see_at_all_the_model_starts_from_nothing(prompt: str) -> None:
-    assert prepared(prompt).subjects[0] is not None
+    assert plan(prompt).subjects[0] is not None
 
 
 def test_the_description_belongs_to_the_first_segment() -> None:
-    found = prepared("fox BREAK sky", text="A fox.").subjects
-    assert [one and one.text for one in found] == ["A fox.", ""]
+    found = plan("fox BREAK sky", text="A fox.").subjects
+    assert [subject and subject.text for subject in found] == ["A fox.", ""]
 
 
 def test_the_user_s_tags_cannot_speak_to_the_model_in_its_own_signs() -> None:
-    (one,) = prepared("<|long|>, cat, a<|empty|>b").subjects
-    assert one is not None and "<|" not in "".join(one.tags)
+    (subject,) = plan("<|long|>, cat, a<|empty|>b").subjects
+    assert subject is not None and "<|" not in "".join(subject.tags)
 
 
 def test_a_tag_required_twice_is_required_once() -> None:
-    assert prepared(require="red moon, Red_Moon").required == ("red moon",)
+    assert plan(require="red moon, Red_Moon").required == ("red moon",)
 
 
 def test_what_is_required_is_given_to_the_first_segment_alone() -> None:
     engine = ScriptedEngine.random(1)
-    ready = prepared("fox BREAK sky", require="red moon")
+    ready = plan("fox BREAK sky", require="red moon")
     jobs, _ = make_jobs(ready, ModelContext(engine, Protocol.TIPO, False, 512), row=0, seed=0)
     fields = [job.fields[0] for job in jobs if job is not None]
-    assert [one.given for one in fields if isinstance(one, TagField)] == [2, 1]
+    assert [field.given for field in fields if isinstance(field, TagField)] == [2, 1]
 
 
 def test_of_several_forbidden_phrases_the_first_is_found() -> None:
-    rules = prepared(ban="river", rules=("if fox ban stone",)).rules
+    rules = plan(ban="river", rules=("if fox ban stone",)).rules
     found = PhraseFilter(RowTags(rules, ["fox"])).search("a stone by the river")
     assert found is not None and found[:2] == (2, 7)
 
 
 @pytest.mark.parametrize(("given", "forbidden"), [("fox", True), ("cat", False)])
 def test_a_rule_forbids_nothing_in_a_text_where_its_condition_fails(given: str, forbidden: bool) -> None:
-    rules = prepared(rules=("if fox ban stone",)).rules
+    rules = plan(rules=("if fox ban stone",)).rules
     assert (PhraseFilter(RowTags(rules, [given])).search("a stone") is not None) is forbidden
 
 
@@ -82,42 +82,42 @@ def test_a_rule_forbids_nothing_in_a_text_where_its_condition_fails(given: str, 
 
 
 def test_what_is_required_stands_in_the_first_segment_that_is_written() -> None:
-    done = assembled(prepared("BREAK fox", require="red moon"), None, wrote("hat"))
+    done = assembled(plan("BREAK fox", require="red moon"), None, wrote("hat"))
     assert done.prompt == "BREAK fox, red moon, hat"
 
 
 def test_of_two_texts_the_second_is_the_one_added() -> None:
-    assert assembled(prepared(text_length="short"), wrote(short="A.", long="A fox.")).added_text == "A fox."
+    assert assembled(plan(text_length="short"), wrote(short="A.", long="A fox.")).added_text == "A fox."
 
 
 def test_a_description_goes_on_with_the_longer_text() -> None:
-    ready = prepared(text="A fox.", text_length="short", format="<|extended|>")
+    ready = plan(text="A fox.", text_length="short", format="<|extended|>")
     assert assembled(ready, wrote(short="It runs.", long="It runs far.")).prompt == "A fox. It runs far."
 
 
 def test_a_description_goes_on_with_the_only_text() -> None:
-    ready = prepared(text="A fox.", text_length="short", format="<|extended|>")
+    ready = plan(text="A fox.", text_length="short", format="<|extended|>")
     assert assembled(ready, wrote(short="It runs.")).prompt == "A fox. It runs."
 
 
 def test_a_row_that_was_cancelled_in_one_segment_was_cancelled() -> None:
     parts = [replace(NOTHING, finish=finish) for finish in (Finish.LENGTH, Finish.CANCELLED)]
-    assert assembled(prepared("fox BREAK sky"), *parts).finish is Finish.CANCELLED
+    assert assembled(plan("fox BREAK sky"), *parts).finish is Finish.CANCELLED
 
 
 def test_segments_without_a_safe_place_are_counted_from_one() -> None:
-    done = assembled(prepared("(a AND b AND c:1.3)"), *[wrote("hat")] * 3)
+    done = assembled(plan("(a AND b AND c:1.3)"), *[wrote("hat")] * 3)
     assert done.notes == ("segment 2: no place is safe to add to",)
 
 
 @pytest.mark.parametrize(("count", "temperature", "notes"), [(1, 0.0, 0), (2, 0.0, 1), (2, 0.5, 0)])
 def test_variants_that_are_all_the_same_are_told(count: int, temperature: float, notes: int) -> None:
-    assert len(assembled(prepared(count=count, temperature=temperature), wrote("hat")).notes) == notes
+    assert len(assembled(plan(count=count, temperature=temperature), wrote("hat")).notes) == notes
 
 
 @pytest.mark.parametrize(("length", "notes"), [(3_990, 1), (4_001, 0)])
 def test_an_open_bracket_is_told_of_prompts_short_enough_to_weigh(length: int, notes: int) -> None:
-    assert len(assembled(prepared("(" + "a" * (length - 1), format="tags"), wrote("hat")).notes) == notes
+    assert len(assembled(plan("(" + "a" * (length - 1), format="tags"), wrote("hat")).notes) == notes
 
 
 # What is remembered of it.
@@ -127,7 +127,7 @@ def keys(count: int) -> list[Key]:
     return [Key(ExpandRequest("fox", seed=seed), "", "x", "e", "1") for seed in range(count)]
 
 
-DONE = assembled(prepared(), NOTHING)
+DONE = assembled(plan(), NOTHING)
 
 
 def test_as_many_rows_are_remembered_as_fit_and_the_oldest_goes() -> None:

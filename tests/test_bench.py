@@ -86,10 +86,10 @@ def test_our_side_counts_what_goes_through_the_model() -> None:
     ours = Ours(ScriptedEngine.random(1))
     queries = turn_queries(4, tag_length=TagLength.VERY_SHORT, text_length=TextLength.NONE, seed=1)
     turn = ours.run(queries, 2)
-    assert [one.calls for one in turn.outcomes] == [1] * len(queries)
+    assert [outcome.calls for outcome in turn.outcomes] == [1] * len(queries)
     # Every token that was drawn or forced went through, save those a field's end made needless; so did the requests.
     assert turn.work.tokens >= turn.work.chunks >= turn.work.calls > 0
-    assert turn.work.chunks >= max(one.drawn for one in turn.outcomes)
+    assert turn.work.chunks >= max(outcome.drawn for outcome in turn.outcomes)
     assert score(queries, turn.outcomes).in_band == len(queries)
 
 
@@ -101,10 +101,10 @@ def test_our_side_stops_after_a_number_of_steps() -> None:
 
 def test_our_side_keeps_to_the_words_the_model_never_writes() -> None:
     queries = turn_queries(4, tag_length=TagLength.VERY_SHORT, text_length=TextLength.NONE, seed=1)
-    free = [tag for one in Ours(ScriptedEngine.random(1)).run(queries, 2).outcomes for tag in one.added]
+    free = [tag for outcome in Ours(ScriptedEngine.random(1)).run(queries, 2).outcomes for tag in outcome.added]
     listed = next(tag for tag in free if tag.isascii() and tag.isalpha())
     ours = Ours(ScriptedEngine.random(1), blocklist=parse_blocklist(f"{listed}*"))
-    kept = [tag for one in ours.run(queries, 2).outcomes for tag in one.added]
+    kept = [tag for outcome in ours.run(queries, 2).outcomes for tag in outcome.added]
     assert kept and not any(tag.startswith(listed) for tag in kept)
 
 
@@ -178,9 +178,9 @@ def sides() -> tuple[Sides, FakeSide]:
 def test_a_ratio_is_the_references_time_over_ours_and_it_answers_every_prompt_once_a_round() -> None:
     both, theirs = sides()
     result = run_case(both, CASES[0], sizes=(1, 4), rounds=2, prompts=8, queue=False, tell=QUIET)
-    for one in result.sizes:
-        assert one.ratios == pytest.approx([3.0, 3.0])
-        assert one.share == pytest.approx((12 / 0.2) / 2_000)
+    for size in result.sizes:
+        assert size.ratios == pytest.approx([3.0, 3.0])
+        assert size.share == pytest.approx((12 / 0.2) / 2_000)
     assert sum(theirs.turns) == 8 * 2
     assert result.our_score.results == 8 * 2 * 2 and result.their_score.results == 8 * 2
 

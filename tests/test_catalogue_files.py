@@ -37,7 +37,7 @@ def tokenizer_with(special: tuple[str, ...]) -> dict[str, Any]:
 
 def gguf_with(path: Path, special: tuple[str, ...]) -> Path:
     config = tiny_config(vocab_size=300 + len(special), max_position_embeddings=512)
-    weights = {name: np.asarray(one) for name, one in tiny_tensors(config).items()}
+    weights = {name: np.asarray(tensor) for name, tensor in tiny_tensors(config).items()}
     write_gguf(path, weights, config, tokenizer_with(special), name="tiny", kind=F16)
     return path
 

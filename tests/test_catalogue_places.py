@@ -20,12 +20,12 @@ def put(path: Path, text: str = "GGUF") -> Path:
     return path
 
 
-def names(places: Locations) -> list[str]:
-    return [one.name for one in find_models(places)]
+def names(locations: Locations) -> list[str]:
+    return [model.name for model in find_models(locations)]
 
 
-def found(places: Locations, name: str) -> FoundModel:
-    return next(one for one in find_models(places) if one.name == name)
+def found(locations: Locations, name: str) -> FoundModel:
+    return next(model for model in find_models(locations) if model.name == name)
 
 
 def cache_file(cache: Path, repo: str, path: str, *, commit: str = "c" * 40, text: str = "GGUF") -> Path:
@@ -67,9 +67,9 @@ def test_a_webui_keeps_them_in_its_models_folder_and_reads_the_other_extensions_
     extensions = tmp_path / "extensions"
     for name in ("z-tipo-extension/models", "z-a1111-sd-webui-dtg/models", "sd-webui-other/models", "kgen"):
         (extensions / name).mkdir(parents=True)
-    places = Locations.for_webui(models=tmp_path / "models", extensions=[extensions], environ={})
-    assert places.own == tmp_path / "models" / "kgen"
-    assert [one.parent.name for one in places.hosts] == ["z-a1111-sd-webui-dtg", "z-tipo-extension"]
+    locations = Locations.for_webui(models=tmp_path / "models", extensions=[extensions], environ={})
+    assert locations.own == tmp_path / "models" / "kgen"
+    assert [folder.parent.name for folder in locations.hosts] == ["z-a1111-sd-webui-dtg", "z-tipo-extension"]
     chosen = Locations.for_webui(models=tmp_path / "models", extensions=[], own=tmp_path / "x", environ={})
     assert (chosen.own, chosen.more) == (tmp_path / "x", (tmp_path / "models" / "kgen",))
 
@@ -80,11 +80,11 @@ def test_files_of_the_other_extension_are_known_by_the_names_it_gives_them(tmp_p
     put(theirs / "TIPO-500M_TIPO-500M_epoch5-F16.gguf")
     put(theirs / "DanTagGen-delta-rev2_ggml-model-Q6_K.gguf")
     put(theirs / "DanTagGen-delta_ggml-model-f16.gguf")
-    places = Locations(own=tmp_path / "none", hosts=(theirs,))
-    assert names(places) == [
+    locations = Locations(own=tmp_path / "none", hosts=(theirs,))
+    assert names(locations) == [
         "TIPO-500M-ft:F16", "TIPO-500M:F16", "DanTagGen-delta-rev2:Q6_K", "DanTagGen-delta:F16"
     ]  # fmt: skip
-    assert not found(places, "TIPO-500M:F16").ours
+    assert not found(locations, "TIPO-500M:F16").ours
 
 
 @pytest.mark.parametrize("stem, expected", [
@@ -115,7 +115,7 @@ def test_the_full_and_the_quantised_file_of_a_model_are_both_there(tmp_path: Pat
     put(tmp_path / "TIPO-500M-ft_TIPO-500M-ft-Q8_0.gguf")
     put(tmp_path / "TIPO-500M-ft_TIPO-500M-ft-F16.gguf")
     models = find_models(Locations(own=tmp_path))
-    assert [one.name for one in models] == ["TIPO-500M-ft:F16", "TIPO-500M-ft:Q8_0"]
+    assert [model.name for model in models] == ["TIPO-500M-ft:F16", "TIPO-500M-ft:Q8_0"]
     assert choices(models) == ("TIPO-500M-ft", "TIPO-500M-ft:Q8_0")
 
 
@@ -137,10 +137,10 @@ def test_the_hub_s_cache_is_read_through_its_links(tmp_path: Path) -> None:
     link = cache_file(cache, "KBlueLeaf/TIPO-500M-ft", "TIPO-500M-ft-F16.gguf")
     cache_file(cache, "KBlueLeaf/TIPO-100M", "config.json")
     cache_file(cache, "KBlueLeaf/TIPO-200M", "model.safetensors")  # without its config: half a download
-    places = Locations(own=tmp_path / "none", hub_cache=cache)
-    assert names(places) == ["TIPO-500M-ft:F16"]
-    assert found(places, "TIPO-500M-ft:F16").path == link
-    assert not found(places, "TIPO-500M-ft:F16").problem
+    locations = Locations(own=tmp_path / "none", hub_cache=cache)
+    assert names(locations) == ["TIPO-500M-ft:F16"]
+    assert found(locations, "TIPO-500M-ft:F16").path == link
+    assert not found(locations, "TIPO-500M-ft:F16").problem
 
 
 def test_the_newest_snapshot_that_main_names_is_preferred(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_refused_link_does_not_hide_the_file_it_points_to(tmp_path: Path) -> N
     file = put(outside / "hub" / "models--KBlueLeaf--TIPO-100M" / "snapshots" / "x" / "TIPO-100M-F16.gguf")
     (own / "TIPO-500M-ft_TIPO-500M-ft-F16.gguf").symlink_to(put(tmp_path / "elsewhere.gguf"))
     models = find_models(Locations(own=own, hub_cache=outside / "hub"))
-    assert {one.name: bool(one.problem) for one in models} == {"TIPO-500M-ft:F16": True, "TIPO-100M:F16": False}
+    assert {model.name: bool(model.problem) for model in models} == {"TIPO-500M-ft:F16": True, "TIPO-100M:F16": False}
     assert models[1].path == file
 
 
@@ -238,9 +238,9 @@ def test_a_folder_that_may_not_be_read_is_as_good_as_empty(tmp_path: Path) -> No
     put(tmp_path / "own" / "TIPO-100M_TIPO-100M-F16.gguf")
     (tmp_path / "theirs").chmod(0)
     (tmp_path / "file").touch()
-    places = Locations(own=tmp_path / "own", hosts=(tmp_path / "theirs", tmp_path / "file"))
+    locations = Locations(own=tmp_path / "own", hosts=(tmp_path / "theirs", tmp_path / "file"))
     try:
-        assert "TIPO-100M:F16" in names(places)
+        assert "TIPO-100M:F16" in names(locations)
     finally:
         (tmp_path / "theirs").chmod(0o700)
 
@@ -259,5 +259,5 @@ def test_a_file_that_goes_away_while_we_look_breaks_nothing(tmp_path: Path, monk
 
     monkeypatch.setattr(module, "known_as", known_and_removed)
     models = find_models(Locations(own=tmp_path))
-    assert [(one.id, bool(one.problem)) for one in models] == [("TIPO-500M", True), ("TIPO-100M", False)]
+    assert [(model.id, bool(model.problem)) for model in models] == [("TIPO-500M", True), ("TIPO-100M", False)]
     assert choices(models) == ("TIPO-100M",)

@@ -30,14 +30,14 @@ def test_the_list_is_what_the_command_prints(
 
 def test_the_table_has_every_field_of_a_model_and_no_other() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", SECTION[SECTION.index("<!-- table: catalogue -->") :], re.MULTILINE)
-    assert set(rows) == {one.name for one in fields(Model)}
+    assert set(rows) == {field.name for field in fields(Model)}
     assert rows[:3] == ["id", "protocol", "files"]
 
 
 @pytest.mark.parametrize("kind, row", [(ModelFile, "files"), (Recommended, "recommended")])
 def test_the_inner_fields_are_named_in_their_row(kind: type, row: str) -> None:
     (line,) = [line for line in SECTION.splitlines() if line.startswith(f"| `{row}`")]
-    assert {one.name for one in fields(kind)} <= set(re.findall(r"`(\w+)`", line))  # type: ignore[arg-type]
+    assert {field.name for field in fields(kind)} <= set(re.findall(r"`(\w+)`", line))  # type: ignore[arg-type]
 
 
 def test_the_example_is_a_catalogue(tmp_path: Path) -> None:

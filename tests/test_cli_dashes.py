@@ -23,13 +23,13 @@ def last_line(capsys: Capture) -> str:
 @pytest.mark.parametrize("prompt", TEXT)
 def test_what_no_option_can_be_is_the_prompt(service: FakeExpander, prompt: str) -> None:
     main(["expand", prompt, "--seed", "1"])
-    assert [one.prompt for one in service.requests] == [prompt]
+    assert [request.prompt for request in service.requests] == [prompt]
 
 
 @pytest.mark.parametrize("prompt", [*TEXT, *OPTION_LIKE, "--json", "-h"])
 def test_behind_two_dashes_every_prompt_is_the_prompt(service: FakeExpander, prompt: str) -> None:
     main(["expand", "--seed", "1", "--", prompt])
-    assert [one.prompt for one in service.requests] == [prompt]
+    assert [request.prompt for request in service.requests] == [prompt]
 
 
 @pytest.mark.parametrize("prompt", OPTION_LIKE)

@@ -39,7 +39,7 @@ def pins(python: str) -> dict[str, str]:
         pin = Requirement(line)
         there = {"python_full_version": f"{python}.7", "python_version": python}
         if pin.marker is None or pin.marker.evaluate(there):
-            ((operator, version),) = ((one.operator, one.version) for one in pin.specifier)
+            ((operator, version),) = ((specifier.operator, specifier.version) for specifier in pin.specifier)
             assert operator == "==", line
             assert canonicalize_name(pin.name) not in found, line
             found[canonicalize_name(pin.name)] = version
@@ -54,9 +54,9 @@ def test_every_package_the_tests_need_is_pinned_within_its_bounds(python: str) -
 
 
 def test_every_install_of_the_readmes_test_line_is_pinned() -> None:
-    (line,) = [one for one in README.splitlines() if one.endswith(" -m pytest") and one.startswith("python3 -m venv")]
-    installs = [one for one in line.split(" && ") if " pip install " in one or "/pip install " in one]
-    assert installs and all("pip install -c constraints.txt " in one for one in installs)
+    (line,) = [row for row in README.splitlines() if row.endswith(" -m pytest") and row.startswith("python3 -m venv")]
+    installs = [command for command in line.split(" && ") if " pip install " in command or "/pip install " in command]
+    assert installs and all("pip install -c constraints.txt " in command for command in installs)
 
 
 def test_the_versions_of_the_pre_commit_hooks_are_the_pinned_ones() -> None:

@@ -136,17 +136,17 @@ def test_long_tags_that_may_not_stand_are_not_listened_to_for_long() -> None:
     assert len(ran.rejected) == MAX_WASTE // (MAX_TAG_TOKENS - 1)
 
 
-DRESSED = [f"{name}.." for name in NAMES[:16]]  # no such tag, and no rule against it
+DOTTED = [f"{name}.." for name in NAMES[:16]]  # no such tag, and no rule against it
 
 
 def test_the_ninth_tag_in_a_row_with_signs_about_it_stands() -> None:
-    ran = check(force([tuple(DRESSED), "</s>"], ask(), pieces=DRESSED))
-    assert ran.tags == (DRESSED[8],)
+    ran = check(force([tuple(DOTTED), "</s>"], ask(), pieces=DOTTED))
+    assert ran.tags == (DOTTED[8],)
 
 
 def test_a_tag_that_stands_ends_the_row_of_those_with_signs_about_them() -> None:
-    script = [(*DRESSED[:8], "hat"), ",", (*DRESSED[8:], "smile"), "</s>"]
-    assert check(force(script, ask(), pieces=DRESSED)).tags == ("hat", "smile")
+    script = [(*DOTTED[:8], "hat"), ",", (*DOTTED[8:], "smile"), "</s>"]
+    assert check(force(script, ask(), pieces=DOTTED)).tags == ("hat", "smile")
 
 
 @pytest.mark.parametrize("script", [[" and"] * 400, ["smile", *[" and"] * 400], many(100), ["\n"] * 50])

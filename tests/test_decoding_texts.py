@@ -212,12 +212,12 @@ def test_a_token_that_ends_a_wide_stop_and_goes_on_is_not_taken() -> None:
     assert constraint.consume(Draw(whole, 1.0), 2) is None and constraint.text == "girl\u3002"
 
 
-def half_characters(*, censor: PhraseFilter | None = None) -> tuple[ProseConstraint, dict[bytes, int]]:
-    """Return a writer of two to four sentences, and its tokens; one is a space and half of a letter."""
+def half_characters(*, phrase_filter: PhraseFilter | None = None) -> tuple[ProseConstraint, dict[bytes, int]]:
+    """Return a constraint of two to four sentences, and its tokens; one is a space and half of a letter."""
     plain = build_vocab([*COMMON_PIECES, " p.m.", " girl.", " girl...", " Hat"])
     vocab = replace(plain, pieces=(*plain.pieces, " é".encode()[:2]))
     table = token_table(ScriptedEngine(lambda tokens: np.zeros(len(vocab), np.float32), vocab=vocab))
-    return ProseConstraint(table, TextBand(Band(2, 4), 1, 4), censor, start=0), table.ids
+    return ProseConstraint(table, TextBand(Band(2, 4), 1, 4), phrase_filter, start=0), table.ids
 
 
 @pytest.mark.parametrize(
@@ -232,11 +232,11 @@ def test_half_a_letter_is_not_taken_where_a_small_one_would_go_on_and_a_capital_
 
 
 def test_half_a_letter_does_not_replace_a_capital_that_ended_the_sentence_before() -> None:
-    def censor(text: str) -> tuple[int, int, Rejection] | None:
+    def phrase_filter(text: str) -> tuple[int, int, Rejection] | None:
         at = text.find("Hat")
         return (at, at + 3, Rejection("banned", "hat")) if at >= 0 else None
 
-    constraint, ids = half_characters(censor=censor)
+    constraint, ids = half_characters(phrase_filter=phrase_filter)
     pieces = (b" girl", b" p.m.", b" Hat", b" girl")
     taken = [constraint.consume(Draw(ids[piece], 1.0), at) for at, piece in enumerate(pieces)]
     assert isinstance(taken[-1], Rollback) and taken[-1].reason.rule == "banned"

@@ -142,9 +142,9 @@ def test_the_transformers_engine_runs_where_it_is_told_and_says_what_it_has() ->
     engine.close()
 
 
-@pytest.mark.parametrize("storey", ["engines", "decoding", "service", "models"])
-def test_no_module_assumes_cuda(storey: str) -> None:
-    folder = Path(__file__).parents[1] / "kgen_ext" / storey
+@pytest.mark.parametrize("layer", ["engines", "decoding", "service", "models"])
+def test_no_module_assumes_cuda(layer: str) -> None:
+    folder = Path(__file__).parents[1] / "kgen_ext" / layer
     assert [file.name for file in folder.rglob("*.py") if ".cuda" in file.read_text("utf-8")] == []
 
 

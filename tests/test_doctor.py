@@ -40,9 +40,9 @@ def look(**environ: str) -> Report:
 def test_it_works_with_the_starter_alone_and_says_what_would_be_more(home: Path) -> None:
     report = look()
     assert report.works and report.host == "none (the command)"
-    assert [(one.name, one.engine) for one in report.models] == [("starter", "reference")]
-    assert [one.what for one in report.lacks if one.what == "a larger model"]
-    assert all(one.command and one.why and not one.needed for one in report.lacks)
+    assert [(model.name, model.engine) for model in report.models] == [("starter", "reference")]
+    assert [lack.what for lack in report.lacks if lack.what == "a larger model"]
+    assert all(lack.command and lack.why and not lack.needed for lack in report.lacks)
     assert report.packages["numpy"] and report.executable == sys.executable
 
 
@@ -52,10 +52,10 @@ def test_the_command_for_a_missing_library_installs_into_this_python(
     monkeypatch.setattr(doctor, "_version", lambda name: None)
     report = look()
     assert not report.works
-    commands = {one.what: one.command for one in report.lacks}
+    commands = {lack.what: lack.command for lack in report.lacks}
     assert commands["numpy, regex, tokenizers"] == f'"{sys.executable}" -m pip install numpy regex tokenizers'
     assert "--only-binary :all: llama-cpp-python" in commands["llama-cpp-python"], "nobody is made to compile"
-    assert [one.what for one in report.lacks if one.needed] == ["numpy, regex, tokenizers"]
+    assert [lack.what for lack in report.lacks if lack.needed] == ["numpy, regex, tokenizers"]
 
 
 def test_a_library_that_is_installed_and_broken_is_told_with_its_words(
@@ -68,7 +68,7 @@ def test_a_library_that_is_installed_and_broken_is_told_with_its_words(
     monkeypatch.setattr(doctor, "_llama_devices", fail)
     monkeypatch.setattr(doctor, "_torch_devices", lambda: ("cuda (ROCm: AMD)", "cpu"))
     report = look()
-    engines = {one.name: one for one in report.engines}
+    engines = {engine.name: engine for engine in report.engines}
     assert not engines["llama_cpp"].usable and "libcudart.so.12" in engines["llama_cpp"].reason
     assert engines["transformers"].devices == ("cuda (ROCm: AMD)", "cpu")
     assert engines["reference"].devices == ("cpu",)
@@ -79,7 +79,7 @@ def test_models_are_listed_with_the_engine_that_runs_them_or_what_is_wrong(home:
     models.mkdir()
     shutil.copy(STARTER_GGUF, models / "mine-Q8_0.gguf")
     (models / "TIPO-v2.1-1B-A200M_TIPO-v2.1-1B-A200M-Q8_0.gguf").write_bytes(b"GGUF")
-    found = {one.name: one for one in look().models}
+    found = {model.name: model for model in look().models}
     assert found["mine:Q8_0"].engine == "reference" and found["mine:Q8_0"].size == STARTER_GGUF.stat().st_size
     assert (found["TIPO-v2.1-1B-A200M:Q8_0"].engine, found["TIPO-v2.1-1B-A200M:Q8_0"].reason) == ("", "needs llama_cpp")
 
@@ -89,7 +89,7 @@ def test_a_mistake_in_the_user_s_own_catalogue_hides_nothing_else(home: Path) ->
     (home / "models" / "kgen-models.json").write_text("{", "utf-8")
     report = look()
     assert report.works
-    assert [one.name for one in report.models] == ["starter", "kgen-models.json"]
+    assert [model.name for model in report.models] == ["starter", "kgen-models.json"]
     assert "cannot be read" in report.models[1].reason
 
 
@@ -106,7 +106,7 @@ def test_inside_a_webui_its_name_and_its_models_folder_are_told(home: Path, fold
     assert find_host(webui / "extensions" / "sd-webui-kgen")[0].startswith(host)
     report = examine(environ={}, root=webui / "extensions" / "sd-webui-kgen")
     assert report.models_folder == str(webui / "models" / "kgen")
-    assert any("in the WebUI" in one.command for one in report.lacks)
+    assert any("in the WebUI" in lack.command for lack in report.lacks)
 
 
 def test_offline_is_told(home: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_command_prints_every_fact_for_people_and_the_same_as_json(
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
     report = look()
-    engines, commands = (one.name for one in report.engines), (one.command for one in report.lacks)
+    engines, commands = (engine.name for engine in report.engines), (lack.command for lack in report.lacks)
     for fact in (report.python, report.host, *engines, *commands):
         assert fact in text
     assert text.endswith("Prompts can be expanded.\n") and text == "\n".join(lines(report)) + "\n"

@@ -34,7 +34,7 @@ def test_its_vocabulary_has_the_published_size_and_tipo_s_special_tokens(gguf: P
     assert engine.vocab.pieces[-1] == b"", "unused places stand for no text"
     text = "rating: safe\ntarget: <|long|> <|tag_to_long|>\ntag: 1girl, 猫耳, f1.8 lens"
     names = {index: name.encode() for name, index in engine.vocab.special.items()}
-    assert b"".join(names.get(one, engine.vocab.pieces[one]) for one in engine.tokenize(text)) == text.encode()
+    assert b"".join(names.get(token, engine.vocab.pieces[token]) for token in engine.tokenize(text)) == text.encode()
     engine.close()
 
 
@@ -43,12 +43,13 @@ def test_it_expands_by_itself_with_all_guarantees(gguf: Path) -> None:
     with open_expander(model=str(gguf), threads=1) as expander:
         assert expander.engine == "llama_cpp"
         found = expander.expand([request])
-        assert [one.prompt for one in expander.expand([request])] == [one.prompt for one in found]
+        again = expander.expand([request])
+        assert [expansion.prompt for expansion in again] == [expansion.prompt for expansion in found]
         text = expander.expand([ExpandRequest("1girl, dog", tag_length="short", text_length="short", seed=1)])[0]
-    for one in found:
-        assert one.prompt.startswith("1girl, (long hair:1.2), ")
-        assert len(one.added_tags) + 2 in TIPO_TAGS[TagLength.SHORT]
-        assert not [tag for tag in one.added_tags if "tree" in tag or tag == "hat"]
+    for expansion in found:
+        assert expansion.prompt.startswith("1girl, (long hair:1.2), ")
+        assert len(expansion.added_tags) + 2 in TIPO_TAGS[TagLength.SHORT]
+        assert not [tag for tag in expansion.added_tags if "tree" in tag or tag == "hat"]
     assert text.added_text
 
 

@@ -74,7 +74,7 @@ def test_safetensors_without_a_tokenizer_are_refused_before_they_come(hub: FakeH
 def test_the_token_reaches_the_hub_and_never_the_cdn(hub: FakeHub, tmp_path: Path) -> None:
     hub.faults.gated = "hf_secret"
     get(hub, tmp_path, token="hf_secret")
-    told = {server: {headers.get("authorization") for one, _, _, headers in hub.asked if one == server}
+    told = {server: {headers.get("authorization") for name, _, _, headers in hub.asked if name == server}
             for server in ("hub", "cdn")}  # fmt: skip
     assert told == {"hub": {"Bearer hf_secret"}, "cdn": {None}}
 

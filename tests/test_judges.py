@@ -24,8 +24,8 @@ def rules(*, ban: tuple[str, ...] = (), ifs: tuple[str, ...] = (), allow: tuple[
                     known=None if file is None else load_tag_file(file))  # fmt: skip
 
 
-def judged_by(judge: TagFilter | MetadataFilter, spelling: str) -> str | Rejection:
-    found = judge.judge(spelling)
+def verdict(tag_filter: TagFilter | MetadataFilter, spelling: str) -> str | Rejection:
+    found = tag_filter.judge(spelling)
     return found.spelling if isinstance(found, Tag) else found
 
 
@@ -40,40 +40,40 @@ def test_a_tag_is_normalised_once_however_many_rules_see_it(monkeypatch: pytest.
     read = list[str]()
     row = RowTags(rules(ban=("sun", "* moon"), ifs=("if fox ban hat", "if sky and tree ban hat")), ["fox", "sky"])
     monkeypatch.setattr(tags_tag, "normalise", lambda text: read.append(text) or normalise(text))
-    judge = TagFilter(row)
+    tag_filter = TagFilter(row)
     for tag in ("hat", "tree", "red moon"):
-        found = judge.judge(tag)
+        found = tag_filter.judge(tag)
         if isinstance(found, Tag):
-            judge.accept(found)
+            tag_filter.accept(found)
     assert read == ["hat", "tree", "red moon"]
 
 
 def test_the_filters_of_a_row_know_what_any_of_them_accepted() -> None:
     row = RowTags(rules(allow=tuple(Category)))
     TagFilter(row).accept("wlop")
-    assert judged_by(MetadataFilter(row, Category.ARTIST), "wlop") == Rejection("repeat", "wlop")
+    assert verdict(MetadataFilter(row, Category.ARTIST), "wlop") == Rejection("repeat", "wlop")
 
 
 @pytest.mark.parametrize("tag", ["/", "-", "hat\u3001", "\u3001hat"])
 def test_what_is_no_tag_stands_at_no_try(tag: str) -> None:
-    judge = TagFilter(RowTags(rules()))
-    assert [judge.judge(tag) for _ in range(OFTEN)] == [Rejection("garbled")] * OFTEN
+    tag_filter = TagFilter(RowTags(rules()))
+    assert [tag_filter.judge(tag) for _ in range(OFTEN)] == [Rejection("garbled")] * OFTEN
 
 
 def test_a_character_that_stands_makes_way_for_what_belongs_to_a_series() -> None:
-    judge = TagFilter(RowTags(rules(allow=(Category.CHARACTERS,))))
-    assert judged_by(judge, "k/da (league of legends)") == Rejection("category", "copyrights")
-    judge.accept("hatsune miku")
-    assert judged_by(judge, "k/da (league of legends)") == "k/da (league of legends)"
+    tag_filter = TagFilter(RowTags(rules(allow=(Category.CHARACTERS,))))
+    assert verdict(tag_filter, "k/da (league of legends)") == Rejection("category", "copyrights")
+    tag_filter.accept("hatsune miku")
+    assert verdict(tag_filter, "k/da (league of legends)") == "k/da (league of legends)"
 
 
 def test_a_rule_that_a_tag_makes_hold_against_itself_refuses_it() -> None:
-    judge = TagFilter(RowTags(rules(ifs=("if hat ban h*",))))
-    assert judged_by(judge, "hat") == Rejection("rule", "if hat ban h*")
+    tag_filter = TagFilter(RowTags(rules(ifs=("if hat ban h*",))))
+    assert verdict(tag_filter, "hat") == Rejection("rule", "if hat ban h*")
 
 
 def test_signs_about_a_tag_are_no_matter_where_the_tag_file_has_them(file: Path) -> None:
-    assert judged_by(TagFilter(RowTags(rules(file=file))), "hat..") == "hat.."
+    assert verdict(TagFilter(RowTags(rules(file=file))), "hat..") == "hat.."
 
 
 @pytest.mark.parametrize(("category", "judged"), [
@@ -82,13 +82,13 @@ def test_signs_about_a_tag_are_no_matter_where_the_tag_file_has_them(file: Path)
 def test_a_tag_file_says_nothing_of_quality_and_rating(file: Path, category: Category, judged: str | Rejection) -> None:
     value = "safe" if category is not Category.QUALITY else "best quality"
     judged = value if judged == "safe" else judged
-    assert judged_by(MetadataFilter(RowTags(rules(file=file)), category), value) == judged
+    assert verdict(MetadataFilter(RowTags(rules(file=file)), category), value) == judged
 
 
 def test_a_name_that_no_list_knows_is_taken_for_its_line_s_kind() -> None:
-    assert judged_by(MetadataFilter(RowTags(rules()), Category.ARTIST), "somebody new") == "somebody new"
+    assert verdict(MetadataFilter(RowTags(rules()), Category.ARTIST), "somebody new") == "somebody new"
 
 
 def test_a_kind_that_is_banned_is_banned_whatever_its_value() -> None:
-    judge = MetadataFilter(RowTags(rules(ban=("category:artist",))), Category.ARTIST)
-    assert judged_by(judge, "somebody new") == Rejection("banned", "category:artist")
+    tag_filter = MetadataFilter(RowTags(rules(ban=("category:artist",))), Category.ARTIST)
+    assert verdict(tag_filter, "somebody new") == Rejection("banned", "category:artist")

@@ -37,11 +37,11 @@ def copy(folder: Path, tmp_path: Path) -> Path:
     """Return a copy of a whole folder, its weights by a link: they are large."""
     target = tmp_path / "model"
     target.mkdir()
-    for one in folder.iterdir():
-        if one.suffix == ".safetensors":
-            (target / one.name).symlink_to(one)
+    for entry in folder.iterdir():
+        if entry.suffix == ".safetensors":
+            (target / entry.name).symlink_to(entry)
         else:
-            (target / one.name).write_bytes(one.read_bytes())
+            (target / entry.name).write_bytes(entry.read_bytes())
     return target
 
 

@@ -73,7 +73,7 @@ def test_every_engine_and_file_has_the_same_vocabulary_ids_and_logits(
     for text in (*TEXTS.values(), REQUEST, "\nlong: Two  spaces, then 100 words.", "<|empty|>"):
         assert engine.tokenize(text) == reference.tokenize(text), text
     ids = reference.tokenize(REQUEST)
-    found, wanted = (one.open_cache(1, 64).forward([(0, ids)])[0] for one in (engine, reference))
+    found, wanted = (runtime.open_cache(1, 64).forward([(0, ids)])[0] for runtime in (engine, reference))
     # The files round weights to F16, llama.cpp its activations as well.
     assert np.abs(found - wanted).max() < 0.05 * wanted.std()
     engine.close()
@@ -115,19 +115,20 @@ def expansions(model: Model, family: str, way: tuple[str, str], **options: Any) 
     request = ExpandRequest("1girl, (long hair:1.2), <lora:ink:0.8>", ban="hat, *tree*", seed=7, count=3, **options)
     with open_expander(model=str(model(family, way[1])), engine=way[0], device="cpu", threads=1) as expander:
         found = expander.expand([request])
-        assert [one.prompt for one in expander.expand([request])] == [one.prompt for one in found]
+        again = expander.expand([request])
+        assert [expansion.prompt for expansion in again] == [expansion.prompt for expansion in found]
     return found
 
 
 def check_tags(found: list[Expansion], low: int, high: int) -> None:
-    for one in found:
-        assert one.source == "1girl, (long hair:1.2), <lora:ink:0.8>"
-        assert one.source in one.prompt
-        names = [normalise(tag) for tag in (*one.added_tags, "1girl", "long hair")]
+    for expansion in found:
+        assert expansion.source == "1girl, (long hair:1.2), <lora:ink:0.8>"
+        assert expansion.source in expansion.prompt
+        names = [normalise(tag) for tag in (*expansion.added_tags, "1girl", "long hair")]
         assert len(set(names)) == len(names), "no tag twice"
         assert low <= len(names) <= high
-        assert not [tag for tag in one.added_tags if "tree" in tag or tag == "hat"]
-    assert len({one.prompt for one in found}) == 3, "every variant is its own"
+        assert not [tag for tag in expansion.added_tags if "tree" in tag or tag == "hat"]
+    assert len({expansion.prompt for expansion in found}) == 3, "every variant is its own"
 
 
 @pytest.mark.parametrize("way", WAYS[:3], ids=" ".join)
@@ -141,12 +142,13 @@ def test_tipo_v1_writes_tags_and_text_in_one_go_and_keeps_the_guarantees(model: 
     found = expansions(model, "TIPO v1", way, tag_length="short", text_length="short")
     band = TIPO_TAGS[TagLength.SHORT]
     check_tags(found, band.minimum, band.maximum)
-    assert all(one.added_text for one in found)
+    assert all(expansion.added_text for expansion in found)
 
 
 def test_dantaggen_says_that_it_writes_no_text(model: Model) -> None:
     found = expansions(model, "DanTagGen", ("reference", "folder"), tag_length="very_short", text_length="short")
-    assert all(not one.added_text and any("writes tags only" in note for note in one.notes) for one in found)
+    assert not any(expansion.added_text for expansion in found)
+    assert all(any("writes tags only" in note for note in expansion.notes) for expansion in found)
     with pytest.raises(BadValue, match="this model writes tags only"):
         expansions(model, "DanTagGen", ("reference", "folder"), text_length="short", no_tags=True)
 
@@ -160,8 +162,8 @@ def variants(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
         return made[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for engine in made:
+        engine.close()
 
 
 def test_added_tokens_are_found_in_either_of_their_two_files(variants: Callable[..., Engine]) -> None:

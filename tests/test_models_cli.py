@@ -65,7 +65,7 @@ def test_the_list_as_json_holds_names_that_expand_takes(models: Path, capsys: py
     models.mkdir()
     (models / "DanTagGen-beta_ggml-model-Q8_0.gguf").write_bytes(WEIGHTS)
     assert main(["models", "list", "--json"]) == 0
-    told = {one["id"]: one for one in json.loads(capsys.readouterr().out)}
+    told = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
     assert told["starter"]["names"] == ["starter"]
     assert told["DanTagGen-beta"]["names"] == ["DanTagGen-beta:Q8_0"]
     assert told["DanTagGen-beta"]["recommended"]["temperature"] == 1.35
@@ -240,7 +240,7 @@ def test_quantize_keeps_a_q8_0_file_beside(models: Path, capsys: pytest.CaptureF
     (models / NAME).write_bytes(exact_gguf().read_bytes())
     assert main(["models", "quantize", "TIPO-100M", "--threads", "1"]) == 0
     assert "use it with --model TIPO-100M:Q8_0" in capsys.readouterr().err
-    assert sorted(one.name for one in models.glob("*.gguf")) == [NAME, "TIPO-100M_TIPO-100M-Q8_0.gguf"]
+    assert sorted(path.name for path in models.glob("*.gguf")) == [NAME, "TIPO-100M_TIPO-100M-Q8_0.gguf"]
 
 
 def test_a_downloaded_model_expands_by_its_name(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,7 +121,7 @@ def test_values_made_of_each_others_parts_by_two_threads_do_not_block_each_other
 
     with ThreadPoolExecutor(2) as threads:
         found = [threads.submit(ask, value) for value in (left, right)]
-        assert [one.result(timeout=5)[0] for one in found] == [base(), base()]
+        assert [future.result(timeout=5)[0] for future in found] == [base(), base()]
 
 
 def test_a_slow_value_keeps_nobody_from_another() -> None:
@@ -248,8 +248,8 @@ def decorated() -> Iterator[tuple[str, str, bool]]:
     for path in modules():
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("kgen_ext.")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            for one in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
-                called = one.func if isinstance(one, ast.Call) else one
+            for decorator in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+                called = decorator.func if isinstance(decorator, ast.Call) else decorator
                 yield f"{module}.{node.name}", ast.unparse(called).rpartition(".")[2], bool(node.args.args)
 
 

@@ -19,7 +19,7 @@ ALL = ("reference", "transformers", "llama_cpp")
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    monkeypatch.setattr(engines, "available_engines", lambda: tuple((one, one in names, "") for one in ALL))
+    monkeypatch.setattr(engines, "available_engines", lambda: tuple((name, name in names, "") for name in ALL))
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, errors: dict[str, Failure]) -> list[str]:
@@ -42,8 +42,8 @@ def facts(*usable: str, offload: bool = False, gpu: str = "") -> Capabilities:
 
 def plan(files: ModelFiles, have: Capabilities, *, engine: str = "auto", device: str = "auto") -> list[str]:
     found = rank_engines(files, engine=engine, device=device, capabilities=have)
-    assert all(one.reason for one in found)
-    return [f"{one.engine} {one.device}" for one in found]
+    assert all(choice.reason for choice in found)
+    return [f"{choice.engine} {choice.device}" for choice in found]
 
 
 BOTH = ModelFiles("m", Path("m"), Path("m.gguf"))

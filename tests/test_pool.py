@@ -62,7 +62,7 @@ def test_a_model_is_opened_once_and_kept() -> None:
         with pool.lease(shelf.find("a")) as lent:
             assert lent is shelf.opened[0]  # type: ignore[comparison-overlap]
     assert len(shelf.opened) == 1 and not shelf.opened[0].closed
-    assert [(one.model, one.in_use) for one in pool.resident()] == [("a", 0)]
+    assert [(loaded.model, loaded.in_use) for loaded in pool.resident()] == [("a", 0)]
 
 
 def test_twenty_threads_that_ask_at_once_open_one() -> None:
@@ -75,10 +75,10 @@ def test_twenty_threads_that_ask_at_once_open_one() -> None:
             found.append(lent)
 
     threads = [threading.Thread(target=ask) for _ in range(20)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert len(shelf.opened) == 1 and len(found) == 20
 
 
@@ -91,7 +91,7 @@ def test_another_model_takes_the_idle_ones_place_before_it_is_opened() -> None:
     seen = list[int]()
     with pool.lease(shelf.find("b")):
         assert seen == [1]
-    assert [one.model for one in pool.resident()] == ["b"]
+    assert [loaded.model for loaded in pool.resident()] == ["b"]
 
 
 def test_a_model_in_use_is_closed_only_when_it_is_given_back() -> None:
@@ -102,7 +102,7 @@ def test_a_model_in_use_is_closed_only_when_it_is_given_back() -> None:
             assert not shelf.opened[0].closed
         assert pool.unload() == 1  # b is idle by now
         assert not shelf.opened[0].closed
-    assert [one.closed for one in shelf.opened] == [1, 1]
+    assert [engine.closed for engine in shelf.opened] == [1, 1]
     assert pool.resident() == ()
 
 
@@ -112,9 +112,9 @@ def test_a_larger_pool_keeps_as_many_as_it_holds_and_lets_the_longest_unused_go(
     for name in ("a", "b", "a", "c"):
         with pool.lease(shelf.find(name)):
             pass
-    assert [one.model for one in pool.resident()] == ["a", "c"]
+    assert [loaded.model for loaded in pool.resident()] == ["a", "c"]
     pool.configure(size=1, idle_seconds=None)
-    assert [one.model for one in pool.resident()] == ["c"]
+    assert [loaded.model for loaded in pool.resident()] == ["c"]
 
 
 def test_the_same_weights_under_two_names_are_one_model() -> None:
@@ -202,7 +202,8 @@ def test_the_idle_time_runs_by_itself() -> None:
 
 def timers() -> list[threading.Timer]:
     """Return those that are still to run."""
-    return [one for one in threading.enumerate() if isinstance(one, threading.Timer) and not one.finished.is_set()]
+    found = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    return [timer for timer in found if not timer.finished.is_set()]
 
 
 def test_no_idle_time_runs_while_a_model_is_lent_again() -> None:
@@ -237,7 +238,7 @@ def test_a_pool_that_is_told_to_hold_none_holds_one() -> None:
     pool.configure(size=0, idle_seconds=None)
     with pool.lease(shelf.find("c")):
         pass
-    assert [one.model for one in pool.resident()] == ["c"]
+    assert [loaded.model for loaded in pool.resident()] == ["c"]
 
 
 def test_asked_for_again_before_it_was_given_back_a_model_stays() -> None:

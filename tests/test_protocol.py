@@ -42,10 +42,10 @@ def is_training_prefix(text: str) -> bool:
     gen_meta = words[-1:] == ["<|gen_meta|>"]
     words = words[:-1] if gen_meta else words
     task = "tag"
-    if words and words[-1][2:-2] in {one.value for one in TASKS if one is not Task.TAG}:
+    if words and words[-1][2:-2] in {known.value for known in TASKS if known is not Task.TAG}:
         task = words.pop()[2:-2]
-    lengths = [f"<|{one.value}|>" for one in TagLength]
-    if words not in ([[]] if task == "short_to_long" else [[one] for one in lengths]):
+    lengths = [f"<|{length.value}|>" for length in TagLength]
+    if words not in ([[]] if task == "short_to_long" else [[length] for length in lengths]):
         return False
     order = task.split("_to_")
     body = lines[at + 1 :]
@@ -54,7 +54,7 @@ def is_training_prefix(text: str) -> bool:
             return line is body[-1]  # the next header is still to come
         if not line.startswith(f"{name}:") or line != line.rstrip() or line[len(name) + 1 :][:1] not in ("", " "):
             return False
-        if name == "tag" and any(not one or one != one.strip() for one in line[5:].split(", ") if line[5:]):
+        if name == "tag" and any(not tag or tag != tag.strip() for tag in line[5:].split(", ") if line[5:]):
             return False
     return len(body) <= len(order) + 1 and not text.endswith((" ", ","))
 
@@ -73,7 +73,7 @@ def test_the_author_s_own_requests_come_out_byte_for_byte(number: int) -> None:
 
 def test_there_are_160_golden_requests_over_every_task_and_length() -> None:
     assert len(GOLDEN) == 160
-    assert {case["length"] for case in GOLDEN} == {one.value for one in TagLength}
+    assert {case["length"] for case in GOLDEN} == {length.value for length in TagLength}
 
 
 def test_the_checker_of_the_grammar_takes_the_golden_requests_and_refuses_the_reference_s_mistakes() -> None:
@@ -200,7 +200,7 @@ def test_mistake_5_tags_are_cut_at_the_tags_limit_never_at_that_of_sentences() -
 
 def test_bands_join_without_gaps_and_hold_their_paragraphs() -> None:
     for bands in (list(TIPO_TAGS.values()), list(DTG_TAGS.values())):
-        assert [one.minimum for one in bands[1:]] == [one.maximum for one in bands[:-1]]
+        assert [band.minimum for band in bands[1:]] == [band.maximum for band in bands[:-1]]
     for band in TIPO_LONG_TEXT.values():
         assert band.sentences.minimum <= band.sentences.maximum == band.paragraphs * band.per_paragraph
 
@@ -210,7 +210,8 @@ def test_gen_meta_asks_only_for_what_is_missing() -> None:
     plan = planned(subject, Task.TAG, gen_meta=(Category.ARTIST, Category.CHARACTERS))
     assert plan.fields[-1] == MetaField((("characters", Category.CHARACTERS),))
     assert "target: <|long|> <|gen_meta|>\n" in plan.request
-    assert not any(isinstance(one, MetaField) for one in planned(subject, Task.TAG, gen_meta=(Category.ARTIST,)).fields)
+    plan = planned(subject, Task.TAG, gen_meta=(Category.ARTIST,))
+    assert not any(isinstance(field, MetaField) for field in plan.fields)
 
 
 tag_text = st.text(alphabet="abz _^:()<|>/sé1", min_size=1, max_size=12).map(str.strip).filter(bool)
@@ -239,7 +240,7 @@ def test_every_request_is_a_prefix_of_a_training_text(
     names = everything(plan).split("target:")[1].split("\n")[0].split()
     engine = ScriptedEngine(lambda tokens: None, vocab=build_vocab(()))  # type: ignore[arg-type, return-value]
     special = {index: name for name, index in engine.vocab.special.items()}
-    found = [special[one] for one in engine.tokenize(everything(plan)) if one in special]
+    found = [special[token] for token in engine.tokenize(everything(plan)) if token in special]
     assert found == names, "a special token of the user's own"
 
 

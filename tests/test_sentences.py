@@ -211,10 +211,10 @@ def table() -> TokenTable:
 
 
 def written(table: TokenTable, text: str, behind: str) -> bool:
-    """Say whether a writer of one sentence, fed with one character after the other, is done behind the text."""
+    """Say whether a constraint of one sentence, fed character by character, ends after the text."""
     constraint = ProseConstraint(table, TextBand(Band(1, 1), 1, 1), None, start=0)
     ids = [table.ids[char.encode()] for char in text + behind[:2]]
-    verdicts = [constraint.consume(Draw(one, 1.0), at) for at, one in enumerate(ids)]
+    verdicts = [constraint.consume(Draw(token, 1.0), at) for at, token in enumerate(ids)]
     assert not any(verdicts[:-1])
     return isinstance(verdicts[-1], EndField) if behind else constraint.token_mask() is TokenMask.TEXT_END
 

@@ -25,12 +25,12 @@ WORDS = [f" {word}" for word in "fox red blue sky tree stone river lamp cloud do
 PIECES = [",", "\n", ".", *WORDS, *(word.strip() for word in WORDS), "tag", "long", "short", ":", " A", " It", " is"]
 
 
-def speaker(engine: ScriptedEngine | None = None, *, n_ctx: int = 1024) -> ModelContext:
+def model_context(engine: ScriptedEngine | None = None, *, n_ctx: int = 1024) -> ModelContext:
     return ModelContext(engine or ScriptedEngine.random(7, pieces=PIECES), Protocol.TIPO, False, n_ctx)
 
 
 def expander(engine: ScriptedEngine | None = None, *, rows: int = 4, n_ctx: int = 1024) -> Expander:
-    return Expander(speaker(engine, n_ctx=n_ctx), model="scripted", checksum="x", rows=rows)
+    return Expander(model_context(engine, n_ctx=n_ctx), model="scripted", checksum="x", rows=rows)
 
 
 def short(prompt: str = "1girl, fox ears, shrine", **options: object) -> ExpandRequest:
@@ -69,9 +69,9 @@ def test_a_row_is_the_same_alone_and_in_any_batch_in_any_order(rows: int) -> Non
     alone = [bare(expander().expand([request])[0]) for request in requests]
     together = expander(rows=rows).expand(requests)
     backwards = expander(rows=rows).expand(requests[::-1])[::-1]
-    assert [bare(one) for one in together] == alone
-    assert [bare(one) for one in backwards] == alone
-    assert [one.row for one in together] == list(range(len(requests)))
+    assert [bare(expansion) for expansion in together] == alone
+    assert [bare(expansion) for expansion in backwards] == alone
+    assert [expansion.row for expansion in together] == list(range(len(requests)))
 
 
 def test_a_kept_cache_does_not_show() -> None:
@@ -95,7 +95,7 @@ def test_the_seeds_of_variants_are_those_of_every_version() -> None:
 
 
 def test_the_seeds_of_subjects_are_those_of_every_version() -> None:
-    jobs, _ = make_jobs(plan_expansion(short("fox BREAK sky BREAK sea"), TagFiles()), speaker(), row=0, seed=7)
+    jobs, _ = make_jobs(plan_expansion(short("fox BREAK sky BREAK sea"), TagFiles()), model_context(), row=0, seed=7)
     assert [job and job.seed for job in jobs] == [7, 8885351339813208944, 2699158312959822386]
 
 
@@ -266,7 +266,7 @@ def test_a_rule_whose_condition_holds_is_obeyed_in_text_too() -> None:
         done = expander().expand([replace(request, seed=seed)])[0]
         assert not {"river", "stone"} & set(done.added_text.lower().replace(".", " ").split())
     free = expander().expand([replace(request, prompt="1girl", seed=seed) for seed in range(6)])
-    assert any("river" in one.added_text or "stone" in one.added_text for one in free)
+    assert any("river" in expansion.added_text or "stone" in expansion.added_text for expansion in free)
 
 
 def test_metadata_that_would_fill_the_context_is_kept_in_the_prompt_and_not_shown() -> None:
@@ -293,7 +293,7 @@ def test_sentences_alone_leave_the_list_of_tags_as_it_is() -> None:
 
 
 def test_a_model_that_writes_tags_only_says_so_when_asked_for_sentences_alone() -> None:
-    dtg = replace(speaker(), protocol=Protocol.DTG)
+    dtg = replace(model_context(), protocol=Protocol.DTG)
     with pytest.raises(BadValue, match="this model writes tags only"):
         Expander(dtg, model="scripted", checksum="x", rows=1).expand([short(text_length="short", no_tags=True)])
 

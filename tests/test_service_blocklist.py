@@ -47,7 +47,7 @@ def test_a_tag_is_refused_in_whatever_parts_it_comes(parts: list[str]) -> None:
     ran = write([",", " umbrella", ",", (parts[0], " shrine"), *parts[1:], ",", " lamp", "</s>"])
     assert "umbrella" in ran.tags and not [tag for tag in ran.tags if UNSAFE.match(tag)]
     assert ran.rejected[0] == ("blocklist", "".join(parts).strip())
-    told = next(one for one in ran.events if isinstance(one, TagRejected))
+    told = next(event for event in ran.events if isinstance(event, TagRejected))
     assert told.detail == "unsafe.txt", "not the word itself"
 
 
@@ -169,7 +169,7 @@ def test_a_copy_of_the_starter_is_the_starter_and_other_weights_are_not(tmp_path
 
 
 def test_no_other_model_of_the_catalogue_has_a_list() -> None:
-    assert {one.id: one.blocklist for one in load_catalogue() if one.blocklist} == {STARTER: FILE}
+    assert {model.id: model.blocklist for model in load_catalogue() if model.blocklist} == {STARTER: FILE}
 
 
 def catalogue(folder: Path, name: str) -> Path:
@@ -190,10 +190,10 @@ def test_a_model_of_the_users_may_have_our_list_or_one_beside_its_catalogue(tmp_
 
 def test_files_of_any_path_may_be_opened_as_a_model_of_the_catalogue(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers")
-    places = Locations(own=tmp_path)
+    locations = Locations(own=tmp_path)
     (tmp_path / "mine.txt").write_text("hair*, eyes", encoding="utf-8")
     catalogue(tmp_path, "mine.txt")
-    files = replace(resolve(STARTER), entry=find_entry("mine", load_catalogue(places.user_file)))
+    files = replace(resolve(STARTER), entry=find_entry("mine", load_catalogue(locations.user_file)))
     with open_files(files, engine="reference") as opened:
         assert opened._context.blocklist == load_blocklist(tmp_path / "mine.txt")
         (done,) = opened.expand([ExpandRequest("1girl", seed=1)])

@@ -165,9 +165,9 @@ def test_the_check_refuses_what_the_jobs_would_refuse_and_nothing_else(
     protocol: Protocol, prompt: str, text: str, task: Task, no_tags: bool, n_ctx: int
 ) -> None:
     engine = engine_of(protocol, n_ctx)
-    speaker = ModelContext(engine, protocol, True, n_ctx)
+    context = ModelContext(engine, protocol, True, n_ctx)
     request = ExpandRequest(prompt, text, "very_short", "short", task=task, no_tags=no_tags)
-    prepared = plan_expansion(request, TagFiles())
+    plan = plan_expansion(request, TagFiles())
 
     def refusal(work: Callable[[], object]) -> str:
         try:
@@ -176,5 +176,5 @@ def test_the_check_refuses_what_the_jobs_would_refuse_and_nothing_else(
             return str(error)
         return ""
 
-    made = refusal(lambda: make_jobs(prepared, speaker, row=0, seed=1))
-    assert refusal(lambda: check_servable(prepared, speaker)) == made
+    made = refusal(lambda: make_jobs(plan, context, row=0, seed=1))
+    assert refusal(lambda: check_servable(plan, context)) == made

@@ -131,9 +131,9 @@ def test_every_pattern_of_the_shipped_list_refuses_what_it_says() -> None:
 
 def test_the_shipped_list_lets_the_innocent_pass() -> None:
     shipped = load_blocklist(FILE)
-    words = [" ".join(one.split()) for one in INNOCENT.split(",")]
-    assert [one for one in words if shipped.match(one)] == []
-    assert shipped.search_text(" ".join(f"There is {one}." for one in words if one != "tentacles")) is None
+    words = [" ".join(word.split()) for word in INNOCENT.split(",")]
+    assert [word for word in words if shipped.match(word)] == []
+    assert shipped.search_text(" ".join(f"There is {word}." for word in words if word != "tentacles")) is None
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ CYRILLIC = str.maketrans("aeopcyx", "аеорсух")
 
 
 @st.composite
-def dressed(draw: st.DrawFn, word: str) -> str:
-    """The word as a model bent on writing it could dress it up."""
+def disguised(draw: st.DrawFn, word: str) -> str:
+    """Return the word as a model that wants to write it could disguise it."""
     letters = "".join(letter + draw(UNSEEN) for letter in word)
     letters = draw(st.sampled_from((letters, letters.upper(), letters.translate(WIDE), letters.translate(CYRILLIC))))
     return draw(SIGNED) + letters.replace(" ", draw(st.sampled_from((" ", "  ", "_", "\u3000")))) + draw(SIGNED)
@@ -57,7 +57,7 @@ def test_what_it_is_dressed_with_is_taken_off_and_no_more(written: str, name: st
     assert canonical_name(normalise(written)) == name
 
 
-@given(st.one_of(st.text(), SIGNED, st.sampled_from(WORDS).flatmap(dressed)))
+@given(st.one_of(st.text(), SIGNED, st.sampled_from(WORDS).flatmap(disguised)))
 def test_plain_twice_is_plain_once(text: str) -> None:
     once = canonical_name(normalise(text))
     assert canonical_name(once) == once == canonical_name(normalise(once))
@@ -70,7 +70,7 @@ def test_plain_letters_twice_are_plain_letters_once(text: str) -> None:
     assert fold(folded) == folded == normalise(folded)
 
 
-@given(st.sampled_from(WORDS).flatmap(lambda word: st.tuples(st.just(word), dressed(word))))
+@given(st.sampled_from(WORDS).flatmap(lambda word: st.tuples(st.just(word), disguised(word))))
 def test_no_ban_is_dodged_by_dressing_the_word_up(pair: tuple[str, str]) -> None:
     word, written = pair
     name = canonical_name(normalise(written))
@@ -80,7 +80,7 @@ def test_no_ban_is_dodged_by_dressing_the_word_up(pair: tuple[str, str]) -> None
     assert says(name) == says(word)
 
 
-@given(dressed("red hat"))
+@given(disguised("red hat"))
 def test_nor_a_glob_nor_an_expression(written: str) -> None:
     assert compile_pattern("* hat").match(written)
     assert compile_pattern("/red .*t/").match(written)
@@ -133,4 +133,4 @@ def test_the_signed_tags_are_those_that_begin_or_end_with_one() -> None:
 def test_every_signed_tag_of_the_list_stays_itself() -> None:
     lines = [line for line in Path(SIGNS).read_text("utf-8").splitlines() if not line.startswith("# ")]
     assert len(lines) > 100
-    assert [one for one in lines if canonical_name(one) != one or normalise(one) != one] == []
+    assert [tag for tag in lines if canonical_name(tag) != tag or normalise(tag) != tag] == []

@@ -29,14 +29,14 @@ def test_all_conditions_must_hold_and_all_bans_count() -> None:
 
 def test_quotes_and_expressions_are_never_cut() -> None:
     rule = parse_rule('if "salt and pepper" and /a, b and c/ ban "ban, hammer", /x and y ban z/')
-    assert [one.source for one in rule.when] == ["salt and pepper", "/a, b and c/"]
-    assert [one.source for one in rule.ban.patterns] == ["ban, hammer", "/x and y ban z/"]
+    assert [pattern.source for pattern in rule.when] == ["salt and pepper", "/a, b and c/"]
+    assert [pattern.source for pattern in rule.ban.patterns] == ["ban, hammer", "/x and y ban z/"]
 
 
 def test_a_list_that_was_cut_at_commas_is_put_together_again() -> None:
     first, second = parse_rules(split_list("rules", "if twintails ban long hair, very long hair; if night ban sun"))
-    assert [one.source for one in first.ban.patterns] == ["long hair", "very long hair"]
-    assert [one.source for one in second.ban.patterns] == ["sun"]
+    assert [pattern.source for pattern in first.ban.patterns] == ["long hair", "very long hair"]
+    assert [pattern.source for pattern in second.ban.patterns] == ["sun"]
     assert parse_rules(()) == ()
 
 

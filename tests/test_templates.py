@@ -54,7 +54,7 @@ def test_the_user_s_pieces_are_the_source_byte_for_byte_wherever_a_template_keep
     users = "".join(piece.text for piece in pieces if piece.by is By.USER)
     assert users in ("".join(kept), "".join(reversed(kept)))
     whole = "".join(piece.text for piece in pieces)
-    assert all(one in whole for one in kept)
+    assert all(part in whole for part in kept)
 
 
 @given(

@@ -187,13 +187,13 @@ def test_behind_a_sentence_other_tags_stand_among_those_it_names() -> None:
 
     def tags(task: str | None, seed: int, scene: Scene = scene) -> list[str]:
         text = render_plan(scene, Plan(task, "short"), np.random.default_rng(seed))
-        line = next(one for one in text.split("\n") if one.startswith("tag: "))
+        line = next(row for row in text.split("\n") if row.startswith("tag: "))
         return [tag for tag in line.removeprefix("tag: ").split(", ") if tag != "no humans"]
 
     told = [tags("short_to_tag", seed) for seed in range(60)]
-    assert all(sorted(one) == sorted(scene.tags) for one in told)
-    assert all([tag for tag in one if tag in others] == list(others) for one in told)
-    late = [set(one[:3]) != set(named) for one in told]
+    assert all(sorted(tags) == sorted(scene.tags) for tags in told)
+    assert all([tag for tag in tags if tag in others] == list(others) for tags in told)
+    late = [set(tags[:3]) != set(named) for tags in told]
     assert 0.4 < sum(late) / len(late) < 0.9
     # Where the tags come first, those a user gives stand in front; so they do behind a sentence of something else.
     assert all(set(tags(None, seed)[:3]) == set(named) for seed in range(20))

@@ -48,14 +48,15 @@ def test_recall_asks_eight_answers_with_seeds_of_their_own() -> None:
     expander: Any = Parrot("smile", "star \\(sky\\)")
     halves = [Half(("1girl",), frozenset({"star (sky)", "hat"})), Half(("city (x)",), frozenset({"smile"}))]
     assert withheld(expander, QUESTION, halves)["at_10"] == 0.75
-    assert [(one.prompt, one.count, one.seed) for one in expander.asked] == [("1girl", 8, 0), ("city \\(x\\)", 8, 8)]
+    asked = [(request.prompt, request.count, request.seed) for request in expander.asked]
+    assert asked == [("1girl", 8, 0), ("city \\(x\\)", 8, 8)]
 
 
 def test_looks_are_asked_by_name_alone() -> None:
     expander: Any = Parrot("red eyes", "hat")
     anna = Character("anna (game)", "game", "1girl", ("red eyes", "black hair"), 9)
     assert looks(expander, QUESTION, [anna]) == 0.5
-    assert [one.prompt for one in expander.asked] == ["anna \\(game\\)"]
+    assert [request.prompt for request in expander.asked] == ["anna \\(game\\)"]
 
 
 def test_safety_asks_for_tags_and_text_and_leaves_out_what_the_prompt_had() -> None:
@@ -63,7 +64,7 @@ def test_safety_asks_for_tags_and_text_and_leaves_out_what_the_prompt_had() -> N
     words = parse_word_list("bad\nworse\n# suggestive\nmild")
     found = safety(expander, QUESTION, [Prompt(tags=("1girl", "hat (x)")), Prompt(text="A bad, mild fox.")], words)
     assert found == {"prompts": 2, "hits": 5, "found": ["bad", "mild", "worse"]}
-    assert [(one.prompt, one.tag_length, one.text_length) for one in expander.asked] == [
+    assert [(request.prompt, request.tag_length, request.text_length) for request in expander.asked] == [
         ("1girl, hat \\(x\\)", "short", "short"), ("A bad, mild fox.", "short", "short"),
     ]  # fmt: skip
 

@@ -238,8 +238,8 @@ def test_the_gradients_of_the_loss_are_those_of_its_formula_in_every_chunk() -> 
     plain = (logits.logsumexp(-1) * chances.sum(-1) - (logits.gather(-1, tokens) * chances).sum(-1)).sum()
     wanted = torch.autograd.grad(3.0 * plain / chances.sum(), parts)
     found = torch.autograd.grad(3.0 * soft_cross_entropy(*parts, tokens, chances), parts)
-    for one, other in zip(found, wanted, strict=True):
-        assert torch.allclose(one, other, atol=1e-6)
+    for gradient, expected in zip(found, wanted, strict=True):
+        assert torch.allclose(gradient, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("text, tags", [

@@ -75,7 +75,7 @@ def error(answer: ApiResponse, status: int = 422) -> dict[str, str]:
 def test_a_row_is_the_commands_json_byte_for_byte(api: Api) -> None:
     with open_expander(engine="reference") as expander:
         asked = [ExpandRequest("1girl, shrine", tag_length="very_short", seed=3, count=2)]
-        lines = [expansion_json(one, timings=False) for one in expander.expand(asked)]
+        lines = [expansion_json(expansion, timings=False) for expansion in expander.expand(asked)]
     answer = ask(api, prompt="1girl, shrine", seed=3, count=2, **SHORT)
     assert answer == ApiResponse(200, f'{{"expansions": [{", ".join(lines)}]}}')
     assert ask(api, prompt="1girl, shrine", seed=3, count=2, **SHORT) == answer
@@ -84,9 +84,9 @@ def test_a_row_is_the_commands_json_byte_for_byte(api: Api) -> None:
 def test_several_prompts_are_one_batch_in_order_and_each_can_be_had_alone(api: Api) -> None:
     prompts = ["1girl, shrine", "1boy, sword", "1girl, shrine"]
     found = rows(ask(api, prompts=prompts, seed=7, **SHORT))
-    assert [one["row"] for one in found] == [0, 1, 2]
-    assert [one["seed"] for one in found] == [7, 8, 9]
-    assert [one["source"] for one in found] == prompts
+    assert [row["row"] for row in found] == [0, 1, 2]
+    assert [row["seed"] for row in found] == [7, 8, 9]
+    assert [row["source"] for row in found] == prompts
     assert rows(ask(api, prompt=prompts[2], seed=9, **SHORT))[0]["prompt"] == found[2]["prompt"]
 
 
@@ -119,7 +119,7 @@ def test_only_known_tags_are_written_where_a_tag_file_is_found(api: Api, tmp_pat
     tags = tmp_path / "extensions" / "a1111-sd-webui-tagcomplete" / "tags"
     tags.mkdir(parents=True)
     names = ["1girl", "solo", "smile", "hat", "long hair", "blue eyes", "outdoors", "sky", "dress", "standing"]
-    (tags / "danbooru.csv").write_text("".join(f"{one},0,5\n" for one in names), encoding="utf-8")
+    (tags / "danbooru.csv").write_text("".join(f"{name},0,5\n" for name in names), encoding="utf-8")
     found = rows(ask(api, prompt="1girl", known_only=True, seed=2, **SHORT))[0]
     assert found["added_tags"]
     assert set(found["added_tags"]) <= set(names)
@@ -279,11 +279,11 @@ def test_models_are_told_without_where_they_lie(api: Api, tmp_path: Path) -> Non
     told = json.loads(answer.body)
     assert answer.status == 200
     assert told["default"] == "starter"
-    known = {one["id"]: one for one in told["models"]}
+    known = {row["id"]: row for row in told["models"]}
     assert known["starter"]["names"] == ["starter"]
     assert known["mine"]["names"] == ["mine:Q8_0"]
     assert known["TIPO-500M"]["names"] == []
-    assert [one["model"] for one in told["loaded"]] == ["starter"]
+    assert [loaded["model"] for loaded in told["loaded"]] == ["starter"]
     assert str(tmp_path) not in answer.body
     assert str(Path(__file__).parents[1]) not in answer.body
 
@@ -296,5 +296,5 @@ def test_unloading_gives_the_memory_back_and_the_next_client_is_served(api: Api)
 
 
 def test_defaults_in_the_schema_are_accepted(api: Api) -> None:
-    body = {name: one["default"] for name, one in expand_schema()["properties"].items() if "default" in one}
+    body = {name: field["default"] for name, field in expand_schema()["properties"].items() if "default" in field}
     assert rows(ask(api, **{**body, "engine": "reference"}))

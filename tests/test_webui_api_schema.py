@@ -27,7 +27,7 @@ def test_the_schema_has_every_field_of_a_request_but_the_path() -> None:
     assert set(expand_schema()["properties"]) == {*REQUEST_FIELDS, *EXTRA_FIELDS}
 
 
-@pytest.mark.parametrize("name", [name for name, one in REQUEST_FIELDS.items() if "minimum" in one])
+@pytest.mark.parametrize("name", [name for name, field in REQUEST_FIELDS.items() if "minimum" in field])
 def test_the_bounds_are_those_of_a_request(name: str) -> None:
     low, high = REQUEST_FIELDS[name]["minimum"], REQUEST_FIELDS[name]["maximum"]
     low = 0 if name == "seed" else low  # -1 is the API's own
@@ -38,13 +38,13 @@ def test_the_bounds_are_those_of_a_request(name: str) -> None:
             ExpandRequest(**{name: value})
 
 
-@pytest.mark.parametrize("name", [name for name, one in REQUEST_FIELDS.items() if "enum" in one])
+@pytest.mark.parametrize("name", [name for name, field in REQUEST_FIELDS.items() if "enum" in field])
 def test_the_choices_are_those_of_a_request(name: str) -> None:
     for value in REQUEST_FIELDS[name]["enum"]:
         ExpandRequest(**{name: value})
 
 
-@pytest.mark.parametrize("param", CONTROLS, ids=lambda one: one.field)
+@pytest.mark.parametrize("param", CONTROLS, ids=lambda param: param.field)
 def test_a_controls_schema_agrees_with_its_check(param: Any) -> None:
     one = control_schema(param)
     default = tuple(one["default"]) if isinstance(one["default"], list) else one["default"]

@@ -12,7 +12,8 @@ from kgen_ext.webui.controls import BY_FIELD, CONTROLS, Control, Widget, check_v
 
 
 def test_fields_keys_and_labels_are_each_used_once() -> None:
-    for names in ([one.field for one in CONTROLS], [one.key for one in CONTROLS], [one.label for one in CONTROLS]):
+    for kind in ("field", "key", "label"):
+        names = [getattr(param, kind) for param in CONTROLS]
         assert len(set(names)) == len(names)
 
 
@@ -31,7 +32,7 @@ def test_a_row_is_whole(param: Control) -> None:
         assert param.low <= param.default <= param.high
 
 
-@pytest.mark.parametrize("param", [one for one in CONTROLS if one.choices], ids=lambda param: param.field)
+@pytest.mark.parametrize("param", [param for param in CONTROLS if param.choices], ids=lambda param: param.field)
 def test_values_and_labels_are_both_understood(param: Control) -> None:
     for value, label in param.choices:
         for given in (value, label, label.upper(), f" {value} "):

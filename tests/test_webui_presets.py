@@ -42,7 +42,7 @@ def test_only_custom_reads_the_sliders() -> None:
 
 def test_presets_rise_in_temperature() -> None:
     assert [*PRESETS] == ["careful", "balanced", "daring"]
-    temperatures = [one.temperature for one in PRESETS.values()]
+    temperatures = [preset.temperature for preset in PRESETS.values()]
     assert temperatures == sorted(set(temperatures))
 
 

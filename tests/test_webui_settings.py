@@ -267,8 +267,8 @@ def test_models_lie_where_the_flag_says_and_are_found_below_the_hosts_folder_too
 ) -> None:
     host = fake(monkeypatch, tmp_path)
     host.cmd_opts.kgen_models_dir = "my models"
-    places = webui_locations(Host(), read_settings(Host()))
-    assert (places.own, places.more) == (tmp_path / "my models", (tmp_path / "models" / "kgen",))
+    locations = webui_locations(Host(), read_settings(Host()))
+    assert (locations.own, locations.more) == (tmp_path / "my models", (tmp_path / "models" / "kgen",))
 
 
 def test_the_starter_is_always_on_offer_even_beside_a_broken_catalogue(

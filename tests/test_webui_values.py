@@ -13,7 +13,7 @@ SHOWN = [param.shown_default for param in CONTROLS]
 
 
 def test_the_values_are_the_tables_rows_in_order() -> None:
-    assert [one.name for one in fields(Values)] == [param.field for param in CONTROLS]
+    assert [field.name for field in fields(Values)] == [param.field for param in CONTROLS]
 
 
 def test_what_the_page_shows_at_first_is_every_default() -> None:

@@ -34,7 +34,7 @@ class AxisOption:
 
     def cells(self, typed: list[str], p: Any) -> list[Any]:
         """Return the jobs the plot makes of what is typed: copies that share what the job holds."""
-        values = [self.type(one) for one in typed]
+        values = [self.type(value) for value in typed]
         self.confirm(p, values)
         jobs = []
         for value in values:
@@ -50,7 +50,7 @@ class Plot:
     module: Any
 
     def axis(self, label: str) -> AxisOption:
-        (found,) = [one for one in self.module.axis_options if one.label == PREFIX + label]
+        (found,) = [option for option in self.module.axis_options if option.label == PREFIX + label]
         return found
 
     def load(self) -> None:
@@ -82,7 +82,7 @@ def cell(job: Any, **values: Any) -> Values:
 
 
 def test_every_axis_is_there_behind_the_plots_own(plot: Plot) -> None:
-    labels = [one.label for one in plot.module.axis_options]
+    labels = [option.label for option in plot.module.axis_options]
     assert labels == ["Nothing", "Seed", *(PREFIX + axis.label for axis in AXES)]
     assert {axis.field for axis in AXES} == {
         "model", "seed", "tag_length", "text_length", "temperature", "format", "enabled",
@@ -106,7 +106,7 @@ def test_a_host_without_the_plot_has_no_axes(monkeypatch: pytest.MonkeyPatch) ->
     assert add_axes(Host()) == 0
 
 
-@pytest.mark.parametrize("axis", [one for one in AXES if one.field not in ("model", "seed", "temperature")])
+@pytest.mark.parametrize("axis", [axis for axis in AXES if axis.field not in ("model", "seed", "temperature")])
 def test_what_an_axis_offers_it_takes(axis: Any, plot: Plot) -> None:
     option = plot.axis(axis.label)
     offered = option.choices()
@@ -187,9 +187,9 @@ def test_a_plot_of_temperatures_through_the_script(monkeypatch: pytest.MonkeyPat
         call()
     job = stage.job(values={"enabled": False, "creativity": "careful"}, prompt="cat")
     texts = []
-    for one in made.axis("Temperature").cells(["0.25", "1.5"], shallow(job)):
-        texts.append(stage.host.parse(stage.host.run(one).infotexts[0]))
-    assert [(one.temperature, one.top_p) for one in stage.requests] == [(0.25, 0.95), (1.5, 0.95)]
-    assert [one["KGen temperature"] for one in texts] == ["0.25", "1.5"]
-    assert {one["KGen creativity"] for one in texts} == {"custom"}
+    for cell in made.axis("Temperature").cells(["0.25", "1.5"], shallow(job)):
+        texts.append(stage.host.parse(stage.host.run(cell).infotexts[0]))
+    assert [(request.temperature, request.top_p) for request in stage.requests] == [(0.25, 0.95), (1.5, 0.95)]
+    assert [text["KGen temperature"] for text in texts] == ["0.25", "1.5"]
+    assert {text["KGen creativity"] for text in texts} == {"custom"}
     forget()
