@@ -1,4 +1,4 @@
-"""A service that answers at once and in the wrong order, for tests of the command line alone."""
+"""A fake service for tests of the command line: it finishes at once, the last row first."""
 from __future__ import annotations
 
 import io

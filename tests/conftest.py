@@ -1,4 +1,4 @@
-"""What every test shares: reproducible property tests, and a switch that makes a missing engine a failure."""
+"""Settings of all tests: reproducible property tests, and a switch that makes a missing engine a failure."""
 from __future__ import annotations
 
 import os

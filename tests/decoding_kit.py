@@ -1,4 +1,4 @@
-"""What the tests of decoding share: running requests on a scripted engine, and an oracle of the guarantees.
+"""Helpers of the decoding tests: running requests on a scripted engine, and an oracle of the guarantees.
 
 The oracle reads a result and its request only, and uses nothing of what enforces the guarantees in the decoder.
 """

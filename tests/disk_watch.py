@@ -1,4 +1,4 @@
-"""Sees which paths a test asks the disk about: whatever is opened, listed, or asked whether it is there."""
+"""A record of the paths that a test touches on the disk: opened, listed, or checked for existence."""
 from __future__ import annotations
 
 import os

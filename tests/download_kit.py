@@ -1,4 +1,4 @@
-"""A hub with one small model, and the ways downloads are asked of it."""
+"""A hub with one small model, and helpers that download from it."""
 from __future__ import annotations
 
 import random
@@ -23,14 +23,14 @@ MODEL = Model("Tiny", "tipo", (FILE,), repo=REPO)
 
 @contextmanager
 def tiny_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """Run a hub with the model, in an environment that says nothing of hubs and sends the loopback through no proxy."""
+    """Run a hub with the model, in an environment that names no hub and sets no proxy for the loopback address."""
     for name in ("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "KGEN_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr("kgen_ext.models.hub.CHUNK", 1 << 14)
-    with running_hub() as one:
-        one.add(REPO, "Tiny-F16.gguf", WEIGHTS)
-        yield one
+    with running_hub() as running:
+        running.add(REPO, "Tiny-F16.gguf", WEIGHTS)
+        yield running
 
 
 def client(hub: FakeHub, *, token: str | None = None, timeout: float = 5.0) -> Hub:
@@ -58,7 +58,7 @@ def download(
 
 
 def final_names(folder: Path) -> list[str]:
-    """Return what stands in the folder under a final name."""
+    """Return the files of the folder that have a final name."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
                   if path.is_file() and ".downloads" not in path.parts)  # fmt: skip
 

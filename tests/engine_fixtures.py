@@ -1,6 +1,6 @@
-"""What engine tests share: the starter model in each engine, and tiny random checkpoints written from nothing.
+"""Helpers of the engine tests: the starter model in each engine, and tiny random checkpoints written from scratch.
 
-Refuses to use an ML library to make a checkpoint: the formats are written out, so that the readers are checked by them.
+No ML library makes the checkpoints: the formats are written byte by byte, which checks the readers independently.
 """
 from __future__ import annotations
 

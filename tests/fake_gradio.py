@@ -1,4 +1,4 @@
-"""As much of gradio as a page uses: components that keep what they were given, in what they stand, and their events.
+"""A fake gradio with the components a page uses: they keep their arguments, their parent and their events.
 
 Strict: an argument that either gradio 3.41 or 4.40 (as the hosts have patched them) does not know is a TypeError.
 """

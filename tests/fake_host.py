@@ -1,4 +1,4 @@
-"""A host small enough to read: `modules.*` as AUTOMATIC1111 1.10.1 and Forge show them to an extension.
+"""A small fake host: `modules.*` as AUTOMATIC1111 1.10.1 and Forge show them to an extension.
 
 `install(monkeypatch, kind=...)` puts the modules into sys.modules and returns a `FakeHost` to drive: it makes jobs,
 runs the hooks in the host's order, writes infotexts and reads them back. No images are made and no library is needed.
@@ -162,7 +162,7 @@ class FakeHost:
         return found
 
     def paste(self, infotext: str) -> dict[str, Any]:
-        """Read an infotext and let the extensions have their say; what the page's fields are then filled from."""
+        """Read an infotext, call the extensions' paste callbacks, and return what the page's fields are filled from."""
         found = self.parse(infotext)
         for call in self.callbacks["on_infotext_pasted"]:
             call(infotext, found)

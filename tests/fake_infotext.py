@@ -1,4 +1,4 @@
-"""Infotexts as the hosts write and read them: what is quoted, and what becomes of an empty value."""
+"""Infotexts as the hosts write and read them: which values are quoted, and what happens to an empty one."""
 from __future__ import annotations
 
 import json

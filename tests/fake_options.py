@@ -1,4 +1,4 @@
-"""The hosts' options, and what changes them when a client of the API asks: POST /sdapi/v1/options, `override_settings`.
+"""The hosts' options, and what changes them for a client of the API: POST /sdapi/v1/options, `override_settings`.
 
 Written from the facts of
 

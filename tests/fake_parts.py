@@ -1,4 +1,4 @@
-"""Parts of a host that an extension meets: job state, options, styles, the base class of scripts."""
+"""Parts of a host that an extension uses: job state, options, styles, the base class of scripts."""
 from __future__ import annotations
 
 import re

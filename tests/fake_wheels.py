@@ -1,6 +1,6 @@
-"""Wheels, installed packages and a package index made from nothing, so that pip itself is tested without a network.
+"""Wheels, installed packages and a package index made from scratch, to test with pip itself but without a network.
 
-Refuses to hold anything that works: a fake package is one module with one line.
+A fake package is one module with one line; it does nothing.
 """
 from __future__ import annotations
 

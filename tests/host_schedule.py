@@ -1,4 +1,4 @@
-"""A1111's prompt editing schedule, derived from our reading of its edits; the host's own answers are recorded."""
+"""A1111's prompt editing schedule, computed from our parse of the edits; tests compare it with recorded output."""
 from __future__ import annotations
 
 from bisect import bisect_left

@@ -1,6 +1,6 @@
-"""A Hugging Face hub on the loopback address, with a CDN beside it, and every way in which a download can go wrong.
+"""A Hugging Face hub on the loopback address, with a CDN and every way in which a download can fail.
 
-It speaks the part of the hub's HTTP that a client needs for a file of a public repository:
+It implements the part of the hub's HTTP API that a client needs for a file of a public repository:
 
     HEAD, GET /<owner>/<name>/resolve/<revision>/<path>
         small: 200 and the bytes, ETag = git's SHA-1; large: 302 to the CDN, X-Linked-Etag = SHA-256, X-Linked-Size

@@ -1,6 +1,6 @@
 """Checkpoints with random weights in the shape of every published family: vocabulary, special tokens, files, context.
 
-Refuses to be large: layers are few and narrow, but the vocabularies have their real size and their real layout.
+Layers are few and narrow; the vocabularies have their real size and layout.
 
     TIPO v1    LLaMA, SentencePiece, 32,000 pieces and 13 special tokens (32000 to 32012), 1024 tokens
     DanTagGen  LLaMA, SentencePiece, 32,000 pieces and 6 special tokens, 512 tokens

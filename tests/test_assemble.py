@@ -1,4 +1,4 @@
-"""What a request becomes before a model sees it, and what is put together of what was written, without a model."""
+"""Planning a request and assembling its result, without a model."""
 from __future__ import annotations
 
 from dataclasses import replace

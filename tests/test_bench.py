@@ -1,4 +1,4 @@
-"""The benchmark counts and judges right, on runtimes that are fakes; no reference and no model is needed."""
+"""The benchmark's counting and scoring, on fake runtimes; no reference and no model is needed."""
 from __future__ import annotations
 
 import sys
@@ -197,8 +197,8 @@ def test_the_report_prints_what_was_measured() -> None:
 
 
 def test_time_that_grows_with_the_number_of_prompts_has_linearity_one() -> None:
-    one = Promises(1000, Score(), 6.4, 100.0, None, None, None, None, 0.0, 0.0, ())
-    assert one.linearity == pytest.approx(1.0)
+    promises = Promises(1000, Score(), 6.4, 100.0, None, None, None, None, 0.0, 0.0, ())
+    assert promises.linearity == pytest.approx(1.0)
 
 
 def test_columns_line_up() -> None:

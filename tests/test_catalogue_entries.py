@@ -1,4 +1,4 @@
-"""The catalogue: ours is complete, and what is wrong in a user's own is told by file, entry and field."""
+"""The catalogue: the built-in one is complete, and errors in a user's own name file, entry and field."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""What a model file tells of itself without being loaded: the head of a GGUF, the protocol by its special tokens."""
+"""Facts read from a model file without loading it: the head of a GGUF, the protocol by its special tokens."""
 from __future__ import annotations
 
 import ast

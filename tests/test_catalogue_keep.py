@@ -1,4 +1,4 @@
-"""What is done to installed models: checking, removing, quantising; never outside our own folder."""
+"""Checking, removing and quantising installed models; never outside our own folder."""
 from __future__ import annotations
 
 import errno
@@ -28,12 +28,12 @@ def locations(tmp_path: Path) -> Locations:
 
 
 def only(locations: Locations) -> FoundModel:
-    (one,) = find_models(locations)
-    return one
+    (installed,) = find_models(locations)
+    return installed
 
 
-def verify(one: FoundModel, *, hub: Hub | None = None, offline: bool) -> Integrity:
-    steps = verify_steps(one, hub=hub, offline=offline)
+def verify(installed: FoundModel, *, hub: Hub | None = None, offline: bool) -> Integrity:
+    steps = verify_steps(installed, hub=hub, offline=offline)
     while True:
         try:
             next(steps)
@@ -46,44 +46,44 @@ def spoilt(data: bytes) -> bytes:
     return data[:-1] + bytes([data[-1] ^ 1])
 
 
-def pinned(one: FoundModel, **facts: object) -> FoundModel:
+def pinned(installed: FoundModel, **facts: object) -> FoundModel:
     """Return a found model whose catalogue entry knows a checksum."""
     file = ModelFile("TIPO-100M-F16.gguf", "gguf", "F16", **facts)  # type: ignore[arg-type]
     model = Model("TIPO-100M", "tipo", (file,), repo="KBlueLeaf/TIPO-100M")
-    return FoundModel(one.id, one.variant, one.path, one.size, model, ours=one.ours)
+    return FoundModel(installed.id, installed.variant, installed.path, installed.size, model, ours=installed.ours)
 
 
 def test_a_file_like_the_catalogue_s_checksum_is_whole_without_any_network(locations: Locations) -> None:
-    one = only(locations)
-    sha = hashlib.sha256(one.path.read_bytes()).hexdigest()
-    verdict = verify(pinned(one, sha256=sha, size=one.size), offline=True)
+    installed = only(locations)
+    sha = hashlib.sha256(installed.path.read_bytes()).hexdigest()
+    verdict = verify(pinned(installed, sha256=sha, size=installed.size), offline=True)
     assert verdict.intact
     assert "the catalogue" in verdict.reason
 
 
 def test_one_changed_byte_is_found(locations: Locations) -> None:
-    one = only(locations)
-    sha = hashlib.sha256(one.path.read_bytes()).hexdigest()
-    one.path.write_bytes(spoilt(one.path.read_bytes()))
-    verdict = verify(pinned(one, sha256=sha), offline=True)
+    installed = only(locations)
+    sha = hashlib.sha256(installed.path.read_bytes()).hexdigest()
+    installed.path.write_bytes(spoilt(installed.path.read_bytes()))
+    verdict = verify(pinned(installed, sha256=sha), offline=True)
     assert not verdict.intact
     assert "checksum" in verdict.reason
 
 
 def test_a_file_that_was_cut_is_found_by_its_size(locations: Locations) -> None:
-    one = only(locations)
-    verdict = verify(pinned(one, sha256="0" * 64, size=one.size + 1), offline=True)
+    installed = only(locations)
+    verdict = verify(pinned(installed, sha256="0" * 64, size=installed.size + 1), offline=True)
     assert not verdict.intact
-    assert f"the catalogue says {one.size + 1}" in verdict.reason
+    assert f"the catalogue says {installed.size + 1}" in verdict.reason
 
 
 def test_without_a_known_checksum_the_hub_is_asked(locations: Locations) -> None:
-    one = only(locations)
+    installed = only(locations)
     with running_hub() as hub:
-        hub.add("KBlueLeaf/TIPO-100M", "TIPO-100M-F16.gguf", one.path.read_bytes())
-        assert "the hub" in verify(one, hub=Hub(endpoint=hub.endpoint), offline=False).reason
-        hub.add("KBlueLeaf/TIPO-100M", "TIPO-100M-F16.gguf", spoilt(one.path.read_bytes()))
-        assert not verify(one, hub=Hub(endpoint=hub.endpoint), offline=False).intact
+        hub.add("KBlueLeaf/TIPO-100M", "TIPO-100M-F16.gguf", installed.path.read_bytes())
+        assert "the hub" in verify(installed, hub=Hub(endpoint=hub.endpoint), offline=False).reason
+        hub.add("KBlueLeaf/TIPO-100M", "TIPO-100M-F16.gguf", spoilt(installed.path.read_bytes()))
+        assert not verify(installed, hub=Hub(endpoint=hub.endpoint), offline=False).intact
 
 
 def test_offline_the_verdict_says_that_only_the_head_was_read(locations: Locations) -> None:
@@ -141,8 +141,8 @@ def test_a_file_of_the_cache_is_compared_with_the_name_of_its_blob(tmp_path: Pat
 def test_removing_frees_the_bytes_and_nothing_else(locations: Locations) -> None:
     other = locations.own / "notes.txt"
     other.write_text("mine")
-    one = only(locations)
-    assert remove_model(one, locations) == one.size
+    installed = only(locations)
+    assert remove_model(installed, locations) == installed.size
     assert sorted(locations.own.iterdir()) == [other]
 
 
@@ -224,8 +224,8 @@ def test_a_damaged_file_is_not_quantised_and_leaves_nothing(locations: Locations
 
 
 def test_a_quantised_file_is_not_quantised_again(locations: Locations) -> None:
-    one = only(locations)
-    small = FoundModel(one.id, "Q8_0", one.path, one.size, one.model, ours=True)
+    installed = only(locations)
+    small = FoundModel(installed.id, "Q8_0", installed.path, installed.size, installed.model, ours=True)
     with pytest.raises(UserError, match="only an F16 GGUF"):
         quantise_model(small, locations)
 

@@ -1,4 +1,4 @@
-"""Where models are looked for, and what is found there under which name."""
+"""The folders searched for models, and the names of the models found there."""
 from __future__ import annotations
 
 import os
@@ -169,9 +169,9 @@ def test_a_link_out_of_the_models_folder_is_listed_as_refused(tmp_path: Path) ->
     own = tmp_path / "models"
     own.mkdir()
     (own / "TIPO-500M-ft_TIPO-500M-ft-F16.gguf").symlink_to(put(tmp_path / "elsewhere.gguf"))
-    one = found(Locations(own=own), "TIPO-500M-ft:F16")
-    assert "leads out" in one.problem
-    assert choices([one]) == ()
+    model = found(Locations(own=own), "TIPO-500M-ft:F16")
+    assert "leads out" in model.problem
+    assert choices([model]) == ()
 
 
 def test_a_folder_whose_weights_lead_out_is_refused_too(tmp_path: Path) -> None:
@@ -213,18 +213,18 @@ def test_a_copy_in_our_folder_comes_before_another_extension_s(tmp_path: Path) -
     own, theirs = tmp_path / "own", tmp_path / "theirs"
     for folder in (own, theirs):
         put(folder / "TIPO-500M-ft_TIPO-500M-ft-F16.gguf")
-    (one,) = find_models(Locations(own=own, hosts=(theirs,)))
-    assert one.ours
-    assert one.path.parent == own
+    (model,) = find_models(Locations(own=own, hosts=(theirs,)))
+    assert model.ours
+    assert model.path.parent == own
 
 
 def test_a_model_of_the_user_s_catalogue_is_found_by_its_file(tmp_path: Path) -> None:
     put(tmp_path / "tunes" / "deep" / "v7.gguf")
     put(tmp_path / "kgen-models.json", '{"schema": 1, "models": [{"id": "my-tune", "protocol": "dtg", "files": '
         '[{"path": "tunes/deep/v7.gguf", "kind": "gguf", "quant": "F16"}]}]}')  # fmt: skip
-    one = found(Locations(own=tmp_path), "my-tune:F16")
-    assert one.model is not None
-    assert one.model.protocol == "dtg"
+    model = found(Locations(own=tmp_path), "my-tune:F16")
+    assert model.model is not None
+    assert model.model.protocol == "dtg"
 
 
 def test_a_file_that_is_no_gguf_is_listed_with_what_is_wrong(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""docs/models.md agrees with the code: the list of models, the catalogue's fields, the example."""
+"""Agreement of docs/models.md with the code: the list of models, the catalogue's fields, the example."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""A name means one model: the best that is installed, exactly what it says, or the command that gets it."""
+"""Model names: each resolves to the best installed file, to exactly what it names, or to a command that gets it."""
 from __future__ import annotations
 
 from pathlib import Path

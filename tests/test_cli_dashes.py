@@ -1,4 +1,4 @@
-"""Prompts and values that begin with a dash: taken where argparse can tell, else one line says how to write them."""
+"""Prompts and values that begin with a dash: accepted where argparse can tell, else an error says how to write them."""
 from __future__ import annotations
 
 import pytest

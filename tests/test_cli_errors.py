@@ -1,4 +1,4 @@
-"""Whatever goes wrong: one line, the right exit code, no traceback."""
+"""Errors of the command line: one line, the right exit code, no traceback."""
 from __future__ import annotations
 
 import os

@@ -1,4 +1,4 @@
-"""`kgen expand`: what reaches the service, and what is printed where."""
+"""`kgen expand`: the request that reaches the service, and what is printed to which stream."""
 from __future__ import annotations
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""`kgen parse`: the spans of a prompt, and what a model may see of each segment."""
+"""`kgen parse`: the spans of a prompt, and the part of each segment that a model may see."""
 from __future__ import annotations
 
 import ast

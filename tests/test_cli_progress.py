@@ -1,4 +1,4 @@
-"""What a terminal shows while rows are decoded."""
+"""The progress display of a terminal while rows are decoded."""
 from __future__ import annotations
 
 import io

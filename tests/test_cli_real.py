@@ -1,4 +1,4 @@
-"""The command with the real service, the starter model and the reference engine: what the issue wants shown."""
+"""The command with the real service, the starter model and the reference engine."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""`kgen request`: the golden cases, and lines that are none."""
+"""`kgen request`: the golden cases, and lines that are not valid cases."""
 from __future__ import annotations
 
 import io

@@ -1,4 +1,4 @@
-"""constraints.txt pins what the tests need on every Python that KGen supports, within the bounds of pyproject.toml."""
+"""The pins of constraints.txt: what the tests need on every supported Python, within the bounds of pyproject.toml."""
 from __future__ import annotations
 
 import re

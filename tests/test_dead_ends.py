@@ -1,4 +1,4 @@
-"""Closed token paths: where the last open choice was, what is closed there, and what stays open."""
+"""Blocked token prefixes: where the last open choice was, what is blocked there, and what stays open."""
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""A row's answer does not depend on its company; what rows share is computed once; events tell what happened."""
+"""Rows of a batch: results independent of the other rows, shared prefixes computed once, events in order."""
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Rows and the slots of their cache: equal answers in equal order, prefixes shared, and slots free again at the end."""
+"""Rows and their cache slots: equal results in equal order, shared prefixes, and all slots free at the end."""
 from __future__ import annotations
 
 import threading

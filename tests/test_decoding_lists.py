@@ -1,4 +1,4 @@
-"""Tag lists and metadata by forced decoding: how many, whole ones only, and what ends them."""
+"""Tag lists and metadata by forced decoding: how many, complete ones only, and what ends them."""
 from __future__ import annotations
 
 import pytest

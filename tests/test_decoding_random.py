@@ -1,4 +1,4 @@
-"""No guarantee is ever broken: random logits, hostile vocabularies, random requests, small contexts."""
+"""The guarantees under random logits, adversarial vocabularies, random requests and small contexts."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ HOSTILE = (
     b"\xe5\xb0\x91\xe5\xa5\xb3", b"<|long|>", b"</s>", b"<|", b"|>", b"__", b"long_hair", b" Long", b"LONG HAIR",
     b" blue", b"blue", b" red", b" hair", b" eyes", b"artist:", b"tag", b"long", b":", b" of", b" Yes", b" Precure",
 )  # fmt: skip
-# What a mad model loves: bonuses to the logits by the look of a token.
+# What an adversarial model prefers: bonuses to the logits by the look of a token.
 MOODS: dict[str, Callable[[bytes], float]] = {
     "flat": lambda piece: 0.0,
     "words": lambda piece: 4.0 if piece[:1] == b" " and piece.strip().isalpha() else 0.0,
@@ -63,8 +63,8 @@ VOCAB = hostile_vocab()
 BIAS = {name: np.array([bonus(piece) for piece in VOCAB.pieces], np.float32) for name, bonus in MOODS.items()}
 
 
-def mad_engine(seed: int, *, mood: str, scale: float, n_ctx: int, echo: bool) -> ScriptedEngine:
-    """Return an engine whose logits are noise from (seed, last tokens), in a mood; `echo` loves what stands there."""
+def noise_engine(seed: int, *, mood: str, scale: float, n_ctx: int, echo: bool) -> ScriptedEngine:
+    """Return an engine with noise for logits, from (seed, last tokens), in a mood; `echo` prefers what is there."""
 
     def logits(tokens: tuple[int, ...]) -> NDArray[np.float32]:
         digest = blake2b(repr((seed, len(tokens), tokens[-4:])).encode(), digest_size=8).digest()
@@ -122,7 +122,7 @@ def test_a_model_that_wants_to_break_every_rule_breaks_none(mood: str) -> None:
     )
     def broken(batch: list[ExpandRequest], seed: int, scale: float, n_ctx: int, protocol: Protocol, echo: bool,
                rows: int) -> None:  # fmt: skip
-        engine = mad_engine(seed, mood=mood, scale=scale, n_ctx=n_ctx, echo=echo)
+        engine = noise_engine(seed, mood=mood, scale=scale, n_ctx=n_ctx, echo=echo)
         rows_ran = run_all(engine, batch, rows=rows, protocol=protocol)
         for ran in rows_ran:
             assert violations(ran) == []

@@ -1,4 +1,4 @@
-"""One row, driven draw by draw: what it keeps, counts, forgets and asks for next."""
+"""One row, driven draw by draw: what it keeps, counts, rolls back and asks for next."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""Every rule by forced decoding: the engine wants to break it, the result obeys it, and the event says why."""
+"""Every rule by forced decoding: the engine tries to break it, the result obeys it, and the event gives the reason."""
 from __future__ import annotations
 
 from itertools import combinations

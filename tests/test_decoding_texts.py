@@ -1,4 +1,4 @@
-"""Texts by forced decoding: whole sentences, as many as asked for, and no banned phrase however they end."""
+"""Texts by forced decoding: complete sentences, as many as requested, and no banned phrase however they end."""
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Devices: every kind that torch or llama.cpp may have, told by fakes of the libraries; none is taken for granted."""
+"""Devices: every kind that torch or llama.cpp may have, reported by fakes of the libraries; none is assumed."""
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`kgen doctor`: every fact it tells is one that tests can change, and every lack comes with one command."""
+"""`kgen doctor`: every fact it reports can be changed by a test, and everything missing comes with one command."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""Downloads against a hub on the loopback address, by the huggingface_hub that is installed: whole or not at all."""
+"""Downloads from a hub on the loopback address with the installed huggingface_hub: complete or not at all."""
 from __future__ import annotations
 
 import hashlib
@@ -17,8 +17,8 @@ from kgen_ext.models.schema import Model, ModelFile
 
 @pytest.fixture(autouse=True)
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with tiny_hub(monkeypatch) as one:
-        yield one
+    with tiny_hub(monkeypatch) as running:
+        yield running
 
 
 def test_a_file_comes_whole_under_the_name_the_other_extension_uses(hub: FakeHub, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Downloads that go wrong: told in one line, and nothing stands under a final name."""
+"""Failing downloads: reported in one line, and no incomplete file under a final name."""
 from __future__ import annotations
 
 import errno
@@ -30,8 +30,8 @@ FAULTS = {
 
 @pytest.fixture(autouse=True)
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with tiny_hub(monkeypatch) as one:
-        yield one
+    with tiny_hub(monkeypatch) as running:
+        yield running
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -1,4 +1,4 @@
-"""Downloads by processes of their own: two at once, and one that is killed in the middle."""
+"""Downloads by separate processes: two at once, and one that is killed halfway."""
 from __future__ import annotations
 
 import os
@@ -39,9 +39,9 @@ print("path", order.target, flush=True)
 
 @pytest.fixture
 def hub() -> Iterator[FakeHub]:
-    with running_hub() as one:
-        one.add("Owner/Tiny", "Tiny-F16.gguf", WEIGHTS)
-        yield one
+    with running_hub() as running:
+        running.add("Owner/Tiny", "Tiny-F16.gguf", WEIGHTS)
+        yield running
 
 
 def start(hub: FakeHub, to: Path, **environ: str) -> subprocess.Popen[str]:

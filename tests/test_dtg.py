@@ -1,4 +1,4 @@
-"""DanTagGen end to end: the request is the text of training, the answer is read as tags, and nothing else is asked."""
+"""DanTagGen end to end: the request has the training format, its output is read as tags, nothing else is requested."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -48,10 +48,10 @@ def test_the_model_is_given_the_text_of_training(folder: Path) -> None:
 @pytest.mark.parametrize("length", list(TagLength))
 def test_every_length_ends_in_its_band(folder: Path, length: TagLength) -> None:
     with open_expander(model=str(folder), engine="reference", threads=1) as expander:
-        one = expander.expand([ExpandRequest("1girl, smile", tag_length=length.value, seed=5)])[0]
-    assert len(one.added_tags) + 2 in DTG_TAGS[length]
-    assert one.prompt == "1girl, smile, " + ", ".join(one.added_tags)
-    assert one.added_text == "" and INPUT_END not in one.prompt
+        expansion = expander.expand([ExpandRequest("1girl, smile", tag_length=length.value, seed=5)])[0]
+    assert len(expansion.added_tags) + 2 in DTG_TAGS[length]
+    assert expansion.prompt == "1girl, smile, " + ", ".join(expansion.added_tags)
+    assert expansion.added_text == "" and INPUT_END not in expansion.prompt
 
 
 def test_an_answer_is_read_tag_by_tag(folder: Path) -> None:
@@ -65,17 +65,17 @@ def test_an_answer_is_read_tag_by_tag(folder: Path) -> None:
 def test_a_prompt_of_sentences_and_an_empty_one_are_expanded_too(folder: Path) -> None:
     with open_expander(model=str(folder), engine="reference", threads=1) as expander:
         for prompt in ("", "A girl stands in the rain, and a dog sleeps.", "no humans, scenery BREAK 1girl"):
-            one = expander.expand([ExpandRequest(prompt, tag_length="very_short", seed=4)])[0]
-            assert one.source == prompt and len(one.added_tags) >= 8 - 3
+            expansion = expander.expand([ExpandRequest(prompt, tag_length="very_short", seed=4)])[0]
+            assert expansion.source == prompt and len(expansion.added_tags) >= 8 - 3
 
 
 def test_a_context_of_512_tokens_is_not_exceeded(folder: Path) -> None:
     prompt = ", ".join(f"tag number {n}" for n in range(400))
     with open_expander(model=str(folder), engine="reference", threads=1) as expander:
         assert expander._context.n_ctx == 512
-        one = expander.expand([ExpandRequest(prompt, seed=1)])[0]
-    assert one.prompt.startswith(prompt)
-    assert any("longer than the model's context" in note for note in one.notes)
+        expansion = expander.expand([ExpandRequest(prompt, seed=1)])[0]
+    assert expansion.prompt.startswith(prompt)
+    assert any("longer than the model's context" in note for note in expansion.notes)
 
 
 def test_only_delta_and_its_revision_have_the_quality_line(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One contract, kept by every engine on the model that ships: what decoding relies on, and what it may not rely on."""
+"""The contract of engines, on the model that ships: what decoding may rely on, and what it may not."""
 from __future__ import annotations
 
 from collections.abc import Iterator

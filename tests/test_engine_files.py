@@ -1,4 +1,4 @@
-"""Every damaged, foreign or missing file is named, with what is wrong with it, before a library sees it."""
+"""Damaged, foreign and missing files: each is named, with the fault, before a library opens it."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""llama.cpp's rows keep their bits in any company, whether a lone row of the file needs company for that or not."""
+"""llama.cpp's rows: the same bits in any batch, whether or not a single row needs a second one for that."""
 from __future__ import annotations
 
 import json

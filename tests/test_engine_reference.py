@@ -1,4 +1,4 @@
-"""The reference engine: bit for bit the same in any company, and numerically what the library computes."""
+"""The reference engine: bit-identical in any batch, and numerically equal to the library."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""The scripted engine does what tests of decoding rely on."""
+"""The scripted engine: the behaviour that tests of decoding rely on."""
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What the engine asks of the installed release: its number, and what its model calls the keys and values."""
+"""The installed transformers release: its version, and its model's names for keys and values."""
 from __future__ import annotations
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What importing brings along, each in a fresh process."""
+"""The modules that an import loads, each in a fresh process."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""install.py in a real virtual environment: adds what is missing, changes nothing, never fails, says so in a line."""
+"""install.py in a real virtual environment: adds what is missing, changes nothing else, never fails, says so."""
 from __future__ import annotations
 
 import importlib.metadata

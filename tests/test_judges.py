@@ -1,4 +1,4 @@
-"""The judges of one row's tags and metadata values, each rule by itself."""
+"""The filters of one row's tags and metadata values, each rule by itself."""
 from __future__ import annotations
 
 from pathlib import Path

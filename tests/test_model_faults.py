@@ -1,4 +1,4 @@
-"""Whatever is wrong with a model's files: no crash, no other model in its place, a line that names file and way out.
+"""Faulty model files: no crash, no other model instead, and one line that names the file and a remedy.
 
 The faults of safetensors folders and of GGUF heads are in test_engine_files; here are those of the files beside them,
 of GGUFs read without llama.cpp, and what the whole way through the service makes of a fault.

@@ -1,4 +1,4 @@
-"""Tiny models in the shape of every published family: the same ids, the same numbers and the whole way to a prompt."""
+"""Tiny models in the shape of every published family: the same ids, the same logits, and expansion end to end."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

@@ -36,11 +36,11 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with running_hub() as one:
-        one.add(REPO, "TIPO-100M-F16.gguf", WEIGHTS)
-        monkeypatch.setattr("kgen_ext.models.download.Hub", lambda: Hub(endpoint=one.endpoint))
-        monkeypatch.setattr("kgen_ext.models.manage.Hub", lambda: Hub(endpoint=one.endpoint))
-        yield one
+    with running_hub() as running:
+        running.add(REPO, "TIPO-100M-F16.gguf", WEIGHTS)
+        monkeypatch.setattr("kgen_ext.models.download.Hub", lambda: Hub(endpoint=running.endpoint))
+        monkeypatch.setattr("kgen_ext.models.manage.Hub", lambda: Hub(endpoint=running.endpoint))
+        yield running
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a process has one of is made once, whoever comes first and however many come at once."""
+"""Values made once a process, whichever thread comes first and however many come at once."""
 from __future__ import annotations
 
 import ast

@@ -1,4 +1,4 @@
-"""Which engine runs a model: the choice, the reason that is shown, and what happens when one fails on these weights."""
+"""The choice of an engine for a model: the reason shown, and what happens when an engine fails to load it."""
 from __future__ import annotations
 
 import logging

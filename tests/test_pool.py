@@ -1,4 +1,4 @@
-"""The pool of loaded models: opened once, one by default, never closed under a user, memory given back."""
+"""The pool of loaded models: loaded once, one by default, never closed while in use, memory given back."""
 from __future__ import annotations
 
 import threading
@@ -120,8 +120,8 @@ def test_a_larger_pool_keeps_as_many_as_it_holds_and_lets_the_longest_unused_go(
 def test_the_same_weights_under_two_names_are_one_model() -> None:
     shelf = Shelf(same={"/models/a.gguf": "a"})
     pool = shelf.pool()
-    with pool.lease(shelf.find("a")) as one, pool.lease(shelf.find("/models/a.gguf")) as other:
-        assert one is other
+    with pool.lease(shelf.find("a")) as first, pool.lease(shelf.find("/models/a.gguf")) as second:
+        assert first is second
     assert len(shelf.opened) == 1
 
 
@@ -254,9 +254,9 @@ def test_asked_for_again_before_it_was_given_back_a_model_stays() -> None:
 def test_the_starter_comes_from_the_pool_and_its_folder_is_the_same_model() -> None:
     pool = Pool()
     folder = Path(__file__).parent.parent / "kgen_ext" / "starter"
-    with pool.lease(resolve("starter"), engine="reference") as one:
-        text = one.expand([ExpandRequest("1girl, shrine", tag_length="very_short", seed=1)])[0].prompt
+    with pool.lease(resolve("starter"), engine="reference") as first:
+        text = first.expand([ExpandRequest("1girl, shrine", tag_length="very_short", seed=1)])[0].prompt
     with pool.lease(resolve(str(folder)), engine="reference") as other:
-        assert other is one
+        assert other is first
         assert other.expand([ExpandRequest("1girl, shrine", tag_length="very_short", seed=1)])[0].prompt == text
     assert pool.unload() == 1

@@ -1,4 +1,4 @@
-"""Additions stand where they weigh 1 in every step, and the user's bytes, weights and steps stay what they were.
+"""Additions to a prompt: weight 1 in every step, with the user's bytes, weights and steps unchanged.
 
 The properties are checked in the source as it is and as the host strips it (comments and networks out); weights by
 `weigh`, the host's rule by the letter for each character, itself checked against the recorded prompts.

@@ -1,4 +1,4 @@
-"""Our reading of weights and edits is A1111's own, on 200 recorded prompts, before and after an expansion."""
+"""Weights and edits as A1111 reads them, on 200 recorded prompts, before and after an expansion."""
 from __future__ import annotations
 
 import json

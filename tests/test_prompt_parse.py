@@ -1,4 +1,4 @@
-"""Every string is read and given back as it was, and what users write is read as A1111 reads it."""
+"""Parsing of prompts: every string comes back unchanged, and is read as A1111 reads it."""
 from __future__ import annotations
 
 import random

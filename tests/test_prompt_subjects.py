@@ -1,4 +1,4 @@
-"""The model sees what the user meant, once, without syntax; what it must not see stays hidden."""
+"""The subjects shown to the model: what the user meant, once, without syntax; hidden parts stay hidden."""
 from __future__ import annotations
 
 import pytest

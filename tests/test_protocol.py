@@ -1,4 +1,4 @@
-"""Request texts: the author's own, byte for byte, and prefixes of training texts whatever is asked."""
+"""Request texts: equal to the author's byte for byte, and prefixes of training texts whatever is requested."""
 from __future__ import annotations
 
 import json

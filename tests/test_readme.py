@@ -1,4 +1,4 @@
-"""The README and docs/ agree with the code: tables, JSON keys, commands, links and the Python example.
+"""Agreement of the README and docs/ with the code: tables, JSON keys, commands, links and the Python example.
 
 `python tests/test_readme.py` writes the generated tables and the first example anew.
 """

@@ -1,4 +1,4 @@
-"""Requests: strings become values, and a wrong one is named with what is allowed."""
+"""Requests: strings become values, and an error names the field and what is allowed."""
 from __future__ import annotations
 
 import dataclasses

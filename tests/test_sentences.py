@@ -1,4 +1,4 @@
-"""Where sentences end, that splitting loses nothing, and that everything that counts sentences counts the same ones."""
+"""Sentence ends: splitting loses nothing, and everything that counts sentences counts the same ones."""
 from __future__ import annotations
 
 import time

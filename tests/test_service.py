@@ -1,4 +1,4 @@
-"""The service on scripted engines: requests in, events out, and what it promises about seeds, batches and text."""
+"""The service on scripted engines: requests in, events out, and its guarantees on seeds, batches and text."""
 from __future__ import annotations
 
 import threading
@@ -59,8 +59,8 @@ def test_the_same_request_gives_the_same_expansion_on_a_new_expander() -> None:
 
 def test_another_seed_gives_another_text_and_seed_0_is_a_seed_like_any_other() -> None:
     """Reference mistake 10: seed 0 was random, and the process-wide generator decided."""
-    zero, again, one = (expander().expand([short(seed=seed)])[0].prompt for seed in (0, 0, 1))
-    assert zero == again != one
+    zero, again, other = (expander().expand([short(seed=seed)])[0].prompt for seed in (0, 0, 1))
+    assert zero == again != other
 
 
 @pytest.mark.parametrize("rows", [1, 3, 16])
@@ -306,12 +306,12 @@ def test_a_tag_file_is_read_once_and_again_when_it_was_changed(
     monkeypatch.setattr(known, "load_tag_file", lambda path: (reads.append(path), real(path))[1])
     path = tmp_path / "tags.csv"
     path.write_text("fox,0,9\nred,0,8\nblue,0,7\n", "utf-8")
-    one = expander()
+    caching = expander()
     requests = [short(seed=seed, tag_file=str(path)) for seed in range(4)]
-    first = one.expand(requests)
+    first = caching.expand(requests)
     assert {tag for done in first for tag in done.added_tags} <= {"fox", "red", "blue"}
-    assert one.expand(requests) == first
+    assert caching.expand(requests) == first
     assert len(reads) == 1
     path.write_text("stone,0,9\nriver,0,8\n", "utf-8")
-    assert {tag for done in one.expand(requests) for tag in done.added_tags} <= {"stone", "river"}
+    assert {tag for done in caching.expand(requests) for tag in done.added_tags} <= {"stone", "river"}
     assert len(reads) == 2

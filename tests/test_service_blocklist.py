@@ -1,4 +1,4 @@
-"""What a model never writes, it does not write: in tags, sentences and metadata, in whatever parts it tries to."""
+"""A model's blocklist: never written in tags, sentences and metadata, however it is split into tokens."""
 from __future__ import annotations
 
 import json
@@ -130,8 +130,8 @@ def test_banned_and_required_the_ban_holds_as_before() -> None:
 
 
 def test_a_list_that_stays_short_for_it_says_so_without_the_word() -> None:
-    one = expander(script=[",", *[(" bra", " panties", " organs"), ","] * 300])
-    (done,) = one.expand([ask("sky", tag_length="long")])
+    cornered = expander(script=[",", *[(" bra", " panties", " organs"), ","] * 300])
+    (done,) = cornered.expand([ask("sky", tag_length="long")])
     assert not [tag for tag in done.added_tags if UNSAFE.match(tag)]
     assert "blocklist 'unsafe.txt'" in done.notes[0] and UNSAFE.search_text(done.notes[0]) is None
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a request, all of a batch is refused before the first event, wherever in it the request is."""
+"""Invalid requests: the whole batch is refused before the first event, wherever in it the request is."""
 from __future__ import annotations
 
 from collections.abc import Callable

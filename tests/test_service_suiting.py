@@ -1,4 +1,4 @@
-"""What a request leaves open follows the model: the catalogue's recommendation, and never against the user."""
+"""Fields a request leaves open: filled from the catalogue's recommendation, never against the user."""
 from __future__ import annotations
 
 from dataclasses import asdict, replace
@@ -63,8 +63,8 @@ def test_an_expander_writes_as_its_model_recommends_and_tells_it() -> None:
 
 
 def test_saying_what_the_model_recommends_is_the_same_request() -> None:
-    one = expander()
-    (first,) = one.expand([short(seed=4)])
-    steps = list(one.stream([short(seed=4, temperature=1.0, top_k=0, top_p=1.0, text_length="none")]))
+    served = expander()
+    (first,) = served.expand([short(seed=4)])
+    steps = list(served.stream([short(seed=4, temperature=1.0, top_k=0, top_p=1.0, text_length="none")]))
     assert len(steps) == 1  # remembered: nothing is decoded
     assert first.settings.min_p == 0.0

@@ -1,4 +1,4 @@
-"""The words a model never writes: what a pattern means, in which dresses it is found, and what it lets pass."""
+"""The blocklist: what a pattern means, the spellings in which it is found, and what it lets pass."""
 from __future__ import annotations
 
 import re

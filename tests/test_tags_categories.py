@@ -1,4 +1,4 @@
-"""Categories: the closed sets, the mapped table of names, and the tool that builds it."""
+"""Categories: the closed sets, the table of names, and the tool that builds it."""
 from __future__ import annotations
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Contradictions: what cannot both be true, what lifts that, and a scene that grows."""
+"""Contradictions: tags that cannot both hold, what lifts that, and a growing list of tags."""
 from __future__ import annotations
 
 from collections.abc import Sequence

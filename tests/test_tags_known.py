@@ -1,4 +1,4 @@
-"""Tag files: what they know, and what is said of a file that is none."""
+"""Tag files: which tags they know, and the error for a file that is not one."""
 from __future__ import annotations
 
 from pathlib import Path

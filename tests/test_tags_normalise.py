@@ -1,4 +1,4 @@
-"""The normal form: one for every spelling of a tag, and the one the models were trained on."""
+"""The normal form of tags: the same for every spelling, and the one the models were trained on."""
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""Patterns: which whole tags they mean, what they find in running text, and that none can hang the process."""
+"""Patterns: which whole tags they match, what they find in running text, and that none can hang the process."""
 from __future__ import annotations
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Signs, invisible characters and look-alike letters about a tag: no ban, repeat or contradiction is dodged by them."""
+"""Punctuation, invisible characters and look-alike letters in a tag: none evades a ban, repeat or contradiction."""
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Conditional bans: when they hold, how they are read, and what is said of a wrong one."""
+"""Conditional bans: when they hold, how they are read, and the error for an invalid one."""
 from __future__ import annotations
 
 import pytest

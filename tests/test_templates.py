@@ -1,4 +1,4 @@
-"""Output templates: the user's bytes stay whole, empty slots take their separators along, wrong slots are named."""
+"""Output templates: the user's bytes are kept, empty slots drop their separators, unknown slots are named."""
 from __future__ import annotations
 
 import re

@@ -1,4 +1,4 @@
-"""The data half of the recipe on a corpus of a few lines: words, tags, the pair model, scenes and their text."""
+"""Training data on a corpus of a few lines: words, tags, the pair model, scenes and their text."""
 
 from __future__ import annotations
 

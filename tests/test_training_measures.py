@@ -1,4 +1,4 @@
-"""What the evaluation counts, on lists and texts small enough to count by hand."""
+"""The evaluation's measures, on lists and texts small enough to count by hand."""
 
 from __future__ import annotations
 

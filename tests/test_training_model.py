@@ -1,4 +1,4 @@
-"""The model half of the recipe: vocabulary, tokenizer files, torch model, safetensors and GGUF, all on tiny inputs."""
+"""Training of the model: vocabulary, tokenizer files, torch model, safetensors and GGUF, all on tiny inputs."""
 
 from __future__ import annotations
 

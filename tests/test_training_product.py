@@ -1,4 +1,4 @@
-"""The product asked by the evaluation: every engine gets the same prompts, and answers come back as tags."""
+"""The product under evaluation: every engine gets the same prompts, and results come back as tags."""
 
 from __future__ import annotations
 

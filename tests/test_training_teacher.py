@@ -1,4 +1,4 @@
-"""The pair model as a teacher: lists that keep to what was asked, and soft targets that are the chances of tags."""
+"""The pair model as a teacher: lists that keep to the request, and soft targets that are the tags' probabilities."""
 
 from __future__ import annotations
 

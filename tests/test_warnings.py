@@ -1,4 +1,4 @@
-"""Which warnings fail a test: all, but for the deprecations of libraries, which a release may bring on any day."""
+"""Warnings that fail a test: all but the deprecations of libraries, which any new release may bring."""
 from __future__ import annotations
 
 import re

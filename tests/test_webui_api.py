@@ -1,4 +1,4 @@
-"""The API's answers: the command's own JSON for what is asked rightly, one clear object for what is not."""
+"""The API's responses: the command's own JSON for a valid request, one clear error object for any other."""
 from __future__ import annotations
 
 import json

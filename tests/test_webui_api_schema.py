@@ -1,4 +1,4 @@
-"""The schema the API tells: fields, bounds, choices and the order of arguments are those that are checked."""
+"""The API's schema: fields, bounds, choices and the order of arguments are those that are checked."""
 from __future__ import annotations
 
 import json
@@ -46,20 +46,20 @@ def test_the_choices_are_those_of_a_request(name: str) -> None:
 
 @pytest.mark.parametrize("param", CONTROLS, ids=lambda param: param.field)
 def test_a_controls_schema_agrees_with_its_check(param: Any) -> None:
-    one = control_schema(param)
-    default = tuple(one["default"]) if isinstance(one["default"], list) else one["default"]
-    assert check_value(param, one["default"]) == default
-    for value in one.get("enum", []):
+    schema = control_schema(param)
+    default = tuple(schema["default"]) if isinstance(schema["default"], list) else schema["default"]
+    assert check_value(param, schema["default"]) == default
+    for value in schema.get("enum", []):
         check_value(param, value)
     for bound, step in (("minimum", -1), ("maximum", 1)):
-        if bound in one:
-            check_value(param, one[bound])
+        if bound in schema:
+            check_value(param, schema[bound])
             with pytest.raises(KGenError):
-                check_value(param, one[bound] + step)
+                check_value(param, schema[bound] + step)
 
 
-def admits_null(one: dict[str, Any]) -> bool:
-    return {"type": "null"} in one.get("anyOf", ())
+def admits_null(schema: dict[str, Any]) -> bool:
+    return {"type": "null"} in schema.get("anyOf", ())
 
 
 @pytest.mark.parametrize("name", [*REQUEST_FIELDS, *EXTRA_FIELDS])

@@ -1,4 +1,4 @@
-"""Failures during a job: the image is made from the user's own prompt, and one line says why."""
+"""Failures during a job: the image is made from the user's own prompt, and one line gives the reason."""
 from __future__ import annotations
 
 import logging

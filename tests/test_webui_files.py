@@ -1,4 +1,4 @@
-"""Files and folders that settings lead to: given by flags, or chosen by the name of a file found."""
+"""Files and folders named by settings: given by flags, or chosen by the name of a file found."""
 from __future__ import annotations
 
 import sys

@@ -1,4 +1,4 @@
-"""Access to the host: its parts, folders, styles and images, and that a host without them is no problem."""
+"""Access to the host: its parts, folders, styles and images, and hosts without them."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""An image's infotext comes back exactly, through faithful replicas of the hosts' writer and reader."""
+"""Round trips of an image's infotext through faithful copies of the hosts' writing and reading."""
 from __future__ import annotations
 
 from dataclasses import replace

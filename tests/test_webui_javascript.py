@@ -1,4 +1,4 @@
-"""The page's script in node, with as much of a browser as it touches; and the style's rules."""
+"""The page's script in node, with a minimal fake browser; and the rules of the style sheet."""
 from __future__ import annotations
 
 import json

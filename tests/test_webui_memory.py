@@ -1,4 +1,4 @@
-"""Shared use of the GPU, by the calls a host receives: VRAM reserved before, everything restored afterwards."""
+"""Sharing of the GPU, by the calls a host receives: VRAM freed before, everything restored afterwards."""
 from __future__ import annotations
 
 import sys

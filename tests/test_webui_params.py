@@ -1,4 +1,4 @@
-"""The table of controls: complete, consistent, and every value of it checked the same way wherever it comes from."""
+"""The table of controls: complete, consistent, and every value checked the same way wherever it comes from."""
 from __future__ import annotations
 
 import re

@@ -1,4 +1,4 @@
-"""No path that comes in from outside reaches the disk: not by a host's options, an API, an image, a plot or the page.
+"""Paths from outside: none reaches the disk, by a host's options, an API, an image, a plot or the page.
 
 The proof: whatever path is handed over, the process touches nothing of the disk that it does not touch for a harmless
 value. The bait is there to be found: an owner who names it by a flag gets it.

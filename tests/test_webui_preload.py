@@ -1,4 +1,4 @@
-"""The command line options, and the place of our hooks among those of other extensions."""
+"""The command line options, and the order of our hooks among those of other extensions."""
 from __future__ import annotations
 
 import argparse

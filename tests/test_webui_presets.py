@@ -1,4 +1,4 @@
-"""What a creativity comes down to: the model's numbers, ours, the user's own, or the sliders."""
+"""The values behind a creativity: the model's, ours, the user's own, or the sliders'."""
 from __future__ import annotations
 
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""The preview: what the page is shown while versions are written, cancelled and failing, in the host's queue."""
+"""The preview: what the page shows while versions are written, cancelled and failing, in the host's queue."""
 from __future__ import annotations
 
 import html

@@ -1,4 +1,4 @@
-"""No prompt is expanded twice: results come back, jobs inside jobs, plots that share one dict."""
+"""Prompts that are expanded only once: results that come back, jobs inside jobs, plots that share one dict."""
 from __future__ import annotations
 
 from typing import Any

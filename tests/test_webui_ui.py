@@ -1,4 +1,4 @@
-"""The page: built from the table in both tabs, on the fake gradio and on the one installed; controls come and go."""
+"""The page: built from the table in both tabs, on the fake gradio and on the installed one."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""Controls' values as the hooks get them: by position in the table's order, fewer than there are, or by name."""
+"""Controls' values as the hooks get them: by position in the table's order, incomplete, or by name."""
 from __future__ import annotations
 
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""Hints in the terms of the page: real errors of the layers below are raised and shown as the page shows them."""
+"""Hints in the terms of the page: errors of the layers below, raised for real and shown as the page shows them."""
 from __future__ import annotations
 
 from pathlib import Path

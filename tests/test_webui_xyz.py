@@ -1,4 +1,4 @@
-"""Axes of the X/Y/Z plot: there once, checked before anything is drawn, and what a cell makes of them."""
+"""Axes of the X/Y/Z plot: added once, checked before anything is drawn, and the requests of each cell."""
 from __future__ import annotations
 
 import copy

@@ -1,4 +1,4 @@
-"""Stage for tests of the extension: a fake host, a session with a fake expander, and the script to run."""
+"""A stage for tests of the extension: a fake host, a session with a fake expander, and the script to run."""
 from __future__ import annotations
 
 import threading
