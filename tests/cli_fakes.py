@@ -11,7 +11,7 @@ from kgen_ext.request import ExpandRequest
 
 
 class FakeExpander:
-    """Adds `, smile` to every prompt; the last row finishes first."""
+    """An expander that adds `, smile` to every prompt; the last row finishes first."""
 
     def __init__(self, failure: BaseException | None) -> None:
         self.failure = failure

@@ -111,7 +111,7 @@ def force(
     script: Script, request: ExpandRequest, *, pieces: Iterable[str] = (), protocol: Protocol = Protocol.TIPO,
     n_ctx: int = 1024, special: tuple[str, ...] = (), blocklist: Blocklist | None = None,
 ) -> Ran:
-    """Run one request greedily on an engine that wants to write `script` behind its request."""
+    """Run one request greedily on an engine that prefers `script` as its continuation."""
     from scripted_engine import COMMON_PIECES
 
     trial = ScriptedEngine.forcing([], n_ctx=n_ctx)
@@ -120,7 +120,7 @@ def force(
     return run_all(engine, [request], protocol=protocol, blocklist=blocklist)[0]
 
 
-def ask(prompt: str = "", **options: object) -> ExpandRequest:
+def greedy(prompt: str = "", **options: object) -> ExpandRequest:
     """Return a greedy request; tags only, very short, unless told otherwise."""
     return ExpandRequest(prompt, **{"temperature": 0.0, "min_p": 0.0, "tag_length": "very_short", **options})  # type: ignore[arg-type]
 
@@ -219,6 +219,6 @@ def sentences_of(text: str) -> list[str]:
 
 
 def check(ran: Ran) -> Ran:
-    """Return the run, having found nothing wrong with it."""
+    """Assert that a run breaks no guarantee, and return it."""
     assert violations(ran) == []
     return ran

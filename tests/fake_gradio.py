@@ -33,7 +33,7 @@ class Wire:
 
 
 class Component:
-    """A component, or what components stand in."""
+    """A component, or a container of components."""
 
     events: tuple[str, ...] = ("click", "change")
 

@@ -30,7 +30,7 @@ EVENTS = (
 
 
 class FakeHost:
-    """Drives jobs the way a host does. `host.opts`, `.state`, `.styles`, `.callbacks` are what the modules show."""
+    """A host that runs jobs. `host.opts`, `.state`, `.styles`, `.callbacks` are what the modules show."""
 
     def __init__(self, kind: str, root: Path) -> None:
         self.kind = kind
@@ -180,7 +180,7 @@ class FakeHost:
 def install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path | None = None, *, kind: str = "a1111", **extra: ModuleType
 ) -> FakeHost:
-    """Put the host's modules in place and return the host. kind: a1111, forge, reforge or bare (as good as nothing).
+    """Install the host's modules and return the host. kind: a1111, forge, reforge or bare (almost no modules).
 
     `extra`: further modules, dots written as double underscores (`modules__devices=...`).
     """

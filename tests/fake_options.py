@@ -47,7 +47,7 @@ class Options(fake_parts.Options):
 
 
 class NextOptions(Options):
-    """SD.Next's: knows nothing of the API, and takes a value for whatever config.json holds."""
+    """SD.Next's: no `restrict_api`; a value is accepted for every key that config.json holds."""
 
     def add_option(self, key: str, info: Any) -> None:
         self.data_labels[key] = info

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from decoding_kit import NAMES, Ran, ask, force, make, model_context, open_decoder, run_all, spell, violations
+from decoding_kit import NAMES, Ran, force, greedy, make, model_context, open_decoder, run_all, spell, violations
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -190,7 +190,7 @@ def test_events_say_what_the_result_says(number: int) -> None:
 
 def test_deltas_joined_are_what_was_written_when_nothing_is_taken_back() -> None:
     script = [",", "hat", ",", " caf\u00e9", "\n", " A", " girl", " smiles", ".", " She", " waits", ".", "</s>"]
-    ran = force(script, ask("smile", text_length="very_short"), pieces=NAMES)
+    ran = force(script, greedy("smile", text_length="very_short"), pieces=NAMES)
     told = {name: "".join(event.text for event in ran.events if isinstance(event, Delta) and event.field == name)
             for name in ("tag", "long")}  # fmt: skip
     assert [tag.strip() for tag in told["tag"].split(",")] == ["", *ran.tags]
@@ -199,7 +199,7 @@ def test_deltas_joined_are_what_was_written_when_nothing_is_taken_back() -> None
 
 
 def test_a_character_of_several_tokens_is_told_whole() -> None:
-    ran = force(["a", "b", "</s>"], ask(), pieces=["a", "b"])
+    ran = force(["a", "b", "</s>"], greedy(), pieces=["a", "b"])
     assert all("\ufffd" not in event.text for event in ran.events if isinstance(event, Delta))
     bytes_only = ScriptedEngine.random(3, scale=1.0, n_ctx=120, pieces=[","])
     for run in run_all(bytes_only, [asked(number) for number in range(4)]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
-from decoding_kit import NAMES, ask, make
+from decoding_kit import NAMES, greedy, make
 from scripted_engine import COMMON_PIECES, ScriptedEngine
 
 from kgen_ext.decoding.row import MAX_ROLLBACKS, Row
@@ -57,7 +57,7 @@ class Driven:
 
 
 def test_what_was_refused_behind_other_words_may_be_drawn_in_the_same_place_again() -> None:
-    driven = Driven(ask(FULL, text_length="short", ban=("a hat",)))
+    driven = Driven(greedy(FULL, text_length="short", ban=("a hat",)))
     driven.take(" A", " ")
     assert driven.take(" girl"), "two spaces are refused on the spot"
     driven.take("hat", " smiles")
@@ -67,7 +67,7 @@ def test_what_was_refused_behind_other_words_may_be_drawn_in_the_same_place_agai
 
 
 def test_what_is_refused_on_the_spot_ends_no_field_of_a_row_without_patience() -> None:
-    driven = Driven(ask(tag_length="very_long", ban=("hat",)))
+    driven = Driven(greedy(tag_length="very_long", ban=("hat",)))
     for number in range(MAX_ROLLBACKS):
         driven.take("hat", ",")
         if number % 90 == 89:  # below what one place may cost
@@ -76,38 +76,38 @@ def test_what_is_refused_on_the_spot_ends_no_field_of_a_row_without_patience() -
 
 
 def test_where_nothing_can_be_drawn_a_list_ends() -> None:
-    driven = Driven(ask())
+    driven = Driven(greedy())
     driven.row.consume(Draw(-1, 0.0))
     assert driven.row.finish is Finish.COMPLETE
 
 
 def test_what_could_not_be_drawn_is_no_draw() -> None:
-    driven = Driven(ask())
+    driven = Driven(greedy())
     driven.row.consume(Draw(-1, 0.0))
     assert driven.row.output().decoded == 0
 
 
 def test_metadata_begins_with_nothing_tried() -> None:
-    driven = Driven(ask(allow=("rating",)))
+    driven = Driven(greedy(allow=("rating",)))
     driven.take("smile", ODD, "</s>")
     assert driven.row.blocked_tokens() == []
 
 
 def test_the_first_draw_of_metadata_is_from_the_logits_at_hand() -> None:
-    driven = Driven(ask(allow=("rating",)))
+    driven = Driven(greedy(allow=("rating",)))
     driven.take("smile")
     assert driven.take("</s>")
 
 
 def test_a_character_that_the_last_token_of_the_last_tag_completes_is_told_whole() -> None:
-    driven = Driven(ask(LAST))
+    driven = Driven(greedy(LAST))
     driven.told()
     driven.take(*"a" * (MAX_TAG_TOKENS - 2), HALF, REST)
     assert driven.told() == "a" * (MAX_TAG_TOKENS - 2) + "\xe9"
 
 
 def test_a_tag_is_whole_at_its_longest() -> None:
-    driven = Driven(ask())
+    driven = Driven(greedy())
     driven.take(*"a" * (MAX_TAG_TOKENS - 1))
     assert driven.accepted() == []
     driven.take("a")
@@ -116,14 +116,14 @@ def test_a_tag_is_whole_at_its_longest() -> None:
 
 @pytest.mark.parametrize(("room", "finish"), [(2, Finish.LENGTH), (3, None)])
 def test_a_row_ends_when_its_last_place_is_taken(room: int, finish: Finish | None) -> None:
-    driven = Driven(ask(), room=room)
+    driven = Driven(greedy(), room=room)
     driven.take("smile", ",")
     assert driven.row.finish is finish
 
 
 @pytest.mark.parametrize(("room", "finish"), [(1, Finish.LENGTH), (2, None)])
 def test_a_field_is_begun_only_where_there_is_room_to_write(room: int, finish: Finish | None) -> None:
-    assert Driven(ask(FULL, text_length="short"), room=room).row.finish is finish
+    assert Driven(greedy(FULL, text_length="short"), room=room).row.finish is finish
 
 
 @pytest.mark.parametrize(("prompt", "draws", "forced"), [
@@ -132,55 +132,55 @@ def test_a_field_is_begun_only_where_there_is_room_to_write(room: int, finish: F
     ("", ("hat,", "sky", "</s>"), 1),  # two tokens in place of the one drawn
 ])  # fmt: skip
 def test_forced_is_what_was_fed_beyond_the_draws(prompt: str, draws: tuple[str, ...], forced: int) -> None:
-    driven = Driven(ask(prompt))
+    driven = Driven(greedy(prompt))
     headers = sum(map(len, driven.row.job.headers))
     driven.take(*draws)
     assert driven.row.output().forced - headers == forced
 
 
 def test_the_rule_that_took_back_most_is_told() -> None:
-    driven = Driven(ask(ban=("hat", "sky")))
+    driven = Driven(greedy(ban=("hat", "sky")))
     driven.take("hat", ",", "sky", ",", "sky", ",", "</s>")
     assert driven.row.output().most_rejected == "banned 'sky', 2 times"
 
 
 def test_a_tag_in_one_token_with_its_comma_is_not_drawn_again() -> None:
-    driven = Driven(ask())
+    driven = Driven(greedy())
     driven.take("hat,")
     assert ENGINE.vocab.pieces.index(b"hat,") in driven.row.blocked_tokens()
 
 
 def test_a_tag_is_never_taken_back_to_the_middle_of_a_character() -> None:
-    driven = Driven(ask(ban=("a\xe9",)))
+    driven = Driven(greedy(ban=("a\xe9",)))
     driven.take("a", HALF, REST, ",", share=0.5)
     assert driven.held == 1
 
 
 def test_behind_a_space_of_its_own_a_tag_goes_on_without_another() -> None:
-    driven = Driven(ask())
+    driven = Driven(greedy())
     driven.take(" ")
     assert driven.row.token_mask() is TokenMask.TAG_WORD
 
 
 def test_half_a_character_at_a_tag_s_longest_is_forgotten_with_the_tag() -> None:
-    driven = Driven(ask())
+    driven = Driven(greedy())
     driven.take(*"a" * (MAX_TAG_TOKENS - 1), HALF)
     assert driven.row.token_mask() is TokenMask.TAG_START
 
 
 def test_a_whole_sentence_stays_where_a_row_is_cancelled_behind_it() -> None:
-    driven = Driven(ask(FULL, text_length="short"))
+    driven = Driven(greedy(FULL, text_length="short"))
     driven.take(" A", " girl", ".")
     driven.row.cancel()
     assert driven.row.output().texts == {"long": "A girl."}
 
 
 def test_no_sentence_that_a_stop_of_ours_would_ban_is_left_in_the_row() -> None:
-    driven = Driven(ask(FULL, text_length="short", ban=("/girl\\./",)))
+    driven = Driven(greedy(FULL, text_length="short", ban=("/girl\\./",)))
     driven.take(" A", " hat", ".", " A", *[" girl"] * 95)
     assert driven.held == 3
 
 
 def test_a_tag_of_the_user_s_in_one_token_is_not_drawn() -> None:
-    driven = Driven(ask("hat"))
+    driven = Driven(greedy("hat"))
     assert ENGINE.vocab.pieces.index(b" hat") in driven.row.blocked_tokens()

@@ -5,7 +5,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from decoding_kit import ask, check, force
+from decoding_kit import check, force, greedy
 
 from kgen_ext.rules.contradictions import GROUPS
 
@@ -42,8 +42,8 @@ def reason(case: str) -> str:
 @pytest.mark.parametrize("case", CASES)
 def test_a_tag_that_breaks_a_rule_is_taken_back_and_another_is_drawn_in_its_place(case: str) -> None:
     tag, prompt, options = CASES[case]
-    ran = check(force([(tag, "umbrella"), ",", "shrine", "</s>"], ask(prompt, **options), pieces=PIECES) if not prompt
-                else force([",", (tag, "umbrella"), ",", "shrine", "</s>"], ask(prompt, **options), pieces=PIECES))
+    script = [*([","] if prompt else []), (tag, "umbrella"), ",", "shrine", "</s>"]
+    ran = check(force(script, greedy(prompt, **options), pieces=PIECES))
     assert ran.tags == ("umbrella", "shrine")
     assert ran.rejected == [(reason(case), tag)]
     assert ran.output.rewound >= 1
@@ -56,13 +56,13 @@ def test_two_rules_hold_together(one: str, other: str) -> None:
                                 for key in options.keys() | options2.keys()}  # fmt: skip
     prompts = ", ".join(part for part in (prompt, prompt2) if part)
     script = [(tag, "umbrella"), ",", (tag2, "shrine"), "</s>"]
-    ran = check(force([",", *script] if prompts else script, ask(prompts, **asked), pieces=PIECES))
+    ran = check(force([",", *script] if prompts else script, greedy(prompts, **asked), pieces=PIECES))
     assert ran.tags == ("umbrella", "shrine")
     assert {rule for rule, _ in ran.rejected} == {reason(one), reason(other)}
 
 
 def test_a_repeat_of_an_own_tag_is_taken_back() -> None:
-    ran = check(force(["smile", ",", ("smile", "hat"), ",", ("Smile", "sky"), "</s>"], ask(), pieces=["Smile"]))
+    ran = check(force(["smile", ",", ("smile", "hat"), ",", ("Smile", "sky"), "</s>"], greedy(), pieces=["Smile"]))
     assert ran.tags == ("smile", "hat", "sky")
     # The tokens of `smile` are closed once it stands; another spelling is judged when it is whole.
     assert ran.rejected == [("repeat", "Smile")]
@@ -74,10 +74,10 @@ def test_every_group_of_contradictions_holds_and_can_be_switched_off(group: obje
     first, last = next((a, b) for a in tags[0] for b in tags[-1] if a not in tags[-1] and b not in tags[0])
     script = [first, ",", (last, "umbrella"), "</s>"]
     pieces = (first, last, "umbrella")
-    ran = check(force(script, ask(), pieces=pieces))
+    ran = check(force(script, greedy(), pieces=pieces))
     assert ran.tags == (first, "umbrella")
     assert ran.rejected == [("contradiction", last)]
-    assert force(script, ask(allow_contradictions=True), pieces=pieces).tags == (first, last)
+    assert force(script, greedy(allow_contradictions=True), pieces=pieces).tags == (first, last)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_every_group_of_contradictions_holds_and_can_be_switched_off(group: obje
      ("masterpiece", "quality"), ("nsfw", "rating"), ("highres", "meta"), ("wlop", "artist")],
 )  # fmt: skip
 def test_what_is_allowed_may_be_written(tag: str, category: str) -> None:
-    ran = check(force([(tag, "hat"), "</s>", "</s>"], ask(allow=(category,)), pieces=PIECES))
+    ran = check(force([(tag, "hat"), "</s>", "</s>"], greedy(allow=(category,)), pieces=PIECES))
     assert ran.tags == (tag,)
     assert ran.rejected == []
 
@@ -98,7 +98,7 @@ def test_what_is_allowed_may_be_written(tag: str, category: str) -> None:
 )  # fmt: skip
 def test_what_belongs_to_a_series_may_stand_where_one_is_named(prompt: str, options: dict[str, object]) -> None:
     script = [",", ("k/da (league of legends)", "umbrella"), "</s>", "</s>"]
-    ran = check(force(script, ask(prompt, **options), pieces=PIECES))
+    ran = check(force(script, greedy(prompt, **options), pieces=PIECES))
     assert ran.tags == ("k/da (league of legends)",)
     assert ran.rejected == []
 
@@ -111,13 +111,13 @@ def tag_file(folder: Path) -> str:
 
 def test_with_a_tag_file_only_its_tags_stand_aliases_resolved(tmp_path: Path) -> None:
     script = [("umbrella", "chapeau"), ",", ("hat", "smile"), ",", ("sole female", "sky"), "</s>"]
-    ran = check(force(script, ask(tag_file=tag_file(tmp_path)), pieces=("umbrella", "chapeau", "sole female")))
+    ran = check(force(script, greedy(tag_file=tag_file(tmp_path)), pieces=("umbrella", "chapeau", "sole female")))
     assert ran.tags == ("hat", "smile", "1girl")
     assert ran.rejected == [("unknown", "umbrella"), ("repeat", "hat")]
 
 
 def test_an_alias_the_user_wrote_is_the_tag_it_stands_for(tmp_path: Path) -> None:
-    ran = check(force([",", ("hat", "smile"), "</s>"], ask("headwear", tag_file=tag_file(tmp_path))))
+    ran = check(force([",", ("hat", "smile"), "</s>"], greedy("headwear", tag_file=tag_file(tmp_path))))
     assert ran.tags == ("smile",)
     assert ran.rejected == [("repeat", "hat")]
 
@@ -125,32 +125,32 @@ def test_an_alias_the_user_wrote_is_the_tag_it_stands_for(tmp_path: Path) -> Non
 @pytest.mark.parametrize("order", [("twintails", "long hair"), ("long hair", "twintails")])
 def test_a_conditional_rule_holds_in_whichever_order_its_tags_come(order: tuple[str, str]) -> None:
     first, last = order
-    ran = check(force([first, ",", (last, "hat"), "</s>"], ask(rules=("if twintails ban long hair",))))
+    ran = check(force([first, ",", (last, "hat"), "</s>"], greedy(rules=("if twintails ban long hair",))))
     assert ran.tags == (first, "hat")
     assert ran.rejected == [("rule", last)]
 
 
 def test_a_rule_whose_condition_fails_bans_nothing() -> None:
-    ran = check(force(["long hair", ",", "hat", "</s>"], ask(rules=("if twintails ban long hair",))))
+    ran = check(force(["long hair", ",", "hat", "</s>"], greedy(rules=("if twintails ban long hair",))))
     assert ran.tags == ("long hair", "hat")
 
 
 def test_required_tags_are_shown_counted_and_never_repeated() -> None:
-    ran = check(force([",", ("shrine", "hat"), "</s>"], ask("smile", require=("shrine",)), pieces=PIECES))
+    ran = check(force([",", ("shrine", "hat"), "</s>"], greedy("smile", require=("shrine",)), pieces=PIECES))
     assert ran.plan.required == ("shrine",)
     assert ran.tags == ("hat",)
     assert ran.rejected == [("repeat", "shrine")]
 
 
 def test_a_tag_both_required_and_banned_is_named_and_the_ban_holds() -> None:
-    ran = check(force(["hat", "</s>"], ask(require=("hat",), ban=("hat",))))
+    ran = check(force(["hat", "</s>"], greedy(require=("hat",), ban=("hat",))))
     assert "hat" not in (*ran.plan.required, *ran.tags)
     assert any("'hat'" in note for note in ran.plan.notes)
 
 
 def test_mistake_6_a_ban_of_hat_leaves_hatsune_miku_and_the_user_s_own_1girl() -> None:
     """protocol.md, mistake 6: bans matched parts of words, and deleted the user's tags."""
-    options = ask("1girl, hatsune miku", ban=("hat", "1girl", ":("), allow=("characters",))
+    options = greedy("1girl, hatsune miku", ban=("hat", "1girl", ":("), allow=("characters",))
     ran = check(force([",", ("hat", "hatsune miku", "hatsune miku (append)"), "</s>"], options,
                       pieces=["hatsune miku (append)"]))  # fmt: skip
     assert ran.tags == ("hatsune miku (append)",)
@@ -159,5 +159,5 @@ def test_mistake_6_a_ban_of_hat_leaves_hatsune_miku_and_the_user_s_own_1girl() -
 
 def test_mistake_4_a_tag_keeps_the_letters_of_the_end_token() -> None:
     """protocol.md, mistake 4: `glasses` became `glasse` when `</s>` was stripped as characters."""
-    ran = check(force(["s", ",", "glasses", ",", "dress", "</s>"], ask(), pieces=["s", "glasses", "dress"]))
+    ran = check(force(["s", ",", "glasses", ",", "dress", "</s>"], greedy(), pieces=["s", "glasses", "dress"]))
     assert ran.tags == ("s", "glasses", "dress")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from decoding_kit import NAMES, Ran, ask, check, force, sentences_of
+from decoding_kit import NAMES, Ran, check, force, greedy, sentences_of
 from scripted_engine import COMMON_PIECES, ScriptedEngine, build_vocab
 
 from kgen_ext.decoding.constraint import EndField, Rollback
@@ -22,7 +22,7 @@ def write(script: str | list[object], **options: object) -> Ran:
     asked = {"text_length": "short", **options}
     more = asked.pop("pieces", ())
     pieces = [*NAMES, " ", *more]  # type: ignore[misc]
-    return check(force(script, ask(", ".join(NAMES[:18]), **asked), pieces=pieces))  # type: ignore[arg-type]
+    return check(force(script, greedy(", ".join(NAMES[:18]), **asked), pieces=pieces))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("length", "low", "high"), [("very_short", 1, 2), ("short", 2, 4), ("long", 4, 8),
@@ -159,7 +159,7 @@ def test_wide_stops_end_sentences_without_a_space() -> None:
 
 @pytest.mark.parametrize("room", range(20, 50, 3))
 def test_half_a_sentence_at_the_end_of_the_context_is_dropped(room: int) -> None:
-    options = ask(", ".join(NAMES[:18]), text_length="very_long")
+    options = greedy(", ".join(NAMES[:18]), text_length="very_long")
     ran = check(force(" A girl smiles." * 30, options, pieces=NAMES, n_ctx=50 + room))
     assert ran.output.finish is Finish.LENGTH
     sentences = sentences_of(ran.output.texts["long"].replace("\n", " "))

@@ -37,7 +37,7 @@ class FakeFiles:
 
 @dataclass
 class Shelf:
-    """Opens fakes, and remembers every one; `same` maps another name of a model to its weights."""
+    """An opener of fakes that records each of them; `same` maps another name of a model to its weights."""
 
     same: dict[str, str] = field(default_factory=dict)
     opened: list[FakeExpander] = field(default_factory=list)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from decoding_kit import NAMES, Ran, ask, check, force
+from decoding_kit import NAMES, Ran, check, force, greedy
 from engine_fixtures import write_tiny
 from scripted_engine import COMMON_PIECES, ScriptedEngine
 
@@ -33,7 +33,7 @@ Script = Sequence[str | tuple[str, ...]]
 
 def write(script: Script, prompt: str = "sky", *, blocklist: Blocklist | None = UNSAFE, **options: object) -> Ran:
     pieces = [*NAMES, " ", *(piece for place in script for piece in ([place] if isinstance(place, str) else place))]
-    return check(force(script, ask(prompt, **options), pieces=pieces, blocklist=blocklist))
+    return check(force(script, greedy(prompt, **options), pieces=pieces, blocklist=blocklist))
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def expander(*, blocklist: Blocklist | None = UNSAFE, script: Script = SCRIPT) -
 
 def test_the_users_own_text_is_kept_whatever_it_says() -> None:
     prompt = "1girl,  (Black_Panties:1.2),\tblood on snow\nA nude statue, organs."
-    (done,) = expander().expand([ask(prompt, text="Naked trees.")])
+    (done,) = expander().expand([greedy(prompt, text="Naked trees.")])
     assert done.source == prompt + "Naked trees." and done.prompt.startswith(prompt)
     assert not [tag for tag in done.added_tags if UNSAFE.match(tag)]
 
 
 def test_what_the_user_requires_is_added_and_may_be_told_of() -> None:
-    (done,) = expander().expand([ask("sky", require=("black bra", "chain"))])
+    (done,) = expander().expand([greedy("sky", require=("black bra", "chain"))])
     assert {"black bra", "chain"} <= set(done.added_tags) and done.notes == ()
     script = [" A", " girl", " with", " a", " black", " bra", " and", (" panties", " hat"), ".", " A", " girl", "."]
     ran = write(script, FULL, text_length="short", require=("Black_Bra",))
@@ -125,13 +125,13 @@ def test_a_required_tag_lets_no_other_pass() -> None:
 
 
 def test_banned_and_required_the_ban_holds_as_before() -> None:
-    (done,) = expander().expand([ask("sky", require=("black bra",), ban=("* bra",))])
+    (done,) = expander().expand([greedy("sky", require=("black bra",), ban=("* bra",))])
     assert "black bra" not in done.added_tags and len(done.notes) == 1
 
 
 def test_a_list_that_stays_short_for_it_says_so_without_the_word() -> None:
     cornered = expander(script=[",", *[(" bra", " panties", " organs"), ","] * 300])
-    (done,) = cornered.expand([ask("sky", tag_length="long")])
+    (done,) = cornered.expand([greedy("sky", tag_length="long")])
     assert not [tag for tag in done.added_tags if UNSAFE.match(tag)]
     assert "blocklist 'unsafe.txt'" in done.notes[0] and UNSAFE.search_text(done.notes[0]) is None
 
@@ -204,7 +204,7 @@ def test_files_of_any_path_may_be_opened_as_a_model_of_the_catalogue(tmp_path: P
 
 
 def test_two_expanders_of_the_same_weights_with_and_without_a_list_do_not_share_answers() -> None:
-    request = ask("sky")
+    request = greedy("sky")
     (refused,), (written,) = expander().expand([request]), expander(blocklist=None).expand([request])
     assert "black bra" in written.added_tags and "black bra" not in refused.added_tags
     only = parse_blocklist("umbrella")

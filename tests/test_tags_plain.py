@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from decoding_kit import ask, check, force
+from decoding_kit import check, force, greedy
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -108,7 +108,8 @@ DODGES = ("hat..", ".hat", "*hat*", "(hat)", "hat!", "ｈａｔ", "hаt")
 
 @pytest.mark.parametrize("written", DODGES)
 def test_a_dressed_ban_is_taken_back_while_it_is_written(written: str) -> None:
-    ran = check(force([(written, "umbrella"), ",", "shrine", "</s>"], ask(ban=("hat",)), pieces=(written, "umbrella")))
+    script = [(written, "umbrella"), ",", "shrine", "</s>"]
+    ran = check(force(script, greedy(ban=("hat",)), pieces=(written, "umbrella")))
     assert ran.tags == ("umbrella", "shrine")
     assert ran.rejected == [("banned", written)]
 
@@ -120,7 +121,7 @@ def test_a_dressed_ban_is_taken_back_while_it_is_written(written: str) -> None:
 )  # fmt: skip
 def test_nor_does_a_dressed_tag_pass_for_another(prompt: str, written: str, rule: str) -> None:
     script = [",", (written, "umbrella"), ",", "shrine", "</s>"]
-    ran = check(force(script, ask(prompt), pieces=(written, "umbrella", "shrine")))
+    ran = check(force(script, greedy(prompt), pieces=(written, "umbrella", "shrine")))
     assert ran.tags == ("umbrella", "shrine")
     assert ran.rejected == [(rule, written)]
 

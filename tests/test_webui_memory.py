@@ -61,7 +61,7 @@ class Model:
 
 
 class Session:
-    """Lends one expander and notes on which device it was asked for."""
+    """A session that lends one expander and records for which device."""
 
     def __init__(self, expander: Model, calls: list[str]) -> None:
         self.expander, self.calls = expander, calls

@@ -24,7 +24,7 @@ CACHED = (host.current_host, session.current, script._hooks, settings_page._cons
 
 @dataclass
 class FakeExpander:
-    """Adds `, word<seed>` to every prompt; keeps what it was asked, and does what a test hangs on it."""
+    """An expander that adds `, word<seed>` to every prompt, records requests, and calls `before_row`."""
 
     model: str = "starter"
     engine: str = "fake"
