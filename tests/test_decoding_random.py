@@ -63,7 +63,7 @@ VOCAB = hostile_vocab()
 BIAS = {name: np.array([bonus(piece) for piece in VOCAB.pieces], np.float32) for name, bonus in MOODS.items()}
 
 
-def noise_engine(seed: int, *, mood: str, scale: float, n_ctx: int, echo: bool) -> ScriptedEngine:
+def mad_engine(seed: int, *, mood: str, scale: float, n_ctx: int, echo: bool) -> ScriptedEngine:
     """Return an engine with noise for logits, from (seed, last tokens), in a mood; `echo` prefers what is there."""
 
     def logits(tokens: tuple[int, ...]) -> NDArray[np.float32]:
@@ -122,7 +122,7 @@ def test_a_model_that_wants_to_break_every_rule_breaks_none(mood: str) -> None:
     )
     def broken(batch: list[ExpandRequest], seed: int, scale: float, n_ctx: int, protocol: Protocol, echo: bool,
                rows: int) -> None:  # fmt: skip
-        engine = noise_engine(seed, mood=mood, scale=scale, n_ctx=n_ctx, echo=echo)
+        engine = mad_engine(seed, mood=mood, scale=scale, n_ctx=n_ctx, echo=echo)
         rows_ran = run_all(engine, batch, rows=rows, protocol=protocol)
         for ran in rows_ran:
             assert violations(ran) == []

@@ -5,7 +5,7 @@ import pytest
 from decoding_kit import NAMES, run_all, violations
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from test_decoding_random import BIAS, VOCAB, noise_engine
+from test_decoding_random import BIAS, VOCAB, mad_engine
 
 from kgen_ext.request import ExpandRequest
 
@@ -31,7 +31,7 @@ def test_prose_of_a_mad_model_breaks_no_guarantee(stops: float) -> None:
         n_ctx=st.sampled_from([220, 260, 400, 700]),
     )
     def broken(seed: int, length: str, bans: tuple[str, ...], n_ctx: int) -> None:
-        engine = noise_engine(seed, mood="flat", scale=1.0, n_ctx=n_ctx, echo=False)
+        engine = mad_engine(seed, mood="flat", scale=1.0, n_ctx=n_ctx, echo=False)
         noise = engine.logits
         engine.logits = lambda tokens: noise(tokens) + bias
         request = ExpandRequest(", ".join(NAMES[:18]), tag_length="very_short", text_length=length, ban=bans, seed=seed)
