@@ -8,7 +8,7 @@ import pytest
 from decoding_kit import NAMES, Ran, check, force, greedy, sentences_of
 from scripted_engine import COMMON_PIECES, ScriptedEngine, build_vocab
 
-from kgen_ext.decoding.constraint import EndField, Rollback
+from kgen_ext.decoding.constraint import EndField, ForceTokens, Rollback
 from kgen_ext.decoding.prose import MAX_TRIES, PhraseFilter, ProseConstraint
 from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.vocabulary import token_table
@@ -80,6 +80,15 @@ def test_a_sentence_that_never_stops_is_given_a_stop_behind_a_whole_word() -> No
 def test_a_sentence_is_given_its_stop_at_96_tokens() -> None:
     first = sentences_of(write([" A", *[" girl"] * 500]).output.texts["long"])[0]
     assert first == "A" + " girl" * 94 + "."
+
+
+@pytest.mark.parametrize(("next_piece", "taken"), [(b" ...", False), (b" .", False), (b" Hat", True), (b" girl", True)])
+def test_dots_do_not_go_on_with_a_sentence_that_was_given_its_stop(next_piece: bytes, taken: bool) -> None:
+    constraint, ids = half_characters(pieces=(" ...", " ."))
+    for at in range(96):
+        step = constraint.consume(Draw(ids[b" girl"], 1.0), at)
+    assert isinstance(step, ForceTokens)
+    assert isinstance(constraint.consume(Draw(ids[next_piece], 1.0), 96), Rollback) is not taken
 
 
 def bad(count: int) -> list[str]:
@@ -212,9 +221,11 @@ def test_a_token_that_ends_a_wide_stop_and_goes_on_is_not_taken() -> None:
     assert constraint.consume(Draw(whole, 1.0), 2) is None and constraint.text == "girl\u3002"
 
 
-def half_characters(*, phrase_filter: PhraseFilter | None = None) -> tuple[ProseConstraint, dict[bytes, int]]:
+def half_characters(
+    *, phrase_filter: PhraseFilter | None = None, pieces: tuple[str, ...] = ()
+) -> tuple[ProseConstraint, dict[bytes, int]]:
     """Return a constraint of two to four sentences, and its tokens; one is a space and half of a letter."""
-    plain = build_vocab([*COMMON_PIECES, " p.m.", " girl.", " girl...", " Hat"])
+    plain = build_vocab([*COMMON_PIECES, " p.m.", " girl.", " girl...", " Hat", *pieces])
     vocab = replace(plain, pieces=(*plain.pieces, " é".encode()[:2]))
     table = token_table(ScriptedEngine(lambda tokens: np.zeros(len(vocab), np.float32), vocab=vocab))
     return ProseConstraint(table, TextBand(Band(2, 4), 1, 4), phrase_filter, start=0), table.ids

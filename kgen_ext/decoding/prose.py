@@ -131,7 +131,10 @@ class ProseConstraint:
                 if ends_sentence(sentence, following) != ends_sentence(sentence, following.upper()):
                     return Rollback(length, GARBLED)
             undecided = not piece.strip(b" ") and kind != TokenKind.END
-            over = self._stopped or (not undecided and ends_sentence(sentence, following))
+            ended_here = not undecided and ends_sentence(sentence, following)
+            if self._stopped and not undecided and not ended_here:
+                return Rollback(length, GARBLED)  # dots, for instance, would go on with the sentence
+            over = self._stopped or ended_here
             banned = self._reject_phrase(sentence, self._sentence) if spaced or over else None
             if banned is not None:
                 return banned
