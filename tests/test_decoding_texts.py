@@ -9,7 +9,7 @@ from decoding_kit import NAMES, Ran, check, force, greedy, sentences_of
 from scripted_engine import COMMON_PIECES, ScriptedEngine, build_vocab
 
 from kgen_ext.decoding.constraint import EndField, ForceTokens, Rollback
-from kgen_ext.decoding.prose import MAX_TRIES, PhraseFilter, ProseConstraint
+from kgen_ext.decoding.prose import MAX_TRIES, PhraseSearch, ProseConstraint
 from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.events import Finish
@@ -222,7 +222,7 @@ def test_a_token_that_ends_a_wide_stop_and_goes_on_is_not_taken() -> None:
 
 
 def half_characters(
-    *, phrase_filter: PhraseFilter | None = None, pieces: tuple[str, ...] = ()
+    *, phrase_filter: PhraseSearch | None = None, pieces: tuple[str, ...] = ()
 ) -> tuple[ProseConstraint, dict[bytes, int]]:
     """Return a constraint of two to four sentences, and its tokens; one is a space and half of a letter."""
     plain = build_vocab([*COMMON_PIECES, " p.m.", " girl.", " girl...", " Hat", *pieces])

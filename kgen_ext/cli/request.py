@@ -15,7 +15,7 @@ from kgen_ext.cli.inputs import read_lines
 from kgen_ext.errors import UserError
 
 SUMMARY = "print the exact text that a model is given"
-FIELDS: dict[str, tuple[type, ...]] = {
+CASE_FIELDS: dict[str, tuple[type, ...]] = {
     "tags": (str,), "meta": (dict,), "task": (str, type(None)), "length": (str,), "text": (str,),
 }  # fmt: skip
 _TYPE_NAMES = {str: "a string", dict: "an object of strings or nulls", type(None): "null"}
@@ -52,13 +52,13 @@ def read_case(line: str, number: int) -> dict[str, Any]:
         raise UserError(f"line {number}: not JSON: {error}", hint="one JSON object per line") from None
     if not isinstance(case, dict):
         raise UserError(f"line {number}: not an object", hint='such as {"tags": "1girl", "meta": {}, ...}')
-    for name, types in FIELDS.items():
+    for name, types in CASE_FIELDS.items():
         if name not in case:
-            raise UserError(f"line {number}: {name} is missing", hint=f"a case has {', '.join(FIELDS)}")
+            raise UserError(f"line {number}: {name} is missing", hint=f"a case has {', '.join(CASE_FIELDS)}")
         if not isinstance(case[name], types):
             allowed = " or ".join(_TYPE_NAMES[type_] for type_ in types)
             raise UserError(f"line {number}: {name}: {case[name]!r:.80} is not allowed", hint=f"use {allowed}")
     for key, value in case["meta"].items():
         if not isinstance(value, (str, type(None))):
             raise UserError(f"line {number}: meta: {key}: {value!r:.80} is not allowed", hint="use a string or null")
-    return {name: case[name] for name in FIELDS}
+    return {name: case[name] for name in CASE_FIELDS}

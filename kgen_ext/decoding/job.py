@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from kgen_ext.decoding.prose import PhraseFilter
+from kgen_ext.decoding.prose import PhraseSearch
 from kgen_ext.decoding.tag_list import ItemFilter
 from kgen_ext.decoding.vocabulary import in_context
 from kgen_ext.protocol import FieldPlan, MetaField, Plan, Subject, TagField
@@ -44,7 +44,7 @@ class Job:
     metadata_keys: Mapping[Category, tuple[int, ...]]
     filters: Mapping[Category | None, ItemFilter]
     blocked: tuple[tuple[int, ...], ...]
-    phrases: PhraseFilter | None
+    phrases: PhraseSearch | None
     sampling: Sampling
     seed: int
     n_ctx: int
@@ -68,7 +68,7 @@ def make_job(
     given: Iterable[str],
     tag_filter: ItemFilter,
     metadata_filters: Mapping[Category, ItemFilter],
-    phrases: PhraseFilter | None,
+    phrases: PhraseSearch | None,
     sampling: Sampling,
     seed: int,
     n_ctx: int,

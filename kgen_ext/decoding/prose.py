@@ -23,7 +23,7 @@ MAX_TRIES = 48
 MAX_WASTE = 384
 
 # Finds a banned phrase in a text: its span, and why it is banned.
-PhraseFilter = Callable[[str], "tuple[int, int, Rejection] | None"]
+PhraseSearch = Callable[[str], "tuple[int, int, Rejection] | None"]
 
 _CLOSING_BYTES = tuple(char.encode() for char in CLOSING if char.isascii())
 _CONTINUATION = bytes(range(0x80, 0xC0))  # bytes that continue a character
@@ -37,7 +37,7 @@ class ProseConstraint:
         "_starts", "_stopped", "_table", "_tries", "_waste",
     )  # fmt: skip
 
-    def __init__(self, table: TokenTable, band: TextBand, phrases: PhraseFilter | None, *, start: int) -> None:
+    def __init__(self, table: TokenTable, band: TextBand, phrases: PhraseSearch | None, *, start: int) -> None:
         self._table = table
         self._band = band
         self._phrases = phrases
@@ -304,7 +304,7 @@ class ProseConstraint:
         return index
 
 
-def _search(phrases: PhraseFilter, text: str) -> tuple[int, int, Rejection] | None:
+def _search(phrases: PhraseSearch, text: str) -> tuple[int, int, Rejection] | None:
     """Search a text as it will be shown, on one line with single spaces; return the span in `text` itself."""
     line = " ".join(text.split())
     found = phrases(line)

@@ -14,13 +14,13 @@ from kgen_ext.models.resolve import STARTER_FOLDER
 from kgen_ext.models.scan import STARTER, FoundModel, choices, protocol_of_file
 from kgen_ext.models.schema import Model
 
-Row = tuple[str, "Model | None", tuple[FoundModel, ...]]
+ModelRow = tuple[str, "Model | None", tuple[FoundModel, ...]]
 _PROTOCOLS = {"tipo": "TIPO", "dtg": "DanTagGen"}
 _PACKAGES = {"llama_cpp": "llama-cpp-python"}
 _LENGTHS = {"tag_length": "tags", "text_length": "text"}
 
 
-def model_rows(known: Sequence[Model], found: Sequence[FoundModel]) -> Iterator[Row]:
+def model_rows(known: Sequence[Model], found: Sequence[FoundModel]) -> Iterator[ModelRow]:
     """Yield (id, catalogue entry, installed files) of every model, the catalogue's first."""
     for model in known:
         here = _starter(model) if model.id == STARTER else _same_id(found, model.id)

@@ -32,7 +32,7 @@ SCHEMA = 1
 # An API or an infotext may name an id: no path separator, not only dots, nothing a file system reads differently.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?<!\.)")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-ENGINES = ("llama_cpp", "transformers", "reference")
+_ENGINES = ("llama_cpp", "transformers", "reference")
 # Files beside the weights in a folder of safetensors; all but the first are optional.
 COMPANIONS = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
@@ -90,7 +90,7 @@ class Model:
     licence_url: str = ""
     repo: str = ""
     revision: str = "main"
-    engines: tuple[str, ...] = ENGINES
+    engines: tuple[str, ...] = _ENGINES
     needs: Mapping[str, str] = field(default_factory=dict, hash=False)
     recommended: Recommended = Recommended()
     blocklist: Path | None = None  # text it must not write: kgen_ext/rules/blocklist.py
@@ -150,7 +150,7 @@ def _model(value: Any, where: str, folder: Path) -> Model:
         "title": text, "parameters": whole_number(1), "context": whole_number(64, 1 << 20), "quality_line": flag,
         "licence": text, "licence_url": matching(re.compile(r"https://\S+"), "an https address"),
         "repo": matching(_REPO, "owner/name"), "revision": relative_path,
-        "engines": list_of(one_of(*ENGINES)), "needs": _versions, "notes": text,
+        "engines": list_of(one_of(*_ENGINES)), "needs": _versions, "notes": text,
         "blocklist": _beside(folder, BUILT_IN.parent),
     }  # fmt: skip
     return Model(**found, **{name: reader.take(name, check) for name, check in checks.items() if name in value})
@@ -199,7 +199,7 @@ def _request_field(field: Field) -> Callable[[Any], Any]:
 
 def _versions(value: Any) -> dict[str, str]:
     version = matching(re.compile(r"\d+(\.\d+){0,3}"), "a version such as 0.3.10")
-    return {one_of(*ENGINES)(name): version(least) for name, least in json_object(value).items()}
+    return {one_of(*_ENGINES)(name): version(least) for name, least in json_object(value).items()}
 
 
 class Reader:

@@ -28,7 +28,7 @@ from kgen_ext.webui.host import Host
 from kgen_ext.webui.messages import explain
 from kgen_ext.webui.presets import resolve_sampling
 from kgen_ext.webui.progress import own_job, shown_progress
-from kgen_ext.webui.settings import ENGINES, WebuiSettings, find_model, read_settings, tag_file, webui_locations
+from kgen_ext.webui.settings import ENGINE_CHOICES, WebuiSettings, find_model, read_settings, tag_file, webui_locations
 from kgen_ext.webui.vram import acquire
 
 if TYPE_CHECKING:
@@ -195,8 +195,8 @@ def read_fields(fields: Mapping[str, Any]) -> tuple[Sequence[str], dict[str, Any
     for name in ("model", "creativity"):
         if not isinstance(given.get(name, ""), str):
             raise BadValue(name, given[name], "a string")
-    if given.get("engine", "auto") not in dict(ENGINES):
-        raise BadValue("engine", given["engine"], [value for value, _ in ENGINES])
+    if given.get("engine", "auto") not in dict(ENGINE_CHOICES):
+        raise BadValue("engine", given["engine"], [value for value, _ in ENGINE_CHOICES])
     if not isinstance(given.get("known_only", False), bool):
         raise BadValue("known_only", given["known_only"], "true or false")
     return prompts, given

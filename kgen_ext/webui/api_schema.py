@@ -10,7 +10,7 @@ from typing import Any
 from kgen_ext import __version__
 from kgen_ext.request import FIELDS, Field, FieldType
 from kgen_ext.webui.controls import CONTROLS, Control, Widget
-from kgen_ext.webui.settings import ENGINES
+from kgen_ext.webui.settings import ENGINE_CHOICES
 
 MAX_PROMPTS = 64
 MAX_ROWS = 256
@@ -55,7 +55,8 @@ EXTRA_FIELDS: dict[str, tuple[Schema, Any, str]] = {
     "prompts": ({"type": "array", "items": _TEXT, "maxItems": MAX_PROMPTS}, None,
                 "several prompts in place of one, as a batch; the seed rises by one from prompt to prompt"),
     "model": ({"type": "string"}, "default", "a name from GET /kgen/v1/models; default is the one chosen in Settings"),
-    "engine": ({"type": "string", "enum": [value for value, _ in ENGINES]}, "auto", "library that runs the model"),
+    "engine": ({"type": "string", "enum": [value for value, _ in ENGINE_CHOICES]}, "auto",
+               "library that runs the model"),
     "creativity": ({"type": "string"}, None, "sampling preset; sampling options that are given override it"),
     "known_only": (_FLAG, False, "add only tags listed in the tag file that is found, or chosen in Settings"),
 }  # fmt: skip

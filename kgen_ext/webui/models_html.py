@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from kgen_ext.models.describe import Row, describe, info_lines
+from kgen_ext.models.describe import ModelRow, describe, info_lines
 from kgen_ext.webui.background import TaskState
 
 NOT_SCANNED = '<p class="kgen-models-hint">Press Refresh to list the installed models.</p>'
 
 
-def table_html(rows: Iterable[Row]) -> str:
+def table_html(rows: Iterable[ModelRow]) -> str:
     """Return a table of all models: name, size, licence, installed variants."""
     body = []
     for row in rows:
@@ -29,7 +29,7 @@ def table_html(rows: Iterable[Row]) -> str:
     return f'<table class="kgen-models"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
 
 
-def facts_html(row: Row, *, scanned: bool = True) -> str:
+def facts_html(row: ModelRow, *, scanned: bool = True) -> str:
     """Return the details of one model, its licence as a link. scanned: whether the disk has been scanned."""
     address = row[1].licence_url if row[1] else ""
     lines = []

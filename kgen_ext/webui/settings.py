@@ -53,13 +53,13 @@ class Setting(NamedTuple):
         return dict(self.choices).get(self.default, self.default) if self.choices else self.default
 
 
-ENGINES: Choices = (("auto", "auto"), ("llama_cpp", "llama_cpp"), ("transformers", "transformers"),
+ENGINE_CHOICES: Choices = (("auto", "auto"), ("llama_cpp", "llama_cpp"), ("transformers", "transformers"),
                   ("reference", "reference"))  # fmt: skip
 DEVICES: Choices = tuple((device, device) for device in ("auto", "cpu", "cuda", "xpu", "mps", "directml"))
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("kgen_model", STARTER, "Default model", "what “default” means in the model list of the page"),
-    Setting("kgen_engine", "auto", "Default engine", "auto uses the best one installed", ENGINES),
+    Setting("kgen_engine", "auto", "Default engine", "auto uses the best one installed", ENGINE_CHOICES),
     Setting("kgen_device", "auto", "Device",
            "auto uses the GPU if the engine can; cuda:1 is the second GPU", DEVICES),
     Setting("kgen_threads", 0, "CPU threads", "0: chosen by the engine", high=64),
