@@ -102,8 +102,45 @@ def test_the_shipped_table_is_the_one_the_notice_describes() -> None:
     notice = (DATA / "NOTICE.md").read_text("utf-8")
     assert hashlib.sha256(TABLE.read_bytes()).hexdigest() in notice
     assert f"{names.load_names().count:,} tag names" in notice
-    assert f"the {len(ORDINARY)} of those names" in notice
-    assert "Apache License 2.0" in notice
+    assert f"the {len(ORDINARY)} names of the four lists" in notice
+
+
+@pytest.mark.parametrize("licence", ["Apache License 2.0", "MIT License"])
+def test_the_notice_names_the_licence_of_each_source(licence: str) -> None:
+    assert licence in (DATA / "NOTICE.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["fox ears", "Long_Hair", "looking at viewer", "1girl", "9girls", "solo", ":d", "^_^", "o_o", "...", "open hand",
+     "archer (fate) (cosplay)", r"vision \(genshin impact\)", "masterpiece", "score_9", "safe", "hatsune miku",
+     "wlop", "highres", "no humans", "male focus"],
+)  # fmt: skip
+def test_a_tag_that_exists_is_known_in_every_spelling(tag: str) -> None:
+    assert read_tag(tag).is_known
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["ears of a fox", "sole female", "thighs high", "and the revery of exotics", "foxears", "0girls", "girl 1",
+     "a fox", "long hairs", "blue hair girl", "", "solo female focus", "sky sky"],
+)  # fmt: skip
+def test_what_is_no_tag_and_what_is_an_alias_only_is_not_known(tag: str) -> None:
+    assert not read_tag(tag).is_known
+
+
+def test_a_general_tag_of_the_table_is_general() -> None:
+    assert names.load_names().category("fox ears") is Category.GENERAL
+
+
+def test_no_general_tag_takes_a_listed_name(tmp_path: Path) -> None:
+    for category in build_lists.LISTS:
+        (tmp_path / f"{category.value}.txt").write_text(f"the {category.value}\n", "utf-8")
+    (tmp_path / "tags.csv").write_text('the_artist,0,90,""\nmy_hat,0,80,"your_hat"\nnobody,1,70,""\n', "utf-8")
+    build_lists.main([str(tmp_path), str(tmp_path / "tags.csv"), "--out", str(tmp_path / "names.bin")])
+    table = names.NameTable(str(tmp_path / "names.bin"))
+    found = [table.category(name) for name in ("the artist", "my hat", "your hat", "nobody")]
+    assert found == [Category.ARTIST, Category.GENERAL, None, None]
 
 
 def test_the_table_is_mapped_not_read_into_the_heap() -> None:
@@ -121,13 +158,15 @@ def test_the_table_is_mapped_not_read_into_the_heap() -> None:
 
 
 def write_lists(folder: Path, seed: int, size: int) -> dict[str, Category]:
-    """Write four lists of random names; return what each name must come out as."""
+    """Write four lists and a tag file of random names; return what each name must come out as."""
     draw = random.Random(seed)
     wanted: dict[str, Category] = {}
     for category in names.CATEGORIES:
         found = {"".join(draw.choices("abcdefghij :()", k=draw.randint(2, 12))).strip() for _ in range(size)}
         mine = sorted(name for name in found if name and " ".join(name.split()) not in wanted)
-        (folder / f"{category.value}.txt").write_text("".join(name + "\n" for name in mine), "utf-8")
+        general = category is Category.GENERAL
+        path = folder / ("tags.csv" if general else f"{category.value}.txt")
+        path.write_text("".join(f"{name},0,30,\n" if general else f"{name}\n" for name in mine), "utf-8")
         wanted.update(dict.fromkeys((" ".join(name.split()) for name in mine), category))
     return wanted
 
@@ -135,7 +174,7 @@ def write_lists(folder: Path, seed: int, size: int) -> dict[str, Category]:
 def test_every_name_of_built_lists_has_its_category_and_no_other_word_has_one(tmp_path: Path) -> None:
     wanted = write_lists(tmp_path, seed=1, size=4000)
     out = tmp_path / "names.bin"
-    build_lists.main([str(tmp_path), "--out", str(out)])
+    build_lists.main([str(tmp_path), str(tmp_path / "tags.csv"), "--out", str(out)])
     table = names.NameTable(str(out))
     assert {name: table.category(name) for name in wanted if name not in ORDINARY} == {
         name: category for name, category in wanted.items() if name not in ORDINARY
@@ -156,7 +195,9 @@ def test_the_builder_notices_a_wrong_table(tmp_path: Path) -> None:
         build_lists.check_names(tmp_path / "names.bin", {**dict(list(wanted.items())[1:]), "not a name": Category.META})
 
 
-@pytest.mark.parametrize("content", [b"", b"short", b"KGENTAG1" + bytes(64), b"\xff" * 300_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"short", b"KGENTAG2" + bytes(64), b"KGENTAG1" + bytes(262_156), b"\xff" * 300_000]
+)
 def test_a_damaged_table_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "names.bin"
     path.write_bytes(content)

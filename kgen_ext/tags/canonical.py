@@ -18,17 +18,15 @@ The comparison form (`canonical_name`) also removes the decoration that a model 
   `:d`, `d.va`, `k-on!`, `...` stay, and `k-on!.` is `k-on!`. A closed bracket belongs to the name: `saber (fate)`.
 
 Different words stay different: plurals, hyphens and spaces between letters are kept. Names that exist are those of
-`names` and of `data/signs.txt`, the general tags that begin or end with a sign. A prompt's weights and brackets are
-removed before a tag comes here.
+`names`. A prompt's weights and brackets are removed before a tag comes here.
 """
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 
-from kgen_ext.once import once
-from kgen_ext.tags.names import PATH, key_of, load_names
+from kgen_ext.request import Category
+from kgen_ext.tags.names import key_of, load_names
 
 # U+FF01..FF5E are ASCII 0x21..0x7E set wide; U+3000 is the space that goes with them.
 _WIDE = {0xFF01 + i: 0x21 + i for i in range(94)} | {0x3000: 0x20}
@@ -42,7 +40,6 @@ SCORES: tuple[str, ...] = (
 SOURCES: tuple[str, ...] = ("source_anime", "source_cartoon", "source_furry", "source_pony")
 _KEPT = {name.replace("_", " "): name for name in SCORES + SOURCES}
 
-SIGNS = os.path.join(os.path.dirname(PATH), "signs.txt")
 # No name has more signs than this at either end.
 _MAX_SIGNS = 4
 # Nearly every tag: letters at both ends, or one closed bracket at the end.
@@ -122,7 +119,7 @@ def _without_signs(name: str) -> str:
     if first == last:  # signs alone
         sizes = range(min(2 * _MAX_SIGNS, len(name)), 0, -1)
         parts = [name[begin : begin + size] for size in sizes for begin in range(len(name) - size + 1)]
-        return next((part for part in parts if part in _signs()), name)
+        return next((part for part in parts if _category(part) is Category.GENERAL), name)
     ends = range(last, min(last + _MAX_SIGNS, len(name)) + 1)
     parts = [name[begin:end] for begin in range(max(first - _MAX_SIGNS, 0), first + 1) for end in ends]
     return next((part for part in sorted(parts, key=len, reverse=True) if _exists(part)), name[first:last])
@@ -153,10 +150,8 @@ def _core(name: str) -> tuple[int, int]:
 
 
 def _exists(name: str) -> bool:
-    return name in _signs() or load_names().category(key_of(name)) is not None
+    return _category(name) is not None
 
 
-@once
-def _signs() -> frozenset[str]:
-    with open(SIGNS, encoding="utf-8") as file:
-        return frozenset(line.rstrip("\n") for line in file if not line.startswith("# "))
+def _category(name: str) -> Category | None:
+    return load_names().category(key_of(name))

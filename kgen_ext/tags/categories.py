@@ -4,7 +4,8 @@ A category belongs to a whole tag, so `old` is a quality and `old man` is not. A
 (`Tag.name`).
 
 The closed sets come from the output slots of the models' author (protocol: people counts, quality, rating); artists,
-characters, series and meta tags from the lists of PyPI tipo-kgen 0.3.1 (`data/NOTICE.md`); all else is general.
+characters, series and meta tags from the lists of PyPI tipo-kgen 0.3.1 (`data/NOTICE.md`); all else is general, whether
+or not it is a tag that exists (`is_known`).
 """
 from __future__ import annotations
 
@@ -45,6 +46,15 @@ def category_of(name: str) -> Category:
     if is_people_count(name):
         return Category.SPECIAL
     return load_names().category(key_of(name)) or Category.GENERAL
+
+
+def is_known(name: str) -> bool:
+    """Return whether a tag exists: on Danbooru, in the models' lists, or in a closed set. An alias does not.
+
+    >>> [is_known(name) for name in ("fox ears", "1girl", "masterpiece", "hatsune miku", "ears of a fox")]
+    [True, True, True, True, False]
+    """
+    return name in _CLOSED or is_people_count(name) or load_names().category(key_of(name)) is not None
 
 
 def series_of(name: str) -> str | None:

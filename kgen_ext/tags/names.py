@@ -1,16 +1,16 @@
-"""Name table: the category of each of some 957,000 known names, read in place from a 4 MB file of hashes.
+"""Name table: the category of each of some 987,000 tags that exist, read in place from a 4 MB file of hashes.
 
 File `data/names.bin`, little endian, written by `tools.tag_lists.build_lists`:
 
-    8 bytes      b"KGENTAG1"
+    8 bytes      b"KGENTAG2"
     u32          number of names
     u32          salt of the hash, chosen so that no two names share one
     u32 x 65537  where each bucket of entries starts
-    u32 x names  entries, sorted within a bucket: 30 bits of hash, then 2 bits of category (the order of CATEGORIES)
+    u32 x names  entries, sorted within a bucket: 29 bits of hash, then 3 bits of category (the order of CATEGORIES)
 
-The hash is BLAKE2b of the key's UTF-8 (`key_of`): its low 16 bits are the bucket, the next 30 the entry. So a name of
+The hash is BLAKE2b of the key's UTF-8 (`key_of`): its low 16 bits are the bucket, the next 29 the entry. So a name of
 the lists always gets its category (the builder checks each), and another word is mistaken for a name with probability
-957,000 / 2**46, about one in 70 million. The file is mapped, not read: loading takes well under a millisecond and the
+987,000 / 2**45, about one in 36 million. The file is mapped, not read: loading takes well under a millisecond and the
 few pages that are touched.
 """
 from __future__ import annotations
@@ -25,10 +25,12 @@ from kgen_ext.errors import Failure
 from kgen_ext.once import once
 from kgen_ext.request import Category
 
-MAGIC = b"KGENTAG1"
+MAGIC = b"KGENTAG2"
 HEADER = struct.Struct("<8sII")
 BUCKETS = 1 << 16
-CATEGORIES = (Category.ARTIST, Category.CHARACTERS, Category.COPYRIGHTS, Category.META)
+HASH_BITS = 45
+CATEGORY_BITS = 3
+CATEGORIES = (Category.ARTIST, Category.CHARACTERS, Category.COPYRIGHTS, Category.META, Category.GENERAL)
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "names.bin")
 _HINT = "reinstall the extension"
 
@@ -39,14 +41,14 @@ def key_of(normalised: str) -> str:
 
 
 def hasher(salt: int) -> Callable[[str], int]:
-    """Return the function from key to 46-bit hash."""
+    """Return the function from key to hash, of HASH_BITS bits."""
     from hashlib import blake2b  # takes milliseconds, and many runs never ask for a category
 
     salting = salt.to_bytes(16, "little")
 
     def hash_of(key: str) -> int:
         digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, salt=salting).digest()
-        return int.from_bytes(digest, "little") & ((1 << 46) - 1)
+        return int.from_bytes(digest, "little") & ((1 << HASH_BITS) - 1)
 
     return hash_of
 
@@ -76,9 +78,9 @@ class NameTable:
         hashed = self._hash(key)
         bucket, rest = hashed % BUCKETS, hashed // BUCKETS
         end = self._starts[bucket + 1]
-        at = bisect_left(self._entries, rest << 2, self._starts[bucket], end)
-        if at < end and self._entries[at] >> 2 == rest:
-            return CATEGORIES[self._entries[at] & 3]
+        at = bisect_left(self._entries, rest << CATEGORY_BITS, self._starts[bucket], end)
+        if at < end and self._entries[at] >> CATEGORY_BITS == rest:
+            return CATEGORIES[self._entries[at] & ((1 << CATEGORY_BITS) - 1)]
         return None
 
 

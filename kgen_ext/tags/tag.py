@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from kgen_ext.request import Category
 from kgen_ext.tags.canonical import canonical_name, fold, is_invisible, normalise
-from kgen_ext.tags.categories import category_of, series_of
+from kgen_ext.tags.categories import category_of, is_known, series_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ class Tag:
         if self.name != self.folded:
             return True
         return not self.written.isascii() and any(map(is_invisible, self.written))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the tag exists (`categories.is_known`)."""
+        return is_known(self.name)
 
     @property
     def series(self) -> str | None:

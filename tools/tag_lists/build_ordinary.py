@@ -1,7 +1,6 @@
-"""Build two lists: listed names that are taken for general tags, and general tags that begin or end with a sign.
+"""Build the list of the names that are taken for general tags, `data/ordinary.txt`: most people mean them as words.
 
-`data/ordinary.txt` holds the names that most people mean as words; `kgen_ext/tags/data/signs.txt` tags such as `:d` and
-`...`. Only names are copied from the sources.
+Only names are copied from the sources.
 
     python -m tools.tag_lists.build_ordinary LISTS_FOLDER --tags TAGS.csv CAPTIONS.txt...
 
@@ -19,15 +18,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from kgen_ext.tags.canonical import SIGNS, normalise
+from kgen_ext.tags.canonical import normalise
 from kgen_ext.tags.names import key_of
 from tools.tag_lists.build_lists import EXCEPTIONS, read_lists
 
 LEAST = 5
 LONGEST = 4
-SIGNS_HEADER = """\
-# General tags that begin or end with a sign; written by tools.tag_lists.build_ordinary, see NOTICE.md.
-"""
 HEADER = """\
 # Names in the lists of tipo-kgen that are read as general tags, since most people mean the word: see NOTICE.md.
 # Written by tools.tag_lists.build_ordinary; used by tools.tag_lists.build_lists.
@@ -68,20 +64,12 @@ def ordinary_names(names: Collection[str], rows: Iterable[list[str]], phrases: C
     return sorted((spelled_so | words) & set(names))
 
 
-def signed_names(rows: Iterable[list[str]]) -> list[str]:
-    """Return the general tags that begin or end with a sign, sorted; a closed bracket is not a sign."""
-    general = {normalise(name) for name, category, *_ in rows if category == "0"}
-    plain = re.compile(r"[^\W_](.*([^\W_]|\(.*\w.*\)))?")
-    return sorted(tag for tag in general if not plain.fullmatch(tag))
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tools.tag_lists.build_ordinary", description=__doc__)
     parser.add_argument("lists", type=Path)
     parser.add_argument("--tags", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=EXCEPTIONS)
-    parser.add_argument("--signs", type=Path, default=Path(SIGNS))
     parser.add_argument("captions", type=Path, nargs="+")
     options = parser.parse_args(arguments)
     names = read_lists(options.lists)
@@ -90,10 +78,9 @@ def main(arguments: list[str] | None = None) -> None:
         phrases += count_phrases(path.read_text("utf-8").splitlines(), names)
     with options.tags.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
-    ordinary, signs = ordinary_names(names, rows, phrases), signed_names(rows)
+    ordinary = ordinary_names(names, rows, phrases)
     options.out.write_text(HEADER + "".join(name + "\n" for name in ordinary), "utf-8")
-    options.signs.write_text(SIGNS_HEADER + "".join(name + "\n" for name in signs), "utf-8")
-    sys.stdout.write(f"{options.out}: {len(ordinary)} names; {options.signs}: {len(signs)}\n")
+    sys.stdout.write(f"{options.out}: {len(ordinary)} names\n")
 
 
 if __name__ == "__main__":
