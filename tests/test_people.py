@@ -4,7 +4,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from scripted_engine import ScriptedEngine
@@ -53,9 +52,9 @@ def counts(found: list[Figure]) -> list[tuple[int, int]]:
     return [(figure.count, figure.total) for figure in found]
 
 
-def count(name: str, *rows: Row, **more: Any) -> int:
+def count(name: str, *rows: Row) -> int:
     """The count of the one figure whose name begins so."""
-    (found,) = [figure for figure in figures(rows, **more) if figure.name.startswith(name)]
+    (found,) = [figure for figure in figures(rows, exists) if figure.name.startswith(name)]
     return found.count
 
 
@@ -222,10 +221,9 @@ def test_notes_are_counted_by_kind() -> None:
     ]  # fmt: skip
 
 
-def test_figures_that_need_a_list_are_left_out_without_it() -> None:
+def test_invented_words_are_left_out_without_a_list() -> None:
     rows = [row("1girl", "sky", text="It rains.")]
-    without, having = (figures(rows, *lists) for lists in ((), (exists, frozenset())))
-    assert len(having) - len(without) == 4
+    assert len(figures(rows, exists, frozenset())) - len(figures(rows, exists)) == 2
 
 
 def test_looks_that_came_back_are_counted() -> None:
@@ -269,6 +267,11 @@ def test_a_tag_exists_by_name_by_alias_or_by_its_category(tmp_path: Path) -> Non
     known = exists_in(load_tag_file(path))
     tags = ("Blue_Sky", "azure sky", "blue sky!", "hatsune miku", "1girl", "bluer sky")
     assert [known(read_tag(tag)) for tag in tags] == [True] * 5 + [False]
+
+
+def test_without_a_file_a_tag_exists_by_the_projects_table() -> None:
+    known = exists_in(None)
+    assert [known(read_tag(tag)) for tag in ("Fox_Ears", "1girl", "ears of a fox")] == [True, True, False]
 
 
 def test_a_sample_is_evenly_spaced() -> None:

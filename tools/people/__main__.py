@@ -2,7 +2,7 @@
 
 Each FILE has a JSON object with "prompt" or "caption" on every line. Its prompts are expanded as the defaults are, and
 once more with text; then come well-known characters in three spellings, and tag prompts in six scripts. A figure is a
-count, what it was counted in, its share, and the first examples. What needs --tags or --words is left out without them.
+count, its share of what it was counted in, and the first examples. Invented words are counted with --words only.
 """
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from kgen_ext.request import Category, ExpandRequest, TagLength, TextLength
 from kgen_ext.rules.known import KnownTags, load_tag_file
 from kgen_ext.service import open_expander
 from kgen_ext.service.expander import Expander
+from kgen_ext.tags.categories import is_known
 from kgen_ext.tags.tag import Tag
 from tools.people.cases import CHARACTERS, SCRIPTS, SPELLINGS
 from tools.people.figures import Exists, Figure, Row, figures, looks_found, read_row, script_figure, words
@@ -59,7 +60,7 @@ def _main(argv: Sequence[str] | None) -> int:
     if options.limit is not None and options.limit < 1:
         raise BadValue("limit", options.limit, "a whole number from 1")
     prompts = {path: sample(read_prompts(path), options.limit) for path in options.files}
-    exists = exists_in(load_tag_file(options.tags)) if options.tags else None
+    exists = exists_in(load_tag_file(options.tags) if options.tags else None)
     vocabulary = frozenset(word for path in options.words for word in read_words(path)) if options.words else None
     sections = list[Section]()
     with open_expander(model=options.model, engine=options.engine) as expander:
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", default="auto", help="engine (default: the model's)")
     parser.add_argument("--tag-length", choices=[length.value for length in TagLength], help="default: the model's")
     parser.add_argument("--text-length", choices=_TEXT_LENGTHS, default="short", help="of the second pass: short")
-    parser.add_argument("--tags", metavar="FILE", help="tagcomplete CSV: which tags exist, by name or alias")
+    parser.add_argument("--tags", metavar="FILE", help="tagcomplete CSV: which tags exist (default: the project's)")
     parser.add_argument(
         "--words", type=Path, nargs="+", default=(), metavar="FILE", help="captions (.jsonl) or text: which words exist"
     )
@@ -99,7 +100,7 @@ def measure(
     expander: Expander,
     prompts: dict[Path, list[str]],
     options: argparse.Namespace,
-    exists: Exists | None = None,
+    exists: Exists,
     vocabulary: frozenset[str] | None = None,
 ) -> Iterator[Section]:
     """Yield the sections: two for each file, one for the characters, one for the scripts.
@@ -143,13 +144,17 @@ def expand(expander: Expander, prompts: Sequence[str], settings: Mapping[str, An
     return tuple(rows), (perf_counter() - began) / len(prompts)
 
 
-def exists_in(known: KnownTags) -> Exists:
-    """Return what tells whether a tag exists: in the file, or by a category that the project's own tables give it."""
+def exists_in(tags: KnownTags | None) -> Exists:
+    """Return what tells whether a tag exists: by name or alias in the file, without one by the project's own table.
+
+    People counts, ratings, quality tags and the artists, characters and series of the project's table always exist.
+    """
 
     def exists(tag: Tag) -> bool:
-        if tag.category is not Category.GENERAL:
-            return True
-        return known.find(tag.written) is not None or known.find(tag.name) is not None
+        if tags is None:
+            return is_known(tag.name)
+        listed = tags.find(tag.written) is not None or tags.find(tag.name) is not None
+        return listed or tag.category is not Category.GENERAL
 
     return exists
 

@@ -82,12 +82,10 @@ def _added_by_segment(expansion: Expansion, segments: Sequence[Segment]) -> tupl
     return tuple(map(tuple, added))
 
 
-def figures(
-    rows: Sequence[Row], exists: Exists | None = None, vocabulary: frozenset[str] | None = None
-) -> list[Figure]:
-    """Return all figures of a pass. exists, vocabulary: what is needed to tell invented tags and words, if at hand."""
+def figures(rows: Sequence[Row], exists: Exists, vocabulary: frozenset[str] | None = None) -> list[Figure]:
+    """Return all figures of a pass. vocabulary: the words that exist; None leaves out the invented ones."""
     return [
-        *(invented_tags(rows, exists) if exists else ()),
+        *invented_tags(rows, exists),
         long_tags(rows, exists),
         *text_figures(rows),
         *(invented_words(rows, vocabulary) if vocabulary is not None else ()),
@@ -115,14 +113,14 @@ def invented_tags(rows: Sequence[Row], exists: Exists) -> list[Figure]:
     ]
 
 
-def long_tags(rows: Sequence[Row], exists: Exists | None = None) -> Figure:
+def long_tags(rows: Sequence[Row], exists: Exists) -> Figure:
     """Count added tags that are no tags but half sentences."""
     tags = [(row, tag) for row in rows for tag in row.tags]
     found = [
         _example(row, tag.spelling)
         for row, tag in tags
         if (len(tag.written) > MAX_TAG_LETTERS or len(tag.written.split()) > MAX_TAG_WORDS)
-        and not (exists and exists(tag))
+        and not exists(tag)
     ]
     name = f"added tags of over {MAX_TAG_LETTERS} letters or {MAX_TAG_WORDS} words"
     return Figure(name, len(found), len(tags), tuple(found))
@@ -247,14 +245,14 @@ def looks_found(name: str, rows: Sequence[Row]) -> Figure:
     return Figure(f"looks of characters, {name}", found, sum(len(looks) for _, _, looks in CHARACTERS), tuple(missing))
 
 
-def script_figure(name: str, rows: Sequence[Row], exists: Exists | None) -> Figure:
+def script_figure(name: str, rows: Sequence[Row], exists: Exists) -> Figure:
     """Count rows of a script with added tags that do not exist; the examples are all added tags, those with a `!`."""
     count, shown = 0, list[str]()
     for row in rows:
-        marks = ["!" if exists and not exists(tag) else "" for tag in row.tags]
+        marks = ["" if exists(tag) else "!" for tag in row.tags]
         count += any(marks)
         shown.append(_example(row, ", ".join(mark + tag.spelling for mark, tag in zip(marks, row.tags, strict=True))))
-    return Figure(f"rows in {name} with invented tags", count, len(rows) if exists else 0, tuple(shown))
+    return Figure(f"rows in {name} with invented tags", count, len(rows), tuple(shown))
 
 
 def words(text: str) -> list[str]:
