@@ -147,6 +147,10 @@ def test_unasked_tags_come_by_their_share_of_the_sentences() -> None:
     assert counts(found) == [(2, 3), (1, 3)]
 
 
+def test_the_eight_commonest_unasked_tags_are_shown() -> None:
+    assert len(measures.unasked_tags([row("a fox crosses the old bridge", *map(str, range(10, 20)))])) == 8
+
+
 def test_only_general_tags_count_as_unasked() -> None:
     assert measures.unasked_tags([row("a fox crosses the old bridge", "no humans", "hatsune miku")]) == []
 
@@ -213,6 +217,11 @@ def test_the_band_holds_for_the_tags_of_both(
     assert measures.rows_outside_band([row(prompt, *tags, tag_length=tag_length, notes=notes)]).count == found
 
 
+def test_quality_and_series_do_not_count_for_the_band() -> None:
+    tags = [f"more {index}" for index in range(17)]
+    assert measures.rows_outside_band([row("masterpiece, vocaloid, 1girl", *tags)]).count == 0
+
+
 def test_notes_are_counted_by_kind() -> None:
     told = ("3 tags by 'hat'", "tag: short (most often: hat)"), ("14 tags by 'a'",)
     rows = [row("1girl", notes=some) for some in told]
@@ -263,10 +272,10 @@ def test_a_prompt_in_a_script_is_three_tags_or_more(prompt: str) -> None:
 
 def test_a_tag_exists_by_name_by_alias_or_by_its_category(tmp_path: Path) -> None:
     path = tmp_path / "tags.csv"
-    path.write_text('blue_sky,0,5,"azure_sky"\n', encoding="utf-8")
+    path.write_text('blue_sky,0,5,"azure_sky"\nzorp!,0,1,\n', encoding="utf-8")
     known = exists_in(load_tag_file(path))
-    tags = ("Blue_Sky", "azure sky", "blue sky!", "hatsune miku", "1girl", "bluer sky")
-    assert [known(read_tag(tag)) for tag in tags] == [True] * 5 + [False]
+    tags = ("Blue_Sky", "azure sky", "blue sky!", "zorp!", "hatsune miku", "1girl", "bluer sky")
+    assert [known(read_tag(tag)) for tag in tags] == [True] * 6 + [False]
 
 
 def test_without_a_file_a_tag_exists_by_the_projects_table() -> None:
