@@ -299,8 +299,10 @@ def _singular(word: str) -> str:
     return word.removesuffix("s") if len(word) > 3 else word
 
 
-def _holds(said: Sequence[str], phrase: Sequence[str]) -> bool:
-    return any(list(said[at : at + len(phrase)]) == list(phrase) for at in range(len(said) - len(phrase) + 1))
+def _holds(said: list[str], phrase: list[str]) -> bool:
+    """Return whether the words of a phrase stand in a row; signs alone (`:d`) have none, and are not held."""
+    size = len(phrase)
+    return size > 0 and any(said[at : at + size] == phrase for at in range(len(said) - size + 1))
 
 
 def _rows_figure(name: str, rows: Sequence[Row], find: Callable[[Row], list[str]]) -> Figure:
