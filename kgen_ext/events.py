@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Union
@@ -64,8 +65,10 @@ class Settings(Sampling):
 class Expansion:
     """The result of one row.
 
-    `pieces` joined are `prompt`; the user's pieces joined are `source`, byte for byte, in every format that keeps the
-    user's text. `seed` reproduces this row alone (with `count=1`). `notes` say what could not be done, a line each.
+    `source` is the prompt as given. `pieces` joined are `prompt`; the user's pieces joined are `source`, byte for byte,
+    with the description that was given beside it; `sorted` has them in another order, and a format without tags leaves
+    some out. `seed` reproduces this row alone (with `count=1`). `notes` say what could not be done, a line each, with
+    fields named as in the API.
     """
 
     prompt: str
@@ -134,6 +137,15 @@ class Finished:
 
 
 Event = Union[Started, Delta, TagAccepted, TagRejected, Finished]
+
+
+def name_fields(note: str, names: Callable[[str], str]) -> str:
+    """Return a note with its fields named as a front end names them.
+
+    >>> name_fields("tag_length long ends at 54", lambda field: f"--{field.replace('_', '-')}")
+    '--tag-length long ends at 54'
+    """
+    return re.sub(r"\b(?:tag|text)_length\b", lambda found: names(found[0]), note)
 
 
 def expansion_json(expansion: Expansion, *, timings: bool) -> str:

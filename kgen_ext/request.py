@@ -20,11 +20,19 @@ MAX_SEED = 2**63 - 1
 MAX_COUNT = 64
 # What may follow the closing slash of a pattern: its flag, then a separator or the end.
 _PATTERN_END = re.compile(r"i?[ \t]*(?:[,;\n]|$)")
+# Lists of tags, in the prompt's syntax: no separator inside brackets or a network ends an item.
+_IN_SYNTAX = ("ban", "require", "protect")
+_SYNTAX = r"\\.|<\w+:[^<>\n]*>|(?<![\w\\])[>}]?[:;=]['^-]?[(\[](?=[\s,;]|$)|[()\[\]{}]"
+_OPENERS = {")": "(", "]": "[", "}": "{"}
 
 
 class TagLength(str, Enum):
-    """How many tags the result has, the user's own included (bands: `kgen_ext.protocol`)."""
+    """How many tags a segment has, the user's own included; AUTO ends where the model would.
 
+    What counts, and the bands: `kgen_ext.protocol.plan`.
+    """
+
+    AUTO = "auto"
     VERY_SHORT = "very_short"
     SHORT = "short"
     LONG = "long"
@@ -170,13 +178,13 @@ class ExpandRequest:
     prompt: str = _text("the prompt to expand")
     text: str = _text("description in sentences, in addition to tags or instead of them")
     tag_length: TagLength | str | None = _choice(
-        TagLength.LONG, "number of tags in the result, yours included", by_model=True
+        TagLength.LONG, "number of people counts and general tags in each segment, yours included", by_model=True
     )
     text_length: TextLength | str | None = _choice(TextLength.NONE, "number of sentences to write", by_model=True)
     task: Task | str = _choice(Task.AUTO, "order in which the model writes its fields")
     format: str = _text("layout of the result: the name of a format, or a template", default="append")
     ban: str | tuple[str, ...] = _list("banned tags and patterns: hat, *_hair, /blue .*/, category:artist")
-    require: str | tuple[str, ...] = _list("tags that the result must contain")
+    require: str | tuple[str, ...] = _list("tags that the result must contain: hat, (smile:1.2), <lora:x:1>")
     rules: str | tuple[str, ...] = _list('conditional rule, such as "if twintails ban long hair"')
     protect: str | tuple[str, ...] = _list("words of your prompt to hide from the model, such as trigger words")
     allow: str | tuple[Category | str, ...] = _list(
@@ -210,11 +218,14 @@ DEFAULTS: Mapping[str, Any] = {name: field.default for name, field in FIELDS.ite
 def split_list(field: str, value: object) -> tuple[str, ...]:
     """Split `a, /b,c/; d` at commas, semicolons and newlines outside `/.../`; pass sequences through, stripped.
 
-    >>> split_list("ban", "hat, /blue|red,?/, category:artist")
-    ('hat', '/blue|red,?/', 'category:artist')
+    Lists of tags are not split inside brackets and networks either.
+
+    >>> split_list("ban", "hat, /blue|red,?/, category:artist, (a, b:1.2)")
+    ('hat', '/blue|red,?/', 'category:artist', '(a, b:1.2)')
     """
     if isinstance(value, str):
-        return tuple(part for part in (piece.strip() for piece in _split_outside_slashes(value)) if part)
+        whole = _bracketed(value) if field in _IN_SYNTAX else {}
+        return tuple(part for part in (piece.strip() for piece in _split(value, whole)) if part)
     if isinstance(value, Iterable):
         parts = tuple(value)
         if all(isinstance(part, str) for part in parts):
@@ -222,7 +233,22 @@ def split_list(field: str, value: object) -> tuple[str, ...]:
     raise BadValue(field, value, "a comma-separated string or a list of strings")
 
 
-def _split_outside_slashes(value: str) -> list[str]:
+def _bracketed(value: str) -> dict[int, int]:
+    """Return the ends of closed brackets and networks by their starts; a bracket in an emoticon or escape is text."""
+    ends, stacks = dict[int, int](), {opener: list[int]() for opener in _OPENERS.values()}
+    for found in re.finditer(_SYNTAX, value, re.DOTALL):
+        sign = found[0]
+        if sign in stacks:
+            stacks[sign].append(found.start())
+        elif sign in _OPENERS:
+            if stacks[_OPENERS[sign]]:
+                ends[stacks[_OPENERS[sign]].pop()] = found.end()
+        elif sign[0] == "<":
+            ends[found.start()] = found.end()
+    return ends
+
+
+def _split(value: str, whole: Mapping[int, int]) -> list[str]:
     parts, start, i = [], 0, 0
     while i < len(value):
         if value[i] == "/" and not value[start:i].strip():
@@ -233,6 +259,8 @@ def _split_outside_slashes(value: str) -> list[str]:
             ):
                 end += 1
             i = end + 1
+        elif i in whole:
+            i = whole[i]
         elif value[i] in ",;\n":
             parts.append(value[start:i])
             start = i = i + 1

@@ -64,11 +64,11 @@ def make(
     """Return the jobs of a request with count 1: one a subject."""
     plan = plan_expansion(request, TagFiles(), blocklist=blocklist)
     jobs, _ = make_jobs(plan, model_context(engine, protocol=protocol, n_ctx=n_ctx), row=row, seed=request.seed)
-    made, required = list[tuple[ExpansionPlan, Job, tuple[str, ...]]](), plan.required
+    made, required = list[tuple[ExpansionPlan, Job, tuple[str, ...]]](), [tag.spelling for tag in plan.required_tags]
     for job, given in zip(jobs, plan.given, strict=True):
         if job is not None:
             made.append((plan, job, (*(tag.spelling for tag in given), *required)))
-            required = ()
+            required = []
     return made
 
 

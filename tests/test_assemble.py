@@ -55,7 +55,7 @@ def test_the_user_s_tags_cannot_speak_to_the_model_in_its_own_signs() -> None:
 
 
 def test_a_tag_required_twice_is_required_once() -> None:
-    assert plan(require="red moon, Red_Moon").required == ("red moon",)
+    assert [entry.text for entry in plan(require="red moon, Red_Moon").required] == ["red moon"]
 
 
 def test_what_is_required_is_given_to_the_first_segment_alone() -> None:

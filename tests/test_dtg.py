@@ -45,7 +45,7 @@ def test_the_model_is_given_the_text_of_training(folder: Path) -> None:
     ).replace("> ", ">").replace(":  <", ": <")  # fmt: skip
 
 
-@pytest.mark.parametrize("length", list(TagLength))
+@pytest.mark.parametrize("length", list(DTG_TAGS))
 def test_every_length_ends_in_its_band(folder: Path, length: TagLength) -> None:
     with open_expander(model=str(folder), engine="reference", threads=1) as expander:
         expansion = expander.expand([ExpandRequest("1girl, smile", tag_length=length.value, seed=5)])[0]

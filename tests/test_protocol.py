@@ -44,7 +44,7 @@ def is_training_prefix(text: str) -> bool:
     task = "tag"
     if words and words[-1][2:-2] in {known.value for known in TASKS if known is not Task.TAG}:
         task = words.pop()[2:-2]
-    lengths = [f"<|{length.value}|>" for length in TagLength]
+    lengths = [f"<|{length.value}|>" for length in TIPO_TAGS]
     if words not in ([[]] if task == "short_to_long" else [[length] for length in lengths]):
         return False
     order = task.split("_to_")
@@ -73,7 +73,7 @@ def test_the_author_s_own_requests_come_out_byte_for_byte(number: int) -> None:
 
 def test_there_are_160_golden_requests_over_every_task_and_length() -> None:
     assert len(GOLDEN) == 160
-    assert {case["length"] for case in GOLDEN} == {length.value for length in TagLength}
+    assert {case["length"] for case in GOLDEN} == {length.value for length in TIPO_TAGS}
 
 
 def test_the_checker_of_the_grammar_takes_the_golden_requests_and_refuses_the_reference_s_mistakes() -> None:
@@ -260,7 +260,7 @@ def test_dtg_requests_are_the_trained_text() -> None:
     assert not dtg.plan(subject, tag_length=TagLength.LONG, quality_line=False).request.startswith("quality")
 
 
-@given(subjects, st.sampled_from(list(TagLength)), st.booleans())
+@given(subjects, st.sampled_from(list(DTG_TAGS)), st.booleans())
 def test_dtg_requests_have_their_special_tokens_where_training_had_them(
     subject: Subject, size: TagLength, quality: bool
 ) -> None:

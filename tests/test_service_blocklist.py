@@ -106,7 +106,7 @@ def expander(*, blocklist: Blocklist | None = UNSAFE, script: Script = SCRIPT) -
 def test_the_users_own_text_is_kept_whatever_it_says() -> None:
     prompt = "1girl,  (Black_Panties:1.2),\tblood on snow\nA nude statue, organs."
     (done,) = expander().expand([greedy(prompt, text="Naked trees.")])
-    assert done.source == prompt + "Naked trees." and done.prompt.startswith(prompt)
+    assert done.source == prompt and "Naked trees." in done.prompt and done.prompt.startswith(prompt)
     assert not [tag for tag in done.added_tags if UNSAFE.match(tag)]
 
 
@@ -115,7 +115,7 @@ def test_what_the_user_requires_is_added_and_may_be_told_of() -> None:
     assert {"black bra", "chain"} <= set(done.added_tags) and done.notes == ()
     script = [" A", " girl", " with", " a", " black", " bra", " and", (" panties", " hat"), ".", " A", " girl", "."]
     ran = write(script, FULL, text_length="short", require=("Black_Bra",))
-    assert ran.plan.required == ("Black_Bra",)
+    assert [entry.text for entry in ran.plan.required] == ["Black_Bra"]
     assert ran.output.texts["long"] == "A girl with a black bra and hat. A girl."
 
 

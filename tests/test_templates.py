@@ -165,8 +165,6 @@ def test_pieces_say_who_wrote_them_and_the_template_s_own_words_are_the_model_s(
 def test_what_a_template_keeps_of_the_user_is_told() -> None:
     kept = {name: named.template for name, named in NAMED_FORMATS.items() if named.template}
     assert [name for name, template in kept.items() if not parse_template(template).keeps_prompt] == ["text"]
-    assert not parse_template("<|quality|>, <|extended|>").keeps_prompt
-    assert filled("<|quality|>, <|extended|>", prompt="1girl", quality="q", extended="T") == "q, T"
 
 
 def test_every_named_format_resolves_and_has_a_label() -> None:

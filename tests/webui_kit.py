@@ -59,7 +59,8 @@ class FakeExpander:
             prompt="".join(piece.text for piece in pieces), pieces=pieces, source=request.prompt, seed=request.seed,
             row=row, model=self.model, engine=self.engine, fields=Fields(), added_tags=(word,) if added else (),
             added_text="", finish=Finish.CANCELLED if stopped else Finish.COMPLETE, decoded_tokens=1, forced_tokens=0,
-            rewound_tokens=0, seconds=0.0, notes=self.notes,
+            rewound_tokens=0, seconds=0.0,
+            notes=(*self.notes, *(() if added else ("the model added nothing: it had nothing more to say",))),
         )  # fmt: skip
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from kgen_ext.cli.inputs import read_lines, require_text
 from kgen_ext.cli.options import FLAGS, add_options, read_expander_options, read_request_options
 from kgen_ext.errors import UserError
-from kgen_ext.events import By, Event, Expansion, Finished, PartialText, event_json, expansion_json
+from kgen_ext.events import By, Event, Expansion, Finished, PartialText, event_json, expansion_json, name_fields
 from kgen_ext.request import MAX_SEED, ExpandRequest
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class _Printer:
             return
         self._write(prompt_text(expansion, colour=self._colour))
         for note in expansion.notes:
-            sys.stderr.write(f"kgen: row {expansion.row}: {note}\n")
+            sys.stderr.write(f"kgen: row {expansion.row}: {name_fields(note, lambda field: FLAGS[field].name)}\n")
 
     def _write(self, line: str) -> None:
         self._progress.clear()

@@ -14,10 +14,14 @@ APPEND = "append"
 
 @dataclass(frozen=True, slots=True)
 class NamedFormat:
-    """A format with a label for people; without a template, additions are appended to the prompt."""
+    """A format with a label for people; without a template, additions are appended to the prompt.
+
+    `sorts`: the user's own tags go to the slots of their categories, too.
+    """
 
     label: str
     template: str | None
+    sorts: bool = False
 
 
 _TAGS = "<|special|>, <|characters|>, <|copyrights|>, <|artist|>, <|general|>"
@@ -32,6 +36,7 @@ NAMED_FORMATS: Mapping[str, NamedFormat] = {
     "tags_text_generated": NamedFormat(
         "Tags, then text, then generated text", f"{_TAGS},\n\n<|extended|>\n\n<|generated|>\n\n{_REST}"
     ),
+    "sorted": NamedFormat("Tags sorted by kind, yours too", f"{_TAGS}, {_REST}, <|extended|>", sorts=True),
 }
 
 
@@ -42,7 +47,7 @@ def resolve_format(name_or_template: str) -> Template | None:
     """
     named = NAMED_FORMATS.get(name_or_template.strip().lower())
     if named is not None:
-        return None if named.template is None else parse_template(named.template)
+        return None if named.template is None else parse_template(named.template, sorts=named.sorts)
     if "<|" not in name_or_template:
         raise BadValue(
             "format", name_or_template, f"{', '.join(NAMED_FORMATS)}, or a template with slots such as <|general|>"

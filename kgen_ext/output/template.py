@@ -1,14 +1,14 @@
 r"""Output templates: text with slots for the user's prompt and the model's additions.
 
     <|prompt|>       the user's prompt, byte for byte; without this slot it goes right before the first of the
-                     next five
+                     next five, or where there is none of them, before the first of the three after them
     <|special|> <|characters|> <|copyrights|> <|artist|> <|general|> <|quality|> <|meta|> <|rating|>
                      the tags of a category that the model added
     <|extended|>     the user's text and the model's continuation; where there is none, the text of <|generated|>
     <|generated|>    further text of the model's
 
-A template with neither <|prompt|> nor one of `special characters copyrights artist general` leaves the user's tags out:
-that is what `text` is for. A slot may be used once; `\n` written as two characters is a line end.
+A template without any slot for tags leaves the user's tags out: that is what `text` is for. A slot may be used once;
+`\n` written as two characters is a line end.
 
 A template is items between separators: a comma, a semicolon, a full stop behind a slot, a line end, the words BREAK and
 AND, and the white space around them. An item whose slots are all empty is removed (`by <|artist|>`,
@@ -24,13 +24,18 @@ from typing import Union
 
 from kgen_ext.errors import BadTemplate
 from kgen_ext.events import By, Piece
+from kgen_ext.prompt.items import is_prose
+from kgen_ext.prompt.sentences import is_finished
 
 PROMPT, EXTENDED, GENERATED = "prompt", "extended", "generated"
 _PLACES = ("special", "characters", "copyrights", "artist", "general")
+_QUALITY = ("quality", "meta", "rating")
 _TEXTS = (EXTENDED, GENERATED)
-SLOTS = (PROMPT, *_PLACES, "quality", "meta", "rating", EXTENDED, GENERATED)
+SLOTS = (PROMPT, *_PLACES, *_QUALITY, EXTENDED, GENERATED)
 
 MAX_LENGTH = 4_000
+# What is read of a prompt's end to tell whether it is a sentence.
+_SENTENCE_LENGTH = 300
 
 _SLOT = re.compile(r"<\|([^<>|]*)\|>")
 _KEYWORD = r"(?:BREAK|AND)"
@@ -57,11 +62,15 @@ Value = Sequence[Piece]
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A checked template: `separators[i]` is behind `items[i]`; behind the last it may be empty."""
+    """A checked template: `separators[i]` is behind `items[i]`; behind the last it may be empty.
+
+    `sorts`: the user's tags are in the values of their categories, and only the rest of the prompt in its own.
+    """
 
     source: str
     items: tuple[Item, ...]
     separators: tuple[str, ...]
+    sorts: bool = False
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -71,17 +80,18 @@ class Template:
     @property
     def keeps_prompt(self) -> bool:
         """Whether the user's prompt is in the result."""
-        return PROMPT in self.slots or any(name in _PLACES for name in self.slots)
+        return any(name not in _TEXTS for name in self.slots)
 
 
-def parse_template(text: str) -> Template:
+def parse_template(text: str, *, sorts: bool = False) -> Template:
     """Read a template; raises BadTemplate with the slots there are."""
     if len(text) > MAX_LENGTH:
         raise BadTemplate(f"format: {len(text)} characters are too many", hint=f"use at most {MAX_LENGTH}")
     source = text.replace("\\n", "\n")
     names = [name.strip().lower() for name in _SLOT.findall(source)]
     _check_slots(names, source)
-    place = None if PROMPT in names else next((name for name in names if name in _PLACES), None)
+    places = [name for slots in (_PLACES, _QUALITY) for name in names if name in slots]
+    place = None if PROMPT in names else next(iter(places), None)
     items: list[list[str | Slot]] = [[]]
     separators: list[str] = []
     at = 0
@@ -104,7 +114,7 @@ def parse_template(text: str) -> Template:
         del items[-1]
     else:
         separators.append("")
-    return Template(text, tuple(map(tuple, items)), tuple(separators))
+    return Template(text, tuple(map(tuple, items)), tuple(separators), sorts)
 
 
 def _check_slots(names: Sequence[str], source: str) -> None:
@@ -120,11 +130,12 @@ def _check_slots(names: Sequence[str], source: str) -> None:
         raise BadTemplate("format: the template has no slot", hint=f"use {valid}")
 
 
-def fill(template: Template, values: Mapping[str, Value | str]) -> tuple[Piece, ...]:
+def fill(template: Template, values: Mapping[str, Value | str], *, behind_prompt: Value = ()) -> tuple[Piece, ...]:
     """Return the pieces of the final prompt.
 
     values: slot name -> pieces, or a string (the user's for `prompt`, the model's for all others); absent is empty.
-    The pieces joined are the prompt, which contains the value of every slot of the template unchanged.
+    behind_prompt: tags that the template has no slot for, to go right behind the user's prompt. The pieces joined are
+    the prompt, which contains the value of every slot of the template unchanged.
 
     >>> template = parse_template("<|general|>, by <|artist|>, <|quality|>.")
     >>> values = {"prompt": "1girl, ", "general": "smile", "quality": "masterpiece"}
@@ -132,6 +143,7 @@ def fill(template: Template, values: Mapping[str, Value | str]) -> tuple[Piece, 
     '1girl, smile, masterpiece.'
     """
     given = {name: _pieces(name, value) for name, value in values.items()}
+    given[PROMPT] = join_values([given.get(PROMPT, ()), behind_prompt])
     if EXTENDED in template.slots and not _text(given.get(EXTENDED, ())).strip():
         given[EXTENDED] = (*given.get(EXTENDED, ()), *given.pop(GENERATED, ()))
     out: list[Piece] = []
@@ -173,10 +185,24 @@ def _fill_item(item: Item, given: Mapping[str, Value]) -> tuple[Piece, ...]:
 
 
 def _slot_value(slot: Slot, given: Mapping[str, Value]) -> tuple[Piece, ...]:
-    value = tuple(given.get(slot.name, ()))
-    prompt = tuple(given.get(PROMPT, ())) if slot.with_prompt else ()
-    between = _fit(_text(prompt), ", ", _text(value), prose=False) if value else ""
-    return (*prompt, *((Piece(between, By.MODEL),) if between else ()), *value)
+    return tuple(join_values([given.get(PROMPT, ()) if slot.with_prompt else (), given.get(slot.name, ())]))
+
+
+def join_values(values: Iterable[Value]) -> Value:
+    """Join lists of tags with commas, where they do not bring their own; empty ones add nothing."""
+    joined: list[Piece] = []
+    for value in values:
+        if joined and value:
+            before = _text(joined)
+            _put(joined, _fit(before, ", ", _text(value), prose=ends_in_sentence(before)))
+        joined.extend(value)
+    return joined
+
+
+def ends_in_sentence(text: str) -> bool:
+    """Return whether a prompt ends in a sentence, rather than in a tag with a full stop."""
+    end = text.rstrip()[-_SENTENCE_LENGTH:].rpartition("\n")[2]
+    return is_finished(end) and is_prose(end)
 
 
 def _merge(separators: Sequence[str]) -> str:

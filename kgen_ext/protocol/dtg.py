@@ -13,7 +13,7 @@ Absent values are `<|empty|>`; only delta and delta-rev2 have the quality line. 
 """
 from __future__ import annotations
 
-from kgen_ext.protocol.plan import DTG_TAGS, Plan, Subject, TagField, aspect_ratio, join_tags, plain
+from kgen_ext.protocol.plan import DTG_TAGS, Plan, Subject, TagField, ask_length, aspect_ratio, join_tags, plain
 from kgen_ext.request import Category, TagLength
 
 EMPTY = "<|empty|>"
@@ -27,11 +27,12 @@ def plan(subject: Subject, *, tag_length: TagLength, quality_line: bool) -> Plan
 
     quality_line: the model was trained with it.
     """
-    given = dict(subject.meta)
+    given, count = dict(subject.meta), len(subject.tags)
+    asked, band = ask_length(tag_length, given=count, bands=DTG_TAGS)
     keys = (Category.QUALITY, *_META) if quality_line else _META
     lines = [f"{key.value}: {plain(join_tags(given.get(key, ()))) or EMPTY}\n" for key in keys]
     lines.append(f"aspect ratio: {aspect_ratio(subject.width, subject.height)}\n")
-    lines.append(f"target: <|{tag_length.value}|>\n")
+    lines.append(f"target: <|{asked.value}|>\n")
     shown = join_tags(tag for tag in map(plain, subject.tags[: subject.shown]) if tag)
     lines.append(f"general: {shown}{INPUT_END}")
-    return Plan("".join(lines), (TagField("general", "", len(subject.tags), DTG_TAGS[tag_length], fresh=True),))
+    return Plan("".join(lines), (TagField("general", "", count, band, fresh=True),))

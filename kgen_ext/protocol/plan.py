@@ -6,12 +6,19 @@ spelling of tags, running text and the aspect ratio. `tipo` and `dtg` build the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Union
 
 from kgen_ext.request import Category, TagLength, TextLength
+
+
+class Protocol(str, Enum):
+    """The text format a model was trained on."""
+
+    TIPO = "tipo"
+    DTG = "dtg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,11 @@ class Band:
         return self.minimum <= count <= self.maximum
 
 
-# Tags on the `tag:` line of a TIPO text, given ones included. Training (UwULLM src/dataset/tipo) cuts `long` at 48; the
+# What counts towards a tag length: the people counts and general tags of a segment, whoever wrote them; required tags
+# among them. Quality, meta, rating, artist, character and series names that were given do not: they have lines of
+# their own.
+#
+# Tags on the `tag:` line of a TIPO text. Training (UwULLM src/dataset/tipo) cuts `long` at 48; the
 # reference runtime lets it run to 54 and starts `very_long` there, and users know those bands.
 TIPO_TAGS: dict[TagLength, Band] = {
     TagLength.VERY_SHORT: Band(0, 18),
@@ -41,6 +52,30 @@ DTG_TAGS: dict[TagLength, Band] = {
     TagLength.LONG: Band(32, 48),
     TagLength.VERY_LONG: Band(48, 64),
 }
+
+TAG_BANDS: dict[Protocol, dict[TagLength, Band]] = {Protocol.TIPO: TIPO_TAGS, Protocol.DTG: DTG_TAGS}
+
+# The lengths that AUTO asks for, the first that leaves room for so many tags.
+_AUTO_LENGTHS = (TagLength.SHORT, TagLength.LONG, TagLength.VERY_LONG)
+_AUTO_ROOM = 6
+
+
+def ask_length(
+    length: TagLength, *, given: int, bands: Mapping[TagLength, Band], room: int = _AUTO_ROOM
+) -> tuple[TagLength, Band]:
+    """Return the length to ask the model for, and the band of its list, to which `given` tags belong already.
+
+    AUTO is asked for as `short`, or as the next length where that leaves no room. Its list has no minimum but one
+    added tag: behind that it ends where the model ends it.
+
+    >>> ask_length(TagLength.AUTO, given=31, bands=TIPO_TAGS)
+    (<TagLength.LONG: 'long'>, Band(minimum=32, maximum=54))
+    """
+    if length is not TagLength.AUTO:
+        return length, bands[length]
+    asked = next((size for size in _AUTO_LENGTHS if given + room <= bands[size].maximum), _AUTO_LENGTHS[-1])
+    maximum = bands[asked].maximum
+    return asked, Band(min(given + 1, maximum), maximum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +140,6 @@ def aspect_ratio(width: int, height: int) -> str:
     '0.7'
     """
     return f"{width / height:.1f}"
-
-
-class Protocol(str, Enum):
-    """The text format a model was trained on."""
-
-    TIPO = "tipo"
-    DTG = "dtg"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from kgen_ext.protocol.plan import (
     Subject,
     TagField,
     TextField,
+    ask_length,
     aspect_ratio,
     join_tags,
     plain,
@@ -34,7 +35,7 @@ from kgen_ext.request import Category, TagLength, Task, TextLength
 
 SPECIAL_TOKENS: tuple[str, ...] = (
     "<|empty|>",
-    *(f"<|{length.value}|>" for length in TagLength),
+    *(f"<|{length.value}|>" for length in TIPO_TAGS),
     *(f"<|{task}|>" for task in (
         "tag_to_long", "long_to_tag", "short_to_tag", "short_to_long", "tag_to_short_to_long",
         "short_to_tag_to_long", "short_to_long_to_tag", "gen_meta",
@@ -87,8 +88,10 @@ def request_text(
         raise BadValue("task", task, [known.value for known in Task if known is not Task.AUTO]) from None
     try:
         size = TagLength(length)
+        if size not in TIPO_TAGS:
+            raise ValueError(length)
     except ValueError:
-        raise BadValue("length", length, [known.value for known in TagLength]) from None
+        raise BadValue("length", length, [known.value for known in TIPO_TAGS]) from None
     listed = tags.split(",") if isinstance(tags, str) else tags
     seeded = join_tags(trained_tag(tag.strip()) for tag in listed)
     lines = [f"{key}: {value}\n" for key, value in meta.items() if value]
@@ -127,13 +130,15 @@ def plan(
         task = choose_task(subject, wants_text=text_length is not TextLength.NONE)
         if not write_tags and not subject.tags:
             task = Task.SHORT_TO_LONG  # an empty list was never followed by text in training
+    count = len(subject.tags)
     if not write_tags:
-        tag_length, gen_meta = _size(len(subject.tags)), ()
+        tag_length, gen_meta = _size(count), ()
+    asked, band = ask_length(tag_length, given=count, bands=TIPO_TAGS)
     words = TextLength.SHORT if text_length is TextLength.NONE else text_length
     present = {category for category, values in subject.meta if values}
     wanted = [category for category in META_KEYS if category in gen_meta and category not in present]
     missing = tuple((META_KEYS[category], category) for category in wanted)
-    head = _meta_lines(subject) + target_line(task, tag_length, gen_meta=bool(missing)) + "\n"
+    head = _meta_lines(subject) + target_line(task, asked, gen_meta=bool(missing)) + "\n"
 
     request, fields = head, list[FieldPlan]()
     shown = [tag for tag in map(plain, subject.tags[: subject.shown]) if tag]
@@ -160,10 +165,10 @@ def plan(
         else:
             request, header = request + header, ""
         if name == "tag":
-            fields.append(TagField(name, header, len(subject.tags), TIPO_TAGS[tag_length], fresh=not shown))
+            fields.append(TagField(name, header, count, band, fresh=not shown))
         else:
-            band = short_text_band(words) if name == "short" else TIPO_LONG_TEXT[words]
-            fields.append(TextField(name, header, band))
+            text_band = short_text_band(words) if name == "short" else TIPO_LONG_TEXT[words]
+            fields.append(TextField(name, header, text_band))
     if missing:
         fields.append(MetaField(missing))
     if not fields:

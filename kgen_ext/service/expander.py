@@ -104,8 +104,8 @@ class Expander:
         recommended, blocklist = self._context.recommended, self._context.blocklist
         plans = list[ExpansionPlan]()
         for request in requests:
-            plans.append(plan_expansion(request, self._tag_files, recommended, blocklist))
-            check_servable(plans[-1], self._context)
+            plan = plan_expansion(request, self._tag_files, recommended, blocklist)
+            plans.append(check_servable(plan, self._context))
         return self._stream(plans, cancelled)
 
     @property

@@ -12,13 +12,16 @@ from kgen_ext.errors import BadValue
 from kgen_ext.output.formats import Template, resolve_format
 from kgen_ext.prompt import Prompt, parse, subjects
 from kgen_ext.protocol import Plan, Protocol, Subject, dtg, tipo
-from kgen_ext.protocol.plan import one_line, trained_tag
+from kgen_ext.protocol.plan import TAG_BANDS, one_line, trained_tag
 from kgen_ext.request import DEFAULTS, FIELDS, MAX_SEED, Category, ExpandRequest, TagLength, Task, TextLength
 from kgen_ext.rules.conditional import parse_rules
+from kgen_ext.rules.entries import read_patterns
 from kgen_ext.rules.filter import MetadataFilter, PhraseFilter, RowTags, TagFilter, TagRules
 from kgen_ext.rules.known import TagFiles
-from kgen_ext.rules.patterns import PatternKind, compile_patterns
+from kgen_ext.rules.patterns import PatternKind, PatternSet, compile_patterns
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
+from kgen_ext.service.notes import limit_note
+from kgen_ext.service.required import Required, read_entries, read_required, sparing_tags
 from kgen_ext.tags.tag import Tag, read_tag, split_by_category
 
 if TYPE_CHECKING:
@@ -87,8 +90,9 @@ class ExpansionPlan:
     """What all rows of a request share.
 
     `subjects`: one for each segment of the prompt, None where a segment has nothing to expand. `given`: the tags of
-    each segment that the model may see. `required`: tags to add to the first subject. `notes`: what cannot be done,
-    a line each.
+    each segment that the model may see. `required`: what to add to the first subject, which the model sees as if it had
+    been given. `notes`: what cannot be done, a line each. `full`: segments whose list has its number of tags already;
+    `check_servable` fills it in. `protected`: tags of the prompt that are hidden from the model.
     """
 
     request: ResolvedRequest
@@ -96,9 +100,16 @@ class ExpansionPlan:
     template: Template | None
     subjects: tuple[Subject | None, ...]
     given: tuple[tuple[Tag, ...], ...]
-    required: tuple[str, ...]
+    required: tuple[Required, ...]
     rules: TagRules
+    protected: PatternSet
     notes: tuple[str, ...]
+    full: frozenset[int] = frozenset()
+
+    @property
+    def required_tags(self) -> tuple[Tag, ...]:
+        """The tags of the required entries."""
+        return tuple(tag for entry in self.required for tag in entry.tags)
 
 
 def plan_expansion(
@@ -113,40 +124,52 @@ def plan_expansion(
     """
     request = resolve_defaults(asked, recommended)
     template = resolve_format(request.format)
+    entries = read_entries(request.require)
     rules = TagRules(
-        bans=compile_patterns(request.ban),
+        bans=compile_patterns(read_patterns(request.ban)),
         rules=parse_rules(request.rules),
         allow=frozenset(request.allow),
         contradictions=not request.allow_contradictions,
         known=tag_files.load(request.tag_file) if request.tag_file else None,
-        blocklist=blocklist and blocklist.sparing(request.require),
+        blocklist=blocklist and blocklist.sparing(sparing_tags(entries)),
     )
-    protected = compile_patterns(request.protect)
+    protected = compile_patterns(read_patterns(request.protect))
     prompt = parse(request.prompt)
     visible = subjects(prompt, protect=(lambda tag: protected.match(tag) is not None,) if len(protected) else ())
     given = tuple(tuple(map(read_tag, segment.tags)) for segment in visible)
+    required, notes = read_required(entries, prompt, bans=rules.bans)
+    shown = tuple(tag for entry in required for tag in entry.shown)
     planned = list[Subject | None]()
     empty = not any(segment.tags or segment.text for segment in visible)
     for index, (segment, tags) in enumerate(zip(visible, given, strict=True)):
         text = " ".join(part for part in (request.text.strip() if index == 0 else "", segment.text.strip()) if part)
         # A segment with nothing to see is left alone, unless the whole prompt has nothing to see.
-        planned.append(_subject(tags, text, request) if tags or text or (empty and index == 0) else None)
-    required, notes = _required(request, rules, given)
-    return ExpansionPlan(request, prompt, template, tuple(planned), given, required, rules, notes)
+        if not (tags or text or (empty and index == 0)):
+            planned.append(None)
+            continue
+        planned.append(_subject((*tags, *shown), text, request))
+        shown = ()
+    return ExpansionPlan(request, prompt, template, tuple(planned), given, required, rules, protected, notes)
 
 
-def check_servable(plan: ExpansionPlan, context: ModelContext) -> None:
-    """Raise BadValue where the model cannot write what a request asks for, BadPattern where a rule is too slow to ask.
+def check_servable(plan: ExpansionPlan, context: ModelContext) -> ExpansionPlan:
+    """Return the plan with a note for each list that has its number of tags already.
 
+    Raises BadValue where the model cannot write what a request asks for, BadPattern where a rule is too slow to ask.
     Plans each subject in text; makes no tokens and no jobs.
     """
+    notes, full = list[str](), set[int]()
     timed = [rule for rule in plan.rules.rules if any(pattern.kind is PatternKind.REGEX for pattern in rule.when)]
-    for subject, given in _with_required(plan):
+    for index, (subject, given) in enumerate(_with_required(plan)):
         if subject is None:
             continue
-        _plan_subject(plan.request, context, clip(subject, context.n_ctx))
+        fields = _plan_subject(plan.request, context, clip(subject, context.n_ctx)).fields
+        if note := limit_note(plan, fields, index, bands=TAG_BANDS[context.protocol]):
+            notes.append(note)
+            full.add(index)
         for rule in timed:
             rule.holds(given)  # compares what will be compared when the first tag is judged
+    return replace(plan, notes=(*plan.notes, *notes), full=frozenset(full)) if notes else plan
 
 
 def make_jobs(
@@ -180,17 +203,14 @@ def make_jobs(
     return tuple(made), hidden
 
 
-def _with_required(plan: ExpansionPlan) -> Iterator[tuple[Subject | None, tuple[str | Tag, ...]]]:
-    """Yield each subject and its given tags, the first with the required tags behind the user's own.
-
-    The model continues as if they had been given.
-    """
-    required = plan.required
+def _with_required(plan: ExpansionPlan) -> Iterator[tuple[Subject | None, tuple[Tag, ...]]]:
+    """Yield each subject and its given tags, the first with the required tags behind the user's own."""
+    required = plan.required_tags
     for subject, given in zip(plan.subjects, plan.given, strict=True):
-        if subject is None or not required:
+        if subject is None:
             yield subject, given
             continue
-        yield replace(subject, tags=(*subject.tags, *map(trained_tag, required))), (*given, *required)
+        yield subject, (*given, *required)
         required = ()
 
 
@@ -225,25 +245,3 @@ def _subject(given: Iterable[Tag], text: str, request: ResolvedRequest) -> Subje
         width=request.width,
         height=request.height,
     )
-
-
-def _required(
-    request: ResolvedRequest, rules: TagRules, given: Iterable[Iterable[Tag]]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the required tags that are missing and may be added, and a note for each that may not."""
-    names = {tag.name for tags in given for tag in tags}
-    wanted, notes = list[str](), list[str]()
-    for tag in map(read_tag, request.require):
-        if tag.name in names:
-            continue
-        if (ban := rules.bans.match(tag)) is not None:
-            notes.append(f"require: {tag.spelling!r} is also banned by {ban!r}; the ban holds, the tag is not added")
-            continue
-        names.add(tag.name)
-        wanted.append(one_line(tag.spelling))
-    return tuple(wanted), tuple(dict.fromkeys(notes))
-
-
-def wants_text(request: ResolvedRequest) -> bool:
-    """Return whether text is asked for."""
-    return request.text_length is not TextLength.NONE

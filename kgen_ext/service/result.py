@@ -1,22 +1,40 @@
 """Expansion of a row: the user's text untouched, the additions around it, and the counts."""
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 from kgen_ext.decoding.row import RowOutput
 from kgen_ext.events import By, Expansion, Fields, Finish, Piece, Settings
 from kgen_ext.output.formats import Template, fill
-from kgen_ext.prompt import append, attention, escape, render
+from kgen_ext.output.layout import PromptLayout
+from kgen_ext.output.sorting import SortedItems, sort_prompt
+from kgen_ext.output.template import Value, join_values
+from kgen_ext.prompt import SpanKind, append, attention, escape, render
 from kgen_ext.protocol.plan import join_tags
 from kgen_ext.request import Category
-from kgen_ext.service.plan import META, ExpansionPlan, ResolvedRequest, wants_text
-from kgen_ext.tags.tag import Tag, read_tag, split_by_category
+from kgen_ext.service.notes import row_notes, wants_text
+from kgen_ext.service.plan import META, ExpansionPlan, ResolvedRequest
+from kgen_ext.tags.tag import Tag, split_by_category
 
 # Reading weights takes time that grows with the square of the bracket depth: no note on longer prompts.
 _MAX_WEIGHED = 4_000
 
-Tags = Sequence[Tag]
+_UNSORTED = "format sorted: a comment or an open bracket keeps your own words in one piece"
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """A tag or required entry to add: its spelling, its literal text for the prompt, and the tags it stands for."""
+
+    spelling: str
+    text: str
+    tags: tuple[Tag, ...]
+
+    @property
+    def category(self) -> Category | None:
+        """The category of its first tag, None where it has none."""
+        return self.tags[0].category if self.tags else None
 
 
 def build_expansion(
@@ -32,32 +50,33 @@ def build_expansion(
 ) -> Expansion:
     """Return the expansion of a row. outputs: one for each subject of the plan, None where there was none to expand."""
     done = [output for output in outputs if output is not None]
-    first = next((index for index, output in enumerate(outputs) if output is not None), 0)
-    tags = [_tags(plan, output, required=index == first) for index, output in enumerate(outputs)]
+    first = _first_subject(plan)
+    additions = [_additions(plan, output, required=index == first) for index, output in enumerate(outputs)]
     texts = [_texts(output) for output in outputs]
     if plan.template is None:
-        pieces, notes = _append(plan, tags, texts)
+        pieces, notes = _append(plan, additions, texts)
     else:
-        pieces, notes = _fill(plan, plan.template, tags, texts), _open_bracket(plan, plan.template)
-    added = [tag for some in tags for tag in some]
+        pieces, notes = _fill(plan, plan.template, additions, texts)
+        notes = (*notes, *_open_bracket(plan, plan.template))
+    added = [addition for some in additions for addition in some]
     text = " ".join(part for some in texts for part in some[-1:])
     return Expansion(
         prompt="".join(piece.text for piece in pieces),
         pieces=pieces,
-        source="".join(piece.text for piece in pieces if piece.by is By.USER),
+        source=plan.request.prompt,
         seed=seed,
         row=row,
         model=model,
         engine=engine,
-        fields=_fields(plan, added, text),
-        added_tags=tuple(tag.spelling for tag in added),
+        fields=_fields(plan, [tag for addition in added for tag in addition.tags], text),
+        added_tags=tuple(addition.spelling for addition in added),
         added_text=text,
         finish=_finish(done),
         decoded_tokens=sum(output.decoded for output in done),
         forced_tokens=sum(output.forced for output in done),
         rewound_tokens=sum(output.rewound for output in done),
         seconds=seconds,
-        notes=(*plan.notes, *_notes(plan, done, hidden), *notes),
+        notes=(*plan.notes, *row_notes(plan, outputs, hidden=hidden), *notes),
         settings=_settings(plan.request),
     )
 
@@ -68,12 +87,13 @@ def _settings(request: ResolvedRequest) -> Settings:
     )
 
 
-def _tags(plan: ExpansionPlan, output: RowOutput | None, *, required: bool) -> Tags:
-    """Return the tags to add to a subject: required ones, those of the tag lists, then metadata values."""
+def _additions(plan: ExpansionPlan, output: RowOutput | None, *, required: bool) -> tuple[Addition, ...]:
+    """Return what to add to a subject: what is required, the tags of the lists, then metadata values."""
     if output is None:
         return ()
     values = (value for category in META for value in output.metadata.get(category, ()))
-    return (*(map(read_tag, plan.required) if required else ()), *output.tags, *values)
+    own = (Addition(entry.spelling, entry.text, entry.tags) for entry in plan.required) if required else ()
+    return (*own, *(Addition(tag.spelling, escape(tag.spelling), (tag,)) for tag in (*output.tags, *values)))
 
 
 def _texts(output: RowOutput | None) -> tuple[str, ...]:
@@ -82,47 +102,104 @@ def _texts(output: RowOutput | None) -> tuple[str, ...]:
 
 
 def _append(
-    plan: ExpansionPlan, tags: Sequence[Tags], texts: Sequence[Sequence[str]]
+    plan: ExpansionPlan, additions: Sequence[Sequence[Addition]], texts: Sequence[Sequence[str]]
 ) -> tuple[tuple[Piece, ...], tuple[str, ...]]:
     """Add tags, the user's own text and the last written one to each segment."""
     own = plan.request.text.strip()
-    additions = [
-        _addition(some, own if index == 0 else "", written[-1] if written else "")
-        for index, (some, written) in enumerate(zip(tags, texts, strict=True))
+    pieces = [
+        _pieces(some, own if index == 0 else "", written[-1] if written else "")
+        for index, (some, written) in enumerate(zip(additions, texts, strict=True))
     ]
-    appended = append(plan.prompt, additions)
+    appended = append(plan.prompt, pieces)
     return appended.pieces, tuple(f"segment {number + 1}: no place is safe to add to" for number in appended.skipped)
 
 
-def _addition(tags: Tags, own: str, written: str) -> tuple[Piece, ...]:
-    listed, written = escape(_join(tags)), escape(written)
+def _pieces(additions: Sequence[Addition], own: str, written: str) -> tuple[Piece, ...]:
+    listed, written = join_tags(addition.text for addition in additions), escape(written)
     if not own:
         return _model(", ".join(filter(None, (listed, written))))
     return (*_model(listed and f"{listed}, "), Piece(own, By.USER), *_model(written and f" {written}"))
 
 
 def _fill(
-    plan: ExpansionPlan, template: Template, tags: Sequence[Tags], texts: Sequence[Sequence[str]]
-) -> tuple[Piece, ...]:
-    """Fill the template with the prompt, the tags of all subjects by category, and the texts."""
-    by_category = split_by_category(tag for some in tags for tag in some)
-    values: dict[str, tuple[Piece, ...]] = {
-        category.value: _model(join_tags(map(escape, by_category[category]))) for category in Category
-    }
-    first = escape(" ".join(some[0] for some in texts if some))
-    second = escape(" ".join(some[-1] for some in texts if len(some) > 1))
-    own = plan.request.text.strip()
-    if own and "generated" not in template.slots:
-        # The user's text, extended: the model's text continues where it ends.
-        values["extended"] = (Piece(own, By.USER), *_model(f" {second or first}" if first or second else ""))
-        values["generated"] = ()
-    elif own:
-        values["extended"], values["generated"] = (Piece(own, By.USER),), _model(second or first)
-    else:
-        values["extended"], values["generated"] = _model(first), _model(second)
-    source = render(plan.prompt)
-    values["prompt"] = (Piece(source, By.USER),) if source else ()
-    return fill(template, values)
+    plan: ExpansionPlan,
+    template: Template,
+    additions: Sequence[Sequence[Addition]],
+    texts: Sequence[Sequence[str]],
+) -> tuple[tuple[Piece, ...], tuple[str, ...]]:
+    """Fill the template for each segment; dividers, weights of AND parts and the space around them stay."""
+    layout, notes = PromptLayout(plan.prompt), list[str]()
+    own = _sort(plan) if template.sorts else ()
+    filled = list[tuple[Piece, ...]]()
+    for index, (subject, some, written) in enumerate(zip(plan.subjects, additions, texts, strict=True)):
+        core = layout.cores[index]
+        if subject is None:  # nothing to expand: as it is, or left out
+            filled.append(_user(core) if template.keeps_prompt else ())
+            continue
+        values, behind = _values(plan, template, some, written, index=index, core=core)
+        if template.sorts:  # content, as far as anyone can tell
+            values["general"], behind = join_values([values["general"], behind]), ()
+        if own and (arranged := own[index]) is not None:
+            values["prompt"] = _user(arranged.front)
+            for category in Category:
+                values[category.value] = join_values([arranged.pieces(category), values[category.value]])
+        elif own:
+            notes.append(_UNSORTED if len(own) == 1 else f"segment {index + 1}: {_UNSORTED}")
+        filled.append(fill(template, values, behind_prompt=behind))
+    return layout.join(filled, keeps_prompt=template.keeps_prompt), (*notes, *_format_notes(plan, template, filled))
+
+
+def _values(
+    plan: ExpansionPlan, template: Template, additions: Sequence[Addition], texts: Sequence[str], *, index: int,
+    core: str,
+) -> tuple[dict[str, Value], Value]:  # fmt: skip
+    """Return the values of the slots for a segment, and the required entries that no slot takes."""
+    by_category: dict[str, list[str]] = {category.value: [] for category in Category}
+    unplaced = list[str]()
+    for number, addition in enumerate(additions):
+        category = addition.category
+        required = index == _first_subject(plan) and number < len(plan.required)
+        if required and (category is None or category.value not in template.slots):
+            unplaced.append(addition.text)
+        elif category is not None:
+            by_category[category.value].append(addition.text)
+    values: dict[str, Value] = {name: _model(join_tags(texts)) for name, texts in by_category.items()}
+    values["prompt"] = _user(core)
+    values["extended"], values["generated"] = _slot_texts(plan, template, texts, index=index)
+    return values, _model(join_tags(unplaced))
+
+
+def _slot_texts(plan: ExpansionPlan, template: Template, texts: Sequence[str], *, index: int) -> tuple[Value, Value]:
+    """Return the values of `extended` and `generated`: the user's text goes on with the model's."""
+    first, second = (escape(texts[0]) if texts else ""), (escape(texts[-1]) if len(texts) > 1 else "")
+    own = [plan.request.text.strip()] if index == 0 else []
+    if not template.keeps_prompt:  # the sentences of the prompt are in no other slot
+        source, items = plan.request.prompt, plan.prompt.segments[index].items
+        own += [source[item.start : item.end] for item in items if item.kind is SpanKind.PROSE]
+    if not (text := " ".join(filter(None, own))):
+        return _model(first), _model(second)
+    if "generated" in template.slots:
+        return _user(text), _model(second or first)
+    return (*_user(text), *_model(f" {second or first}" if first or second else "")), ()
+
+
+def _sort(plan: ExpansionPlan) -> tuple[SortedItems | None, ...]:
+    protected = plan.protected
+    return sort_prompt(plan.prompt, hidden=lambda tag: protected.match(tag) is not None)
+
+
+def _format_notes(
+    plan: ExpansionPlan, template: Template, filled: Sequence[Sequence[Piece]]
+) -> Iterator[str]:
+    """Yield what a format leaves out of the result although the user gave it, or although nothing else is added."""
+    if not template.keeps_prompt:
+        for entry in plan.required:
+            yield f"require: this format leaves tags out, so {entry.spelling!r} is not in the result"
+    if plan.request.text.strip() and not {"extended", "generated"} & set(template.slots):
+        yield "text: this format has no place for your description (<|extended|>), which only guides the choice of tags"
+    written = any(piece.by is By.MODEL and piece.text.strip(" ,\n") for some in filled for piece in some)
+    if not written and not template.keeps_prompt and not wants_text(plan):
+        yield "format: this format shows sentences alone, and text_length none writes none: nothing added"
 
 
 def _open_bracket(plan: ExpansionPlan, template: Template) -> tuple[str, ...]:
@@ -139,11 +216,16 @@ def _model(text: str) -> tuple[Piece, ...]:
     return (Piece(text, By.MODEL),) if text else ()
 
 
-def _join(tags: Tags) -> str:
-    return join_tags(tag.spelling for tag in tags)
+def _user(text: str) -> tuple[Piece, ...]:
+    return (Piece(text, By.USER),) if text else ()
 
 
-def _fields(plan: ExpansionPlan, added: Tags, text: str) -> Fields:
+def _first_subject(plan: ExpansionPlan) -> int:
+    """Return the segment that required entries go to."""
+    return next((index for index, subject in enumerate(plan.subjects) if subject is not None), 0)
+
+
+def _fields(plan: ExpansionPlan, added: Sequence[Tag], text: str) -> Fields:
     found = split_by_category((*(tag for tags in plan.given for tag in tags), *added))
     prose = (subject.text for subject in plan.subjects if subject is not None)
     return Fields(
@@ -155,26 +237,3 @@ def _fields(plan: ExpansionPlan, added: Tags, text: str) -> Fields:
 def _finish(done: Sequence[RowOutput]) -> Finish:
     ends = {output.finish for output in done}
     return next((finish for finish in (Finish.CANCELLED, Finish.LENGTH) if finish in ends), Finish.COMPLETE)
-
-
-def _notes(plan: ExpansionPlan, done: Sequence[RowOutput], hidden: int) -> list[str]:
-    notes = list[str]()
-    if hidden:
-        notes.append(f"the prompt is longer than the model's context: {hidden} tags or words were not shown to it")
-    if any(output.finish is Finish.LENGTH for output in done):
-        lengths = f"tag_length {plan.request.tag_length.value}"
-        if wants_text(plan.request):
-            lengths += f" and text_length {plan.request.text_length.value}"
-        notes.append(f"{lengths}: the model's context ended before that; what is whole was kept")
-    elif any(output.short for output in done):
-        names = sorted({name for output in done for name in output.short})
-        most = next((output.most_rejected for output in done if output.short and output.most_rejected), "")
-        notes.append(
-            f"{', '.join(names)}: shorter than asked for, because the rules left the model nothing else to write"
-            + (f" (most often: {most})" if most else "")
-        )
-    if plan.request.count > 1 and plan.request.sampling.temperature == 0:
-        notes.append("temperature 0 always writes the likeliest text: all variants are the same")
-    if wants_text(plan.request) and not any(output.texts for output in done):
-        notes.append("text: this model or task writes tags only")
-    return notes

@@ -81,7 +81,8 @@ def _slider(field: str, label: str, key: str, *, high: float | None = None, step
                    low=row.low, high=row.high if high is None else high, step=step)  # fmt: skip
 
 
-_LENGTHS = tuple((length.value, length.value.replace("_", " ")) for length in TagLength)
+_AUTO = (DEFAULT, "as the model recommends"), (TagLength.AUTO.value, "auto")
+_LENGTHS = tuple((length.value, length.value.replace("_", " ")) for length in TagLength if length is not TagLength.AUTO)
 
 CONTROLS: tuple[Control, ...] = (
     Control("enabled", Widget.CHECKBOX, ControlGroup.LABEL, "Prompt expansion (KGen)", "KGen", False,
@@ -92,8 +93,9 @@ CONTROLS: tuple[Control, ...] = (
             "Tags suit anime models; sentences suit models trained on natural language.",
             (("tags", "tags"), ("text", "sentences"), ("both", "tags and sentences"))),
     Control("tag_length", Widget.CHOICE, ControlGroup.MAIN, "Tag length", "KGen tag length",
-            FIELDS["tag_length"].default.value,
-            "Number of tags in the final prompt, yours included: up to 18, 36, 54 or 72.", _LENGTHS),
+            DEFAULT,
+            "People counts and general tags in each segment, yours included: up to 18, 36, 54 or 72; “auto” ends where "
+            "the model would.", (*_AUTO, *_LENGTHS)),
     Control("text_length", Widget.CHOICE, ControlGroup.MAIN, "Text length", "KGen text length", "short",
             "Number of sentences to write: up to 2, 4, 8 or 18.", _LENGTHS),
     Control("text", Widget.TEXT, ControlGroup.MAIN, "Description (optional)", "KGen text", FIELDS["text"].default,
@@ -104,9 +106,11 @@ CONTROLS: tuple[Control, ...] = (
             "-1 uses each image's own seed. A fixed seed adds the same text to every image.",
             low=-1, high=2**53),
     Control("ban", Widget.TEXT, ControlGroup.RULES, "Banned tags", "KGen ban", "",
-            "Tags or patterns, comma-separated: hat, *_hair, /blue .*/, category:artist. Applies to sentences too."),
+            "Tags or patterns, comma-separated: hat, *_hair, /blue .*/, category:artist; or a negative prompt. Applies to "
+            "sentences too."),
     Control("require", Widget.TEXT, ControlGroup.RULES, "Required tags", "KGen require", "",
-            "Tags that the result must contain, comma-separated."),
+            "Tags that the result must contain, comma-separated; weights and networks are kept: (smile:1.2), "
+            "<lora:ink:0.8>."),
     Control("rules", Widget.TEXT, ControlGroup.RULES, "Conditional rules", "KGen rules", "",
             "One rule per line: if twintails ban long hair"),
     Control("protect", Widget.TEXT, ControlGroup.RULES, "Hide from the model", "KGen protect", "",
@@ -121,7 +125,7 @@ CONTROLS: tuple[Control, ...] = (
     Control("known_only", Widget.CHECKBOX, ControlGroup.RULES, "Only tags that exist", "KGen known tags", False,
             "Add only tags listed in the tag file (from the tag autocomplete extension, or chosen in Settings)."),
     Control("format", Widget.CHOICE, ControlGroup.ADVANCED, "Format", "KGen format", FIELDS["format"].default,
-            "Layout of the result. Every format but “Text only” keeps your whole prompt.",
+            "Layout of the result. Every format but “Text only” keeps all that you wrote.",
             (*((name, named.label) for name, named in NAMED_FORMATS.items()), (CUSTOM, "Custom template"))),
     Control("template", Widget.TEXT, ControlGroup.ADVANCED, "Template", "KGen template", "",
             "For the custom format, such as: <|quality|>, <|prompt|>, <|general|>, <|extended|>"),

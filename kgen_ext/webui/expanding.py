@@ -14,7 +14,7 @@ from kgen_ext.errors import BadValue
 from kgen_ext.events import Event
 from kgen_ext.request import MAX_SEED, ExpandRequest, TextLength
 from kgen_ext.sampling import Sampling
-from kgen_ext.webui.controls import BY_FIELD, CUSTOM, Values
+from kgen_ext.webui.controls import BY_FIELD, CUSTOM, DEFAULT, Values
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.job import ExpandedPrompt, ImagePrompt, run_job, untouched
 from kgen_ext.webui.messages import explain
@@ -86,7 +86,7 @@ def make_request(
     return ExpandRequest(
         prompt=prompt,
         text=values.text,
-        tag_length=values.tag_length,
+        tag_length=None if values.tag_length == DEFAULT else values.tag_length,
         text_length=TextLength.NONE if values.add == "tags" else values.text_length,
         no_tags=values.add == "text",
         format=values.format_text,

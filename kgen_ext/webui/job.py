@@ -5,15 +5,16 @@ was cancelled keeps the user's own prompt. Host, settings and models are the cal
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kgen_ext.events import By, Event, Expansion, Finish, Finished
+from kgen_ext.events import By, Event, Expansion, Finish, Finished, Piece
 from kgen_ext.request import ExpandRequest
+from kgen_ext.webui.messages import ui_note
 
 ALREADY_EXPANDED = "already expanded: the prompt is left as it is"
 CANCELLED = "cancelled: the prompt is your own"
-NOTHING = "the model added nothing: write more in the prompt, choose a longer tag length, or loosen the rules"
 OWN = "nothing but your own prompt is left to draw"
 
 
@@ -93,9 +94,7 @@ def _expanded(
     if not _is_complete(results.get(key)):
         return untouched(image_prompt, CANCELLED)
     request, expansion = results[key]
-    hires_prompt, notes = image_prompt.hires, list(expansion.notes)
-    if not any(piece.by is By.MODEL for piece in expansion.pieces):
-        notes.append(NOTHING)
+    hires_prompt, notes = image_prompt.hires, list(map(ui_note, expansion.notes))
     if not expansion.prompt.strip(" ,\n") and image_prompt.prompt.strip(" ,\n"):
         # “Text only” with a model that wrote no text: do not draw an image of nothing.
         note = "; ".join(dict.fromkeys((*notes, OWN)))
@@ -123,9 +122,11 @@ def follow(request: ExpandRequest, expansion: Expansion, prompt: str) -> str:
     # Imported here: loading the grammar would slow down the host's start.
     from kgen_ext.prompt import append, parse
     from kgen_ext.protocol.plan import join_tags
+    from kgen_ext.rules.entries import read_entry
 
     other, own = parse(prompt), parse(expansion.source)
-    if 1 < len(own.segments) == len(other.segments) and not request.text and expansion.source == request.prompt:
+    kept = "".join(piece.text for piece in expansion.pieces if piece.by is By.USER)
+    if 1 < len(own.segments) == len(other.segments) and not request.text and kept == request.prompt:
         additions, position = [""] * len(own.segments), 0
         for piece in expansion.pieces:
             if piece.by is By.USER:
@@ -136,4 +137,19 @@ def follow(request: ExpandRequest, expansion: Expansion, prompt: str) -> str:
     else:
         text = " ".join(part for part in (request.text.strip(), expansion.added_text) if part)
         additions = [", ".join(part for part in (join_tags(expansion.added_tags), text) if part)]
-    return "".join(piece.text for piece in append(other, additions).pieces)
+    literal = [entry for entry in request.require if read_entry(entry).prompt is not None]
+    literally = [(Piece(_escape(addition, literal), By.MODEL),) if addition else () for addition in additions]
+    return "".join(piece.text for piece in append(other, literally).pieces)
+
+
+def _escape(text: str, literal: Sequence[str]) -> str:
+    """Escape a text but for the required entries in it that have syntax, which go in as written."""
+    from kgen_ext.prompt import escape
+
+    known = "|".join(re.escape(entry) for entry in sorted(literal, key=len, reverse=True))
+    parts = re.split(f"({known})", text) if known else [text]
+    for number in range(0, len(parts), 2):
+        part = parts[number]
+        spaces = part[: len(part) - len(part.lstrip())], part[len(part.rstrip()) :] if part.strip() else ""
+        parts[number] = spaces[0] + escape(part) + spaces[1]
+    return "".join(parts)

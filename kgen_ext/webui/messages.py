@@ -6,6 +6,8 @@ import re
 from pathlib import PurePath
 
 from kgen_ext.errors import AllowDownloads, Download, KGenError, ListModels, UserError
+from kgen_ext.events import name_fields
+from kgen_ext.webui.controls import BY_FIELD
 
 _MAX_LENGTH = 300
 # The folders before a file's name, of either system: an infotext is published with its image.
@@ -34,6 +36,16 @@ def ui_message(error: BaseException) -> str:
     if isinstance(error, KGenError) and error.action is not None:
         return f"{error.message} ({ui_hint(error)})"
     return str(error)
+
+
+def ui_note(note: str) -> str:
+    """Return a note of an expansion with fields and lengths named as the page names them.
+
+    >>> ui_note("tag_length long ends at 54: no tags added; choose very_long (72)")
+    '“Tag length” long ends at 54: no tags added; choose very long (72)'
+    """
+    named = name_fields(note, lambda field: f"“{BY_FIELD[field].label}”")
+    return re.sub(r"\bvery_(long|short)\b", r"very \1", named)
 
 
 def explain(error: BaseException) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from html import escape
 
 from kgen_ext.events import By, Expansion
+from kgen_ext.webui.messages import ui_note
 
 MAX_VERSIONS = 8
-NOTHING_ADDED = "The model added nothing. Try a more detailed prompt, a longer tag length or fewer rules."
 _ADDED = ' class="kgen-added"'
 
 
@@ -42,7 +42,6 @@ def card(number: int, expansion: Expansion, *, source: str, tokens: tuple[int, i
     text = "".join(
         f'<span{"" if piece.by is By.USER else _ADDED}>{escape(piece.text)}</span>' for piece in expansion.pieces
     )
-    notes = () if any(piece.by is By.MODEL for piece in expansion.pieces) else (NOTHING_ADDED,)
     head = [f"Version {number}", f"seed {expansion.seed}"]
     if tokens is not None:
         head.append(f"{tokens[0]} of {tokens[1]} tokens")
@@ -50,7 +49,7 @@ def card(number: int, expansion: Expansion, *, source: str, tokens: tuple[int, i
     # ASCII only, so that the browser gets back exactly what was written.
     use = escape(json.dumps({"prompt": expansion.prompt, "source": source}))
     button = f'<button type="button" class="kgen-use" id="{escape(element)}" data-kgen="{use}">Use this</button>'
-    return _card(head_html + button, text, (*notes, *expansion.notes))
+    return _card(head_html + button, text, tuple(map(ui_note, expansion.notes)))
 
 
 def _card(head: str, text: str, notes: Sequence[str]) -> str:
