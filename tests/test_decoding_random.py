@@ -89,7 +89,7 @@ requests = st.builds(
     lambda tags, text, **rest: ExpandRequest(", ".join(tags), text=text, **rest),
     st.lists(st.sampled_from(USER_TAGS), max_size=6),
     st.sampled_from(["", "", "A girl stands.", "Mr. Fox waits. It is 5.30 p.m. and dark </s> <|long|>"]),
-    tag_length=st.sampled_from(["very_short", "very_short", "short", "short", "long", "very_long"]),
+    tag_length=st.sampled_from(["very_short", "very_short", "auto", "short", "short", "long", "very_long"]),
     text_length=st.sampled_from(["none", "very_short", "short", "long", "very_long"]),
     task=st.sampled_from([task.value for task in Task]),
     ban=st.lists(st.sampled_from(BANS), max_size=2).map(tuple),

@@ -24,8 +24,6 @@ from typing import Union
 
 from kgen_ext.errors import BadTemplate
 from kgen_ext.events import By, Piece
-from kgen_ext.prompt.items import is_prose
-from kgen_ext.prompt.sentences import is_finished
 
 PROMPT, EXTENDED, GENERATED = "prompt", "extended", "generated"
 _PLACES = ("special", "characters", "copyrights", "artist", "general")
@@ -153,7 +151,9 @@ def fill(template: Template, values: Mapping[str, Value | str], *, behind_prompt
         pieces = _fill_item(item, given)
         if _text(pieces).strip():
             _put(out, _fit(_text(out), _merge(waiting), _text(pieces), prose=prose))
-            prose = any(isinstance(part, Slot) and part.name in _TEXTS for part in item)
+            prose = any(isinstance(part, Slot) and part.name in _TEXTS for part in item) or (
+                pieces[-1].by is By.USER and ends_in_sentence(pieces[-1].text)
+            )
             waiting = []
         for piece in pieces:
             _put(out, piece.text, piece.by)
@@ -201,6 +201,10 @@ def join_values(values: Iterable[Value]) -> Value:
 
 def ends_in_sentence(text: str) -> bool:
     """Return whether a prompt ends in a sentence, rather than in a tag with a full stop."""
+    # Imported here: the page's table of formats needs no grammar.
+    from kgen_ext.prompt.items import is_prose
+    from kgen_ext.prompt.sentences import is_finished
+
     end = text.rstrip()[-_SENTENCE_LENGTH:].rpartition("\n")[2]
     return is_finished(end) and is_prose(end)
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from kgen_ext.prompt import Prompt, SpanKind, parse
 from kgen_ext.prompt.items import is_trigger
+from kgen_ext.rules.patterns import MAX_LENGTH
 from kgen_ext.tags.tag import read_tag
 
 _SYNTAX = frozenset((
@@ -82,6 +83,8 @@ def _without_stop(tag: str) -> str:
 
 def _is_name(source: str) -> bool:
     """Return whether brackets belong to the name: they are behind it, or a tag with these brackets exists."""
+    if len(source) > MAX_LENGTH:
+        return False
     if _NAME.fullmatch(source):
         return True
     return source[:1] in "([{<" and "," not in source and read_tag(source).name == read_tag(source).folded

@@ -1,6 +1,7 @@
 """Required entries of a request: what goes into the result for each, and what the model may see of it."""
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -69,7 +70,8 @@ def read_entries(required: Iterable[str]) -> tuple[Entry, ...]:
 def _required(entry: Entry, tags: tuple[Tag, ...]) -> Required:
     if entry.prompt is None:
         spelling = one_line(entry.source)
-        return Required(spelling, escape(spelling), tags, tags)
+        shown = re.sub(r"\\(?=[()\[\]{}])", "", spelling)
+        return Required(spelling, escape(spelling), tags, (read_tag(shown),))
     visible = tuple(tag for subject in subjects(entry.prompt) for tag in subject.tags)
     return Required(entry.source, entry.source, tags, tuple(map(read_tag, visible)))
 

@@ -1,6 +1,7 @@
 """Expansion of a row: the user's text untouched, the additions around it, and the counts."""
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -11,6 +12,7 @@ from kgen_ext.output.layout import PromptLayout
 from kgen_ext.output.sorting import SortedItems, sort_prompt
 from kgen_ext.output.template import Value, join_values
 from kgen_ext.prompt import SpanKind, append, attention, escape, render
+from kgen_ext.prompt.brackets import read_brackets
 from kgen_ext.protocol.plan import join_tags
 from kgen_ext.request import Category
 from kgen_ext.service.notes import row_notes, wants_text
@@ -146,7 +148,8 @@ def _fill(
         elif own:
             notes.append(_UNSORTED if len(own) == 1 else f"segment {index + 1}: {_UNSORTED}")
         filled.append(fill(template, values, behind_prompt=behind))
-    return layout.join(filled, keeps_prompt=template.keeps_prompt), (*notes, *_format_notes(plan, template, filled))
+    notes += _format_notes(plan, template, filled, anything=any(additions) or any(texts))
+    return layout.join(filled, keeps_prompt=template.keeps_prompt), tuple(notes)
 
 
 def _values(
@@ -189,9 +192,12 @@ def _sort(plan: ExpansionPlan) -> tuple[SortedItems | None, ...]:
 
 
 def _format_notes(
-    plan: ExpansionPlan, template: Template, filled: Sequence[Sequence[Piece]]
+    plan: ExpansionPlan, template: Template, filled: Sequence[Sequence[Piece]], *, anything: bool
 ) -> Iterator[str]:
-    """Yield what a format leaves out of the result although the user gave it, or although nothing else is added."""
+    """Yield what a format leaves out of the result although the user gave it, or although nothing else is added.
+
+    anything: something was to be added.
+    """
     if not template.keeps_prompt:
         for entry in plan.required:
             yield f"require: this format leaves tags out, so {entry.spelling!r} is not in the result"
@@ -200,16 +206,23 @@ def _format_notes(
     written = any(piece.by is By.MODEL and piece.text.strip(" ,\n") for some in filled for piece in some)
     if not written and not template.keeps_prompt and not wants_text(plan):
         yield "format: this format shows sentences alone, and text_length none writes none: nothing added"
+    elif not written and anything:
+        yield "format: it has no slot for what the model wrote: nothing added"
 
 
 def _open_bracket(plan: ExpansionPlan, template: Template) -> tuple[str, ...]:
-    """Return a note when what a template puts behind the user's prompt gets the weight of an unclosed bracket."""
+    """Return a note when what a template puts behind a segment of the user's gets the weight of a bracket there."""
     source = render(plan.prompt)
     if not template.keeps_prompt or len(source) > _MAX_WEIGHED:
         return ()
-    if attention(source + ", kgen")[-1][1] == 1:
+    ends = [segment.tail for segment in plan.prompt.segments[:-1]]
+    crosses = ends and any(
+        bisect_right(ends, bracket.start) != bisect_left(ends, bracket.stop) for bracket in read_brackets(source)
+    )
+    if attention(source + ", kgen")[-1][1] == 1 and not crosses:
         return ()
-    return ("your prompt leaves a bracket open: what this format adds behind it gets its weight (append does not)",)
+    where = "before a divider" if crosses else "behind it"
+    return (f"your prompt leaves a bracket open: what this format adds {where} gets its weight (append does not)",)
 
 
 def _model(text: str) -> tuple[Piece, ...]:
