@@ -54,6 +54,12 @@ def test_every_length_ends_in_its_band(folder: Path, length: TagLength) -> None:
     assert expansion.added_text == "" and INPUT_END not in expansion.prompt
 
 
+def test_auto_adds_at_least_one_tag_and_ends_by_the_band_of_short(folder: Path) -> None:
+    with open_expander(model=str(folder), engine="reference", threads=1) as expander:
+        expansion = expander.expand([ExpandRequest("1girl, smile", tag_length="auto", seed=5)])[0]
+    assert 1 <= len(expansion.added_tags) <= DTG_TAGS[TagLength.SHORT].maximum - 2
+
+
 def test_an_answer_is_read_tag_by_tag(folder: Path) -> None:
     with open_expander(model=str(folder), engine="reference", threads=1) as expander:
         events = list(expander.stream([ExpandRequest("1girl", tag_length="very_short", seed=2)]))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from decoding_kit import NAMES, check, force, greedy, run_all
 from scripted_engine import ScriptedEngine
@@ -274,3 +277,12 @@ def test_every_protocol_has_bands_for_every_length_but_auto() -> None:
 def test_names_stay_out_of_the_number_but_in_the_request() -> None:
     plan = plan_expansion(ExpandRequest("hat", require="hatsune miku"), TagFiles())
     assert plan.subjects[0] is not None and dict(plan.subjects[0].meta)[Category.CHARACTERS] == ("hatsune miku",)
+
+
+def test_the_bands_of_the_documentation_are_the_codes() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "prompts.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) to (\d+) \| (\d+) to (\d+) \|$", page, re.MULTILINE)
+    assert [(name, *map(int, numbers)) for name, *numbers in rows] == [
+        (size.value, band.minimum, band.maximum, DTG_TAGS[size].minimum, DTG_TAGS[size].maximum)
+        for size, band in TIPO_TAGS.items()
+    ]

@@ -48,7 +48,7 @@ def option_table() -> str:
     for action in choices["expand"]._actions:
         name = f"`{action.option_strings[-1]}`" if action.option_strings else f"`{action.metavar}`"
         value = "" if action.nargs == 0 or not action.option_strings else str(action.metavar).replace("|", ", ")
-        meaning = (action.help or "").replace("%%", "%").replace("|", "\\|").replace("*", "\\*")
+        meaning = (action.help or "").replace("%%", "%").replace("|", "\\|").replace("*", "\\*").replace("<", "\\<")
         rows.append(f"| {name} | {value} | {meaning} |")
     return "\n".join(rows) + "\n"
 

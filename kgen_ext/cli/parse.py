@@ -23,12 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print spans and segments."""
     from kgen_ext.prompt import Span, parse, subjects
+    from kgen_ext.rules.entries import read_patterns
     from kgen_ext.rules.patterns import compile_patterns
 
     source: str = arguments.prompt
     require_text("PROMPT", source)
     require_text("--protect", arguments.protect)
-    protected = compile_patterns(split_list("protect", arguments.protect))
+    protected = compile_patterns(read_patterns(split_list("protect", arguments.protect)))
     prompt = parse(source)
 
     def line(span: Span) -> str:

@@ -94,7 +94,7 @@ CONTROLS: tuple[Control, ...] = (
             (("tags", "tags"), ("text", "sentences"), ("both", "tags and sentences"))),
     Control("tag_length", Widget.CHOICE, ControlGroup.MAIN, "Tag length", "KGen tag length",
             DEFAULT,
-            "People counts and general tags in each segment, yours included: up to 18, 36, 54 or 72; “auto” ends where "
+            "People counts and general tags in each segment, yours included: up to 18, 36, 54 or 72. “auto” ends where "
             "the model would.", (*_AUTO, *_LENGTHS)),
     Control("text_length", Widget.CHOICE, ControlGroup.MAIN, "Text length", "KGen text length", "short",
             "Number of sentences to write: up to 2, 4, 8 or 18.", _LENGTHS),
@@ -125,7 +125,7 @@ CONTROLS: tuple[Control, ...] = (
     Control("known_only", Widget.CHECKBOX, ControlGroup.RULES, "Only tags that exist", "KGen known tags", False,
             "Add only tags listed in the tag file (from the tag autocomplete extension, or chosen in Settings)."),
     Control("format", Widget.CHOICE, ControlGroup.ADVANCED, "Format", "KGen format", FIELDS["format"].default,
-            "Layout of the result. Every format but “Text only” keeps all that you wrote.",
+            "Layout of the result. Every format but “Text only” keeps your whole prompt.",
             (*((name, named.label) for name, named in NAMED_FORMATS.items()), (CUSTOM, "Custom template"))),
     Control("template", Widget.TEXT, ControlGroup.ADVANCED, "Template", "KGen template", "",
             "For the custom format, such as: <|quality|>, <|prompt|>, <|general|>, <|extended|>"),
