@@ -204,6 +204,12 @@ def test_a_prompt_and_a_file_exclude_each_other(service: FakeExpander, capsys: C
     assert "--file" in capsys.readouterr().err
 
 
+def test_a_note_names_the_commands_options(service: FakeExpander, capsys: Capture) -> None:
+    service.notes = ("tag_length long ends at 54",)
+    main(["expand", "1girl", "--seed", "1"])
+    assert capsys.readouterr()[1] == "kgen: row 0: --tag-length long ends at 54\n"
+
+
 def test_notes_go_to_standard_error_and_into_the_json(service: FakeExpander, capsys: Capture) -> None:
     service.notes = ("hat was banned and required",)
     main(["expand", "1girl", "--seed", "1"])

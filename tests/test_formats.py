@@ -224,6 +224,11 @@ def test_no_tags_come_without_the_users_own(layout: str) -> None:
     assert "fox, " in result("fox", wrote("masterpiece", "safe", "highres"), format=layout).prompt
 
 
+@pytest.mark.parametrize("prompt", ["BREAK cat", "<lora:x:1> BREAK cat", "cat BREAK", "cat BREAK BREAK"])
+def test_text_alone_has_no_divider_at_its_ends(prompt: str) -> None:
+    assert result(prompt, wrote("hat", long="A cat."), format="text", text_length="short").prompt == "A cat."
+
+
 def test_a_segment_without_text_is_left_out_with_its_divider() -> None:
     done = result("cat BREAK dog BREAK owl", wrote(long="A cat."), wrote(), wrote(long="An owl."), format="text")
     assert done.prompt == "A cat. BREAK An owl."
@@ -238,8 +243,9 @@ def test_a_segment_without_text_is_left_out_with_its_divider() -> None:
         ("mr. fox.", "mr. fox., hat"),
     ],
 )
-def test_no_comma_follows_a_sentence(prompt: str, filled: str) -> None:
-    assert result(prompt, wrote("hat"), format="tags").prompt == filled
+@pytest.mark.parametrize("added", ["hat", "2girls"])  # in a slot of its own, and in the one that the prompt is in
+def test_no_comma_follows_a_sentence(prompt: str, filled: str, added: str) -> None:
+    assert result(prompt, wrote(added), format="tags").prompt == filled.replace("hat", added)
 
 
 # Sorted.
@@ -263,6 +269,8 @@ def test_no_comma_follows_a_sentence(prompt: str, filled: str) -> None:
         ("hat, hat, 1girl, hat", "1girl, hat, hat, hat, tie"),
         ("saber \\(fate\\), 1girl", "1girl, saber \\(fate\\), tie"),
         ("very (long:1.3) hair, 1girl", "very (long:1.3) hair, 1girl, tie"),
+        ("1girl, my_char_v2, hatsune miku", "1girl, my_char_v2, hatsune miku, tie"),
+        ("hat, A fox sits in the snow.\nscarf", "hat, A fox sits in the snow. scarf, tie"),
         ("", "tie"),
         ("1girl", "1girl, tie"),
         ("a (b, 1girl", "a (b, 1girl, tie"),
@@ -281,6 +289,11 @@ def test_the_models_tags_come_behind_the_users_of_the_same_kind() -> None:
         "hat, 1girl", wrote("1boy", "masterpiece", "scarf", long="It is."), format="sorted", text_length="short"
     )
     assert done.prompt == "1girl, 1boy, hat, scarf, masterpiece, It is."
+
+
+def test_what_is_required_and_has_no_kind_comes_with_the_content() -> None:
+    done = result("masterpiece, 1girl", wrote("tie"), format="sorted", require="__x__, <lora:x:1>")
+    assert done.prompt == "1girl, tie, __x__, <lora:x:1>, masterpiece"
 
 
 def test_a_protected_tag_stays_where_it_is() -> None:

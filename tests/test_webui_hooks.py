@@ -71,6 +71,11 @@ def test_notes_of_the_expander_go_into_the_infotext(stage: Stage) -> None:
     assert found["KGen note"] == "; ".join(stage.expander.notes)
 
 
+def test_a_note_in_the_infotext_names_the_controls(stage: Stage) -> None:
+    stage.expander.notes = ("tag_length long ends at 54",)
+    assert stage.host.parse(stage.run().infotexts[0])["KGen note"] == "“Tag length” long ends at 54"
+
+
 def test_equal_prompts_with_one_fixed_seed_are_expanded_once(stage: Stage) -> None:
     done = stage.run(values={"seed": 5}, n_iter=50, batch_size=2)
     assert len(stage.requests) == 1 and set(done.prompts) == {"cat, word5"} and len(done.prompts) == 100

@@ -143,6 +143,11 @@ def test_a_model_that_adds_nothing_is_told(stage: Stage) -> None:
     assert "added nothing" in run(stage)[-1]
 
 
+def test_a_note_on_a_card_names_the_controls(stage: Stage) -> None:
+    stage.expander.notes = ("tag_length long ends at 54",)
+    assert "“Tag length” long ends at 54" in run(stage)[-1]
+
+
 def test_it_waits_for_the_image_that_is_being_made(stage: Stage) -> None:
     with stage.host.queue_lock:
         asked = views(stage)

@@ -43,15 +43,17 @@ class PromptLayout:
         With `keeps_prompt` off, a segment for which there is nothing is left out, with the divider before it.
         """
         pieces: list[Piece] = []
+        waiting = ""  # the tail of the segment before, whose last white space is needed only if another follows
         for value, (lead, tail) in zip(filled, self._around, strict=True):
             if not keeps_prompt and not _text(value).strip():
                 continue
             if pieces or keeps_prompt:
-                self._add(pieces, [Piece(lead, By.USER)])
+                self._add(pieces, [Piece(waiting + lead, By.USER)])
             self._add(pieces, value)
             if self._weighs and not tail.strip() and _WEIGHT.search(_text(value)):
                 self._add(pieces, [Piece(",", By.MODEL)])  # `:3` is no weight here
-            self._add(pieces, [Piece(tail, By.USER)])
+            waiting = tail
+        self._add(pieces, [Piece(waiting if keeps_prompt else waiting.rstrip(), By.USER)])
         return tuple(pieces)
 
     def _add(self, pieces: list[Piece], more: Value) -> None:

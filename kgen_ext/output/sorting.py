@@ -73,7 +73,7 @@ def sort_prompt(prompt: Prompt, *, hidden: Callable[[str], bool]) -> tuple[Sorte
     for segment, in_one_piece in zip(prompt.segments, pieces, strict=True):
         tokens = prompt.tokens[bisect_left(starts, segment.start) : bisect_left(starts, segment.tail)]
         plain = {(item.start, item.end): item.shown for item in segment.items if is_plain(item)}
-        found.append(None if in_one_piece else _sort(source, _chunks(source, tokens, inside), plain))
+        found.append(None if in_one_piece else _sort(source, _chunks(source, tokens), plain))
     return tuple(found)
 
 
@@ -93,9 +93,9 @@ def _sort(source: str, chunks: list[tuple[int, int]], plain: dict[tuple[int, int
     return SortedItems(source[slice(*front)], {category: tuple(texts) for category, texts in by_category.items()})
 
 
-def _chunks(source: str, tokens: Sequence[Token], inside: Ranges) -> list[tuple[int, int]]:
-    """Return the ranges between the separators outside of all brackets and sentences, without white space around."""
-    bounds = [token for token in tokens if token.kind in _SEPARATORS and token.start not in inside]
+def _chunks(source: str, tokens: Sequence[Token]) -> list[tuple[int, int]]:
+    """Return the ranges between separators, without white space around; parts of one bracket are not plain."""
+    bounds = [token for token in tokens if token.kind in _SEPARATORS]
     starts = [tokens[0].start if tokens else 0, *(token.end for token in bounds)]
     ends = [*(token.start for token in bounds), tokens[-1].end if tokens else 0]
     chunks = list[tuple[int, int]]()

@@ -1,6 +1,6 @@
 r"""Entries of the option lists, in the prompt's syntax: which tags a banned, hidden or required entry names.
 
-    plain     long_hair   saber (fate)   saber \(fate\)   :(   (9)   *_hair   /blue .*/   category:artist
+    plain     long_hair   saber (fate)   saber \(fate\)   :(   (^o^)/   *_hair   /blue .*/   category:artist
     syntax    (hat, scarf:1.2)   [hat]   <lora:x:1>   [a:b:0.5]   {a|b}   __x__   lowres BREAK blurry   my_char_v2
 
 A plain entry is one tag or pattern, whatever signs it has: a name with brackets behind it is not weighted, and neither
