@@ -50,7 +50,7 @@ def read_entry(text: str) -> Entry:
     prompt = parse(source)
     items = [item for segment in prompt.segments for item in segment.items]
     syntax = any(span.kind in _SYNTAX for span in prompt.spans)
-    if not (syntax or trigger) and len(items) == 1:
+    if not (syntax or trigger) and len(items) == 1 and ", " not in items[0].shown:
         return Entry(source, (source,))
     # A sentence may hold commas; a list that ends in a full stop reads as one.
     shown = (part.strip() for item in items for part in item.shown.split(", "))
