@@ -90,6 +90,11 @@ def test_a_note_says_which_required_tag_a_format_without_tags_leaves_out() -> No
     )
 
 
+def test_a_required_tag_without_a_safe_place_is_named() -> None:
+    done = result("(<lora:x:1> AND b AND c:1.3)", wrote("hat"), wrote("tie"), require="scarf")
+    assert done.notes[-1] == "require: 'scarf' is not in the result for that reason"
+
+
 # Several segments.
 
 

@@ -27,11 +27,19 @@ _UNSORTED = "format sorted: a comment or an open bracket keeps your own words in
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """A tag or required entry to add: its spelling, its literal text for the prompt, and the tags it stands for."""
+    """A tag or required entry to add: its spelling, and the tags it stands for.
+
+    `literal`: its text for the prompt where that is known, as of a required entry; None where the model wrote it.
+    """
 
     spelling: str
-    text: str
     tags: tuple[Tag, ...]
+    literal: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Its text for the prompt."""
+        return escape(self.spelling) if self.literal is None else self.literal
 
     @property
     def category(self) -> Category | None:
@@ -94,8 +102,8 @@ def _additions(plan: ExpansionPlan, output: RowOutput | None, *, required: bool)
     if output is None:
         return ()
     values = (value for category in META for value in output.metadata.get(category, ()))
-    own = (Addition(entry.spelling, entry.text, entry.tags) for entry in plan.required) if required else ()
-    return (*own, *(Addition(tag.spelling, escape(tag.spelling), (tag,)) for tag in (*output.tags, *values)))
+    own = (Addition(entry.spelling, entry.tags, entry.text) for entry in plan.required) if required else ()
+    return (*own, *(Addition(tag.spelling, (tag,)) for tag in (*output.tags, *values)))
 
 
 def _texts(output: RowOutput | None) -> tuple[str, ...]:
@@ -113,11 +121,17 @@ def _append(
         for index, (some, written) in enumerate(zip(additions, texts, strict=True))
     ]
     appended = append(plan.prompt, pieces)
-    return appended.pieces, tuple(f"segment {number + 1}: no place is safe to add to" for number in appended.skipped)
+    notes = [f"segment {number + 1}: no place is safe to add to" for number in appended.skipped]
+    if _first_subject(plan) in appended.skipped:
+        notes += (f"require: {entry.spelling!r} is not in the result for that reason" for entry in plan.required)
+    return appended.pieces, tuple(notes)
 
 
 def _pieces(additions: Sequence[Addition], own: str, written: str) -> tuple[Piece, ...]:
-    listed, written = join_tags(addition.text for addition in additions), escape(written)
+    required = [addition.literal for addition in additions if addition.literal is not None]
+    # Escaped as one text, which is quicker than tag by tag.
+    words = escape(join_tags(addition.spelling for addition in additions if addition.literal is None))
+    listed, written = join_tags(filter(None, (*required, words))), escape(written)
     if not own:
         return _model(", ".join(filter(None, (listed, written))))
     return (*_model(listed and f"{listed}, "), Piece(own, By.USER), *_model(written and f" {written}"))
@@ -159,10 +173,9 @@ def _values(
     """Return the values of the slots for a segment, and the required entries that no slot takes."""
     by_category: dict[str, list[str]] = {category.value: [] for category in Category}
     unplaced = list[str]()
-    for number, addition in enumerate(additions):
+    for addition in additions:
         category = addition.category
-        required = index == _first_subject(plan) and number < len(plan.required)
-        if required and (category is None or category.value not in template.slots):
+        if addition.literal is not None and (category is None or category.value not in template.slots):
             unplaced.append(addition.text)
         elif category is not None:
             by_category[category.value].append(addition.text)

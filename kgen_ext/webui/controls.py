@@ -81,7 +81,7 @@ def _slider(field: str, label: str, key: str, *, high: float | None = None, step
                    low=row.low, high=row.high if high is None else high, step=step)  # fmt: skip
 
 
-_AUTO = (DEFAULT, "as the model recommends"), (TagLength.AUTO.value, "auto")
+_BY_MODEL = (DEFAULT, "as the model recommends"), (TagLength.AUTO.value, "auto")
 _LENGTHS = tuple((length.value, length.value.replace("_", " ")) for length in TagLength if length is not TagLength.AUTO)
 
 CONTROLS: tuple[Control, ...] = (
@@ -95,7 +95,7 @@ CONTROLS: tuple[Control, ...] = (
     Control("tag_length", Widget.CHOICE, ControlGroup.MAIN, "Tag length", "KGen tag length",
             DEFAULT,
             "People counts and general tags in each segment, yours included: up to 18, 36, 54 or 72. “auto” ends where "
-            "the model would.", (*_AUTO, *_LENGTHS)),
+            "the model would.", (*_BY_MODEL, *_LENGTHS)),
     Control("text_length", Widget.CHOICE, ControlGroup.MAIN, "Text length", "KGen text length", "short",
             "Number of sentences to write: up to 2, 4, 8 or 18.", _LENGTHS),
     Control("text", Widget.TEXT, ControlGroup.MAIN, "Description (optional)", "KGen text", FIELDS["text"].default,
