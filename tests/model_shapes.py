@@ -23,7 +23,7 @@ import numpy as np
 from engine_fixtures import tiny_config, tiny_tensors, write_safetensors
 
 from kgen_ext.protocol import dtg, tipo
-from kgen_ext.request import TagLength
+from kgen_ext.protocol.plan import DTG_TAGS
 
 SPACE = "\u2581"
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
@@ -48,7 +48,7 @@ class Shape:
 
 
 TIPO_V1 = Shape(tipo.SPECIAL_TOKENS, 1024)
-DTG = Shape((dtg.INPUT_END, dtg.EMPTY, *(f"<|{length.value}|>" for length in TagLength)), 512)
+DTG = Shape((dtg.INPUT_END, dtg.EMPTY, *(f"<|{length.value}|>" for length in DTG_TAGS)), 512)
 
 
 @cache
