@@ -187,6 +187,8 @@ class ExpandRequest:
     require: str | tuple[str, ...] = _list("tags that the result must contain: hat, (smile:1.2), <lora:x:1>")
     rules: str | tuple[str, ...] = _list('conditional rule, such as "if twintails ban long hair"')
     protect: str | tuple[str, ...] = _list("words of your prompt to hide from the model, such as trigger words")
+    context: str = _text("the picture's other parts: what a prompt without a subject of its own belongs to")
+    mark: str = _text("name in the angle brackets around what is to be expanded", default="kgen")
     allow: str | tuple[Category | str, ...] = _list(
         "tag categories the model may add even if your prompt has none", choices=Category
     )
@@ -206,6 +208,8 @@ class ExpandRequest:
         for field in FIELDS.values():
             # The class is frozen: this is the one place that converts.
             object.__setattr__(self, field.name, field.read(getattr(self, field.name)))
+        if not self.mark.isalpha():
+            raise BadValue("mark", self.mark, "letters")
         if self.no_tags and self.text_length in (None, TextLength.NONE):
             raise BadValue("text_length", "none", "another length: with no_tags there is nothing else to write")
 

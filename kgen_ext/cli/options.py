@@ -23,7 +23,7 @@ from kgen_ext.request import FIELDS, Field, FieldType, split_list
 # How values are shown in the help; an enum shows its members.
 _METAVARS = {
     "text": "TEXT", "format": "append|NAME|TEMPLATE", "ban": "PATTERNS", "require": "TAGS", "rules": "RULE",
-    "protect": "WORDS", "tag_file": "PATH", "width": "W", "height": "H",
+    "protect": "WORDS", "context": "TEXT", "mark": "NAME", "tag_file": "PATH", "width": "W", "height": "H",
 }  # fmt: skip
 _HELP = {
     "no_tags": "write sentences only (needs --text-length)",

@@ -118,6 +118,8 @@ def fit_plan(engine: Engine, make: Callable[[Subject], Plan], subject: Subject, 
             low, high = (middle, high) if fits(middle) else (low, middle - 1)
         return low
 
+    if subject.context and len(attempt(0, 1)[1]) > limit // 2:
+        subject = replace(subject, context=())  # its own tags come first
     tags = subject.shown if subject.shown is not None else len(subject.tags)
     plan, ids = attempt(tags, len(words))
     text = len(words)

@@ -18,7 +18,7 @@ The model's words are made literal (`escape`), so that they have weight 1 and st
     < before word:  gets a space behind it, so that it is no network
     { } #           are removed: neither wildcards nor comments have an escape
     __              becomes one underscore, so that it is no wildcard
-    AND, BREAK and the region keywords as whole words: lower case
+    AND and AND_PERP, BREAK and the region keywords as whole words: lower case
     line breaks, control characters, runs of white space: one space
 
 Escaped text stays as it is: escape(escape(x)) == escape(x).
@@ -34,7 +34,8 @@ from typing import NamedTuple, Union
 from kgen_ext.events import By, Piece
 from kgen_ext.prompt.brackets import Bracket, read_brackets
 from kgen_ext.prompt.edits import read_edits
-from kgen_ext.prompt.lexer import blank
+from kgen_ext.prompt.lexer import AND, blank, blank_ranges
+from kgen_ext.prompt.marked import MarkedPart
 from kgen_ext.prompt.sentences import is_finished
 from kgen_ext.prompt.spans import Prompt, Ranges, Segment, Span, SpanKind, render
 
@@ -55,18 +56,20 @@ class Appended:
 Addition = Union[str, Sequence[Piece]]
 
 
-def append(prompt: Prompt, additions: Sequence[Addition]) -> Appended:
+def append(prompt: Prompt, additions: Sequence[Addition], parts: Sequence[MarkedPart] = ()) -> Appended:
     """Add to each segment one text of the model's, which is escaped here, or pieces, which are literal already.
 
-    An empty addition adds nothing.
+    An empty addition adds nothing. parts: add to each of these, and not to each segment.
 
     >>> "".join(piece.text for piece in append(parse("cat BREAK (dog"), ["hat", "fox (animal)"]).pieces)
     'cat, hat BREAK (dog), fox \\\\(animal\\\\)'
     """
-    if len(additions) > len(prompt.segments):
-        raise ValueError(f"{len(additions)} additions for {len(prompt.segments)} segments")
+    places = [part.span for part in parts] or list(prompt.segments)
+    wholes = [prompt.segments[part.segment] for part in parts] or places
+    if len(additions) > len(places):
+        raise ValueError(f"{len(additions)} additions for {len(places)} segments")
     source = render(prompt)
-    points = InsertionPoints(prompt, source)
+    points = InsertionPoints(prompt, source, cuts=[part.span.end for part in parts])
     shown = blank(prompt.tokens, (SpanKind.COMMENT,))
     unclosed = _unclosed_network(prompt, source)
     pieces: list[Piece] = []
@@ -74,8 +77,8 @@ def append(prompt: Prompt, additions: Sequence[Addition]) -> Appended:
     done = 0
     for i, addition in enumerate(additions):
         words = _words(addition)
-        segment = prompt.segments[i]
-        at_end = i == len(prompt.segments) - 1 and segment.tail == segment.end
+        segment, whole = places[i], wholes[i]
+        at_end = segment.tail == segment.end == whole.end and whole is prompt.segments[-1]
         point = (points.at_end() if at_end else points.inside(segment)) if words else None
         if point is None:
             skipped += [i] if words else []
@@ -84,8 +87,8 @@ def append(prompt: Prompt, additions: Sequence[Addition]) -> Appended:
             words = [Piece(word.text.replace(">", ""), word.by) if word.by is By.MODEL else word for word in words]
         if point.at > done:
             pieces.append(Piece(source[done : point.at], By.USER))
-        opening = point.opening + _before(shown, segment, point)
-        closing = _after(shown, segment, point, words[-1].text if words[-1].by is By.MODEL else "")
+        opening = point.opening + _before(shown, segment, whole, point)
+        closing = _after(shown, whole, point, words[-1].text if words[-1].by is By.MODEL else "")
         pieces += _merge([Piece(opening, By.MODEL), *words, Piece(closing, By.MODEL)])
         done = point.at
     if done < len(source):
@@ -126,21 +129,21 @@ def escape(text: str) -> str:
     text = re.sub(r"\\([()\[\]\\|])", r"\1", text)
     text = re.sub(r"[{}#]", "", text)
     text = re.sub(r"__+", "_", text)
-    text = re.sub(r"\b(?:AND|BREAK|ADDCOMM|ADDCOL|ADDROW|ADDBASE|ADDP)\b", lambda match: match.group().lower(), text)
+    text = re.sub(rf"\b(?:{AND}|BREAK|ADDCOMM|ADDCOL|ADDROW|ADDBASE|ADDP)\b", lambda match: match.group().lower(), text)
     text = re.sub(r"<(?=\w+:)", "< ", text)
     text = " ".join(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text).split())
     return re.sub(r"([()\[\]\\|])", r"\\\1", text)
 
 
-def _before(shown: str, segment: Segment, point: InsertionPoint) -> str:
-    """Return the separator between the user's text and the addition."""
-    head = shown[segment.start : point.at]
+def _before(shown: str, segment: Segment, whole: Segment, point: InsertionPoint) -> str:
+    """Return the separator between the user's text and the addition. whole: the segment that this is a part of."""
+    head = shown[whole.start : point.at]
     text = head.rstrip()
     spaced = bool(point.opening) or text != head
     if point.opening.strip():
         return ", "
     if not text:
-        return "" if spaced or segment.start == 0 else " "
+        return "" if spaced or whole.start == 0 else " "
     last = segment.items[-1] if segment.items else None
     sentence = last is not None and last.kind is SpanKind.PROSE and last.end <= point.at and is_finished(text)
     if text.endswith(_COMMAS) or sentence:
@@ -178,11 +181,15 @@ class InsertionPoint(NamedTuple):
 class InsertionPoints:
     """The safe places of one prompt."""
 
-    def __init__(self, prompt: Prompt, source: str) -> None:
+    def __init__(self, prompt: Prompt, source: str, *, cuts: Iterable[int] = ()) -> None:
+        """cuts: further places between two characters that something is added at, or before."""
         self._tokens = prompt.tokens
         self._starts = [token.start for token in prompt.tokens]
+        groups = [(span.start, span.end) for span in prompt.spans if span.kind is SpanKind.GROUP]
+        source = blank_ranges(source, groups) if groups else source  # their brackets change no weight
         self._source = source
         self._bare = blank(prompt.tokens, (SpanKind.COMMENT, SpanKind.NETWORK))
+        self._bare = blank_ranges(self._bare, groups) if groups else self._bare
         self._raw = read_brackets(source)
         self._stripped = read_brackets(self._bare) if self._bare != source else self._raw
         kept = (SpanKind.EDIT, SpanKind.ALTERNATION, SpanKind.CHOICE)
@@ -190,7 +197,7 @@ class InsertionPoints:
         whole += [(edit.start, edit.stop) for edit in read_edits(source)[0]]
         hidden = (SpanKind.COMMENT, SpanKind.NETWORK)
         whole += [(token.start, token.end) for token in prompt.tokens if token.kind in hidden]
-        bounds = [segment.start - 1 for segment in prompt.segments[1:]]
+        bounds = sorted([*(segment.start - 1 for segment in prompt.segments[1:]), *(cut - 1 for cut in cuts)])
         self._wide = [bracket for bracket in self._raw if _holds_any(bracket, bounds)]
         self._wide_stripped = [bracket for bracket in self._stripped if _holds_any(bracket, bounds)]
         narrow = {(bracket.start, bracket.stop) for bracket in (*self._raw, *self._stripped)}

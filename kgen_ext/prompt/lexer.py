@@ -5,6 +5,7 @@ Brackets are paired elsewhere, as A1111 pairs them (`brackets`, `edits`).
     comment   # to the end of the line, anywhere (A1111 strips comments first, even behind a backslash)
     network   <word:anything but > and #>
     slot      [PROMPT]            divider  [SEP], AND, BREAK, ADDCOMM, ADDCOL, ADDROW, ADDBASE, ADDP as whole words
+    AND       also AND_PERP, AND_SALT, AND_TOPK, AND_ALIGN_4_8 and their like, of Neutral Prompt and its forks
     emoticon  >:( :[ ;( and the like where a separator follows; (o)_(o)
     wildcard  __name__, with an optional (arguments)
     weight    : number, directly before a closing round bracket
@@ -18,8 +19,9 @@ from collections.abc import Container, Iterable
 
 from kgen_ext.prompt.spans import SpanKind, Token
 
+# AND, and Neutral Prompt's words: AND, an underscore, a word in capitals.
+AND = "AND(?:_[A-Z][A-Z0-9_]*)?"
 _WORDS = {
-    "AND": SpanKind.AND,
     "BREAK": SpanKind.BREAK,
     "ADDCOMM": SpanKind.REGION,
     "ADDCOL": SpanKind.REGION,
@@ -79,7 +81,7 @@ def tokenize(source: str) -> list[Token]:
                     continue
             kind = SpanKind.TEXT
         elif group == "word":
-            kind = _WORDS.get(text, SpanKind.TEXT)
+            kind = SpanKind.AND if is_and(text) else _WORDS.get(text, SpanKind.TEXT)
             after = i + len(text)
             if kind is not SpanKind.TEXT and (_is_word(source[i - 1 : i]) or _is_word(source[after : after + 1])):
                 kind = SpanKind.TEXT
@@ -97,9 +99,29 @@ def tokenize(source: str) -> list[Token]:
     return tokens
 
 
+def is_and(word: str) -> bool:
+    """Return whether a word joins the parts of a composition.
+
+    >>> [is_and(word) for word in ("AND", "AND_PERP", "AND_MASK_ALIGN_4_8", "AND_9", "ANDROID", "and")]
+    [True, True, True, False, False, False]
+    """
+    return word.startswith("AND") and re.fullmatch(AND, word) is not None
+
+
 def blank(tokens: Iterable[Token], kinds: Container[SpanKind]) -> str:
     """Return the source with the tokens of these kinds turned to spaces, newlines kept: every index stays valid."""
     return "".join([_spaces(token.text) if token.kind in kinds else token.text for token in tokens])
+
+
+def blank_ranges(text: str, ranges: Iterable[tuple[int, int]]) -> str:
+    """Return text with these ranges (separate or nested) turned to spaces; every index stays valid."""
+    out: list[str] = []
+    at = 0
+    for start, stop in sorted(ranges):
+        if stop > at:
+            out += [text[at : max(at, start)], " " * (stop - max(at, start))]
+            at = stop
+    return "".join(out) + text[at:]
 
 
 def _spaces(text: str) -> str:

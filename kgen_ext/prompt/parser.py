@@ -9,32 +9,39 @@ unresolved and make their item OPAQUE.
                20 steps, of an alternation the first (the other where that is empty); `{x}` with one option is x
     AND part   text [: number]               the number weighs the part; read only in prompts with an AND, since in
                                              `1girl, smile:1.2` it is a typing mistake
+    group      AND_PERP [ AND part .. ] [: number]   brackets of Neutral Prompt: they begin a part, have an AND inside
+                                             and change no weight; read only in prompts with one of its words
 """
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 from kgen_ext.prompt.brackets import Bracket, read_brackets
 from kgen_ext.prompt.edits import Edit, read_edits
 from kgen_ext.prompt.items import Weights, read_items
-from kgen_ext.prompt.lexer import blank, tokenize
+from kgen_ext.prompt.lexer import blank, blank_ranges, tokenize
 from kgen_ext.prompt.spans import DIVIDERS, Prompt, Ranges, Segment, Span, SpanKind, Token
 
 _LEAVES = DIVIDERS | {SpanKind.NETWORK, SpanKind.WILDCARD, SpanKind.COMMENT, SpanKind.SLOT, SpanKind.EMOTICON}
+_UNREAD = frozenset((SpanKind.SPACE, SpanKind.NEWLINE, SpanKind.COMMENT, SpanKind.NETWORK))
 _BLANKED = frozenset((SpanKind.NETWORK, SpanKind.COMMENT, SpanKind.SLOT, SpanKind.SEP))
 _USUAL_STEPS = 20
+_WEIGHT = 64  # characters that a weight inside a group has at most
 
 
 def parse(prompt: str) -> Prompt:
     """Read any string; no string is an error. Time grows with the length, not with the nesting."""
     tokens = tokenize(prompt)
     whole, several = _choices(tokens)
-    plain = blank_ranges(blank(tokens, _BLANKED), several)
+    groups = _groups(tokens)
+    marks = [(group.start, group.end) for group in groups]
+    plain = blank_ranges(blank(tokens, _BLANKED), [*several, *marks])
     brackets = read_brackets(plain)
     edits, _ = read_edits(plain)
     dividers = _dividers(tokens, Ranges([*whole, *((edit.start, edit.stop) for edit in edits)]))
-    bounds = _bounds(tokens, dividers, plain)
+    bounds = _bounds(tokens, dividers, plain, sorted(start for start, _ in marks))
     faces = {place for token in tokens if token.kind is SpanKind.EMOTICON for place in range(token.start, token.end)}
     hidden = Ranges(
         [
@@ -42,6 +49,7 @@ def parse(prompt: str) -> Prompt:
             *_other_branches(edits),
             *((place, place + 1) for start, stop in set(whole) - set(several) for place in (start, stop - 1)),
             *((tail, end) for _, _, _, end, tail in bounds),
+            *marks,
         ]
     )
     opaque, weights = Ranges(several), Weights(brackets)
@@ -51,8 +59,9 @@ def parse(prompt: str) -> Prompt:
     )
     spans = [item for segment in segments for item in segment.items]
     for segment in segments:
-        if segment.tail < segment.end:
-            spans.append(Span(SpanKind.AND_WEIGHT, segment.tail, segment.end, _and_weight(plain, segment)))
+        if (weight := _and_weight(plain, segment)) is not None:
+            spans.append(Span(SpanKind.AND_WEIGHT, segment.tail, segment.end, weight))
+    spans += groups
     spans += [Span(SpanKind.CHOICE, start, stop) for start, stop in whole]
     starts = {edit.start for edit in edits}
     for edit in edits:
@@ -63,17 +72,6 @@ def parse(prompt: str) -> Prompt:
             spans.append(Span(kind, bracket.start, bracket.stop, bracket.factor))
     spans += [Span(token.kind, token.start, token.end) for token in tokens if token.kind in _LEAVES]
     return Prompt(tuple(tokens), tuple(sorted(spans, key=lambda span: (span.start, -span.end))), segments)
-
-
-def blank_ranges(text: str, ranges: Iterable[tuple[int, int]]) -> str:
-    """Return text with these ranges (separate or nested) turned to spaces; every index stays valid."""
-    out: list[str] = []
-    at = 0
-    for start, stop in sorted(ranges):
-        if stop > at:
-            out += [text[at : max(at, start)], " " * (stop - max(at, start))]
-            at = stop
-    return "".join(out) + text[at:]
 
 
 def _choices(tokens: Sequence[Token]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -100,8 +98,42 @@ def _dividers(tokens: Sequence[Token], kept: Ranges) -> list[int]:
     return [i for i, token in enumerate(tokens) if token.kind in DIVIDERS and token.start not in kept]
 
 
-def _bounds(tokens: Sequence[Token], dividers: list[int], plain: str) -> list[tuple[int, int, int, int, int]]:
-    """Return (first token, last token, start, end, tail) of each segment."""
+def _groups(tokens: Sequence[Token]) -> list[Span]:
+    """Return the brackets of Neutral Prompt's groups; a group that nothing closes has one."""
+    if not any(token.kind is SpanKind.AND and token.text != "AND" for token in tokens):
+        return []
+    found: list[Span] = []
+    opened: list[tuple[int, bool]] = []  # start, and whether a part begins there
+    joined = [0]  # by depth, how many ANDs are inside
+    begins = True
+    for token in tokens:
+        if token.kind in _UNREAD:
+            continue
+        opens = token.kind is SpanKind.OPEN and token.text == "["
+        if opens:
+            opened.append((token.start, begins))
+            joined.append(0)
+        elif token.kind is SpanKind.CLOSE and token.text == "]" and opened:
+            found += _group(opened, joined, [Span(SpanKind.GROUP, token.start, token.end)])
+        elif token.kind is SpanKind.AND:
+            joined[-1] += 1
+        begins = token.kind is SpanKind.AND or (begins and opens)
+    while opened:
+        found += _group(opened, joined, [])
+    return found
+
+
+def _group(opened: list[tuple[int, bool]], joined: list[int], closer: list[Span]) -> list[Span]:
+    start, begins = opened.pop()
+    inside = joined.pop()
+    joined[-1] += inside
+    return [Span(SpanKind.GROUP, start, start + 1), *closer] if begins and inside else []
+
+
+def _bounds(
+    tokens: Sequence[Token], dividers: list[int], plain: str, groups: Sequence[int]
+) -> list[tuple[int, int, int, int, int]]:
+    """Return (first token, last token, start, end, tail) of each segment. groups: where their brackets are."""
     bounds: list[tuple[int, int, int, int, int]] = []
     composed = any(tokens[i].kind is SpanKind.AND for i in dividers)
     first = start = 0
@@ -109,21 +141,34 @@ def _bounds(tokens: Sequence[Token], dividers: list[int], plain: str) -> list[tu
         stop = tokens[last] if last < len(tokens) else None
         end = stop.start if stop else len(plain)
         weighs = composed and (stop is None or stop.kind in (SpanKind.AND, SpanKind.SEP))
-        bounds.append((first, last, start, end, _tail(plain, start, end) if weighs else end))
+        bounds.append((first, last, start, end, _tail(plain, start, end, groups, weighs=weighs)))
         first, start = last + 1, stop.end if stop else end
     return bounds
 
 
-def _tail(plain: str, start: int, end: int) -> int:
-    """Return where the weight of an AND part begins, white space before it included."""
+def _tail(plain: str, start: int, end: int, groups: Sequence[int], *, weighs: bool) -> int:
+    """Return where the weight of an AND part begins, or the end of its group, white space before it included."""
+    at = _before_weight(plain, start, end) if weighs else end
+    while True:
+        stripped = at
+        while stripped > start and plain[stripped - 1].isspace():
+            stripped -= 1
+        i = bisect_left(groups, stripped)
+        if i == len(groups) or groups[i] >= at:
+            return end if at == end else stripped
+        at = _before_weight(plain, max(start, stripped - _WEIGHT), stripped)
+
+
+def _before_weight(plain: str, start: int, end: int) -> int:
+    """Return the colon of a weight that ends there, or `end`."""
     colon = plain.rfind(":", start, end)
-    if colon < 0 or not re.fullmatch(r"\s*[-+]?(?:\d+\.?|\d*\.\d+)\s*", plain[colon + 1 : end]):
-        return end
-    return start + len(plain[start:colon].rstrip())
+    weighs = colon >= 0 and re.fullmatch(r"\s*[-+]?(?:\d+\.?|\d*\.\d+)\s*", plain[colon + 1 : end])
+    return colon if weighs else end
 
 
-def _and_weight(plain: str, segment: Segment) -> float:
-    return float(plain[segment.tail : segment.end].strip().lstrip(":"))
+def _and_weight(plain: str, segment: Segment) -> float | None:
+    found = re.match(r"\s*:\s*([-+]?[\d.]+)", plain[segment.tail : segment.end])
+    return float(found[1]) if found else None
 
 
 def _syntax(plain: str, brackets: Iterable[Bracket], faces: set[int]) -> Iterable[tuple[int, int]]:

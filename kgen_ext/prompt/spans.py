@@ -37,6 +37,7 @@ class SpanKind(str, Enum):
     ALTERNATION = "alternation"  # [a|b]
     CHOICE = "choice"  # {a|b}
     AND_WEIGHT = "and weight"  # :1.2 at the end of an AND segment
+    GROUP = "group"  # a bracket of Neutral Prompt's AND_PERP [ a AND b ]
 
     EMOTICON = "emoticon"  # one that holds brackets: >:( and (o)_(o)
     NETWORK = "network"  # <name:..>

@@ -33,6 +33,6 @@ def plan(subject: Subject, *, tag_length: TagLength, quality_line: bool) -> Plan
     lines = [f"{key.value}: {plain(join_tags(given.get(key, ()))) or EMPTY}\n" for key in keys]
     lines.append(f"aspect ratio: {aspect_ratio(subject.width, subject.height)}\n")
     lines.append(f"target: <|{asked.value}|>\n")
-    shown = join_tags(tag for tag in map(plain, subject.tags[: subject.shown]) if tag)
+    shown = join_tags(tag for tag in map(plain, subject.visible_tags) if tag)
     lines.append(f"general: {shown}{INPUT_END}")
     return Plan("".join(lines), (TagField("general", "", count, band, fresh=True),))

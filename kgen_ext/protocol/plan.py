@@ -147,7 +147,8 @@ class Subject:
     """A prompt segment as the model may see it, in the models' spelling.
 
     `tags`: visible tags without metadata, people counts first, of which the first `shown` fit the context (None: all).
-    `meta`: visible tags of the metadata categories, in the user's order. `text`: prose.
+    `meta`: visible tags of the metadata categories, in the user's order. `text`: prose. `context`: tags of the
+    picture's other parts, shown before its own and not counted. `people`: whether people may be added.
     """
 
     tags: tuple[str, ...] = ()
@@ -156,6 +157,13 @@ class Subject:
     text: str = ""
     width: int = 1024
     height: int = 1024
+    context: tuple[str, ...] = ()
+    people: bool = True
+
+    @property
+    def visible_tags(self) -> tuple[str, ...]:
+        """The tags to show."""
+        return (*self.context, *self.tags[: self.shown])
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ def plan(
     """
     if task is Task.AUTO:
         task = choose_task(subject, wants_text=text_length is not TextLength.NONE)
-        if not write_tags and not subject.tags:
+        if not write_tags and not subject.visible_tags:
             task = Task.SHORT_TO_LONG  # an empty list was never followed by text in training
     count = len(subject.tags)
     if not write_tags:
@@ -141,7 +141,7 @@ def plan(
     head = _meta_lines(subject) + target_line(task, asked, gen_meta=bool(missing)) + "\n"
 
     request, fields = head, list[FieldPlan]()
-    shown = [tag for tag in map(plain, subject.tags[: subject.shown]) if tag]
+    shown = [tag for tag in map(plain, subject.visible_tags) if tag]
     text = plain(subject.text)
     names = task_fields(task)
     if not write_tags:

@@ -15,7 +15,7 @@ The filters of a row share its `RowTags`. Tags of the user are added to them wit
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -133,8 +133,10 @@ class _ItemFilter(ABC):
 class TagFilter(_ItemFilter):
     """Decides which tags may be added to a row's tag lists."""
 
-    def __init__(self, row: RowTags) -> None:
+    def __init__(self, row: RowTags, *, refuses: Callable[[Tag], bool] | None = None) -> None:
+        """refuses: whether a tag is out of place in this part of the picture."""
         super().__init__(row, listed=True)
+        self._refuses = refuses
         self._scene = Scene(user=row.tags)
         # Costumes and emblems of a series are general tags, out of place where no character and no series is named.
         self._names_series = Category.COPYRIGHTS in row.rules.allow or any(map(_names_series, row.tags))
@@ -151,6 +153,8 @@ class TagFilter(_ItemFilter):
         rules = self._row.rules
         if tag.category not in _ALWAYS and tag.category not in rules.allow:
             return Rejection("category", tag.category.value)
+        if self._refuses is not None and self._refuses(tag):
+            return Rejection("category", "part")
         if tag.category is Category.GENERAL and not self._names_series and tag.series is not None:
             return Rejection("category", Category.COPYRIGHTS.value)
         if rules.contradictions and (other := self._scene.conflict(tag)) is not None:

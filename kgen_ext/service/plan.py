@@ -1,7 +1,7 @@
 """Expansion plan of a request, and the decode jobs of its rows: one row a variant, one job a subject of the prompt."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,7 +10,16 @@ from kgen_ext.decoding.job import Job, clip, fit_plan, make_job
 from kgen_ext.decoding.sampler import derive_seed, mix
 from kgen_ext.errors import BadValue
 from kgen_ext.output.formats import Template, resolve_format
-from kgen_ext.prompt import Prompt, parse, subjects
+from kgen_ext.prompt import (
+    MarkedPart,
+    Prompt,
+    VisibleSubject,
+    find_parts,
+    own_items,
+    parse,
+    read_marks,
+    subjects,
+)
 from kgen_ext.protocol import Plan, Protocol, Subject, dtg, tipo
 from kgen_ext.protocol.plan import TAG_BANDS, one_line, trained_tag
 from kgen_ext.request import DEFAULTS, FIELDS, MAX_SEED, Category, ExpandRequest, TagLength, Task, TextLength
@@ -22,6 +31,7 @@ from kgen_ext.rules.patterns import PatternKind, PatternSet, compile_patterns
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.service.notes import limit_note
 from kgen_ext.service.required import Required, read_entries, read_required, sparing_tags
+from kgen_ext.service.segments import View, read_elsewhere, read_parts, search_people, view_segments
 from kgen_ext.tags.tag import Tag, read_tag, split_by_category
 
 if TYPE_CHECKING:
@@ -44,6 +54,8 @@ class ResolvedRequest:
     require: tuple[str, ...]
     rules: tuple[str, ...]
     protect: tuple[str, ...]
+    context: str
+    mark: str
     allow: tuple[Category, ...]
     allow_contradictions: bool
     no_tags: bool
@@ -90,8 +102,9 @@ class ExpansionPlan:
     """What all rows of a request share.
 
     `subjects`: one for each segment of the prompt, None where a segment has nothing to expand. `given`: the tags of
-    each segment that the model may see. `required`: what to add to the first subject, which the model sees as if it had
-    been given. `notes`: what cannot be done, a line each. `full`: segments whose list has its number of tags already;
+    each segment that the model may see. `views`: what each sees of the others. `parts`: the marked parts, where the
+    prompt has marks. `required`: what to add to the first subject, which the model sees as if it had been given.
+    `notes`: what cannot be done, a line each. `full`: segments whose list has its number of tags already;
     `check_servable` fills it in. `protected`: tags of the prompt that are hidden from the model.
     """
 
@@ -100,6 +113,8 @@ class ExpansionPlan:
     template: Template | None
     subjects: tuple[Subject | None, ...]
     given: tuple[tuple[Tag, ...], ...]
+    views: tuple[View, ...]
+    parts: tuple[MarkedPart, ...]
     required: tuple[Required, ...]
     rules: TagRules
     protected: PatternSet
@@ -134,22 +149,35 @@ def plan_expansion(
         blocklist=blocklist and blocklist.sparing(sparing_tags(entries)),
     )
     protected = compile_patterns(read_patterns(request.protect))
-    prompt = parse(request.prompt)
-    visible = subjects(prompt, protect=(lambda tag: protected.match(tag) is not None,) if len(protected) else ())
+    marked = read_marks(request.prompt, request.mark)
+    prompt = parse(marked.text)
+    parts = find_parts(prompt, marked.parts)
+    hides = (lambda tag: protected.match(tag) is not None,) if len(protected) else ()
+    visible = subjects(prompt, protect=hides)
     given = tuple(tuple(map(read_tag, segment.tags)) for segment in visible)
+    views = view_segments(
+        read_parts(prompt, visible, given, text=request.text),
+        read_elsewhere(request.context, hides),
+        own=_marked_subjects(prompt, parts, hides) if parts else None,
+    )
     required, notes = read_required(entries, prompt, bans=rules.bans)
     shown = tuple(tag for entry in required for tag in entry.shown)
     planned = list[Subject | None]()
     empty = not any(segment.tags or segment.text for segment in visible)
-    for index, (segment, tags) in enumerate(zip(visible, given, strict=True)):
-        text = " ".join(part for part in (request.text.strip() if index == 0 else "", segment.text.strip()) if part)
-        # A segment with nothing to see is left alone, unless the whole prompt has nothing to see.
-        if not (tags or text or (empty and index == 0)):
+    first = parts[0].segment if parts else 0
+    for index, (segment, tags, view) in enumerate(zip(visible, given, views, strict=True)):
+        text = " ".join(part for part in (request.text.strip() if index == first else "", segment.text.strip()) if part)
+        # A segment with nothing to see is left alone, unless it is marked or the whole prompt has nothing to see.
+        if view.left or not (tags or text or parts or (empty and index == 0)):
             planned.append(None)
             continue
-        planned.append(_subject((*tags, *shown), text, request))
+        own = tags if view.own is None else view.own
+        planned.append(_in_view(_subject((*own, *shown), text, request), view, request))
         shown = ()
-    return ExpansionPlan(request, prompt, template, tuple(planned), given, required, rules, protected, notes)
+    return ExpansionPlan(
+        request, prompt, template, tuple(planned), given, tuple(views), tuple(parts), required, rules, protected,
+        (*marked.notes, *notes),
+    )  # fmt: skip
 
 
 def check_servable(plan: ExpansionPlan, context: ModelContext) -> ExpansionPlan:
@@ -182,7 +210,9 @@ def make_jobs(
         if subject is None:
             made.append(None)
             continue
-        row_tags = RowTags(plan.rules, given)
+        view = plan.views[index]
+        row_tags = RowTags(plan.rules, (*view.had, *given))
+        phrases = PhraseFilter(row_tags).search if plan.rules.apply_to_text else None
         fitted = fit_plan(context.engine, partial(_plan_subject, request, context), subject, context.n_ctx)
         hidden += fitted.hidden
         made.append(
@@ -191,10 +221,10 @@ def make_jobs(
                 fitted,
                 row=row,
                 subject=index,
-                given=subject.tags,
-                tag_filter=TagFilter(row_tags),
+                given=(*subject.context, *subject.tags),
+                tag_filter=TagFilter(row_tags, refuses=view.refuses),
                 metadata_filters={category: MetadataFilter(row_tags, category) for category in META},
-                phrases=PhraseFilter(row_tags).search if plan.rules.apply_to_text else None,
+                phrases=partial(search_people, search=phrases) if view.empty else phrases,
                 sampling=request.sampling,
                 seed=seed if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
                 n_ctx=context.n_ctx,
@@ -224,7 +254,11 @@ def _plan_subject(request: ResolvedRequest, context: ModelContext, subject: Subj
         task=request.task,
         tag_length=request.tag_length,
         text_length=request.text_length,
-        gen_meta=tuple(category for category in request.allow if category in META),
+        gen_meta=tuple(
+            category
+            for category in request.allow
+            if category in META and (subject.people or category is not Category.CHARACTERS)
+        ),
         write_tags=not request.no_tags,
     )
 
@@ -245,3 +279,22 @@ def _subject(given: Iterable[Tag], text: str, request: ResolvedRequest) -> Subje
         width=request.width,
         height=request.height,
     )
+
+
+def _marked_subjects(
+    prompt: Prompt, parts: Sequence[MarkedPart], hides: Sequence[Callable[[str], bool]]
+) -> list[VisibleSubject | None]:
+    """Return what of each segment is marked, None where nothing is."""
+    marked = {part.segment for part in parts}
+    seen = subjects(own_items(prompt, parts), protect=hides)
+    return [subject if number in marked else None for number, subject in enumerate(seen)]
+
+
+def _in_view(subject: Subject, view: View, request: ResolvedRequest) -> Subject:
+    """Show a subject what it sees of the other parts: their tags, and the metadata that it has none of itself."""
+    if not view.had and view.refuses is None:
+        return subject
+    seen = _subject(view.shown, "", request)
+    own = {category for category, _ in subject.meta}
+    meta = (*subject.meta, *(line for line in seen.meta if line[0] not in own))
+    return replace(subject, context=seen.tags, meta=meta, people=view.refuses is None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 
 from kgen_ext.decoding.row import RowOutput
 from kgen_ext.events import By, Expansion, Fields, Finish, Piece, Settings
@@ -116,15 +117,39 @@ def _append(
 ) -> tuple[tuple[Piece, ...], tuple[str, ...]]:
     """Add tags, the user's own text and the last written one to each segment."""
     own = plan.request.text.strip()
+    if plan.parts:
+        return _append_to_parts(plan, additions, texts, own)
     pieces = [
         _pieces(some, own if index == 0 else "", written[-1] if written else "")
         for index, (some, written) in enumerate(zip(additions, texts, strict=True))
     ]
     appended = append(plan.prompt, pieces)
-    notes = [f"segment {number + 1}: no place is safe to add to" for number in appended.skipped]
-    if _first_subject(plan) in appended.skipped:
+    return appended.pieces, _skipped(plan, appended.skipped)
+
+
+def _append_to_parts(
+    plan: ExpansionPlan, additions: Sequence[Sequence[Addition]], texts: Sequence[Sequence[str]], own: str
+) -> tuple[tuple[Piece, ...], tuple[str, ...]]:
+    """Deal the tags of each segment to its marked parts, in order; sentences go behind the last one."""
+    pieces = list[tuple[Piece, ...]]()
+    for number, group in groupby(part.segment for part in plan.parts):
+        count, written = len(list(group)), texts[number][-1] if texts[number] else ""
+        some = additions[number]
+        bounds = [len(some) * place // count for place in range(count + 1)]
+        for place in range(count):
+            last = place == count - 1
+            shown = own if last and number == plan.parts[0].segment else ""
+            pieces.append(_pieces(some[bounds[place] : bounds[place + 1]], shown, written if last else ""))
+    appended = append(plan.prompt, pieces, plan.parts)
+    return appended.pieces, _skipped(plan, tuple({plan.parts[index].segment: None for index in appended.skipped}))
+
+
+def _skipped(plan: ExpansionPlan, numbers: Sequence[int]) -> tuple[str, ...]:
+    """Return a note for each segment without a place to add to, and for the required entries that are lost by it."""
+    notes = [f"segment {number + 1}: no place is safe to add to" for number in numbers]
+    if _first_subject(plan) in numbers:
         notes += (f"require: {entry.spelling!r} is not in the result for that reason" for entry in plan.required)
-    return appended.pieces, tuple(notes)
+    return tuple(notes)
 
 
 def _pieces(additions: Sequence[Addition], own: str, written: str) -> tuple[Piece, ...]:

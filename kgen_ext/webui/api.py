@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.errors import BadValue, KGenError, UserError
-from kgen_ext.events import Expansion, Finished, expansion_json, json_line
+from kgen_ext.events import By, Expansion, Finished, expansion_json, json_line
 from kgen_ext.request import MAX_SEED, ExpandRequest
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.webui.api_schema import EXTRA_FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_TEXT, REQUEST_FIELDS, REQUIRED
@@ -103,7 +103,8 @@ class Api:
                                 done.append(event.expansion)
         done.sort(key=lambda expansion: expansion.row)
         for expansion in done:
-            session.remember(expansion.prompt, source=expansion.source)
+            own = "".join(piece.text for piece in expansion.pieces if piece.by is By.USER)
+            session.remember(expansion.prompt, source=own)
         return f'{{"expansions": [{", ".join(expansion_json(expansion, timings=False) for expansion in done)}]}}'
 
     def _check(self, fields: Mapping[str, Any], settings: WebuiSettings) -> ExpandBody:
@@ -123,7 +124,7 @@ class Api:
             given = {**asdict(resolve_sampling(creativity, numbers, recommended, settings.presets)), **given}
         if given.get("seed", 0) == -1:
             given["seed"] = self._draw(_RANDOM_SEEDS)
-        first = ExpandRequest(**given)
+        first = ExpandRequest(**{"mark": settings.mark, **given})
         requests = tuple(
             replace(first, prompt=prompt, seed=(first.seed + number) % (MAX_SEED + 1))
             for number, prompt in enumerate(prompts)

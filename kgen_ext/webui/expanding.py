@@ -16,7 +16,7 @@ from kgen_ext.request import MAX_SEED, ExpandRequest, TextLength
 from kgen_ext.sampling import Sampling
 from kgen_ext.webui.controls import BY_FIELD, CUSTOM, DEFAULT, Values
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.job import ExpandedPrompt, ImagePrompt, run_job, untouched
+from kgen_ext.webui.job import MARK, ExpandedPrompt, ImagePrompt, run_job, untouched
 from kgen_ext.webui.messages import explain
 from kgen_ext.webui.presets import resolve_sampling
 from kgen_ext.webui.progress import shown_progress
@@ -63,7 +63,7 @@ class JobContext:
         """Build the request for one prompt. Raises BadValue that names the control."""
         return make_request(
             self.values, prompt, seed=seed, width=self.width, height=self.height, sampling=self.sampling,
-            tag_file=self.tag_file,
+            tag_file=self.tag_file, mark=self.settings.mark,
         )  # fmt: skip
 
     def lease(self, host: Host, session: Session) -> AbstractContextManager[Expander]:
@@ -73,11 +73,12 @@ class JobContext:
 
 
 def make_request(
-    values: Values, prompt: str, *, seed: int, width: int, height: int, sampling: Sampling, tag_file: str
-) -> ExpandRequest:
+    values: Values, prompt: str, *, seed: int, width: int, height: int, sampling: Sampling, tag_file: str,
+    mark: str = MARK,
+) -> ExpandRequest:  # fmt: skip
     """Build the request for one prompt from the controls' values. Raises BadValue that names the control.
 
-    tag_file: the file for “Only tags that exist”, "" for none.
+    tag_file: the file for “Only tags that exist”, "" for none. mark: the name of the marks in the prompt.
     """
     if values.format == CUSTOM and not values.template.strip():
         raise BadValue(BY_FIELD["template"].label, "", "one such as <|prompt|>, <|general|>; or choose another Format")
@@ -94,6 +95,7 @@ def make_request(
         require=values.require,
         rules=values.rules,
         protect=values.protect,
+        mark=mark,
         allow=values.allow,
         allow_contradictions=values.allow_contradictions,
         tag_file=tag_file if values.known_only else "",
@@ -169,15 +171,18 @@ def expand_job(
                             yield event
 
         expanded = run_job(
-            image_prompts, make=context.request, stream=stream, hires=values.hires, written_before=session.wrote
-        )
+            image_prompts, make=context.request, stream=stream, hires=values.hires, written_before=session.wrote,
+            mark=settings.mark,
+        )  # fmt: skip
     except Exception as error:  # the outermost frame: the image is made in any case
         line = explain(error)
         host.log.warning("the prompt is used as it is: %s", line)
         host.log.debug("traceback:", exc_info=error)
-        return Outcome(tuple(untouched(image_prompt) for image_prompt in image_prompts), model, line)
+        unchanged = (untouched(image_prompt, mark=settings.mark) for image_prompt in image_prompts)
+        return Outcome(tuple(unchanged), model, line)
     for result in expanded:
-        session.remember(result.prompt, source=result.image_prompt.prompt)
-        if result.hires is not None and result.image_prompt.hires is not None:
-            session.remember(result.hires, source=result.image_prompt.hires)
+        own = untouched(result.image_prompt, mark=settings.mark)
+        session.remember(result.prompt, source=own.prompt)
+        if result.hires is not None and own.hires is not None:
+            session.remember(result.hires, source=own.hires)
     return Outcome(tuple(expanded), opened[0] if opened else model)

@@ -20,10 +20,10 @@ from kgen_ext.webui.controls import Values, read_values
 from kgen_ext.webui.expanding import ExpandFn, Outcome, request_seed
 from kgen_ext.webui.host import HiresJob, Host, HostJob, has_hires
 from kgen_ext.webui.infotext import Record
-from kgen_ext.webui.job import ALREADY_EXPANDED, ExpandedPrompt, ImagePrompt
+from kgen_ext.webui.job import ALREADY_EXPANDED, ExpandedPrompt, ImagePrompt, unmarked
 from kgen_ext.webui.messages import explain
-from kgen_ext.webui.regions import RegionalExpander, region_separator
-from kgen_ext.webui.settings import WebuiSettings
+from kgen_ext.webui.regions import RegionalExpander, read_regions
+from kgen_ext.webui.settings import WebuiSettings, read_mark
 from kgen_ext.webui.xyz import OVERRIDES, apply_overrides
 
 # Attributes of ours on the host's job: what `before_process` did, and the entries of the job around it,
@@ -153,6 +153,7 @@ class Hooks:
         line = explain(error)
         self._host.log.warning("the prompt is used as it is: %s", line)
         self._host.log.debug("traceback:", exc_info=error)
+        _remove_marks(p, read_mark(self._host))
         _comment(p, line)
         p.extra_generation_params[infotext.VERSION] = __version__
         p.extra_generation_params[infotext.ERROR] = infotext.encode(infotext.ERROR, line)
@@ -176,9 +177,10 @@ class Hooks:
         return replace(values, timing=self._timing()) if values.timing == "default" else values
 
     def _expander(self, p: HostJob) -> ExpandFn:
-        expand = functools.partial(self._expand, settings=self._settings())
-        separator = region_separator(p)
-        return RegionalExpander(expand, separator) if separator else expand
+        settings = self._settings()
+        expand = functools.partial(self._expand, settings=settings)
+        regions = read_regions(p)
+        return expand if regions is None else RegionalExpander(expand, regions, settings.mark)
 
     def _job_seed(self, p: HostJob) -> int:
         """Return the job's seed; a random one is drawn and set, so that the image's seed is that of its expansion."""
@@ -326,6 +328,17 @@ def _record(p: HostJob, values: Values, expanded: ExpandedPrompt, index: int, er
         error=error,
         expanded=expanded.note != ALREADY_EXPANDED,
     )
+
+
+def _remove_marks(p: HostJob, mark: str) -> None:
+    """Take the marks out of the prompts of a job, those of every image where the host has made them already."""
+    names = ("all_prompts", "all_hr_prompts", "main_prompt") if p.all_prompts else ("prompt", "hr_prompt")
+    for name in names:
+        value = getattr(p, name, None)
+        if isinstance(value, str):
+            setattr(p, name, unmarked(value, mark))
+        elif isinstance(value, list):
+            setattr(p, name, [unmarked(text, mark) if isinstance(text, str) else text for text in value])
 
 
 def _comment(p: HostJob, line: str) -> None:

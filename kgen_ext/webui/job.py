@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kgen_ext.events import By, Event, Expansion, Finish, Finished, Piece
-from kgen_ext.request import ExpandRequest
+from kgen_ext.request import FIELDS, ExpandRequest
 from kgen_ext.webui.messages import ui_note
 
 ALREADY_EXPANDED = "already expanded: the prompt is left as it is"
 CANCELLED = "cancelled: the prompt is your own"
+MARK: str = FIELDS["mark"].default
 OWN = "nothing but your own prompt is left to draw"
 
 
@@ -22,12 +23,14 @@ OWN = "nothing but your own prompt is left to draw"
 class ImagePrompt:
     """Prompt of an image before expansion.
 
-    hires: the prompt of its hires pass, None where there is none. seed: of the expansion.
+    hires: the prompt of its hires pass, None where there is none. seed: of the expansion. context: the image's other
+    regions, where this is the prompt of one.
     """
 
     prompt: str
     seed: int
     hires: str | None = None
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,20 @@ class ExpandedPrompt:
     note: str = ""
 
 
-def untouched(image_prompt: ImagePrompt, note: str = "") -> ExpandedPrompt:
-    """Return the result that changes nothing."""
-    return ExpandedPrompt(image_prompt, image_prompt.prompt, image_prompt.hires, None, note)
+def untouched(image_prompt: ImagePrompt, note: str = "", *, mark: str = MARK) -> ExpandedPrompt:
+    """Return the result that changes nothing but the marks, which are not for the image."""
+    hires = None if image_prompt.hires is None else unmarked(image_prompt.hires, mark)
+    return ExpandedPrompt(image_prompt, unmarked(image_prompt.prompt, mark), hires, None, note)
+
+
+def unmarked(prompt: str, mark: str) -> str:
+    """Return a prompt without the marks around what is to be expanded."""
+    if f"{mark}>".lower() not in prompt.lower():
+        return prompt
+    # Imported here: loading the grammar would slow down the host's start.
+    from kgen_ext.prompt import read_marks
+
+    return read_marks(prompt, mark).text
 
 
 def run_job(
@@ -53,29 +67,38 @@ def run_job(
     stream: Callable[[Sequence[ExpandRequest]], Iterator[Event]],
     hires: str,
     written_before: Callable[[str], bool],
+    mark: str = MARK,
 ) -> list[ExpandedPrompt]:
     """Expand every image's prompt in one stream and return the results in order.
 
     make: builds the request for a prompt and a seed; called for all before a model is loaded. stream: yields the events
     of the requests; called once, and not at all if there is nothing to expand. hires: follow, separate or leave.
-    written_before: tells whether a prompt is a result of this session.
+    written_before: tells whether a prompt is a result of this session. mark: the name of the marks in the prompts.
     """
     rows: dict[_Key, int] = {}
     for image_prompt in image_prompts:
         for prompt in _prompts(image_prompt, hires):
             if not written_before(prompt):
-                rows.setdefault((prompt, image_prompt.seed), len(rows))
-    requests = [make(prompt, seed) for prompt, seed in rows]
+                rows.setdefault(_key(image_prompt, prompt), len(rows))
+    requests = [_with_context(make(prompt, seed), context) for prompt, seed, context in rows]
     finished: dict[int, Expansion] = {}
     for event in stream(requests) if requests else ():
         if isinstance(event, Finished):
             finished[event.row] = event.expansion
     results = {key: (requests[row], finished[row]) for key, row in rows.items() if row in finished}
-    return [_expanded(image_prompt, hires, rows, results) for image_prompt in image_prompts]
+    return [_expanded(image_prompt, hires, rows, results, mark) for image_prompt in image_prompts]
 
 
-_Key = tuple[str, int]
+_Key = tuple[str, int, str]
 _Result = tuple[ExpandRequest, Expansion]
+
+
+def _key(image_prompt: ImagePrompt, prompt: str) -> _Key:
+    return prompt, image_prompt.seed, image_prompt.context
+
+
+def _with_context(request: ExpandRequest, context: str) -> ExpandRequest:
+    return replace(request, context=context) if context else request
 
 
 def _prompts(image_prompt: ImagePrompt, hires: str) -> tuple[str, ...]:
@@ -86,26 +109,27 @@ def _prompts(image_prompt: ImagePrompt, hires: str) -> tuple[str, ...]:
 
 
 def _expanded(
-    image_prompt: ImagePrompt, hires: str, rows: Mapping[_Key, int], results: Mapping[_Key, _Result]
+    image_prompt: ImagePrompt, hires: str, rows: Mapping[_Key, int], results: Mapping[_Key, _Result], mark: str
 ) -> ExpandedPrompt:
-    key = (image_prompt.prompt, image_prompt.seed)
+    key = _key(image_prompt, image_prompt.prompt)
     if key not in rows:
-        return untouched(image_prompt, ALREADY_EXPANDED)
+        return untouched(image_prompt, ALREADY_EXPANDED, mark=mark)
     if not _is_complete(results.get(key)):
-        return untouched(image_prompt, CANCELLED)
+        return untouched(image_prompt, CANCELLED, mark=mark)
     request, expansion = results[key]
-    hires_prompt, notes = image_prompt.hires, list(map(ui_note, expansion.notes))
+    typed, notes = image_prompt.hires, list(map(ui_note, expansion.notes))
     if not expansion.prompt.strip(" ,\n") and image_prompt.prompt.strip(" ,\n"):
         # “Text only” with a model that wrote no text: do not draw an image of nothing.
         note = "; ".join(dict.fromkeys((*notes, OWN)))
-        return ExpandedPrompt(image_prompt, image_prompt.prompt, image_prompt.hires, expansion, note)
-    if hires_prompt is not None and hires != "leave":
-        if hires_prompt == image_prompt.prompt:
+        return replace(untouched(image_prompt, note, mark=mark), expansion=expansion)
+    hires_prompt = None if typed is None else unmarked(typed, mark)
+    if typed is not None and hires != "leave":
+        if typed == image_prompt.prompt:
             hires_prompt = expansion.prompt
         elif hires == "follow":
-            hires_prompt = follow(request, expansion, hires_prompt)
-        elif _is_complete(results.get((hires_prompt, image_prompt.seed))):
-            hires_prompt = results[hires_prompt, image_prompt.seed][1].prompt
+            hires_prompt = follow(request, expansion, typed)
+        elif _is_complete(results.get(_key(image_prompt, typed))):
+            hires_prompt = results[_key(image_prompt, typed)][1].prompt
     return ExpandedPrompt(image_prompt, expansion.prompt, hires_prompt, expansion, "; ".join(dict.fromkeys(notes)))
 
 
@@ -116,30 +140,35 @@ def _is_complete(result: _Result | None) -> bool:
 def follow(request: ExpandRequest, expansion: Expansion, prompt: str) -> str:
     """Return another prompt with an expansion's additions appended; the user's bytes in it are kept.
 
-    Where both prompts have the same number of subjects, each subject gets the additions of its counterpart; else the
-    first gets them all.
+    Where both prompts have the same number of subjects, or of marked parts, each gets the additions of its counterpart;
+    else the first gets them all.
     """
     # Imported here: loading the grammar would slow down the host's start.
-    from kgen_ext.prompt import append, parse
+    from kgen_ext.prompt import append, find_parts, parse, read_marks
     from kgen_ext.protocol.plan import join_tags
     from kgen_ext.rules.entries import read_entry
 
-    other, own = parse(prompt), parse(expansion.source)
+    marked, marked_own = read_marks(prompt, request.mark), read_marks(expansion.source, request.mark)
+    other, own = parse(marked.text), parse(marked_own.text)
+    parts, own_parts = find_parts(other, marked.parts), find_parts(own, marked_own.parts)
+    places = [part.span for part in own_parts] or list(own.segments)
+    count = len(parts) or len(other.segments)
+    alike = bool(parts) == bool(own_parts) and 1 < len(places) == count
     kept = "".join(piece.text for piece in expansion.pieces if piece.by is By.USER)
-    if 1 < len(own.segments) == len(other.segments) and not request.text and kept == request.prompt:
-        additions, position = [""] * len(own.segments), 0
+    if alike and not request.text and kept == marked_own.text:
+        additions, position = [""] * len(places), 0
         for piece in expansion.pieces:
             if piece.by is By.USER:
                 position += len(piece.text)
             else:
-                index = next(i for i, segment in enumerate(own.segments) if position <= segment.end)
+                index = next((i for i, place in enumerate(places) if position <= place.end), len(places) - 1)
                 additions[index] = ", ".join(part for part in (additions[index], piece.text.strip(" ,")) if part)
     else:
         text = " ".join(part for part in (request.text.strip(), expansion.added_text) if part)
         additions = [", ".join(part for part in (join_tags(expansion.added_tags), text) if part)]
     literal = [entry for entry in request.require if read_entry(entry).prompt is not None]
     literally = [(Piece(_escape(addition, literal), By.MODEL),) if addition else () for addition in additions]
-    return "".join(piece.text for piece in append(other, literally).pieces)
+    return "".join(piece.text for piece in append(other, literally, parts).pieces)
 
 
 def _escape(text: str, literal: Sequence[str]) -> str:

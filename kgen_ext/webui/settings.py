@@ -73,6 +73,7 @@ SETTINGS: tuple[Setting, ...] = (
            (("original", "my own prompt, expansion on"), ("expanded", "the expanded prompt, expansion off"))),
     Setting("kgen_tag_file", "", "Tag file for “Only tags that exist”",
            "empty: danbooru.csv; --kgen-tag-file takes precedence"),
+    Setting("kgen_mark", "kgen", "Mark", "name in the angle brackets around the part of a prompt to be expanded"),
     Setting("kgen_presets", "", "Your own creativity presets", "one per line: soft: temperature=0.7, min_p=0.15",
            lines=4),
     Setting("kgen_offline", False, "Offline", "never download anything"),
@@ -87,8 +88,8 @@ class WebuiSettings:
     """Values of the options and flags.
 
     threads: None for the engine's own choice. keep: False unloads the model after each job. idle_seconds: unload it
-    after so long, None for never. tag_file: the name of one of the tag files found, "" for the default one. tag_path,
-    models_dir: paths given by flags, "" for none.
+    after so long, None for never. tag_file: the name of one of the tag files found, "" for the default one. mark: the
+    name of the marks around what is to be expanded. tag_path, models_dir: paths given by flags, "" for none.
     """
 
     model: str
@@ -101,6 +102,7 @@ class WebuiSettings:
     paste: str
     tag_file: str
     tag_path: str
+    mark: str
     presets: tuple[Preset, ...]
     models_dir: str
     offline: bool
@@ -133,6 +135,7 @@ def read_settings(host: Host) -> WebuiSettings:
         paste=read("kgen_paste", _choice),
         tag_file="" if tag_path else read("kgen_tag_file", _file_name),
         tag_path=tag_path,
+        mark=read_mark(host),
         presets=read("kgen_presets", lambda option, value: parse_presets(_text(option, value))),
         models_dir=host.flag("kgen_models_dir") or "",
         offline=bool(host.flag("kgen_offline")) or _offline_by_environment() or read("kgen_offline", _flag),
@@ -143,6 +146,11 @@ def read_settings(host: Host) -> WebuiSettings:
 def read_timing(host: Host) -> str:
     """Return when prompts are expanded unless the controls say so: "after" or "before" wildcards and styles."""
     return str(_read(host, "kgen_timing", _choice))
+
+
+def read_mark(host: Host) -> str:
+    """Return the name of the marks around what is to be expanded."""
+    return str(_read(host, "kgen_mark", _letters))
 
 
 def webui_locations(host: Host, settings: WebuiSettings) -> Locations:
@@ -255,6 +263,13 @@ def _text(option: Setting, value: Any) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise BadValue(option.key, value, "a text")
     return value
+
+
+def _letters(option: Setting, value: Any) -> str:
+    name = _text(option, value).strip()
+    if not name.isalpha():
+        raise BadValue(option.key, value, "letters")
+    return name
 
 
 def _file_name(option: Setting, value: Any) -> str:
