@@ -4,8 +4,10 @@ The oracle reads a result and its request only, and uses nothing of what enforce
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from scripted_engine import Script, ScriptedEngine
 
@@ -20,8 +22,9 @@ from kgen_ext.request import Category, ExpandRequest
 from kgen_ext.rules.blocklist import Blocklist
 from kgen_ext.rules.contradictions import Scene
 from kgen_ext.rules.known import TagFiles
+from kgen_ext.rules.wordlist import WordList
 from kgen_ext.service.plan import ExpansionPlan, ModelContext, make_jobs, plan_expansion
-from kgen_ext.tags.canonical import normalise
+from kgen_ext.tags.canonical import fold_text, normalise
 from kgen_ext.tags.tag import read_tag
 
 # A hundred tags of no category, people or contradiction.
@@ -37,6 +40,7 @@ class Ran:
     given: tuple[str, ...]
     output: RowOutput
     events: list[Event] = field(default_factory=list)
+    words: WordList | None = None
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -52,18 +56,21 @@ class Ran:
 
 
 def model_context(
-    engine: ScriptedEngine, *, protocol: Protocol = Protocol.TIPO, n_ctx: int | None = None
+    engine: ScriptedEngine, *, protocol: Protocol = Protocol.TIPO, n_ctx: int | None = None,
+    words: WordList | None = None,
 ) -> ModelContext:
-    return ModelContext(engine, protocol, quality_line=True, n_ctx=n_ctx or engine.n_ctx)
+    load_words = (lambda: words) if words is not None else None
+    return ModelContext(engine, protocol, quality_line=True, n_ctx=n_ctx or engine.n_ctx, load_words=load_words)
 
 
 def make(
     engine: ScriptedEngine, request: ExpandRequest, *, row: int = 0, protocol: Protocol = Protocol.TIPO,
-    n_ctx: int | None = None, blocklist: Blocklist | None = None,
+    n_ctx: int | None = None, blocklist: Blocklist | None = None, words: WordList | None = None,
 ) -> list[tuple[ExpansionPlan, Job, tuple[str, ...]]]:
     """Return the jobs of a request with count 1: one a subject."""
     plan = plan_expansion(request, TagFiles(), blocklist=blocklist)
-    jobs, _ = make_jobs(plan, model_context(engine, protocol=protocol, n_ctx=n_ctx), row=row, seed=request.seed)
+    context = model_context(engine, protocol=protocol, n_ctx=n_ctx, words=words)
+    jobs, _ = make_jobs(plan, context, row=row, seed=request.seed)
     made, required = list[tuple[ExpansionPlan, Job, tuple[str, ...]]](), [tag.spelling for tag in plan.required_tags]
     for job, given in zip(jobs, plan.given, strict=True):
         if job is not None:
@@ -75,12 +82,12 @@ def make(
 def run_all(
     engine: ScriptedEngine, requests: Sequence[ExpandRequest], *, rows: int = 4, protocol: Protocol = Protocol.TIPO,
     n_ctx: int | None = None, decoder: BatchDecoder | None = None, cancelled: Callable[[], bool] = lambda: False,
-    blocklist: Blocklist | None = None,
+    blocklist: Blocklist | None = None, words: WordList | None = None,
 ) -> list[Ran]:
     """Run requests as one batch; one Ran a subject, in order."""
     made = list[tuple[ExpansionPlan, Job, tuple[str, ...]]]()
     for row, request in enumerate(requests):
-        made += make(engine, request, row=row, protocol=protocol, n_ctx=n_ctx, blocklist=blocklist)
+        made += make(engine, request, row=row, protocol=protocol, n_ctx=n_ctx, blocklist=blocklist, words=words)
     decoder = decoder or open_decoder(engine, rows=rows, n_ctx=n_ctx)
     events = dict[tuple[int, int], list[Event]]()
     done = dict[tuple[int, int], RowOutput]()
@@ -91,7 +98,7 @@ def run_all(
             events.setdefault((item.row, getattr(item, "subject", 0)), []).append(item)
     assert len(done) == len(made)
     return [
-        Ran(plan, job, given, done[job.row, job.subject], events.get((job.row, job.subject), []))
+        Ran(plan, job, given, done[job.row, job.subject], events.get((job.row, job.subject), []), words)
         for plan, job, given in made
     ]
 
@@ -110,6 +117,7 @@ def spell(engine: ScriptedEngine, ids: Iterable[int]) -> str:
 def force(
     script: Script, request: ExpandRequest, *, pieces: Iterable[str] = (), protocol: Protocol = Protocol.TIPO,
     n_ctx: int = 1024, special: tuple[str, ...] = (), blocklist: Blocklist | None = None,
+    words: WordList | None = None,
 ) -> Ran:
     """Run one request greedily on an engine that prefers `script` as its continuation."""
     from scripted_engine import COMMON_PIECES
@@ -117,7 +125,7 @@ def force(
     trial = ScriptedEngine.forcing([], n_ctx=n_ctx)
     prompt = spell(trial, make(trial, request, protocol=protocol)[0][1].request[1:])
     engine = ScriptedEngine.forcing({prompt: script}, pieces=(*COMMON_PIECES, *pieces), n_ctx=n_ctx)
-    return run_all(engine, [request], protocol=protocol, blocklist=blocklist)[0]
+    return run_all(engine, [request], protocol=protocol, blocklist=blocklist, words=words)[0]
 
 
 def greedy(prompt: str = "", **options: object) -> ExpandRequest:
@@ -127,7 +135,7 @@ def greedy(prompt: str = "", **options: object) -> ExpandRequest:
 
 def violations(ran: Ran) -> list[str]:
     """Return every guarantee that a result breaks, as text."""
-    return [*_broken_by_tags(ran), *_broken_by_counts(ran), *_broken_by_texts(ran)]
+    return [*_broken_by_tags(ran), *_broken_by_counts(ran), *_broken_by_texts(ran), *_broken_by_words(ran)]
 
 
 def _broken_by_tags(ran: Ran) -> Iterable[str]:
@@ -211,6 +219,48 @@ def _broken_by_texts(ran: Ran) -> Iterable[str]:
                 yield f"{name}: banned phrase {shown[hit[0]:hit[1]]!r}"
             if blocklist is not None and (hit := blocklist.search_text(shown)) is not None:
                 yield f"{name}: never written: {shown[hit[0]:hit[1]]!r}"
+
+
+def _broken_by_words(ran: Ran) -> Iterable[str]:
+    subject = ran.plan.subjects[ran.job.subject]
+    own = [ran.plan.request.text] if ran.job.subject == 0 else []
+    user = [spoken(part) for text in (*own, subject.text if subject else "") for part in split_sentences(text)]
+    texts = list(ran.output.texts.values())
+    yield from nonsense(texts, user=[sentence for sentence in user if sentence])
+    if ran.words is not None:
+        known = {word for text in (ran.plan.request.prompt, *own, *ran.given, *ran.tags) for word in spoken(text)}
+        for word in (word for text in texts for word in spoken(text)):
+            if word not in known and not ran.words.knows(word):
+                yield f"no such word: {word!r}"
+
+
+def nonsense(texts: Sequence[str], *, user: Sequence[Sequence[str]] = ()) -> Iterable[str]:
+    """Yield what a row's texts say twice, or after the user's sentences, which are given in words."""
+    words = [word for text in texts for word in spoken(text)]
+    sentences = [spoken(part) for text in texts for line in text.split("\n") for part in split_sentences(line)]
+    fours = [tuple(words[at : at + 4]) for at in range(len(words) - 3)]
+    theirs = {tuple(some[at : at + 4]) for some in user for at in range(len(some) - 3)}
+    yield from (f"four words twice: {four}" for four in set(fours) if fours.count(four) > 1)
+    yield from (f"four words of the user: {four}" for four in set(fours) & theirs)
+    for at in range(len(words) - 2):
+        if words[at] == words[at + 1] == words[at + 2]:
+            yield f"three times running: {words[at]!r}"
+    for sentence in sentences:
+        for word, following in pairwise(sentence):
+            fine = word in "very really so far much many long old big ha".split() or (len(word) == 1 and word != "a")
+            if word == following and not fine:
+                yield f"twice running: {word!r}"
+        if sentences.count(sentence) > 1 or sentence in [list(some) for some in user]:
+            yield f"a sentence twice: {sentence}"
+    for first in (sentence for text in texts for sentence in [spoken(part) for part in split_sentences(text)][:1]):
+        if any(first[: len(some)] == list(some) for some in user):
+            yield f"the user's sentence again: {first}"
+
+
+def spoken(text: str) -> list[str]:
+    """Return the words of a text as one hears them."""
+    plain = fold_text(text)[0].lower().replace("\u2019", "'")
+    return re.findall(r"\d+(?:[.,:]\d+)+|[^\W_]+(?:'[^\W_]+)*", plain)
 
 
 def sentences_of(text: str) -> list[str]:

@@ -15,6 +15,7 @@ from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.events import Finish
 from kgen_ext.protocol import Band, TextBand
 from kgen_ext.rules import Rejection
+from kgen_ext.rules.repeats import TextHistory
 
 
 def write(script: str | list[object], **options: object) -> Ran:
@@ -120,7 +121,7 @@ def test_a_line_that_begins_another_field_is_not_of_the_text() -> None:
 
 def test_a_text_whose_paragraphs_hold_too_little_is_short() -> None:
     engine = ScriptedEngine.forcing([" A", " girl"])
-    constraint = ProseConstraint(token_table(engine), TextBand(Band(2, 4), 1, per_paragraph=1), None, start=0)
+    constraint = ProseConstraint(token_table(engine), TextBand(Band(2, 4), 1, per_paragraph=1), None, TextHistory(), start=0)
     for at, piece in enumerate((" A", " girl", ".", " A")):
         constraint.consume(Draw(engine.tokenize(piece)[0], 1.0), at)
     assert constraint.result().short
@@ -133,7 +134,7 @@ def test_in_the_band_a_sentence_that_never_stops_is_dropped() -> None:
 
 def test_half_a_character_that_nothing_completes_is_taken_back_48_times() -> None:
     engine = ScriptedEngine.forcing([" A", " girl"])
-    constraint = ProseConstraint(token_table(engine), TextBand(Band(2, 4), 1, per_paragraph=4), None, start=0)
+    constraint = ProseConstraint(token_table(engine), TextBand(Band(2, 4), 1, per_paragraph=4), None, TextHistory(), start=0)
     half = Draw(engine.vocab.pieces.index(b"\xe3"), 1.0)
     found = []
     for _ in range(MAX_TRIES + 1):
@@ -214,7 +215,7 @@ def test_a_token_that_ends_a_wide_stop_and_goes_on_is_not_taken() -> None:
     plain = build_vocab([*COMMON_PIECES, " A", " girl"])
     vocab = replace(plain, pieces=(*plain.pieces, *more))
     table = token_table(ScriptedEngine(lambda tokens: np.zeros(len(vocab), np.float32), vocab=vocab))
-    constraint = ProseConstraint(table, TextBand(Band(2, 4), 1, 4), None, start=0)
+    constraint = ProseConstraint(table, TextBand(Band(2, 4), 1, 4), None, TextHistory(), start=0)
     girl, spliced, whole = vocab.pieces.index(b" girl"), len(vocab) - 2, len(vocab) - 1
     assert [constraint.consume(Draw(token, 1.0), at) for at, token in enumerate((girl, len(vocab) - 3))] == [None, None]
     assert isinstance(constraint.consume(Draw(spliced, 1.0), 2), Rollback)
@@ -228,7 +229,7 @@ def half_characters(
     plain = build_vocab([*COMMON_PIECES, " p.m.", " girl.", " girl...", " Hat", *pieces])
     vocab = replace(plain, pieces=(*plain.pieces, " é".encode()[:2]))
     table = token_table(ScriptedEngine(lambda tokens: np.zeros(len(vocab), np.float32), vocab=vocab))
-    return ProseConstraint(table, TextBand(Band(2, 4), 1, 4), phrase_filter, start=0), table.ids
+    return ProseConstraint(table, TextBand(Band(2, 4), 1, 4), phrase_filter, TextHistory(), start=0), table.ids
 
 
 @pytest.mark.parametrize(

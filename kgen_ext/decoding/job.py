@@ -14,6 +14,7 @@ from kgen_ext.decoding.tag_list import ItemFilter
 from kgen_ext.decoding.vocabulary import in_context
 from kgen_ext.protocol import FieldPlan, MetaField, Plan, Subject, TagField
 from kgen_ext.request import Category
+from kgen_ext.rules.repeats import TextHistory
 from kgen_ext.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Job:
 
     row, subject: as events name them. request: token ids, BOS included. headers: ids forced before each field.
     metadata_keys: ids of each metadata header. filters: of the tag lists (key None) and of each metadata category.
-    blocked: token paths of tags that are there already. phrases: the filter of texts, if any.
+    blocked: token paths of tags that are there already. phrases: the filter of texts, if any. history: their words.
     """
 
     row: int
@@ -45,6 +46,7 @@ class Job:
     filters: Mapping[Category | None, ItemFilter]
     blocked: tuple[tuple[int, ...], ...]
     phrases: PhraseSearch | None
+    history: TextHistory
     sampling: Sampling
     seed: int
     n_ctx: int
@@ -69,6 +71,7 @@ def make_job(
     tag_filter: ItemFilter,
     metadata_filters: Mapping[Category, ItemFilter],
     phrases: PhraseSearch | None,
+    history: TextHistory,
     sampling: Sampling,
     seed: int,
     n_ctx: int,
@@ -91,6 +94,7 @@ def make_job(
         filters={None: tag_filter, **dict[Category | None, ItemFilter](metadata_filters.items())},
         blocked=tuple(in_context(engine, f" {tag}", left="a,") for tag in islice(given, _BLOCKED_TAGS)),
         phrases=phrases,
+        history=history,
         sampling=sampling,
         seed=seed,
         n_ctx=n_ctx,

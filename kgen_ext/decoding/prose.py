@@ -1,11 +1,17 @@
-"""The constraint of a text: counts sentences as they end, rolls back banned phrases, never leaves half a sentence.
+"""The constraint of a text: counts sentences as they end, rolls back what may not stand, never leaves half a sentence.
 
 A sentence is over when its stop is followed by a space, a new line or the end. The token that shows this belongs to the
 next sentence, and is not appended where no other sentence may come. A token of a single space shows nothing yet: the
 one behind it decides. However the field ends, what is left is complete sentences without banned phrases.
+
+Words are judged when white space or the end of their sentence shows that they are complete (`rules.repeats`). Of four
+words that come again only the last is drawn again. Where a sentence cannot go on and is needed, it gets its stop behind
+its last good word.
 """
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Callable
 
 from kgen_ext.decoding.constraint import GARBLED, EndField, FieldResult, ForceTokens, Rollback, Step
@@ -14,33 +20,47 @@ from kgen_ext.decoding.vocabulary import TokenKind, TokenMask, TokenTable, utf8_
 from kgen_ext.prompt.sentences import CLOSING, ends_sentence, is_finished
 from kgen_ext.protocol import TextBand
 from kgen_ext.rules import Rejection
+from kgen_ext.rules.repeats import Flaw, TextHistory, find_words
 
 # A sentence without a stop by then is dropped (inside the band), or given one (below its minimum).
 MAX_SENTENCE_TOKENS = 96
-# Phrases rolled back in one sentence before the text ends in front of it.
+# Phrases and words rolled back in one sentence before it is given up.
 MAX_TRIES = 48
-# Tokens rolled back in one sentence before it does.
+# Tokens rolled back in one sentence before it is.
 MAX_WASTE = 384
+# Times that a word goes on otherwise, when its letters make none, before it begins otherwise.
+_MAX_SPELLINGS = 8
 
 # Finds a banned phrase in a text: its span, and why it is banned.
 PhraseSearch = Callable[[str], "tuple[int, int, Rejection] | None"]
 
 _CLOSING_BYTES = tuple(char.encode() for char in CLOSING if char.isascii())
 _CONTINUATION = bytes(range(0x80, 0xC0))  # bytes that continue a character
+# The letters of a word that goes on; other words are judged when they are complete.
+_PLAIN_WORD = re.compile(rb"(?<![^\W\d_])(?<![\x80-\xff\d'])[a-zA-Z]+\Z")
+_LONGEST_WORD = 40
 
 
 class ProseConstraint:
-    """Constraint of one text field. start: the length of the row when the field opens."""
+    """Constraint of one text field. start: the length of the row when the field opens.
+
+    history: the words of the row's texts, which this one adds to.
+    """
 
     __slots__ = (
-        "_band", "_ends", "_lines", "_paragraph", "_pending", "_phrases", "_raw", "_sentence", "_short", "_start",
-        "_starts", "_stopped", "_table", "_tries", "_waste",
+        "_band", "_cut_short", "_ends", "_history", "_lines", "_paragraph", "_pending", "_phrases", "_raw", "_read",
+        "_sentence", "_short", "_spellings", "_start", "_starts", "_stopped", "_stretches", "_table", "_tries",
+        "_waste",
     )  # fmt: skip
 
-    def __init__(self, table: TokenTable, band: TextBand, phrases: PhraseSearch | None, *, start: int) -> None:
+    def __init__(
+        self, table: TokenTable, band: TextBand, phrases: PhraseSearch | None, history: TextHistory, *, start: int
+    ) -> None:
         self._table = table
         self._band = band
         self._phrases = phrases
+        self._history = history
+        history.begin_field()
         self._start = start  # position of the field's first token in the row
         self._raw = b""
         self._ends = list[int]()  # for each token of the field, the length of `_raw` behind it
@@ -51,6 +71,10 @@ class ProseConstraint:
         self._paragraph = 0  # complete sentences in the current line
         self._pending = b""  # bytes of an incomplete character at the end of `_raw`
         self._tries = self._waste = 0
+        self._cut_short = False  # the current sentence was given its stop once
+        self._spellings = 0  # tokens refused in the current word, as no word goes on so
+        self._read = 0  # length of `_raw` up to which the history has its words
+        self._stretches = list[tuple[int, int, int]]()  # of `_raw`, each begun and ended; words before it
         self._short = False
 
     @property
@@ -81,6 +105,8 @@ class ProseConstraint:
         if not tail.strip():
             if self._raw[-1:] == b" ":
                 return TokenMask.TEXT_WORD
+            if self._tries and not self._raw:
+                return TokenMask.SENTENCE  # where ` A` was refused, ` a` is no better
             # Where the first word of a sentence was rolled back, the next must not grow onto the stop before it.
             return TokenMask.SENTENCE if self._follows() and self._raw[-1] < 0x80 else TokenMask.TEXT_START
         # Below the minimum not even a new line: it would begin a paragraph or, as the model sees it, the next field.
@@ -138,8 +164,15 @@ class ProseConstraint:
             banned = self._reject_phrase(sentence, self._sentence) if spaced or over else None
             if banned is not None:
                 return banned
+            flaw = self._read_words() if spaced or over else None
+            if flaw is not None:
+                return self._reject_word(flaw)
             if over:
                 return self._next_sentence(token, kind, length)
+        if not spaced:
+            self._unread(len(self._raw))  # a token that ended the last word may have been refused
+        if self._misspells(piece):
+            return self._respell(piece, length)
         if len(self._ends) - self._sentence + 1 >= MAX_SENTENCE_TOKENS:
             return self._break_off()
         self._append(piece)
@@ -149,7 +182,9 @@ class ProseConstraint:
     def on_dead_end(self, length: int) -> Step:
         """Roll back half a character that nothing completes; otherwise end."""
         self._tries += 1
-        if not self._pending or self._tries > MAX_TRIES:
+        if not self._pending:
+            return self._break_off()
+        if self._tries > MAX_TRIES:
             return self.finish_early()
         return Rollback(self._start + self._truncate(length - self._start), GARBLED)
 
@@ -157,9 +192,8 @@ class ProseConstraint:
         """End the text behind its last complete sentence."""
         stopped = self._stopped
         self._truncate(len(self._ends))
-        if stopped or ends_sentence(self._current()):
-            self._starts.append(self._sentence)
-            self._sentence = len(self._ends)
+        if (stopped or ends_sentence(self._current())) and self._may_end():
+            self._end_sentence()
         return self._keep_sentences()
 
     def result(self) -> FieldResult:
@@ -171,19 +205,21 @@ class ProseConstraint:
         banned = self._reject_phrase(self._raw.decode("utf-8", "ignore"), 0)  # a phrase may span sentences
         if banned is not None:
             return banned
-        self._starts.append(self._sentence)
+        repeated = self._history.repeats_sentence()
+        if repeated is not None:
+            return self._take_back(self._stop(), repeated, repeated.detail)
+        self._end_sentence()
         self._paragraph += 1
-        self._stopped = False
-        self._tries = self._waste = 0
+        self._stopped = self._cut_short = False
+        self._tries = self._waste = self._spellings = 0
         ends_line = kind == TokenKind.LINE or self._paragraph >= self._band.per_paragraph
         ends_field = self.full or kind == TokenKind.END or (ends_line and self._lines >= self._band.paragraphs)
         cut: int | None = None
         last = self._raw[self._bytes_before(len(self._ends) - 1) :] if self._ends else b""
         if (ends_field or ends_line) and last == b" ":
             # A token of a single space belonged to the next sentence, which does not come here.
-            self._truncate(len(self._ends) - 1)
+            self._sentence = self._truncate(len(self._ends) - 1)
             cut = length - 1
-        self._sentence = len(self._ends)
         if ends_field:
             self._short = not self._enough
             return EndField(cut=cut)
@@ -199,59 +235,134 @@ class ProseConstraint:
         return None
 
     def _reject_phrase(self, text: str, begin: int) -> Step | None:
-        """Find a banned phrase in `text`, which is that of the tokens from `begin` on; roll back to its first token.
-
-        The sentences before the current one contain none by themselves: of a phrase that began there, only what the
-        current sentence adds is rolled back.
-        """
+        """Find a banned phrase in `text`, which is that of the tokens from `begin` on; roll back to its first token."""
         if self._phrases is None:
             return None
         found = _search(self._phrases, text)
         if found is None:
             return None
         first, last, reason = found
-        offset = self._bytes_before(begin) + len(text[:first].encode())
-        index = next(index for index, end in enumerate(self._ends) if end > offset)
-        self._tries += 1
-        self._waste += len(self._ends) - max(index, self._sentence)
-        if self._tries > MAX_TRIES or self._waste > MAX_WASTE:
-            return self.finish_early()
+        return self._take_back(self._token_at(self._bytes_before(begin) + len(text[:first].encode())), reason,
+                               text[first:last])  # fmt: skip
+
+    def _read_words(self) -> Flaw | None:
+        """Give the history the words since it was last given any; they are complete."""
+        text = self._raw[self._read :].decode("utf-8", "ignore")
+        count = len(self._history)
+        flaw = self._history.read(text) if text.strip() else None
+        if flaw is None:
+            if len(self._history) > count:
+                self._stretches.append((self._read, len(self._raw), count))
+            self._read = len(self._raw)
+            self._spellings = 0
+        return flaw
+
+    def _unread(self, size: int) -> None:
+        """Take back from the history the words of the current sentence that reach the end of `size` bytes, or beyond."""
+        floor = self._bytes_before(self._sentence)
+        while self._stretches and self._stretches[-1][1] >= size and self._stretches[-1][1] > floor:
+            self._read, _, count = self._stretches.pop()
+            self._history.truncate(count)
+        self._read = min(self._read, size)
+
+    def _reject_word(self, flaw: Flaw) -> Step:
+        """Roll back to the last token of a word that does not exist, or to the first of one that may not stand here."""
+        text = self._raw[self._read :].decode("utf-8", "ignore")
+        begin, end = (self._read + len(text[:at].encode()) for at in (flaw.begin, flaw.end))
+        index = self._sentence if flaw.opening else self._token_at(begin)
+        if flaw.reason.rule == "unknown":
+            self._spellings += 1
+            if self._spellings <= _MAX_SPELLINGS:
+                index = self._token_at(end - 1)
+        return self._take_back(index, flaw.reason, text[flaw.begin : flaw.end])
+
+    def _misspells(self, piece: bytes) -> bool:
+        """Return whether no word goes on so."""
+        if self._history.known is None or not piece[-1:].isalpha():
+            return False
+        part = _PLAIN_WORD.search(self._raw[-_LONGEST_WORD:] + piece)
+        return part is not None and not self._history.begins_word(part[0].decode().lower())
+
+    def _respell(self, piece: bytes, length: int) -> Step:
+        """Refuse a token that no word goes on with; after some of them, roll back to the first token of the word."""
+        self._spellings += 1
+        if self._spellings <= _MAX_SPELLINGS:
+            return Rollback(length, GARBLED)
+        self._spellings = 0
+        part = _PLAIN_WORD.search(self._raw[-_LONGEST_WORD:] + piece)
+        assert part is not None
+        word = part[0].decode()
+        begin = len(self._raw) + len(piece) - len(word)
+        index = self._token_at(begin) if begin < len(self._raw) else len(self._ends)
+        return self._take_back(index, Rejection("unknown", word.lower()), word)
+
+    def _take_back(self, index: int, reason: Rejection, text: str) -> Step:
+        """Roll back to a token of the current sentence; give the sentence up where that was done too often.
+
+        The sentences before the current one are right by themselves: of a phrase that began there, only what the
+        current sentence adds is rolled back.
+        """
         # A new line stays: it is counted, and the model was made to write it.
         after_line = self._raw[self._bytes_before(self._sentence) :][:1] == b"\n"
-        index = self._truncate(max(index, self._sentence + after_line))
-        return Rollback(self._start + index, reason, text[first:last])
+        index = max(index, self._sentence + after_line)
+        self._tries += 1
+        self._waste += len(self._ends) - index
+        index = self._truncate(index)
+        if self._tries > MAX_TRIES or self._waste > MAX_WASTE:
+            return self._break_off()
+        return Rollback(self._start + index, reason, text)
+
+    def _stop(self) -> int:
+        """Return the index of the token that has the current sentence's stop."""
+        text = self._current()
+        end = find_words(text)[-1][1]
+        return self._token_at(self._bytes_before(self._sentence) + len(text[:end].encode()))
+
+    def _token_at(self, offset: int) -> int:
+        """Return the index of the token that makes the byte at `offset`."""
+        return bisect_right(self._ends, offset)
 
     def _break_off(self) -> Step:
-        """End a sentence that does not end: before it, or below the minimum with a stop behind its last word."""
-        if self._enough:
+        """End a sentence that cannot go on: before it, or below the minimum with a stop behind its last good word."""
+        if self._enough or self._stopped or self._cut_short or not self._cut_to_word():
             return self.finish_early()
-        index = self._last_word()
-        if index is None:
-            return self.finish_early()
-        self._truncate(index)
+        cut = self._start + len(self._ends)
         self._append(b".")
-        ids, cut = (self._table.period,), self._start + index
+        ids = (self._table.period,)
         if len(self._starts) + 1 < self._band.sentences.minimum:
-            self._stopped = True
+            self._stopped = self._cut_short = True
             return ForceTokens(ids, cut=cut)
-        self._starts.append(self._sentence)
-        self._sentence = len(self._ends)
+        self._end_sentence()
         end = self._keep_sentences()
         return end if end.cut is not None and end.cut <= cut else EndField(ids, cut=cut)
 
-    def _last_word(self) -> int | None:
-        """Return the index behind the current sentence's last word that a stop would end, None if there is none."""
+    def _cut_to_word(self) -> bool:
+        """Truncate the current sentence to its last word that a stop would end; return False if there is none."""
+        raw, ends = self._raw, tuple(self._ends)
         begin = self._bytes_before(self._sentence)
-        for index in range(len(self._ends), self._sentence, -1):
+        for index in range(len(ends), self._sentence, -1):
             try:
-                body = self._raw[begin : self._bytes_before(index)].decode()
+                body = raw[begin : ends[index - 1]].decode()
             except UnicodeDecodeError:
                 continue
-            between = index == len(self._ends) or self._raw[self._bytes_before(index) :][:1] == b" "
+            between = index == len(ends) or raw[ends[index - 1] :][:1] == b" "
             # Whatever comes behind the stop: a small word or a number must not make it part of the sentence.
-            if between and body[-1:].isalnum() and is_finished(body + ".") and ends_sentence(body + ".", " 0"):
-                return index
-        return None
+            if not (between and body[-1:].isalnum() and is_finished(body + ".") and ends_sentence(body + ".", " 0")):
+                continue
+            self._truncate(index)
+            if self._may_end() and not self._history.ends_in_small_word:
+                return True
+        return False
+
+    def _may_end(self) -> bool:
+        """Return whether the current sentence may end here, as far as its words go."""
+        return self._read_words() is None and self._history.repeats_sentence() is None
+
+    def _end_sentence(self) -> None:
+        """Count the current sentence."""
+        self._starts.append(self._sentence)
+        self._sentence = len(self._ends)
+        self._history.end_sentence()
 
     def _keep_sentences(self) -> EndField:
         """End the field with complete sentences only, and none of them in which a banned phrase ends."""
@@ -299,6 +410,7 @@ class ProseConstraint:
             index -= 1
         self._raw = self._raw[: self._bytes_before(index)]
         del self._ends[index:]
+        self._unread(len(self._raw))
         self._pending = b""
         self._stopped = False
         return index

@@ -185,7 +185,7 @@ class Row:
         if isinstance(plan, MetaField):
             keys = {category: job.metadata_keys[category] for _, category in plan.keys}
             return MetadataConstraint(table, keys, {category: job.filters[category] for category in keys})
-        return ProseConstraint(table, plan.band, job.phrases, start=start)
+        return ProseConstraint(table, plan.band, job.phrases, job.history, start=start)
 
     def _end_field(self, end: EndField) -> None:
         """Close the current field; what was refused in it does not count for the next."""

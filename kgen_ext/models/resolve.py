@@ -16,7 +16,7 @@ from pathlib import Path
 from kgen_ext.errors import Download, ListModels, ModelFileError, UnknownModel
 from kgen_ext.models.locations import Locations
 from kgen_ext.models.scan import FULL, STARTER, FoundModel, find_models, weights_of
-from kgen_ext.models.schema import ID, Model, load_catalogue
+from kgen_ext.models.schema import ID, WORD_LIST, Model, load_catalogue
 
 STARTER_FOLDER = Path(__file__).parent.parent / STARTER
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pickle", ".pkl")
@@ -42,6 +42,13 @@ class ModelFiles:
         Different weights have different ones; reading an entire gigabyte would take seconds at every start.
         """
         return _checksum(self.weights())
+
+    def word_list(self) -> Path | None:
+        """Return the list of the words that the model knows: beside its weights, or ours for a copy of the starter."""
+        folders = [path.parent for path in self.weights()]
+        if self.entry is not None and self.entry.id == STARTER:
+            folders.append(STARTER_FOLDER)
+        return next((folder / WORD_LIST for folder in folders if (folder / WORD_LIST).is_file()), None)
 
     def weights(self) -> list[Path]:
         """Return the weights files."""

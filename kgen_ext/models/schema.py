@@ -33,10 +33,11 @@ SCHEMA = 1
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?<!\.)")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _ENGINES = ("llama_cpp", "transformers", "reference")
+WORD_LIST = "words.txt.gz"  # kgen_ext/rules/wordlist.py
 # Files beside the weights in a folder of safetensors; all but the first are optional.
 COMPANIONS = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
-    "special_tokens_map.json", "added_tokens.json",
+    "special_tokens_map.json", "added_tokens.json", WORD_LIST,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kgen_ext.errors import BadValue, EngineError, Failure, ModelFileError
@@ -59,7 +60,9 @@ def open_files(
     # Imported here so that a host which imports this package at start-up loads the decoder only when it is used.
     from kgen_ext.engines import ENGINES
     from kgen_ext.engines.devices import parse_device
+    from kgen_ext.once import once
     from kgen_ext.rules.blocklist import load_blocklist
+    from kgen_ext.rules.wordlist import load_word_list
     from kgen_ext.service.expander import Expander
     from kgen_ext.service.plan import ModelContext
 
@@ -72,6 +75,7 @@ def open_files(
         raise BadValue("rows", rows, "a whole number from 1")
     entry = files.entry
     blocklist = load_blocklist(entry.blocklist) if entry and entry.blocklist else None
+    words = files.word_list()
     candidates = rank_engines(files, engine=engine, device=device, capabilities=detect_capabilities())
     loaded, reason = _load(files, candidates, threads)
     protocol = _protocol(loaded, files)
@@ -82,6 +86,7 @@ def open_files(
         quality_line=entry.quality_line if entry else "delta" in files.id.lower(),
         recommended=entry.recommended if entry else None,
         blocklist=blocklist,
+        load_words=once(partial(load_word_list, words)) if words else None,
         n_ctx=min(loaded.n_ctx, (entry and entry.context) or _TRAINED_CTX[protocol.value]),
     )
     return Expander(context, model=files.id, checksum=files.checksum(), rows=rows, reason=reason)

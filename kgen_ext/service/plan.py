@@ -20,7 +20,7 @@ from kgen_ext.prompt import (
     read_marks,
     subjects,
 )
-from kgen_ext.protocol import Plan, Protocol, Subject, dtg, tipo
+from kgen_ext.protocol import Plan, Protocol, Subject, TextField, dtg, tipo
 from kgen_ext.protocol.plan import TAG_BANDS, one_line, trained_tag
 from kgen_ext.request import DEFAULTS, FIELDS, MAX_SEED, Category, ExpandRequest, TagLength, Task, TextLength
 from kgen_ext.rules.conditional import parse_rules
@@ -28,6 +28,7 @@ from kgen_ext.rules.entries import read_patterns
 from kgen_ext.rules.filter import MetadataFilter, PhraseFilter, RowTags, TagFilter, TagRules
 from kgen_ext.rules.known import TagFiles
 from kgen_ext.rules.patterns import PatternKind, PatternSet, compile_patterns
+from kgen_ext.rules.repeats import OwnText, TextHistory, read_own_text
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.service.notes import limit_note
 from kgen_ext.service.required import Required, read_entries, read_required, sparing_tags
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from kgen_ext.engine import Engine
     from kgen_ext.models import Recommended
     from kgen_ext.rules.blocklist import Blocklist
+    from kgen_ext.rules.wordlist import WordList
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,10 @@ META = (Category.RATING, Category.QUALITY, Category.META, Category.ARTIST, Categ
 
 @dataclass(frozen=True, slots=True)
 class ModelContext:
-    """The model a request is planned for. `n_ctx`: tokens a row may have. `blocklist`: what the model never adds."""
+    """The model a request is planned for. `n_ctx`: tokens a row may have. `blocklist`: what the model never adds.
+
+    `load_words`: returns the words it knows, for texts; None where it has no list of them.
+    """
 
     engine: Engine
     protocol: Protocol
@@ -95,6 +100,7 @@ class ModelContext:
     n_ctx: int
     recommended: Recommended | None = None
     blocklist: Blocklist | None = None
+    load_words: Callable[[], WordList] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,8 @@ class ExpansionPlan:
     each segment that the model may see. `views`: what each sees of the others. `parts`: the marked parts, where the
     prompt has marks. `required`: what to add to the first subject, which the model sees as if it had been given.
     `notes`: what cannot be done, a line each. `full`: segments whose list has its number of tags already;
-    `check_servable` fills it in. `protected`: tags of the prompt that are hidden from the model.
+    `check_servable` fills it in. `protected`: tags of the prompt that are hidden from the model. `own_text`: what texts
+    may not repeat.
     """
 
     request: ResolvedRequest
@@ -118,6 +125,7 @@ class ExpansionPlan:
     required: tuple[Required, ...]
     rules: TagRules
     protected: PatternSet
+    own_text: OwnText
     notes: tuple[str, ...]
     full: frozenset[int] = frozenset()
 
@@ -174,9 +182,13 @@ def plan_expansion(
         own = tags if view.own is None else view.own
         planned.append(_in_view(_subject((*own, *shown), text, request), view, request))
         shown = ()
+    prose = [segment.text for segment in visible if segment.text]
+    # Beside sentences, what stands between commas is read with them.
+    texts = (request.text, *prose, *((marked.text,) if prose else ()))
+    own_text = read_own_text((request.prompt, *request.require), texts)
     return ExpansionPlan(
         request, prompt, template, tuple(planned), given, tuple(views), tuple(parts), required, rules, protected,
-        (*marked.notes, *notes),
+        own_text, (*marked.notes, *notes),
     )  # fmt: skip
 
 
@@ -215,6 +227,8 @@ def make_jobs(
         phrases = PhraseFilter(row_tags).search if plan.rules.apply_to_text else None
         fitted = fit_plan(context.engine, partial(_plan_subject, request, context), subject, context.n_ctx)
         hidden += fitted.hidden
+        writes_text = any(isinstance(field, TextField) for field in fitted.plan.fields)
+        words = context.load_words() if context.load_words and writes_text else None
         made.append(
             make_job(
                 context.engine,
@@ -225,6 +239,7 @@ def make_jobs(
                 tag_filter=TagFilter(row_tags, refuses=view.refuses),
                 metadata_filters={category: MetadataFilter(row_tags, category) for category in META},
                 phrases=partial(search_people, search=phrases) if view.empty else phrases,
+                history=TextHistory(plan.own_text, words, row_tags.tags),
                 sampling=request.sampling,
                 seed=seed if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
                 n_ctx=context.n_ctx,

@@ -1,0 +1,206 @@
+"""The words of a row's texts: what may not be said again, and which words there are.
+
+    repeat     a word the third time running; in one sentence the second time, but for `very very` and the like
+               four words running that the row's texts or the user's own text have already
+               a sentence again, however short, or one of the user's
+               at the start of a text a sentence of the user's, or its first three words, articles aside
+    unknown    a word that the model's word list, the user's prompt and the row's tags lack
+
+Words are compared in small letters without accents and look-alikes, across all signs, sentence ends, lines and fields.
+A number such as 1,000 or 5.30 is one word, as is what an apostrophe joins; a hyphen divides.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from kgen_ext.prompt.sentences import split_sentences
+from kgen_ext.rules import Rejection
+from kgen_ext.rules.wordlist import WordList
+from kgen_ext.tags.canonical import fold_text
+from kgen_ext.tags.tag import Tag
+
+RUNNING = 4  # words in a row that may not be said twice
+_OPENING = 3  # words of the user's sentence, articles aside, that no text may begin with
+_ARTICLES = frozenset(("a", "an", "the"))
+_DOUBLED = frozenset("very really so far much many long old big ha".split())
+_WORD = re.compile(r"\d+(?:[.,:]\d+)+|[^\W_]+(?:['\u2019][^\W_]+)*")
+# Words that a sentence goes on from: never the last of one that had to be cut.
+_SMALL = frozenset(
+    "a an the this these those my your his their its our of to in into on onto at by for from with without and or nor "
+    "but as than if is are was were be been am has have while near over under through between beneath behind beside "
+    "above across along around against among toward towards".split()
+)
+
+Phrase = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Why the words of a stretch may not stand: the span of the first such word, the reason, and what it repeats.
+
+    opening: the sentence has to begin otherwise.
+    """
+
+    begin: int
+    end: int
+    reason: Rejection
+    opening: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OwnText:
+    """What the user wrote. words: of the whole prompt. The rest is of its sentences.
+
+    phrases: four words running. sentences: all of them. openings: what a text may not begin with.
+    """
+
+    words: WordList = field(default_factory=WordList)
+    phrases: frozenset[Phrase] = frozenset()
+    sentences: frozenset[Phrase] = frozenset()
+    openings: frozenset[Phrase] = frozenset()
+
+
+def read_own_text(prompt: Iterable[str], texts: Iterable[str]) -> OwnText:
+    """Return what a row needs to know of the parts of the user's prompt, and of the texts that the model goes on from.
+
+    >>> own = read_own_text(["hat"], ["A fox sits on a wall."])
+    >>> sorted(own.openings), len(own.phrases), own.words.knows("hat")
+    ([('fox', 'sits', 'on')], 3, True)
+    """
+    said = {word for part in prompt for _, _, word in find_words(part)}
+    phrases, sentences = set[Phrase](), set[Phrase]()
+    for text in texts:
+        words = [word for _, _, word in find_words(text)]
+        said.update(words)
+        phrases.update(zip(*(words[start:] for start in range(RUNNING)), strict=False))
+        sentences.update(tuple(word for _, _, word in find_words(part)) for part in split_sentences(text))
+    sentences.discard(())
+    openings = {_without_article(words)[:_OPENING] for words in sentences} - {()}
+    return OwnText(WordList(sorted(said)), frozenset(phrases), frozenset(sentences), frozenset(openings))
+
+
+def find_words(text: str) -> list[tuple[int, int, str]]:
+    """Return the words of a text in order: start, end and comparison form.
+
+    >>> [word for _, _, word in find_words("The Fox's CAF\u00c9, well-lit: 1,000 lamps")]
+    ['the', "fox's", 'cafe', 'well', 'lit', '1,000', 'lamps']
+    """
+    if text.isascii():
+        return [(*found.span(), found[0]) for found in _WORD.finditer(text.lower())]
+    folded, places = fold_text("".join(low if len(low := letter.lower()) == 1 else letter for letter in text))
+    return [
+        (places[found.start()], places[found.end() - 1] + 1, found[0].lower().replace("\u2019", "'"))
+        for found in _WORD.finditer(folded)
+    ]
+
+
+@dataclass(slots=True)
+class TextHistory:
+    """The words that a row's texts have so far, over all of its fields; the last of them can be taken back.
+
+    known: the model's word list, None where it has none. tags: the row's, which may grow. Each word costs a few
+    look-ups, however long the text is.
+    """
+
+    own: OwnText = field(default_factory=OwnText)
+    known: WordList | None = None
+    tags: Sequence[Tag] = ()
+    _words: list[str] = field(default_factory=list)
+    _phrases: set[Phrase] = field(default_factory=set)
+    _sentences: dict[Phrase, int] = field(default_factory=dict)  # how many words there were at the end of each
+    _begin: int = 0  # how many there were at the start of the field
+
+    def __len__(self) -> int:
+        """Return the number of words."""
+        return len(self._words)
+
+    @property
+    def ends_in_small_word(self) -> bool:
+        """Return whether the last word is one that goes on: a sentence cut behind it would be half a sentence."""
+        return bool(self._words) and self._words[-1] in _SMALL
+
+    def begin_field(self) -> None:
+        """Begin another text; its words are compared with those of the fields before it."""
+        self._begin = len(self._words)
+
+    def read(self, text: str) -> Flaw | None:
+        """Add the words of a stretch that ends between two words; where one may not stand, add none and say why."""
+        before = len(self._words)
+        for begin, end, word in find_words(text):
+            opening = self._is_echo(word)
+            reason = Rejection("repeat", " ".join((*self._sentence(), word))) if opening else self._reject(word)
+            if reason is not None:
+                self.truncate(before)
+                return Flaw(begin, end, reason, opening)
+            self._words.append(word)
+            if len(self._words) >= RUNNING:
+                self._phrases.add(tuple(self._words[-RUNNING:]))
+        return None
+
+    def repeats_sentence(self) -> Rejection | None:
+        """Return why the words since the last sentence's end may not be a sentence."""
+        sentence = self._sentence()
+        if sentence in self._sentences or sentence in self.own.sentences:
+            return Rejection("repeat", " ".join(sentence))
+        return None
+
+    def end_sentence(self) -> None:
+        """Add the words since the last sentence's end as a sentence."""
+        if sentence := self._sentence():
+            self._sentences[sentence] = len(self._words)
+
+    def truncate(self, count: int) -> None:
+        """Take back all but the first `count` words, and the sentences that end behind them."""
+        while self._sentences and self._end > count:
+            self._sentences.popitem()
+        while len(self._words) > count:
+            self._phrases.discard(tuple(self._words[-RUNNING:]))
+            self._words.pop()
+
+    def knows(self, word: str) -> bool:
+        """Return whether there is such a word; always True without a word list."""
+        return self.known is None or any(words.knows(word) for words in self._lists(self.known))
+
+    def begins_word(self, part: str) -> bool:
+        """Return whether a word may begin with these letters."""
+        return self.known is None or any(words.begins(part) for words in self._lists(self.known))
+
+    def _lists(self, known: WordList) -> Iterator[WordList]:
+        yield known
+        yield self.own.words
+        yield WordList(sorted({word for tag in self.tags for _, _, word in find_words(tag.written)}))
+
+    def _reject(self, word: str) -> Rejection | None:
+        words = self._words
+        if words and words[-1] == word:
+            if len(words) > 1 and words[-2] == word:
+                return Rejection("repeat", word)
+            if word not in _DOUBLED and self._end < len(words):
+                return Rejection("repeat", word)
+        if len(words) >= RUNNING - 1:
+            phrase = (*words[1 - RUNNING :], word)
+            if phrase in self._phrases or phrase in self.own.phrases:
+                return Rejection("repeat", " ".join(phrase))
+        return None if self.knows(word) else Rejection("unknown", word)
+
+    def _is_echo(self, word: str) -> bool:
+        """Return whether a text would begin with the user's sentence."""
+        if len(self._words) - self._begin > _OPENING or self._end > self._begin:
+            return False
+        return _without_article((*self._words[self._begin :], word)) in self.own.openings
+
+    @property
+    def _end(self) -> int:
+        """How many words there were at the end of the last sentence of this field, or at its start."""
+        return max(self._begin, next(reversed(self._sentences.values()), 0))
+
+    def _sentence(self) -> Phrase:
+        return tuple(self._words[self._end :])
+
+
+
+
+def _without_article(words: Phrase) -> Phrase:
+    return words[1:] if words[0] in _ARTICLES else words
