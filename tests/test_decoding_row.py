@@ -14,7 +14,8 @@ from kgen_ext.decoding.vocabulary import TokenMask, token_table
 from kgen_ext.events import Delta, Finish, TagAccepted
 from kgen_ext.request import ExpandRequest
 
-ENGINE = ScriptedEngine.forcing([], pieces=[*COMMON_PIECES, *NAMES, " ", " The", "hat,"])
+WORDS = [f" {name[5:]}" for name in NAMES]
+ENGINE = ScriptedEngine.forcing([], pieces=[*COMMON_PIECES, *NAMES, *WORDS, " ", " The", "hat,"])
 TABLE = token_table(ENGINE)
 FULL = ", ".join(NAMES[:18])  # no tag may be added to this under a very short length
 LAST = ", ".join(NAMES[:17])  # and one to this
@@ -177,7 +178,7 @@ def test_a_whole_sentence_stays_where_a_row_is_cancelled_behind_it() -> None:
 
 def test_no_sentence_that_a_stop_of_ours_would_ban_is_left_in_the_row() -> None:
     driven = Driven(greedy(FULL, text_length="short", ban=("/girl\\./",)))
-    driven.take(" A", " hat", ".", " A", *[" girl"] * 95)
+    driven.take(" A", " hat", ".", " A", *[piece for word in WORDS[:48] for piece in (word, " girl")][:95])
     assert driven.held == 3
 
 

@@ -18,6 +18,7 @@ from kgen_ext.prompt.sentences import CLOSING, count_sentences, ends_sentence, m
 from kgen_ext.protocol import Band, Subject, TextBand
 from kgen_ext.protocol.tipo import choose_task
 from kgen_ext.request import Task, TextLength
+from kgen_ext.rules.repeats import TextHistory
 from tools.bench.queries import Query
 from tools.bench.score import score
 from tools.bench.turn import Outcome
@@ -212,7 +213,7 @@ def table() -> TokenTable:
 
 def written(table: TokenTable, text: str, behind: str) -> bool:
     """Say whether a constraint of one sentence, fed character by character, ends after the text."""
-    constraint = ProseConstraint(table, TextBand(Band(1, 1), 1, 1), None, start=0)
+    constraint = ProseConstraint(table, TextBand(Band(1, 1), 1, 1), None, TextHistory(), start=0)
     ids = [table.ids[char.encode()] for char in text + behind[:2]]
     verdicts = [constraint.consume(Draw(token, 1.0), at) for at, token in enumerate(ids)]
     assert not any(verdicts[:-1])

@@ -218,7 +218,8 @@ class ProseConstraint:
         last = self._raw[self._bytes_before(len(self._ends) - 1) :] if self._ends else b""
         if (ends_field or ends_line) and last == b" ":
             # A token of a single space belonged to the next sentence, which does not come here.
-            self._sentence = self._truncate(len(self._ends) - 1)
+            self._sentence -= 1
+            self._truncate(self._sentence)
             cut = length - 1
         if ends_field:
             self._short = not self._enough
@@ -258,7 +259,7 @@ class ProseConstraint:
         return flaw
 
     def _unread(self, size: int) -> None:
-        """Take back from the history the words of the current sentence that reach the end of `size` bytes, or beyond."""
+        """Take the words of the current sentence that end at `size` bytes or behind them back from the history."""
         floor = self._bytes_before(self._sentence)
         while self._stretches and self._stretches[-1][1] >= size and self._stretches[-1][1] > floor:
             self._read, _, count = self._stretches.pop()

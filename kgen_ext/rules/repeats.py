@@ -1,6 +1,6 @@
 """The words of a row's texts: what may not be said again, and which words there are.
 
-    repeat     a word the third time running; in one sentence the second time, but for `very very` and the like
+    repeat     a word the third time running; in one sentence the second time, but for `very very` and `J.R.R.`
                four words running that the row's texts or the user's own text have already
                a sentence again, however short, or one of the user's
                at the start of a text a sentence of the user's, or its first three words, articles aside
@@ -177,7 +177,7 @@ class TextHistory:
         if words and words[-1] == word:
             if len(words) > 1 and words[-2] == word:
                 return Rejection("repeat", word)
-            if word not in _DOUBLED and self._end < len(words):
+            if word not in _DOUBLED and (len(word) > 1 or word == "a") and self._end < len(words):
                 return Rejection("repeat", word)
         if len(words) >= RUNNING - 1:
             phrase = (*words[1 - RUNNING :], word)
