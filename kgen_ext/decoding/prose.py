@@ -20,7 +20,7 @@ from kgen_ext.decoding.vocabulary import TokenKind, TokenMask, TokenTable, utf8_
 from kgen_ext.prompt.sentences import CLOSING, ends_sentence, is_finished
 from kgen_ext.protocol import TextBand
 from kgen_ext.rules import Rejection
-from kgen_ext.rules.repeats import Flaw, TextHistory, find_words
+from kgen_ext.rules.repeats import Flaw, TextHistory
 
 # A sentence without a stop by then is dropped (inside the band), or given one (below its minimum).
 MAX_SENTENCE_TOKENS = 96
@@ -314,10 +314,11 @@ class ProseConstraint:
         return Rollback(self._start + index, reason, text)
 
     def _stop(self) -> int:
-        """Return the index of the token that has the current sentence's stop."""
-        text = self._current()
-        end = find_words(text)[-1][1]
-        return self._token_at(self._bytes_before(self._sentence) + len(text[:end].encode()))
+        """Return the index of the token with the current sentence's stop, the first of several."""
+        body = self._current().rstrip().rstrip(CLOSING)
+        while body and not body[-1].isalnum() and body[-1] not in CLOSING:
+            body = body[:-1]
+        return self._token_at(self._bytes_before(self._sentence) + len(body.encode()))
 
     def _token_at(self, offset: int) -> int:
         """Return the index of the token that makes the byte at `offset`."""

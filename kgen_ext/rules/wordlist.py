@@ -75,6 +75,8 @@ def load_word_list(path: Path) -> WordList:
     if len(data) > MAX_BYTES:
         raise ModelFileError(f"{path}: larger than {MAX_BYTES // 1_000_000} MB", hint="list fewer words")
     words = [line for line in text.split("\n") if line and line[0] != "#"]
+    if not words:
+        raise ModelFileError(f"{path}: holds no words", hint=AGAIN)
     if any(word >= following for word, following in pairwise(words)):
         words = sorted(set(words))
     return WordList(words)
