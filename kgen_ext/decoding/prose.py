@@ -39,6 +39,8 @@ _CONTINUATION = bytes(range(0x80, 0xC0))  # bytes that continue a character
 # The letters of a word that goes on; other words are judged when they are complete.
 _PLAIN_WORD = re.compile(rb"(?<![^\W\d_])(?<![\x80-\xff\d'])[a-zA-Z]+\Z")
 _LONGEST_WORD = 40
+# A whole word, most likely; a single letter may begin any.
+_WHOLE_WORD = re.compile(rb" ?[a-zA-Z]{2,}")
 
 
 class ProseConstraint:
@@ -173,6 +175,11 @@ class ProseConstraint:
             self._unread(len(self._raw))  # a token that ended the last word may have been refused
         if self._misspells(piece):
             return self._respell(piece, length)
+        if spaced and _WHOLE_WORD.fullmatch(piece):
+            flaw = self._history.foresee(piece.decode().strip())
+            if flaw is not None:  # refused now rather than behind the next token, for which there is a forward pass
+                index = self._sentence if flaw.opening else len(self._ends)
+                return self._take_back(index, flaw.reason, flaw.reason.detail)
         if len(self._ends) - self._sentence + 1 >= MAX_SENTENCE_TOKENS:
             return self._break_off()
         self._append(piece)

@@ -129,15 +129,20 @@ class TextHistory:
         """Add the words of a stretch that ends between two words; where one may not stand, add none and say why."""
         before = len(self._words)
         for begin, end, word in find_words(text):
-            opening = self._is_echo(word)
-            reason = Rejection("repeat", " ".join((*self._sentence(), word))) if opening else self._reject(word)
+            reason = self._reject_repeat(word) or self._reject_spelling(word)
             if reason is not None:
+                opening = self._is_echo(word)
                 self.truncate(before)
                 return Flaw(begin, end, reason, opening)
             self._words.append(word)
             if len(self._words) >= RUNNING:
                 self._phrases.add(tuple(self._words[-RUNNING:]))
         return None
+
+    def foresee(self, word: str) -> Flaw | None:
+        """Return what a word would repeat if it came next."""
+        reason = self._reject_repeat(word.lower())
+        return None if reason is None else Flaw(0, len(word), reason, self._is_echo(word.lower()))
 
     def repeats_sentence(self) -> Rejection | None:
         """Return why the words since the last sentence's end may not be a sentence."""
@@ -172,7 +177,13 @@ class TextHistory:
         yield self.own.words
         yield WordList(sorted({word for tag in self.tags for _, _, word in find_words(tag.written)}))
 
-    def _reject(self, word: str) -> Rejection | None:
+    def _reject_spelling(self, word: str) -> Rejection | None:
+        return None if self.knows(word) else Rejection("unknown", word)
+
+    def _reject_repeat(self, word: str) -> Rejection | None:
+        """Return what a word repeats, or None."""
+        if self._is_echo(word):
+            return Rejection("repeat", " ".join((*self._sentence(), word)))
         words = self._words
         if words and words[-1] == word:
             if len(words) > 1 and words[-2] == word:
@@ -183,7 +194,7 @@ class TextHistory:
             phrase = (*words[1 - RUNNING :], word)
             if phrase in self._phrases or phrase in self.own.phrases:
                 return Rejection("repeat", " ".join(phrase))
-        return None if self.knows(word) else Rejection("unknown", word)
+        return None
 
     def _is_echo(self, word: str) -> bool:
         """Return whether a text would begin with the user's sentence."""
