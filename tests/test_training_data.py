@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kgen_ext.rules.wordlist import load_word_list
 from tools.training.captions import tags_in, word_forms
 from tools.training.compose import Composer, consistent_looks, drop_rivals, load_composer
-from tools.training.corpus import is_held_out, load_corpus
+from tools.training.corpus import Corpus, is_held_out, load_corpus
 from tools.training.people import mostly_alone
 from tools.training.phrases import write_sentence
 from tools.training.prose import clean_sentences, describe
@@ -29,6 +30,7 @@ from tools.training.render import (
 )
 from tools.training.scene import Scene
 from tools.training.tagforms import coloured_noun, exclusion_table, is_people_tag, spell_tag
+from tools.training.wordlist import collect_words, write_word_list
 from tools.training.words import parse_word_list
 
 GENERAL_TAGS = (
@@ -39,8 +41,8 @@ METADATA = ("meta", "rating", "artist", "aspect ratio", "characters", "quality",
 
 
 @pytest.fixture(scope="module")
-def composer(tmp_path_factory: pytest.TempPathFactory) -> Composer:
-    """A composer over a made-up corpus with every file of the layout."""
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A made-up corpus with every file of the layout."""
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     root = tmp_path_factory.mktemp("corpus")
@@ -75,11 +77,34 @@ def composer(tmp_path_factory: pytest.TempPathFactory) -> Composer:
     write_jsonl(root / "captions/coco_val2017.jsonl", coco)
     for name in ("unigenbench", "vbench", "iiw", "dpg_bench"):
         write_jsonl(root / f"captions/{name}.jsonl", [{"caption": f"A tree stands in the rain near {name}."}])
-    return load_composer(load_corpus(root))
+    return load_corpus(root)
+
+
+@pytest.fixture(scope="module")
+def composer(corpus: Corpus) -> Composer:
+    """A composer over the made-up corpus."""
+    return load_composer(corpus)
 
 
 def write_jsonl(path: Path, records: list[dict[str, object]]) -> None:
     path.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
+
+
+@pytest.mark.parametrize("word", ["near", "outdoors", "background"])
+def test_the_word_list_has_words_of_two_captions_of_common_tags_and_of_templates(corpus: Corpus, word: str) -> None:
+    assert word in collect_words(corpus)
+
+
+@pytest.mark.parametrize("word", ["vbench", "forbidden", "racy", "ferret", "newt", "anna"])
+def test_the_word_list_has_no_rare_or_unsafe_words_and_no_names(corpus: Corpus, word: str) -> None:
+    assert word not in collect_words(corpus)
+
+
+def test_equal_words_make_equal_files_that_read_back(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_word_list(tmp_path / name, ["fox", "wall"])
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+    assert len(load_word_list(tmp_path / "first")) == 2
 
 
 def test_words_match_whole_words_of_tags_and_prose() -> None:

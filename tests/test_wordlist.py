@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import gzip
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,11 @@ def test_the_starter_s_list_knows_plain_english_and_tags(text: str) -> None:
 @pytest.mark.parametrize("word", ["revery", "fishermand", "milkshing", "chalkboardboard", "glasstle", "pyramidck"])
 def test_the_starter_s_list_has_no_words_that_its_pieces_make(word: str) -> None:
     assert not STARTERS.knows(word)
+
+
+def test_the_model_card_has_the_list_s_checksum() -> None:
+    digest = sha256((STARTER_FOLDER / WORD_LIST).read_bytes()).hexdigest()
+    assert digest in (STARTER_FOLDER / "README.md").read_text("utf-8")
 
 
 def test_the_starter_s_list_is_small() -> None:
