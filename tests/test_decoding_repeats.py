@@ -16,15 +16,15 @@ from model_shapes import TIPO_V1, WORDS, write_folder, write_gguf
 from numpy.typing import NDArray
 from scripted_engine import COMMON_PIECES, ScriptedEngine, build_vocab
 
-from kgen_ext.decoding.constraint import Step
+from kgen_ext.decoding.constraint import ForceTokens, Rollback, Step
 from kgen_ext.decoding.prose import ProseConstraint
 from kgen_ext.decoding.sampler import Draw
-from kgen_ext.decoding.vocabulary import token_table
+from kgen_ext.decoding.vocabulary import TokenMask, token_table
 from kgen_ext.models.schema import WORD_LIST
 from kgen_ext.prompt.sentences import split_sentences
 from kgen_ext.protocol import Band, TextBand
 from kgen_ext.request import ExpandRequest
-from kgen_ext.rules.repeats import TextHistory
+from kgen_ext.rules.repeats import TextHistory, read_own_text
 from kgen_ext.rules.wordlist import WordList
 from kgen_ext.service import open_expander
 
@@ -98,14 +98,32 @@ def test_a_word_of_one_token_is_refused_before_it_is_taken_in() -> None:
     assert write([*before, (again, " lamp"), " stands", ".", " A", " girl", ".", "</s>"]).output.rewound == 0
 
 
-def draw(*pieces: str, known: WordList | None = None) -> Step | None:
-    """Have a text's tokens drawn, and return what the last one came to."""
+def draw(*pieces: str, known: WordList | None = None, own: str = "") -> tuple[ProseConstraint, Step | None]:
+    """Have a text's tokens drawn, and return its constraint and the first step that is not to append."""
     engine = ScriptedEngine.forcing([], pieces=[*COMMON_PIECES, *pieces])
-    history = TextHistory(known=known)
+    history = TextHistory(read_own_text([], [own]), known)
     constraint = ProseConstraint(token_table(engine), TextBand(Band(2, 4), 1, 4), None, history, start=100)
     steps = [constraint.consume(Draw(engine.tokenize(piece)[0], 1.0), 100 + at) for at, piece in enumerate(pieces)]
-    assert not any(steps[:-1])
-    return steps[-1]
+    return constraint, next(filter(None, steps), None)
+
+
+@pytest.mark.parametrize(
+    "last", [[" A", " girl", "."], [" A", " hat", "-", "hat", "."], [" A", " fisherm", "."], [" A", " fox"]]
+)
+def test_a_sentence_that_may_not_stand_is_left_out_where_the_row_has_to_stop(last: list[str]) -> None:
+    constraint, _ = draw(" A", " girl", ".", *last, known=KNOWN)
+    constraint.finish_early()
+    assert constraint.result().text == "A girl."
+
+
+def test_a_text_that_has_to_begin_otherwise_begins_with_a_capital() -> None:
+    constraint, step = draw(" A", " girl", own="A girl.")
+    assert (type(step), constraint.token_mask()) == (Rollback, TokenMask.SENTENCE)
+
+
+def test_where_nothing_may_be_drawn_a_sentence_that_is_needed_is_given_its_stop() -> None:
+    constraint, _ = draw(" A", " red", " hat", " on", " the")
+    assert constraint.on_dead_end(105) == ForceTokens((constraint._table.period,), cut=103)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +137,7 @@ def draw(*pieces: str, known: WordList | None = None) -> Step | None:
     ],
 )  # fmt: skip
 def test_of_four_words_only_the_last_is_rolled_back(pieces: list[str], index: int | None, text: str) -> None:
-    step = draw(*pieces)
+    _, step = draw(*pieces)
     assert (step and (step.index, step.text)) == (index and (index, text))  # type: ignore[union-attr]
 
 
@@ -132,7 +150,7 @@ def test_of_four_words_only_the_last_is_rolled_back(pieces: list[str], index: in
     ],
 )  # fmt: skip
 def test_an_invented_word_goes_on_otherwise_from_its_last_token(pieces: list[str], index: int | None) -> None:
-    step = draw(*pieces, known=KNOWN)
+    _, step = draw(*pieces, known=KNOWN)
     assert (step and step.index) == index  # type: ignore[union-attr]
 
 
