@@ -16,7 +16,7 @@ from model_shapes import TIPO_V1, WORDS, write_folder, write_gguf
 from numpy.typing import NDArray
 from scripted_engine import COMMON_PIECES, ScriptedEngine, build_vocab
 
-from kgen_ext.decoding.constraint import ForceTokens, Rollback, Step
+from kgen_ext.decoding.constraint import EndField, ForceTokens, Rollback, Step
 from kgen_ext.decoding.prose import ProseConstraint
 from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.vocabulary import TokenMask, token_table
@@ -24,6 +24,7 @@ from kgen_ext.models.schema import WORD_LIST
 from kgen_ext.prompt.sentences import split_sentences
 from kgen_ext.protocol import Band, TextBand
 from kgen_ext.request import ExpandRequest
+from kgen_ext.rules import Rejection
 from kgen_ext.rules.repeats import TextHistory, read_own_text
 from kgen_ext.rules.wordlist import WordList
 from kgen_ext.service import open_expander
@@ -165,6 +166,29 @@ def test_a_word_whose_spelling_finds_no_end_begins_otherwise() -> None:
     assert [step.index for step in steps] == [2] * 8 + [1]  # type: ignore[union-attr]
 
 
+def test_each_word_has_its_own_tries_to_go_on() -> None:
+    endings = "bcdgj"
+    engine = ScriptedEngine.forcing([], pieces=[*COMMON_PIECES, " lam", " wal", "p", "l", *endings])
+    table = token_table(engine)
+    constraint = ProseConstraint(table, TextBand(Band(2, 4), 1, 4), None, TextHistory(known=KNOWN), start=0)
+    pieces = [" lam", *endings, "p", " wal", *endings, "l"]
+    steps = [constraint.consume(Draw(table.ids[piece.encode()], 1.0), len(constraint._ends)) for piece in pieces]
+    assert [step and step.index for step in steps] == [None, *[1] * 5, None, None, *[3] * 5, None]  # type: ignore[union-attr]
+
+
+def test_a_stop_of_ours_that_is_banned_itself_is_tried_once() -> None:
+    def stops(text: str) -> tuple[int, int, Rejection] | None:
+        at = text.find(".")
+        return (at, at + 1, Rejection("banned", ".")) if at >= 0 else None
+
+    table = token_table(ScriptedEngine.forcing([], pieces=[*COMMON_PIECES, " red", " The"]))
+    constraint = ProseConstraint(table, TextBand(Band(2, 4), 1, 4), stops, TextHistory(), start=0)
+    for at, piece in enumerate((b" A", b" red", b" hat")):
+        constraint.consume(Draw(table.ids[piece], 1.0), at)
+    steps = [constraint.on_dead_end(3), constraint.consume(Draw(table.ids[b" The"], 1.0), 4), constraint.on_dead_end(3)]
+    assert [type(step) for step in steps] == [ForceTokens, Rollback, EndField]
+
+
 OWN = "Today an old fox sits on a wall."
 
 
@@ -182,7 +206,7 @@ def test_four_words_of_the_user_s_text_are_not_written(before: list[str], again:
 
 
 @pytest.mark.parametrize(
-    "prompt", [f"{FULL}, {OWN}", f"{FULL}, A lamp is lit. hat, it sits on a wall", f"{FULL}\n{OWN}"]
+    "prompt", [f"{FULL}, {OWN}", f"{FULL}, A lamp is lit. hat, sits on a wall", f"{FULL}\n{OWN}"]
 )
 def test_four_words_of_a_sentence_in_the_prompt_or_beside_it_are_not_written(prompt: str) -> None:
     request = greedy(prompt, text_length="short", seed=1)
