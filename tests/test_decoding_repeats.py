@@ -330,6 +330,12 @@ def test_a_stop_of_ours_is_not_put_behind_a_small_word() -> None:
     assert text_of(ran).endswith(f"{ENDLESS[91]}.")
 
 
+def test_a_stop_of_ours_may_take_the_place_of_a_comma() -> None:
+    words = [piece for word in ENDLESS[:47] for piece in (word, ",")]
+    ran = write([" A", *words[:92], " on", " the", *words[92:]], text_length="very_short")
+    assert text_of(ran).endswith(f"{words[90]}.")
+
+
 @pytest.mark.parametrize("steps", range(1, 40, 3))
 def test_a_text_that_is_cancelled_says_nothing_twice(steps: int) -> None:
     asked = iter(range(1000))

@@ -354,7 +354,7 @@ class ProseConstraint:
                 body = raw[begin : ends[index - 1]].decode()
             except UnicodeDecodeError:
                 continue
-            between = index == len(ends) or raw[ends[index - 1] :][:1] == b" "
+            between = index == len(ends) or raw[ends[index - 1] :][:1] in (b" ", b",", b";", b":")
             # Whatever comes behind the stop: a small word or a number must not make it part of the sentence.
             if not (between and body[-1:].isalnum() and is_finished(body + ".") and ends_sentence(body + ".", " 0")):
                 continue
