@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import pytest
-from decoding_kit import NAMES, Ran, check, force, greedy, nonsense, run_all, spoken, violations
+from decoding_kit import NAMES, Ran, check, force, greedy, model_context, nonsense, run_all, spoken, violations
 from engine_fixtures import PACKAGES
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -25,9 +26,11 @@ from kgen_ext.prompt.sentences import split_sentences
 from kgen_ext.protocol import Band, TextBand
 from kgen_ext.request import ExpandRequest
 from kgen_ext.rules import Rejection
+from kgen_ext.rules.known import TagFiles
 from kgen_ext.rules.repeats import TextHistory, read_own_text
 from kgen_ext.rules.wordlist import WordList
 from kgen_ext.service import open_expander
+from kgen_ext.service.plan import make_jobs, plan_expansion
 
 FULL = ", ".join(NAMES[:18])  # a list that is full, so that only the text is written
 Script = Sequence["str | tuple[str, ...]"]
@@ -132,7 +135,7 @@ def test_where_nothing_may_be_drawn_a_sentence_that_is_needed_is_given_its_stop(
     [
         ([" A", " fox", " sits", " wa", "ll", ",", " fox", " sits", " wa", "ll", " and"], None, ""),
         ([" A", " fox", " is", " in", " wa", "ll", ",", " fox", " is", " in", " wa", "ll", " and"], 110, "wall"),
-        ([" A", " fox", " is", " in", " wa", "ll", ",", " fox", " is", " in", " wa", "ll", ",", " and"], 110, "wall"),
+        ([" A", " fox", " is", " in", " wa", "ll", ",", " fox", " is", " in", " wa", "ll", ",", " and"], 110, "wall,"),
         ([" A", " hat", " hats", " and"], None, ""),
         ([" A", " hat", "-", "hat", " and"], 103, "hat"),
     ],
@@ -153,6 +156,18 @@ def test_of_four_words_only_the_last_is_rolled_back(pieces: list[str], index: in
 def test_an_invented_word_goes_on_otherwise_from_its_last_token(pieces: list[str], index: int | None) -> None:
     _, step = draw(*pieces, known=KNOWN)
     assert (step and step.index) == index  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        ([" A", " fisher", "m", " and"], "m"), ([" A", " girl", ".", " A", " girl", ".", " The"], "."),
+        ([" An", " old", " fox", "-", "sits", " on"], "An old fox-sits"),
+    ],
+)  # fmt: skip
+def test_an_event_names_what_is_rolled_back(pieces: list[str], text: str) -> None:
+    _, step = draw(*pieces, known=KNOWN, own="The old fox sits.")
+    assert isinstance(step, Rollback) and step.text == text
 
 
 def test_a_word_whose_spelling_finds_no_end_begins_otherwise() -> None:
@@ -278,6 +293,16 @@ def test_an_invented_word_is_not_left(kind: str, end: list[str]) -> None:
 def test_a_word_that_goes_on_wrongly_goes_on_otherwise() -> None:
     script = [" A", " fisherman", ("d", " sits"), " in", " the", " rain", ".", " A", " girl", ".", "</s>"]
     assert text_of(write(script, words=KNOWN)) == "A fisherman sits in the rain. A girl."
+
+
+def test_no_word_list_is_read_for_tags_alone() -> None:
+    def load() -> WordList:
+        raise AssertionError
+
+    engine = ScriptedEngine.forcing([])
+    context = replace(model_context(engine), load_words=load)
+    jobs, _ = make_jobs(plan_expansion(greedy("hat"), TagFiles()), context, row=0, seed=1)
+    assert len(jobs) == 1
 
 
 def test_a_model_without_a_word_list_is_not_checked() -> None:

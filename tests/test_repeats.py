@@ -114,6 +114,15 @@ def test_no_text_begins_with_a_sentence_of_the_user_s(user: str, first: str, ech
     assert (found is not None and found.opening) is echo
 
 
+def test_a_second_text_does_not_begin_so_either() -> None:
+    history = TextHistory(read_own_text([], ["a red fox"]))
+    history.read("It rains.")
+    history.end_sentence()
+    history.begin_field()
+    found = history.read("A red fox runs.")
+    assert found is not None and found.opening
+
+
 def test_a_later_sentence_may_begin_as_the_user_s() -> None:
     assert flaw("It rains.", "A red fox runs.", text="a red fox") is None
 

@@ -179,7 +179,7 @@ class ProseConstraint:
             flaw = self._history.foresee(piece.decode().strip())
             if flaw is not None:  # refused now rather than behind the next token, for which there is a forward pass
                 index = self._sentence if flaw.opening else len(self._ends)
-                return self._take_back(index, flaw.reason, flaw.reason.detail)
+                return self._take_back(index, flaw.reason)
         if len(self._ends) - self._sentence + 1 >= MAX_SENTENCE_TOKENS:
             return self._break_off()
         self._append(piece)
@@ -214,7 +214,7 @@ class ProseConstraint:
             return banned
         repeated = self._history.repeats_sentence()
         if repeated is not None:
-            return self._take_back(self._stop(), repeated, repeated.detail)
+            return self._take_back(self._stop(), repeated)
         self._end_sentence()
         self._paragraph += 1
         self._stopped = self._cut_short = False
@@ -282,7 +282,7 @@ class ProseConstraint:
             self._spellings += 1
             if self._spellings <= _MAX_SPELLINGS:
                 index = self._token_at(end - 1)
-        return self._take_back(index, flaw.reason, text[flaw.begin : flaw.end])
+        return self._take_back(index, flaw.reason)
 
     def _misspells(self, piece: bytes) -> bool:
         """Return whether no word goes on so."""
@@ -302,17 +302,19 @@ class ProseConstraint:
         word = part[0].decode()
         begin = len(self._raw) + len(piece) - len(word)
         index = self._token_at(begin) if begin < len(self._raw) else len(self._ends)
-        return self._take_back(index, Rejection("unknown", word.lower()), word)
+        return self._take_back(index, Rejection("unknown", word.lower()))
 
-    def _take_back(self, index: int, reason: Rejection, text: str) -> Step:
+    def _take_back(self, index: int, reason: Rejection, text: str = "") -> Step:
         """Roll back to a token of the current sentence; give the sentence up where that was done too often.
 
+        text: the rejected phrase, "" for all that is rolled back.
         The sentences before the current one are right by themselves: of a phrase that began there, only what the
         current sentence adds is rolled back.
         """
         # A new line stays: it is counted, and the model was made to write it.
         after_line = self._raw[self._bytes_before(self._sentence) :][:1] == b"\n"
         index = max(index, self._sentence + after_line)
+        text = text or self._raw[self._bytes_before(index) :].decode("utf-8", "ignore").strip()
         self._tries += 1
         self._waste += len(self._ends) - index
         index = self._truncate(index)
