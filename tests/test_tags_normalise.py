@@ -39,6 +39,8 @@ def test_a_longer_face_has_the_form_it_was_trained_in_however_it_is_written() ->
         ("１ｇｉｒｌ", "1girl"),
         ("blue\u3000eyes", "blue eyes"),
         ("（fate）", "(fate)"),
+        ("girl’s “hat”", "girl's \"hat\""),
+        ("half–closed‐eyes", "half-closed-eyes"),
         ("artist:Some_One", "some one"),
         ("", ""),
         ("____", "____"),

@@ -55,6 +55,39 @@ def test_what_it_is_dressed_with_is_taken_off_and_no_more(written: str, name: st
     assert canonical_name(normalise(written)) == name
 
 
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [("fox-ears", "fox ears"), ("very-long-hair", "very long hair"), ("very-long hair", "very long hair"),
+     ("looking-at-viewer", "looking at viewer"), ("half closed eyes", "half-closed eyes"), ("t shirt", "t-shirt"),
+     ("half-closed-eyes", "half-closed eyes"), ("hatsune-miku", "hatsune miku"), ("fox-ears..", "fox ears"),
+     ("black-hair girl", "black hair girl"), ("fox‐ears", "fox ears"), ("fox–ears", "fox ears")],
+)  # fmt: skip
+def test_hyphens_and_spaces_are_those_of_the_tag_that_exists(written: str, name: str) -> None:
+    assert canonical_name(normalise(written)) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x-ray", "t-shirt", "off-shoulder shirt", "half-closed eyes", "k-on!", "blue-eyes white dragon", "close-up",
+     "hat-trick", "ultra-detailed", "very odd-looking mug", "a-b-c-d-e-f-g-h", "long hair", "red hat shop"],
+)  # fmt: skip
+def test_other_hyphens_and_spaces_are_kept(name: str) -> None:
+    assert canonical_name(normalise(name)) == name
+
+
+@given(st.lists(st.sampled_from("fox ears long hair very t shirt x ray half closed eyes k on!".split()), max_size=5))
+def test_hyphens_everywhere_or_nowhere_are_folded_once_for_all(words: list[str]) -> None:
+    folded = fold(normalise("-".join(words)))
+    assert fold(folded) == folded == normalise(folded)
+
+
+@pytest.mark.parametrize(("prompt", "written"), [("fox-ears", "fox ears"), ("Fox_Ears", "fox-ears")])
+def test_a_tag_in_another_spelling_is_not_added_again(prompt: str, written: str) -> None:
+    script = [",", (written, "umbrella"), ",", "shrine", "</s>"]
+    ran = check(force(script, greedy(prompt), pieces=(written, "umbrella", "shrine")))
+    assert ran.tags == ("umbrella", "shrine")
+
+
 @given(st.one_of(st.text(), SIGNED, st.sampled_from(WORDS).flatmap(disguised)))
 def test_plain_twice_is_plain_once(text: str) -> None:
     once = canonical_name(normalise(text))

@@ -2,7 +2,8 @@ r"""Written form and comparison form of a tag: the forms in which two spellings 
 
 The written form (`normalise`) is the one the models were trained on. In this order:
 
-* full-width ASCII and the ideographic space become ASCII; lower case; outer and repeated white space is removed;
+* full-width ASCII, the ideographic space, and curly quotes and dashes become ASCII; lower case; outer and repeated
+  white space is removed;
 * a backslash before a bracket is an escape and is removed (`saber \(fate\)`); other runs of backslashes become one
   (`\o/`);
 * a leading `artist:`, as NovelAI users write it, is removed: the models' lists hold the bare name;
@@ -14,11 +15,13 @@ The comparison form (`canonical_name`) also removes the decoration that a model 
 
 * invisible characters and accents are removed; letters of other alphabets and styles become the Latin ones they look
   like;
+* hyphens between letters become spaces where only that is a tag, of the whole or of a word, and a space becomes a
+  hyphen where only that is one: `fox-ears` is `fox ears`, `half closed eyes` is `half-closed eyes`; `x-ray` stays;
 * signs at both ends are removed (`hat..`, `*hat*`, `(hat)`), but no more than it takes to reach a name that exists:
   `:d`, `d.va`, `k-on!`, `...` stay, and `k-on!.` is `k-on!`. A closed bracket belongs to the name: `saber (fate)`.
 
-Different words stay different: plurals, hyphens and spaces between letters are kept. Names that exist are those of
-`names`. A prompt's weights and brackets are removed before a tag comes here.
+Different words stay different: plurals, other hyphens and spaces between letters are kept. Names that exist are those
+of `names`. A prompt's weights and brackets are removed before a tag comes here.
 """
 from __future__ import annotations
 
@@ -30,6 +33,18 @@ from kgen_ext.tags.names import key_of, load_names
 
 # U+FF01..FF5E are ASCII 0x21..0x7E set wide; U+3000 is the space that goes with them.
 _WIDE = {0xFF01 + i: 0x21 + i for i in range(94)} | {0x3000: 0x20}
+# What may stand between the words of one tag, and the most of them that are tried out.
+_GAP = re.compile(r"(?<=[^\W_])[ -](?=[^\W_])")
+_HYPHEN = re.compile(r"(?<=[^\W_])-(?=[^\W_])")
+_MAX_GAPS = 5
+# What word processors and phones make of ' " and -.
+_CURLY = (
+    dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b\u2032\u02bc\u00b4"), "'")
+    | dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb"), '"')
+    | dict.fromkeys(range(0x2010, 0x2016), "-")
+    | {0x2212: "-"}
+)
+ASCII_SIGNS: dict[int, int | str] = _WIDE | _CURLY
 _ESCAPE = re.compile(r"\\+(?=[()\[\]{}])")
 _BACKSLASHES = re.compile(r"\\\\+")
 _PREFIX = re.compile(r"(?:[\s_]*artist:\s*)+(?=\S)")
@@ -59,7 +74,7 @@ def normalise(tag: str) -> str:
     ('looking at viewer', '^_^', 'saber (fate)', 'score_9')
     """
     if not tag.isascii():
-        tag = tag.translate(_WIDE)
+        tag = tag.translate(ASCII_SIGNS)
     tag = tag.lower()
     if "\\" in tag:
         tag = _BACKSLASHES.sub(r"\\", _ESCAPE.sub("", tag))
@@ -77,20 +92,50 @@ def canonical_name(written: str) -> str:
     >>> [canonical_name(name) for name in ("hat..", "(hat)", "h\u200bat", ":d", "k-on!.", "saber (fate)")]
     ['hat', 'hat', 'hat', ':d', 'k-on!', 'saber (fate)']
     """
-    name = fold(written)
-    while (less := _without_signs(name)) != name:
-        name = normalise(less)  # what is left may have spaces at its ends
-    return name
+    return strip_signs(fold(written))
+
+
+def strip_signs(folded: str) -> str:
+    """Return the comparison form of a folded form (`fold`)."""
+    while (less := _without_signs(folded)) != folded:
+        folded = fold(normalise(less))  # what is left may have spaces at its ends, and hyphens that can be told now
+    return folded
 
 
 def fold(written: str) -> str:
-    """Return a written form in plain letters, without invisible characters; twice changes nothing."""
+    """Return a written form in plain letters, hyphens as in the tag, nothing invisible; twice changes nothing."""
     while not (written.isascii() and written.isprintable()):
         folded = normalise(fold_text(written)[0])
         if folded == written:
             break
         written = folded
+    if "-" in written or " " in written:
+        while (less := normalise(_respell(written))) != written:
+            written = less
     return written
+
+
+def _respell(name: str) -> str:
+    """Return a name that does not exist with its hyphens as spaces, or a space as a hyphen, where that exists."""
+    if _exists(name):
+        return name
+    gaps = [gap.start() for gap in _GAP.finditer(name)]
+    if not gaps or len(gaps) > _MAX_GAPS:
+        return name
+    if "-" in name:
+        spaced = _HYPHEN.sub(" ", name)
+        if _category(spaced) not in (None, Category.ARTIST):
+            return spaced
+        words = name.split(" ")
+        for i, word in enumerate(words):
+            if len(words) > 1 and "-" in word and not _exists(word):
+                spaced = _HYPHEN.sub(" ", word)
+                words[i] = spaced if _category(spaced) is Category.GENERAL else word
+        name = " ".join(words)
+        if "-" not in name:
+            return name
+    respelled = (_HYPHEN.sub(" ", name[:gap]) + "-" + _HYPHEN.sub(" ", name[gap + 1 :]) for gap in gaps)
+    return next((other for other in respelled if _category(other) not in (None, Category.ARTIST)), name)
 
 
 def fold_text(text: str) -> tuple[str, list[int]]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kgen_ext.request import Category
-from kgen_ext.tags.canonical import canonical_name, fold, is_invisible, normalise
+from kgen_ext.tags.canonical import fold, is_invisible, normalise, strip_signs
 from kgen_ext.tags.categories import category_of, is_known, series_of
 
 
@@ -34,6 +34,11 @@ class Tag:
         if self.name != self.folded:
             return True
         return not self.written.isascii() and any(map(is_invisible, self.written))
+
+    @property
+    def shown(self) -> str:
+        """The form for a model: the comparison form, or the written form of a name in other letters or of signs."""
+        return self.name if self.name.isascii() and any(map(str.isalnum, self.name)) else self.written
 
     @property
     def is_known(self) -> bool:
@@ -57,7 +62,7 @@ def read_tag(tag: str | Tag) -> Tag:
         return tag
     written = normalise(tag)
     folded = fold(written)
-    name = canonical_name(folded)
+    name = strip_signs(folded)
     category = category_of(name)
     if category is Category.GENERAL and written != "artist:" and tag.strip().lower().startswith("artist:"):
         category = Category.ARTIST  # the user says so: `artist:somebody new`
