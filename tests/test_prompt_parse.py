@@ -13,7 +13,7 @@ WILD = [
     *"()[]{}<>:|,，、\\#_\n\r\t $^.;=~-+0189adAZé猫",
     "\0", "\ud800", "\U0001f98a", "AND", " AND ", "BREAK", " BREAK ", "ADDCOMM", "[SEP]", "[PROMPT]", "<lora:x:0.8>",
     "__hat__", ":1.2)", "(a:1.2)", "[a:b:0.5]", "[a|b]", "{2$$a|b}", "# c\n", ">:(", "(o)_(o)", "long hair",
-    "my_char_v2", ":1.2",
+    "my_char_v2", ":1.2", "：1.2）", "（", "【", "::", "-1::", "--ar 16:9", "; ", ". ", "(a, b)", "a fox",
 ]
 
 
@@ -80,7 +80,8 @@ def test_a_prompt_of_a_megabyte_is_read() -> None:
 @pytest.mark.parametrize(
     "unit",
     ["(", "[a|", "(a:1.2), ", "<a:", "<a:#", "{", "__a", "_", "\\", ": ", "BREAK ", "# \n", "[a:b:5]",
-     "a(", "\ud800\0", ":1 "],
+     "a(", "\ud800\0", ":1 ", "（", "）", "（,", "1.2::", ":: ", "--a ", "a; ", "ab. ", "a (b, c) ", ": 1",
+     "a (b, c) in the ", "mr. ", "a-b ", "A ", "1"],
 )
 def test_no_repetition_makes_reading_slower_than_linear(unit: str) -> None:
     # Anything quadratic would take minutes here.

@@ -118,7 +118,77 @@ def test_commas_cut_a_sentence_into_twelve_parts_at_most(parts: int, one: bool) 
      "hats of Jr.", "the legend of zelda: breath of the wild", "hello, world"],
 )
 def test_tags_of_several_words_are_no_sentences(tag: str) -> None:
-    assert text(tag) == ""
+    assert text(f"1girl, {tag}, hat, sky, tree") == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("1.2::smile::, -1::hat::, 1girl", ("smile", "1girl")),
+        ("1.2::smile, blush:: fox", ("smile", "blush", "fox")),
+        (".5::smile::0.8::hat::", ("smile", "hat")),
+        ("1.2::(smile:1.3)::, cat", ("smile", "cat")),
+        ("otter ::2 throne :: sea", ("otter", "throne", "sea")),
+        ("fox, sea --ar 16:9 --test", ("fox", "sea")),
+        ("a::b, [cat::0.5], 2001: x", ("a::b", "cat", "2001: x")),
+        ("[0::5], fox", ("0", "fox")),
+        ("（smile:1.2）, （blush：1.2）, (hat：1.2)", ("smile", "blush", "hat")),
+        ("（smile, blush：1.2） hat", ("smile", "blush", "hat")),
+        ("【smile】, ［［hat］］", ("smile", "hat")),
+        ("初音（コスプレ）", ("初音（コスプレ）",)),
+        ("smile:1.2, hat : 1.3, blush:1", ("smile", "hat", "blush")),
+        ("((depth of field)):1.8", ("depth of field",)),
+        ("16:9, :3, x :3, re:zero", ("16:9", ":3", "x :3", "re:zero")),
+        ("(masterpiece, best quality:1.2) 1girl", ("masterpiece", "best quality", "1girl")),
+        ("1girl smiling (ribbon, hat), fox", ("1girl smiling", "ribbon", "hat", "fox")),
+        ("1girl; blue eyes; holding a red umbrella", ("1girl", "blue eyes", "holding a red umbrella")),
+        ("1girl. blue eyes. red hat", ("1girl", "blue eyes", "red hat")),
+        ("dr. slump, mr. fox, smile ;d", ("dr. slump", "mr. fox", "smile ;d")),
+    ],
+)  # fmt: skip
+def test_syntax_of_other_programs_and_typing_mistakes_are_read_as_what_they_say(
+    source: str, seen: tuple[str, ...]
+) -> None:
+    assert tags(source) == seen
+
+
+@pytest.mark.parametrize("source", ["-1::hat::", "-0.5::hat, fox::", "(hat:-1), (fox:0)", "0::hat", "[(hat:-.5)]"])
+def test_what_has_no_weight_is_hidden(source: str) -> None:
+    assert tags(f"1girl, {source}") == ("1girl",)
+
+
+def test_a_negative_weight_ends_where_it_is_closed() -> None:
+    (subject,) = subjects(parse("-1::hat, fox::, 1girl, (sea:-1)"))
+    assert (subject.tags, subject.unwanted) == (("1girl",), ("hat", "fox", "sea"))
+
+
+@pytest.mark.parametrize(
+    ("source", "seen", "listed"),
+    [
+        ("a (red:1.3) fox in the ((snow))", "a red fox in the snow", ()),
+        ("a red:1.3 fox in the snow:1.2", "a red fox in the snow", ()),
+        ("a girl smiling in the sun (red ribbon, hat)", "a girl smiling in the sun, red ribbon, hat",
+         ("red ribbon", "hat")),
+        ("a girl with a (red ribbon, hat:1.2) in the snow", "a girl with a red ribbon, hat in the snow",
+         ("red ribbon", "hat")),
+        ("a girl in the sun（red ribbon, hat）", "a girl in the sun, red ribbon, hat", ("red ribbon", "hat")),
+        ("a girl (red ribbon) in the rain", "a girl red ribbon in the rain", ("red ribbon",)),
+        ("1.2::a girl in the rain::", "a girl in the rain", ()),
+        ("{{a girl in the rain}}", "a girl in the rain", ()),
+    ],
+)  # fmt: skip
+def test_brackets_in_a_sentence_are_a_part_of_it_and_their_tags_are_given(
+    source: str, seen: str, listed: tuple[str, ...]
+) -> None:
+    assert subjects(parse(source)) == (VisibleSubject(listed, seen),)
+
+
+def test_a_sentence_without_a_stop_is_set_off_from_the_next() -> None:
+    assert text("a fox in the snow, 1girl, a cat on a roof.") == "a fox in the snow, a cat on a roof."
+
+
+def test_a_stop_behind_a_list_of_tags_makes_no_sentence_of_them() -> None:
+    assert tags("portrait of a woman in red, 1girl, long hair, looking at viewer.")[:2] == ("1girl", "long hair")
 
 
 def test_numbers_in_text_stay_whole_mistake_7() -> None:

@@ -20,13 +20,16 @@ from collections.abc import Iterable, Sequence
 
 from kgen_ext.prompt.brackets import Bracket, read_brackets
 from kgen_ext.prompt.edits import Edit, read_edits
-from kgen_ext.prompt.items import Weights, read_items
+from kgen_ext.prompt.foreign import read_foreign, read_wide_brackets
+from kgen_ext.prompt.items import Reading, Weights, read_items
 from kgen_ext.prompt.lexer import blank, blank_ranges, tokenize
 from kgen_ext.prompt.spans import DIVIDERS, Prompt, Ranges, Segment, Span, SpanKind, Token
 
 _LEAVES = DIVIDERS | {SpanKind.NETWORK, SpanKind.WILDCARD, SpanKind.COMMENT, SpanKind.SLOT, SpanKind.EMOTICON}
 _UNREAD = frozenset((SpanKind.SPACE, SpanKind.NEWLINE, SpanKind.COMMENT, SpanKind.NETWORK))
 _BLANKED = frozenset((SpanKind.NETWORK, SpanKind.COMMENT, SpanKind.SLOT, SpanKind.SEP))
+# What no bracket of a single item has in it.
+_BREAKS = DIVIDERS | {SpanKind.NEWLINE, SpanKind.SLOT, SpanKind.WILDCARD, SpanKind.BAR}
 _USUAL_STEPS = 20
 _WEIGHT = 64  # characters that a weight inside a group has at most
 
@@ -43,8 +46,16 @@ def parse(prompt: str) -> Prompt:
     dividers = _dividers(tokens, Ranges([*whole, *((edit.start, edit.stop) for edit in edits)]))
     bounds = _bounds(tokens, dividers, plain, sorted(start for start, _ in marks))
     faces = {place for token in tokens if token.kind is SpanKind.EMOTICON for place in range(token.start, token.end)}
+    foreign, unwanted = read_foreign(blank_ranges(plain, ((edit.start, edit.stop) for edit in edits)))
+    starts, wide = {edit.start for edit in edits}, read_wide_brackets(plain)
+    own = [bracket for bracket in brackets if bracket.start not in starts | faces]
+    enclosing, cuts = _enclosing(tokens, [*own, *wide])
+    wide = [bracket for bracket in wide if bracket.stop in cuts]  # around one item, it may be part of a name
+    cuts.update(start for start, _ in foreign)
     hidden = Ranges(
         [
+            *foreign,
+            *_syntax(plain, wide, set()),
             *_syntax(plain, brackets, faces),
             *_other_branches(edits),
             *((place, place + 1) for start, stop in set(whole) - set(several) for place in (start, stop - 1)),
@@ -52,10 +63,9 @@ def parse(prompt: str) -> Prompt:
             *marks,
         ]
     )
-    opaque, weights = Ranges(several), Weights(brackets)
+    reading = Reading(hidden, Ranges(several), enclosing, cuts, Ranges(unwanted), Weights(brackets))
     segments = tuple(
-        Segment(start, end, tail, read_items(tokens[first:last], hidden=hidden, opaque=opaque, weights=weights))
-        for first, last, start, end, tail in bounds
+        Segment(start, end, tail, read_items(tokens[first:last], reading)) for first, last, start, end, tail in bounds
     )
     spans = [item for segment in segments for item in segment.items]
     for segment in segments:
@@ -63,7 +73,6 @@ def parse(prompt: str) -> Prompt:
             spans.append(Span(SpanKind.AND_WEIGHT, segment.tail, segment.end, weight))
     spans += groups
     spans += [Span(SpanKind.CHOICE, start, stop) for start, stop in whole]
-    starts = {edit.start for edit in edits}
     for edit in edits:
         spans.append(Span(SpanKind.ALTERNATION if edit.when is None else SpanKind.EDIT, edit.start, edit.stop))
     for bracket in brackets:
@@ -169,6 +178,25 @@ def _before_weight(plain: str, start: int, end: int) -> int:
 def _and_weight(plain: str, segment: Segment) -> float | None:
     found = re.match(r"\s*:\s*([-+]?[\d.]+)", plain[segment.tail : segment.end])
     return float(found[1]) if found else None
+
+
+def _enclosing(tokens: Sequence[Token], brackets: Iterable[Bracket]) -> tuple[dict[int, int], set[int]]:
+    """Return start and stop of the brackets that hold whole words of one line, and the stops of those with a comma."""
+    commas = [token.start for token in tokens if token.kind is SpanKind.COMMA]
+    breaks = [token.start for token in tokens if token.kind in _BREAKS]
+    found: dict[int, int] = {}
+    cuts: set[int] = set()
+    for bracket in brackets:
+        if bracket.closer and not bracket.square and not _any_within(breaks, bracket):
+            found[bracket.start] = bracket.stop
+            if _any_within(commas, bracket):
+                cuts.add(bracket.stop)
+    return found, cuts
+
+
+def _any_within(places: Sequence[int], bracket: Bracket) -> bool:
+    i = bisect_left(places, bracket.start)
+    return i < len(places) and places[i] < bracket.stop
 
 
 def _syntax(plain: str, brackets: Iterable[Bracket], faces: set[int]) -> Iterable[tuple[int, int]]:

@@ -70,6 +70,8 @@ class Span(NamedTuple):
 
     `weight` is what A1111 multiplies the text by, enclosing brackets included; for EMPHASIS and DEEMPHASIS it is the
     bracket's own factor, for AND_WEIGHT the number. `shown` is a TAG's or PROSE's text without weights and escapes.
+    `listed` holds the tags that a PROSE lists in brackets. `wanted` is off where a weight of 0 or less, of the host or
+    of another program, keeps it out of the picture.
     """
 
     kind: SpanKind
@@ -77,6 +79,8 @@ class Span(NamedTuple):
     end: int
     weight: float = 1.0
     shown: str = ""
+    listed: tuple[str, ...] = ()
+    wanted: bool = True
 
 
 class Segment(NamedTuple):
