@@ -9,7 +9,7 @@ from scripted_engine import ScriptedEngine
 from kgen_ext.decoding.row import RowOutput
 from kgen_ext.events import Expansion, Finish
 from kgen_ext.protocol import Protocol, TagField
-from kgen_ext.request import ExpandRequest
+from kgen_ext.request import Category, ExpandRequest
 from kgen_ext.rules.filter import PhraseFilter, RowTags
 from kgen_ext.rules.known import TagFiles
 from kgen_ext.service.cache import Key, ResultCache
@@ -52,6 +52,57 @@ def test_the_description_belongs_to_the_first_segment() -> None:
 def test_the_user_s_tags_cannot_speak_to_the_model_in_its_own_signs() -> None:
     (subject,) = plan("<|long|>, cat, a<|empty|>b").subjects
     assert subject is not None and "<|" not in "".join(subject.tags)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["fox ears", "Fox Ears", "FOX EARS", "fox_ears", "Fox-Ears", "ｆｏｘ ｅａｒｓ", "fox‐ears", "(fox ears:1.2)",
+     "fox ears.", "fox ears;", "“fox ears”", "1.2::fox ears::", "{{Fox Ears}}", "（fox ears：1.2）", "fox ears:1.2"],
+)  # fmt: skip
+def test_a_tag_is_shown_as_in_training_however_it_is_typed(typed: str) -> None:
+    (subject,) = plan(typed).subjects
+    assert subject is not None and subject.tags == ("fox ears",)
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [("X-Ray", "x-ray"), ("T-Shirt", "t-shirt"), ("Off-Shoulder_Shirt", "off-shoulder shirt"), (":D", ":d"),
+     ("girl’s toy", "girl's toy"), ("Half Closed Eyes", "half-closed eyes"), (r"Vision \(Weapon\)", "vision (weapon)"),
+     ("黒い猫", "黒い猫"), ("^_^", "^_^"), ("Ultra-Detailed", "ultra-detailed")],
+)  # fmt: skip
+def test_a_tag_keeps_the_signs_it_was_trained_with(typed: str, shown: str) -> None:
+    (subject,) = plan(typed).subjects
+    assert subject is not None and subject.tags[0] == shown
+
+
+@pytest.mark.parametrize("typed", ["Hatsune Miku", "HATSUNE_MIKU", "Hatsune-Miku"])
+def test_metadata_is_shown_as_in_training_however_it_is_typed(typed: str) -> None:
+    (subject,) = plan(f"{typed}, Masterpiece").subjects
+    assert subject is not None
+    assert dict(subject.meta) == {Category.CHARACTERS: ("hatsune miku",), Category.QUALITY: ("masterpiece",)}
+
+
+def test_sentences_are_shown_in_ordinary_case_wherever_they_stand() -> None:
+    (subject,) = plan("A GIRL IN THE RAIN, hat", text="A FOX WAITS.").subjects
+    assert subject is not None and subject.text == "A fox waits. A girl in the rain"
+
+
+def test_of_spellings_of_one_tag_the_model_sees_one() -> None:
+    (subject,) = plan("Fox-Ears, fox ears, FOX_EARS.").subjects
+    assert subject is not None and subject.tags == ("fox ears",)
+
+
+@pytest.mark.parametrize("prompt", ["-1::Hat::, fox", "(hat:-1), fox", "(hat:0), fox"])
+def test_a_tag_whose_weight_keeps_it_out_is_banned(prompt: str) -> None:
+    assert plan(prompt).rules.bans.match("hat") is not None
+
+
+def test_a_tag_whose_weight_keeps_it_out_contradicts_nothing() -> None:
+    assert [tag.name for tag in plan("(blue hair:-1), fox").given[0]] == ["fox"]
+
+
+def test_the_signs_of_a_tag_kept_out_are_no_pattern() -> None:
+    assert plan("(/cat/:-1), (* hair:-1), fox").rules.bans.match("long hair") is None
 
 
 def test_a_tag_required_twice_is_required_once() -> None:

@@ -45,6 +45,12 @@ def test_the_model_is_given_the_text_of_training(folder: Path) -> None:
     ).replace("> ", ">").replace(":  <", ": <")  # fmt: skip
 
 
+def test_a_sentence_is_shown_as_a_tag_since_it_may_be_all_there_is(folder: Path) -> None:
+    with open_expander(model=str(folder), engine="reference") as expander:
+        text = shown_to(expander, ExpandRequest("1girl, Portrait of an Old Sailor.", seed=1))
+    assert text.partition("general: ")[2].replace(" <", "<") == "1girl, portrait of an old sailor<|input_end|>"
+
+
 @pytest.mark.parametrize("length", list(DTG_TAGS))
 def test_every_length_ends_in_its_band(folder: Path, length: TagLength) -> None:
     with open_expander(model=str(folder), engine="reference", threads=1) as expander:

@@ -22,9 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print spans and segments."""
-    from kgen_ext.prompt import Span, parse, subjects
+    from kgen_ext.prompt import Span, parse, shown_text, subjects
     from kgen_ext.rules.entries import read_patterns
     from kgen_ext.rules.patterns import compile_patterns
+    from kgen_ext.tags.tag import read_tag
 
     source: str = arguments.prompt
     require_text("PROMPT", source)
@@ -45,6 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
     seen = subjects(prompt, protect=(lambda tag: protected.match(tag) is not None,))
     for number, (segment, subject) in enumerate(zip(prompt.segments, seen, strict=True), 1):
         write(f"segment {number}, {segment.start}-{segment.end}: what the model may see\n")
-        write(f"  tags      {', '.join(map(repr, subject.tags)) or 'none'}\n")
-        write(f"  text      {repr(subject.text) if subject.text else 'none'}\n")
+        write(f"  tags      {', '.join(repr(read_tag(tag).shown) for tag in subject.tags) or 'none'}\n")
+        write(f"  text      {repr(shown_text(subject.text)) if subject.text else 'none'}\n")
     return 0

@@ -202,11 +202,11 @@ def join_values(values: Iterable[Value]) -> Value:
 def ends_in_sentence(text: str) -> bool:
     """Return whether a prompt ends in a sentence, rather than in a tag with a full stop."""
     # Imported here: the page's table of formats needs no grammar.
-    from kgen_ext.prompt.items import is_prose
+    from kgen_ext.prompt.prose import MANY, is_prose
     from kgen_ext.prompt.sentences import is_finished
 
     end = text.rstrip()[-_SENTENCE_LENGTH:].rpartition("\n")[2]
-    return is_finished(end) and is_prose(end)
+    return is_finished(end) and is_prose(end, others=lambda: MANY)
 
 
 def _merge(separators: Sequence[str]) -> str:

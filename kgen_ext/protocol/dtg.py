@@ -19,12 +19,14 @@ from kgen_ext.request import Category, TagLength
 EMPTY = "<|empty|>"
 INPUT_END = "<|input_end|>"
 
+_WORDS = 12  # of a text, at most
 _META: tuple[Category, ...] = (Category.RATING, Category.ARTIST, Category.CHARACTERS, Category.COPYRIGHTS)
 
 
 def plan(subject: Subject, *, tag_length: TagLength, quality_line: bool) -> Plan:
-    """Return the request for a subject and its only field, general tags; the format has no text.
+    """Return the request for a subject and its only field, general tags.
 
+    The format has no text; the first words of the subject's are shown as a tag, since they may be all there is.
     quality_line: the model was trained with it.
     """
     given, count = dict(subject.meta), len(subject.tags)
@@ -33,6 +35,7 @@ def plan(subject: Subject, *, tag_length: TagLength, quality_line: bool) -> Plan
     lines = [f"{key.value}: {plain(join_tags(given.get(key, ()))) or EMPTY}\n" for key in keys]
     lines.append(f"aspect ratio: {aspect_ratio(subject.width, subject.height)}\n")
     lines.append(f"target: <|{asked.value}|>\n")
-    shown = join_tags(tag for tag in map(plain, subject.visible_tags) if tag)
+    phrase = " ".join(subject.text.lower().split()[:_WORDS]).rstrip(".,;")
+    shown = join_tags(tag for tag in map(plain, (*subject.visible_tags, phrase)) if tag)
     lines.append(f"general: {shown}{INPUT_END}")
     return Plan("".join(lines), (TagField("general", "", count, band, fresh=True),))

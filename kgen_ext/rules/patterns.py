@@ -73,6 +73,12 @@ class Pattern:
     # How a REGEX is searched: over whole tags, and as whole words of text.
     _compiled: tuple[Search, Search] | None = field(default=None, compare=False, repr=False)
 
+    @classmethod
+    def of_tag(cls, tag: str | Tag) -> Pattern:
+        """Return the literal of one tag, whose signs mean nothing else."""
+        tag = read_tag(tag)
+        return cls(tag.spelling, PatternKind.LITERAL, tag.name)
+
     def match(self, tag: str | Tag) -> bool:
         """Return whether the pattern matches this whole tag, in any spelling or decoration."""
         tag = read_tag(tag)

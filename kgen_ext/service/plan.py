@@ -18,16 +18,17 @@ from kgen_ext.prompt import (
     own_items,
     parse,
     read_marks,
+    shown_text,
     subjects,
 )
 from kgen_ext.protocol import Plan, Protocol, Subject, TextField, dtg, tipo
-from kgen_ext.protocol.plan import TAG_BANDS, one_line, trained_tag
+from kgen_ext.protocol.plan import TAG_BANDS, one_line
 from kgen_ext.request import DEFAULTS, FIELDS, MAX_SEED, Category, ExpandRequest, TagLength, Task, TextLength
 from kgen_ext.rules.conditional import parse_rules
 from kgen_ext.rules.entries import read_patterns
 from kgen_ext.rules.filter import MetadataFilter, PhraseFilter, RowTags, TagFilter, TagRules
 from kgen_ext.rules.known import TagFiles
-from kgen_ext.rules.patterns import PatternKind, PatternSet, compile_patterns
+from kgen_ext.rules.patterns import Pattern, PatternKind, PatternSet, compile_patterns
 from kgen_ext.rules.repeats import OwnText, TextHistory, read_own_text
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.service.notes import limit_note
@@ -148,20 +149,21 @@ def plan_expansion(
     request = resolve_defaults(asked, recommended)
     template = resolve_format(request.format)
     entries = read_entries(request.require)
-    rules = TagRules(
-        bans=compile_patterns(read_patterns(request.ban)),
-        rules=parse_rules(request.rules),
-        allow=frozenset(request.allow),
-        contradictions=not request.allow_contradictions,
-        known=tag_files.load(request.tag_file) if request.tag_file else None,
-        blocklist=blocklist and blocklist.sparing(sparing_tags(entries)),
-    )
     protected = compile_patterns(read_patterns(request.protect))
     marked = read_marks(request.prompt, request.mark)
     prompt = parse(marked.text)
     parts = find_parts(prompt, marked.parts)
     hides = (lambda tag: protected.match(tag) is not None,) if len(protected) else ()
     visible = subjects(prompt, protect=hides)
+    unwanted = (Pattern.of_tag(tag) for segment in visible for tag in segment.unwanted)
+    rules = TagRules(
+        bans=PatternSet((*compile_patterns(read_patterns(request.ban)).patterns, *unwanted)),
+        rules=parse_rules(request.rules),
+        allow=frozenset(request.allow),
+        contradictions=not request.allow_contradictions,
+        known=tag_files.load(request.tag_file) if request.tag_file else None,
+        blocklist=blocklist and blocklist.sparing(sparing_tags(entries)),
+    )
     given = tuple(tuple(map(read_tag, segment.tags)) for segment in visible)
     views = view_segments(
         read_parts(prompt, visible, given, text=request.text),
@@ -282,15 +284,14 @@ def _subject(given: Iterable[Tag], text: str, request: ResolvedRequest) -> Subje
     """Spell what is visible as the models were trained to see it; repeats are shown once."""
     shown: dict[str, Tag] = {}
     for tag in given:
-        spelling = trained_tag(one_line(tag.spelling).replace(",", " ").replace("<|", "").strip())
+        spelling = one_line(tag.shown.replace(",", " ").replace("<|", ""))
         if spelling:
-            tag = tag if spelling == tag.spelling else read_tag(spelling)
-            shown.setdefault(tag.written, tag)
+            shown.setdefault(tag.name, tag if spelling == tag.spelling else replace(tag, spelling=spelling))
     tags = split_by_category(shown.values())
     return Subject(
         tags=(*tags[Category.SPECIAL], *tags[Category.GENERAL]),
         meta=tuple((category, tags[category]) for category in META if tags[category]),
-        text=one_line(text),
+        text=shown_text(one_line(text)),
         width=request.width,
         height=request.height,
     )

@@ -35,7 +35,8 @@ def read_required(
     if not entries:
         return (), ()
     source = render(prompt)
-    names = {read_tag(item.shown).name for segment in prompt.segments for item in segment.items if item.shown}
+    items = [item for segment in prompt.segments for item in segment.items]
+    names = {read_tag(tag).name for item in items for tag in (item.shown, *item.listed) if tag}
     written = {source[span.start : span.end] for span in prompt.spans}
     networks = {_network(source[span.start :]) for span in prompt.spans if span.kind is SpanKind.NETWORK}
     wanted, notes = list[Required](), list[str]()
