@@ -183,6 +183,12 @@ def test_brackets_in_a_sentence_are_a_part_of_it_and_their_tags_are_given(
     assert subjects(parse(source)) == (VisibleSubject(listed, seen),)
 
 
+@pytest.mark.parametrize("source", ["a girl in the sun (red ribbon, hat)", "a fox in the (snow:1.2)", "a fox on (ice)"])
+def test_the_span_of_a_sentence_holds_the_brackets_that_open_in_it(source: str) -> None:
+    (item,) = parse(f"{source} , 1girl").segments[0].items[:1]
+    assert (item.start, item.end) == (0, len(source))
+
+
 def test_a_sentence_without_a_stop_is_set_off_from_the_next() -> None:
     assert text("a fox in the snow, 1girl, a cat on a roof.") == "a fox in the snow, a cat on a roof."
 

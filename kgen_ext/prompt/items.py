@@ -50,9 +50,13 @@ class Reading:
 
 
 class _Run(NamedTuple):
-    """Tokens of an item, on a line of the prompt; `groups`: first and last token of each bracket that opens in it."""
+    """Tokens of an item, on a line of the prompt; `groups`: first and last token of each bracket that opens in it.
+
+    `end` is behind the last of them or of these brackets.
+    """
 
     tokens: list[Token]
+    end: int
     groups: list[tuple[int, int]]
     line: int
     weight: float
@@ -77,10 +81,10 @@ def _runs(tokens: Sequence[Token], reading: Reading) -> Iterator[_Run]:
     hidden, opaque, cuts, brackets = reading.hidden, reading.opaque, reading.cuts, reading.groups
     run: list[Token] = []
     groups: list[tuple[int, int]] = []
-    line, opened, closes, tainted = 0, 0, -1, False
+    line, opened, closes, stop, tainted = 0, 0, -1, 0, False
 
     def close() -> Iterator[_Run]:
-        nonlocal run, groups, closes, tainted
+        nonlocal run, groups, closes, stop, tainted
         while run and run[-1].kind is SpanKind.SPACE:
             run.pop()
         if run:
@@ -88,8 +92,9 @@ def _runs(tokens: Sequence[Token], reading: Reading) -> Iterator[_Run]:
                 groups.append((opened, len(run)))
             start = run[0].start
             weight = reading.weights.at(start)
-            yield _Run(run, groups, line, weight, weight > 0 and start not in reading.unwanted, tainted)
-        run, groups, closes, tainted = [], [], -1, False
+            wanted = weight > 0 and start not in reading.unwanted
+            yield _Run(run, max(run[-1].end, stop), groups, line, weight, wanted, tainted)
+        run, groups, closes, stop, tainted = [], [], -1, 0, False
 
     for token in tokens:
         kind, start = token.kind, token.start
@@ -101,6 +106,7 @@ def _runs(tokens: Sequence[Token], reading: Reading) -> Iterator[_Run]:
         if kind in _UNSEEN or start in hidden:
             if run and closes < 0 and start in brackets:
                 opened, closes = len(run), brackets[start]
+                stop = closes
         elif kind is SpanKind.WILDCARD or start in opaque:
             tainted = True
             run.append(token)
@@ -147,7 +153,7 @@ def _items_of(run: _Run, others: Callable[[], int]) -> list[Span]:
         around = [token for i, token in enumerate(tokens) if i not in within]
         if is_prose(strip_tag(_text(around)), others=others):
             shown = strip_sentence(strip_tag(_sentence(tokens, lists)))
-            return [_span(SpanKind.PROSE, tokens, run, shown, _listed(run))]
+            return [_span(SpanKind.PROSE, tokens, run, shown, _listed(run))._replace(end=run.end)]
         if not lists:
             parts = [tokens]
     return [_span(SpanKind.TAG, part, run, strip_tag(_text(part))) for part in parts]
