@@ -194,7 +194,10 @@ class ExpandRequest:
     )
     allow_contradictions: bool = _flag("allow tags that contradict each other, such as two hair colours")
     no_tags: bool = _flag("write sentences only; requires a text length")
-    tag_file: str = _text("write only tags listed in this file (the CSV format of a1111-sd-webui-tagcomplete)")
+    tag_file: str = _text(
+        "write only tags of this file (as of a1111-sd-webui-tagcomplete); danbooru: of the built-in list; any: all;"
+        " empty: as the model recommends"
+    )
     seed: int = _whole(0, 0, MAX_SEED, "random seed; the same seed gives the same text")
     count: int = _whole(1, 1, MAX_COUNT, "number of different expansions of each prompt")
     temperature: float | None = _sampling("temperature")

@@ -27,8 +27,8 @@ from kgen_ext.service.plan import ExpansionPlan, ModelContext, make_jobs, plan_e
 from kgen_ext.tags.canonical import fold_text, normalise
 from kgen_ext.tags.tag import read_tag
 
-# A hundred tags of no category, people or contradiction.
-NAMES = tuple(f"item {'abcdefghij'[n // 10]}{'abcdefghij'[n % 10]}" for n in range(100))
+# A hundred tags of no category, people or contradiction, and no words.
+NAMES = tuple(f"item {'bcdfghjklm'[n // 10]}{'bcdfghjklm'[n % 10]}" for n in range(100))
 
 
 @dataclass

@@ -45,12 +45,17 @@ def test_a_model_says_what_a_user_must_know_before_a_download(model: Any) -> Non
     assert model.licence
     assert model.parameters
     assert model.context in (512, 1024, 2048, 4096)
-    assert all(value is not None for value in asdict(model.recommended).values())
+    assert {name for name, value in asdict(model.recommended).items() if value is None} <= {"tag_file"}
     if model.id != "starter":
         assert model.repo == f"KBlueLeaf/{model.id}"
         assert model.licence_url.startswith("https://")
         assert model.files[0].kind == "gguf"
         assert model.files[0].size or model.files[0].about
+
+
+def test_the_starter_and_dantaggen_write_the_tags_of_danbooru() -> None:
+    found = {model.id for model in load_catalogue() if model.recommended.tag_file == "danbooru"}
+    assert found == {"starter"} | {name for name in IDS if name.startswith("DanTagGen")}
 
 
 def test_only_llama_cpp_runs_the_experts_and_the_least_version_is_said() -> None:
@@ -108,6 +113,7 @@ WRONG = {
     "a size that is true": (changed(files=[{"path": "x.gguf", "kind": "gguf", "size": True}]), "file 1: size: True"),
     "a repository with a path": (changed(repo="a/b/c"), "repo: 'a/b/c'"),
     "a revision that climbs": (changed(revision="../main"), "revision: '../main'"),
+    "a tag file of one's own": (changed(recommended={"tag_file": "mine.csv"}), "recommended: tag_file: 'mine.csv'"),
     "too hot": (changed(recommended={"temperature": 3}), "recommended: temperature: 3"),
     "not a number": ('{"schema": 1, "models": [{"id": "a", "protocol": "tipo", "files": [{"path": "a.gguf", "kind":'
                      ' "gguf"}], "recommended": {"top_p": NaN}}]}', "recommended: top_p: nan"),

@@ -43,3 +43,13 @@ def test_a_step_back_takes_the_token_s_share_with_it() -> None:
 
 def test_given_tags_of_one_token_are_closed_beforehand_and_longer_ones_are_not() -> None:
     assert BlockedPrefixes([(1,), (2, 3)]).blocked_next() == {1}
+
+
+@pytest.mark.parametrize(("whole", "blocked"), [(True, {1}), (False, set[int]())])
+def test_a_beginning_that_leads_to_no_tag_is_blocked_itself(whole: bool, blocked: set[int]) -> None:
+    paths = BlockedPrefixes(())
+    paths.push(1, 0.5)
+    paths.push(2, 0.5)
+    paths.close(whole=whole)
+    paths.restart()
+    assert paths.blocked_next() == blocked

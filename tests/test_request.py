@@ -78,4 +78,4 @@ def test_a_resolved_request_has_every_field_of_a_request() -> None:
 
 
 def test_only_fields_that_may_be_left_open_are_recommended() -> None:
-    assert {field.name for field in dataclasses.fields(Recommended)} <= set(DEFAULTS)
+    assert {field.name for field in dataclasses.fields(Recommended)} <= {*DEFAULTS, "tag_file"}

@@ -20,7 +20,18 @@ def used(request: ResolvedRequest) -> dict[str, object]:
 
 
 def test_what_is_left_open_is_what_the_model_recommends() -> None:
-    assert used(resolve_defaults(ExpandRequest("1girl"), TIPO)).items() >= asdict(TIPO).items()
+    recommended = {name: value for name, value in asdict(TIPO).items() if name != "tag_file"}
+    assert used(resolve_defaults(ExpandRequest("1girl"), TIPO)) == recommended
+
+
+@pytest.mark.parametrize(
+    ("asked", "recommended", "tag_file"),
+    [("", None, "any"), ("", "danbooru", "danbooru"), ("any", "danbooru", "any"), ("tags.csv", "danbooru", "tags.csv"),
+     ("danbooru", None, "danbooru")],
+)  # fmt: skip
+def test_the_tag_file_is_the_users_else_the_models(asked: str, recommended: str | None, tag_file: str) -> None:
+    request = ExpandRequest("1girl", tag_file=asked)
+    assert resolve_defaults(request, Recommended(tag_file=recommended)).tag_file == tag_file
 
 
 def test_what_the_user_set_stays_even_where_it_is_the_tables_default() -> None:

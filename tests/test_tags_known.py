@@ -48,20 +48,45 @@ def test_typing_shortcuts_are_no_tags(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     ["name,category,posts,aliases\n" + LINES, "\ufeff" + LINES, LINES.replace("\n", "\r\n"), LINES + "\n\n",
-     "1girl,0\n", "1girl,0,12\n"],
+     "1girl,0\n", "1girl,0,12\n", "1girl\n2girls\n", LINES.replace(",", "\t"), "1girl;0;12;\n;);0;9;\n",
+     "tag;type;count\n1girl;general;5\n", "1girl,general,12\nwlop,artist,3\n", '1girl,0,"6,008,644",\n',
+     "1girl,0,1.2k,\n", "# my tags\n\n1girl,0,5\n  \n# end\n", "#compass,3,12\n1girl,0,5\n",
+     "masterpiece,5,,\n1girl,5,Quality tag,\"one girl\"\n", "name\tcategory\n1girl\t0\n", ",,\n1girl,0,1,\n"],
 )  # fmt: skip
 def test_headers_marks_line_ends_and_missing_columns_do_not_matter(tmp_path: Path, content: str) -> None:
     assert load_tag_file(write(tmp_path, content)).resolve("1girl") == "1girl"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_every_encoding_that_says_what_it_is_is_read(tmp_path: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding[-3:] in ("-le", "-be") else ""
+    assert len(load_tag_file(write(tmp_path, (mark + LINES).encode(encoding)))) == 13
+
+
+@pytest.mark.parametrize("name", ["#compass", "1girl", "sole female", "longhair", ";)"])
+def test_odd_names_and_unquoted_aliases_are_found(tmp_path: Path, name: str) -> None:
+    lines = "#compass,3,9\n;),0,8,\n1girl,0,5,1girls, sole_female\nlong_hair,general,4,longhair\n"
+    assert name in load_tag_file(write(tmp_path, lines))
+
+
+def test_no_file_holds_an_empty_tag(tmp_path: Path) -> None:
+    assert "" not in load_tag_file(write(tmp_path, '1girl,0,5,", ,"\n  ,0,4\n\n,0\n'))
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"", "no tags"),
-        (b"just some prose\nof several lines\n", "line 1"),
+        (b"This is some prose that goes on and on.\nof several lines\n", "line 1"),
         (LINES.encode() + b"a,b,c\n", "line 7"),
         (b"1girl,0,many,\n2girls,x,1\n", "line 2"),
-        (b"\xff\xfe1\x00g\x00", "not UTF-8"),
+        (b"1girl,0\nc\xe9,0\n", "not UTF-8"),
+        (b"<!DOCTYPE html>\n<html>", "line 1"),
+        (b'{"1girl": 0}', "line 1"),
+        (b'[\n"1girl"]', "line 1"),
+        (b"1girl,0\n\x00\x01\x02", "line 1"),
+        (b"1girl\na girl who stands in a field and looks at the sky\n", "line 2"),
+        (b"name,category\n\n# none\n", "no tags"),
         (b"PK\x03\x04\x00\x00\n", "tags.csv"),
         (b'1girl,0,5,"' + b"x" * 200_000 + b'"\n', "not a tag file"),
     ],

@@ -6,7 +6,8 @@ the count, so the probability that a tag is over stays the model's own.
 Prefixes are blocked where they would complete a duplicate or a rejected tag. A tag's path of tokens is blocked at its
 last open choice, the last token whose probability was below `_FORCED`: `kirisame marisa` at ` kirisame`, since
 nothing else follows that; `holding sword` at ` sword`, so that `holding book` stays possible. No duplicate is decoded
-twice; the price is that a longer tag which begins with the same tokens is blocked too.
+twice; the price is that a longer tag which begins with the same tokens is blocked too. A beginning from which the model
+goes on writing no tags (` and`, in the middle of a sentence of its own) is blocked after a few tries.
 """
 from __future__ import annotations
 
@@ -24,6 +25,9 @@ from kgen_ext.tags.tag import Tag
 MAX_TAG_TOKENS = 24
 # Rejections in a row. Inside the band the list can simply end; below its minimum it is worth insisting.
 TRIES_INSIDE, TRIES_BELOW = 12, 96
+# Rejections in a row after which what is no tag is blocked at its first token.
+TRIES_BEGINNING = 3
+_NO_TAG = frozenset({"unknown", GARBLED.rule})
 # Tokens rolled back in a row: a model that writes only long tags nobody wants must not take minutes.
 MAX_WASTE = 384
 # A token drawn with at least this probability was no choice.
@@ -170,7 +174,7 @@ class TagListConstraint:
 
     def _reject(self, tag: str, reason: Rejection, length: int) -> Step:
         """Roll back to the tag's last open choice, which is blocked from now on; give up where that costs too much."""
-        self._blocked.close()
+        self._blocked.close(whole=reason.rule in _NO_TAG and self._tries >= TRIES_BEGINNING)
         self._pending = b""
         while utf8_rest(b"", self._spelled()):
             self._blocked.pop()  # never into the middle of a character
@@ -214,9 +218,10 @@ class BlockedPrefixes:
         """Take the last token off the path."""
         del self._path[-1:], self._shares[-1:]
 
-    def close(self) -> None:
-        """Block the path at its last open choice, and go back to before that."""
-        index = max((place for place, share in enumerate(self._shares) if share < _FORCED), default=0)
+    def close(self, *, whole: bool = False) -> None:
+        """Block the path at its last open choice (at its first token if `whole`), and go back to before that."""
+        open_choices = (place for place, share in enumerate(self._shares) if share < _FORCED)
+        index = 0 if whole else max(open_choices, default=0)
         if self._path:
             self._blocked.setdefault(tuple(self._path[:index]), set()).add(self._path[index])
         del self._path[index:], self._shares[index:]

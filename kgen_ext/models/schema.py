@@ -66,7 +66,10 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
-    """Sampling options and lengths from the tools of the model's author; None where nothing is published."""
+    """Sampling options and lengths from the tools of the model's author; None where nothing is published.
+
+    tag_file: "danbooru" for a model that writes Danbooru's tags and should write no others.
+    """
 
     temperature: float | None = None
     top_k: int | None = None
@@ -74,6 +77,7 @@ class Recommended:
     min_p: float | None = None
     tag_length: str | None = None
     text_length: str | None = None
+    tag_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +193,7 @@ def _recommended(value: Any, where: str) -> Recommended:
 
     checks = {name: _request_field(FIELDS[name]) for name in DEFAULTS}
     checks["temperature"] = number(0, 2)  # the page's slider goes no further
+    checks["tag_file"] = one_of("danbooru", "any")
     return Recommended(**{name: reader.take(name, check) for name, check in checks.items() if name in value})
 
 

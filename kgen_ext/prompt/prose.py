@@ -1,6 +1,7 @@
 """Prose or tag: whether an item of a prompt reads as a sentence or part of one, and how a sentence is shown.
 
-A tag that exists is a tag (`looking at viewer`, `girl with a pearl earring`). Any other item is prose if
+A tag that exists is a tag (`looking at viewer`, `girl with a pearl earring`), and so is what says how the picture was
+made or by whom (`in the style of NAME`). Any other item is prose if
     it starts with a, an or a pronoun and has four words or more (`the`: six, and no colon: series are called so),
     or it has is, are, was or were between other words, four in all,
     or it ends a sentence, has three words (before ! and ? five: `bocchi the rock!`) and among them a function word,
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from kgen_ext.prompt.sentences import is_finished, split_sentences
 from kgen_ext.request import Category
 from kgen_ext.tags.canonical import ASCII_SIGNS
+from kgen_ext.tags.checkpoint import artists_of
 from kgen_ext.tags.tag import read_tag
 
 _ARTICLES = frozenset("a an the his her their its my your our".split())
@@ -55,7 +57,9 @@ def is_prose(shown: str, *, others: Callable[[], int]) -> bool:
     if not _reads_as_prose(shown, words, others):
         return False
     tag = read_tag(shown)
-    return not tag.is_known or tag.category is Category.ARTIST  # many an artist is called like a phrase
+    if tag.category is Category.ARTIST:
+        return not artists_of(tag.name)  # many an artist is called like a phrase
+    return tag.category is Category.GENERAL and not tag.is_known
 
 
 def _reads_as_prose(shown: str, words: list[str], others: Callable[[], int]) -> bool:

@@ -2,8 +2,9 @@
 
 A candidate is checked in this order, and rejected for the first reason that applies:
 
-    unknown          not in the user's tag file (if there is one)
-    garbled          not a tag: a lone sign, several tags in one, or (a few times) a tag with signs around it
+    unknown          not in the tag file, or not in the built-in list, if the request has either
+    garbled          not a tag: a lone sign, several tags in one, or (a few times) a tag with signs around it or a
+                     scrap of a sentence
     repeat           the row has it
     banned           by a pattern of the request; `blocklist`: by the model's own list
     category         of a kind the request does not allow, or another than the metadata line's
@@ -17,6 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from kgen_ext.request import Category
@@ -28,22 +30,31 @@ from kgen_ext.rules.patterns import PatternKind, PatternSet
 from kgen_ext.tags.tag import Tag, read_tag
 
 if TYPE_CHECKING:
-    from kgen_ext.rules.known import KnownTags
+    from kgen_ext.rules.known import DanbooruTags, KnownTags
 
 # Tag lists consist of these; other categories need the request's leave.
 _ALWAYS = frozenset({Category.GENERAL, Category.SPECIAL})
 _NAMES = frozenset({Category.CHARACTERS, Category.COPYRIGHTS})
 # What users' tag files list besides general tags.
 _LISTED = frozenset({Category.ARTIST, Category.CHARACTERS, Category.COPYRIGHTS, Category.META})
-# Decorated tags in a row that are drawn again; a model that writes nothing else keeps its length.
+# Decorated tags and scraps in a row that are drawn again; a model that writes nothing else keeps its length.
 _MAX_RETRIES = 8
+# A tag that nobody knows has at most so many words and letters: longer ones are sentences.
+_MAX_WORDS, _MAX_LETTERS = 6, 40
+# And it neither begins or ends so nor says that something is: `and the trees`, `a flower in the`, `sky is blue`.
+_OPENERS = frozenset(
+    "a an and as at because but by for from her his if in into its my nor of on onto or our so than that the their"
+    " these this those to upon when where which while who whose with within without your".split()
+)
+_ENDERS = _OPENERS - {"in", "on", "by"} | {"some", "very"}
+_BEING = frozenset({"am", "are", "be", "been", "is", "was", "were"})
 
 
 @dataclass(frozen=True, slots=True)
 class TagRules:
     """What may not be added, the same for all rows of a request.
 
-    `allow`: categories that may be added besides general tags and people counts. `known`: only tags of this file.
+    `allow`: categories that may be added besides general tags and people counts. `known`: only these tags.
     `blocklist`: what this model never adds.
     """
 
@@ -51,7 +62,7 @@ class TagRules:
     rules: tuple[Rule, ...] = ()
     allow: frozenset[Category] = frozenset()
     contradictions: bool = True
-    known: KnownTags | None = None
+    known: KnownTags | DanbooruTags | None = None
     blocklist: Blocklist | None = None
 
     @property
@@ -81,6 +92,7 @@ class RowTags:
         self.rules = rules
         self.tags = [read_tag(tag) for tag in given]
         self.taken = {tag.name for tag in self.tags}
+        self.taken.update(chain(*(tag.trained_values for tag in self.tags)))
         if rules.known is not None:
             self.taken.update(filter(None, [rules.known.find(tag.name) for tag in self.tags]))
         self.conditional = tuple(map(RowRule, rules.rules))
@@ -103,8 +115,9 @@ class _ItemFilter(ABC):
     def judge(self, spelling: str) -> Tag | Rejection:
         """Return the tag as it is to be added, or why it may not."""
         rules, tag = self._row.rules, read_tag(spelling)
-        if rules.known is not None and self._listed:
-            name = rules.known.find(tag.written)
+        known = rules.known if self._listed else None
+        if known is not None:
+            name = known.find(tag.written)
             if name is None:
                 return Rejection("unknown")
             tag = tag if name == spelling else read_tag(name)
@@ -117,13 +130,14 @@ class _ItemFilter(ABC):
         for rule in self._row.conditional:
             if rule.refuses(tag, self._row.tags):
                 return Rejection("rule", rule.rule.source)
-        if rules.known is None and tag.is_decorated and self._budget.spend():
+        if known is None and (tag.is_decorated or _is_scrap(tag)) and self._budget.spend():
             return Rejection("garbled")
         return tag
 
     def accept(self, tag: str | Tag) -> None:
         """Add a tag to the row."""
         self._row.add(read_tag(tag))
+        self._budget = _RetryBudget()
 
     @abstractmethod
     def _reject(self, tag: Tag) -> Rejection | None:
@@ -138,16 +152,18 @@ class TagFilter(_ItemFilter):
         super().__init__(row, listed=True)
         self._refuses = refuses
         self._scene = Scene(user=row.tags)
-        # Costumes and emblems of a series are general tags, out of place where no character and no series is named.
+        # Costumes and emblems of a series are general tags, out of place where no character and no series is named; and
+        # so is the style of an artist where no artist is.
         self._names_series = Category.COPYRIGHTS in row.rules.allow or any(map(_names_series, row.tags))
+        self._names_artist = Category.ARTIST in row.rules.allow or any(map(_names_artist, row.tags))
 
     def accept(self, tag: str | Tag) -> None:
         """Add a tag to the row."""
         tag = read_tag(tag)
         super().accept(tag)
-        self._budget = _RetryBudget()
         self._scene.add(tag)
         self._names_series = self._names_series or _names_series(tag)
+        self._names_artist = self._names_artist or _names_artist(tag)
 
     def _reject(self, tag: Tag) -> Rejection | None:
         rules = self._row.rules
@@ -155,8 +171,10 @@ class TagFilter(_ItemFilter):
             return Rejection("category", tag.category.value)
         if self._refuses is not None and self._refuses(tag):
             return Rejection("category", "part")
-        if tag.category is Category.GENERAL and not self._names_series and tag.series is not None:
-            return Rejection("category", Category.COPYRIGHTS.value)
+        if (named := tag.named_category) is not None and not (
+            self._names_artist if named is Category.ARTIST else self._names_series
+        ):
+            return Rejection("category", named.value)
         if rules.contradictions and (other := self._scene.conflict(tag)) is not None:
             return Rejection("contradiction", other)
         return None
@@ -201,7 +219,7 @@ class PhraseFilter:
 
 
 class _RetryBudget:
-    """How often in a row a decorated tag is drawn again."""
+    """How often in a row a decorated tag or a scrap is drawn again."""
 
     __slots__ = ("_left",)
 
@@ -215,7 +233,21 @@ class _RetryBudget:
 
 
 def _names_series(tag: Tag) -> bool:
-    return tag.category in _NAMES or tag.series is not None
+    return tag.category in _NAMES or tag.named_category in _NAMES
+
+
+def _names_artist(tag: Tag) -> bool:
+    return Category.ARTIST in (tag.category, tag.named_category)
+
+
+def _is_scrap(tag: Tag) -> bool:
+    """Return whether a tag that nobody knows reads like a piece of a sentence."""
+    words = tag.name.split()
+    if len(words) <= _MAX_WORDS and len(tag.name) <= _MAX_LETTERS:
+        scrap = words and (words[0] in _OPENERS or words[-1] in _ENDERS or not _BEING.isdisjoint(words))
+        if not scrap:
+            return False
+    return not tag.is_known
 
 
 def _is_garbled(name: str) -> bool:

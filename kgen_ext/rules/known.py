@@ -1,23 +1,37 @@
-"""Known tags: a tag file in the CSV format that a1111-sd-webui-tagcomplete ships and users have on disk.
+"""Known tags: Danbooru's, as the built-in table has them, or those of a tag file as of a1111-sd-webui-tagcomplete.
 
     name,category,posts,"alias,alias"      1girl,0,6008644,"1girls,sole_female"
 
-UTF-8; a header is optional and skipped; posts and aliases may be missing; the most used tags come first. Aliases that
-begin with a slash are shortcuts for typing and are left out. In any other file, the error names the first wrong line.
+UTF-8 or UTF-16. Tabs or semicolons may separate the columns; all but the first may be missing; a category is a number
+or a word; of the posts nothing is read. A header, blank lines and comments (#) are skipped. The most used tags come
+first. Aliases that begin with a slash are shortcuts for typing and are left out. In any other file, the error names the
+first wrong line.
 """
 from __future__ import annotations
 
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kgen_ext.errors import BadValue, UserError
 from kgen_ext.tags.canonical import normalise
+from kgen_ext.tags.categories import is_known
 
+# What a request says instead of a path: every tag, and the tags of the built-in list.
+ANY, DANBOORU = "any", "danbooru"
 MAX_BYTES = 200_000_000
-_HINT = 'each line is name,category,posts,"aliases", as in the tag files of a1111-sd-webui-tagcomplete'
+# Lines that show how the columns are separated.
+_SAMPLE = 200
+# What the columns of tag files call a category, besides its number.
+_CATEGORIES = frozenset(
+    "artist artists character characters contributor copyright copyrights deprecated general invalid lore meta quality"
+    " rating series species style".split()
+)
+# HTML, XML and JSON; no tag begins so.
+_NO_TAGS = ("<!doctype", "<html", "<?xml", "<head", "<svg", "{\n", "{\r", '{"', "[{", '["', "[\n", "[\r", "pk\x03\x04")
+_HINT = 'each line is name,category,posts,"aliases" or a name alone, as in the tag files of a1111-sd-webui-tagcomplete'
 # Of nearly all names in these files normalising only turns underscores into spaces; the rest take the long way.
 _PLAIN = re.compile(r"(?!score|source)[!-9;-@\[\]^`-~]+(?:_[!-9;-@\[\]^`-~]+)*")
 
@@ -50,6 +64,16 @@ class KnownTags:
         return self._canonical.get(written)
 
 
+class DanbooruTags:
+    """The tags of the built-in table of names, and the closed sets; aliases are not among them."""
+
+    version = DANBOORU
+
+    def find(self, written: str) -> str | None:
+        """Return a tag's name in written form; None when there is no such tag."""
+        return written if is_known(written) else None
+
+
 def load_tag_file(path: str | os.PathLike[str]) -> KnownTags:
     """Read a tag file; raises BadValue when there is none, UserError when it is not one.
 
@@ -58,15 +82,17 @@ def load_tag_file(path: str | os.PathLike[str]) -> KnownTags:
     version = _version(os.fspath(path))  # before reading, so that a change in between is noticed next time
     names: dict[str, str] = {}
     aliases: list[tuple[str, str]] = []
-    for row in _rows(os.fspath(path)):
-        name = _written(row[0])
+    for tag, others in _rows(os.fspath(path)):
+        name = _written(tag)
         name = names.setdefault(name, name)
-        if len(row) > 3 and row[3]:
-            aliases.append((row[3], name))
+        if others:
+            aliases.append((others, name))
     for together, name in aliases:
         for alias in together.split(","):
-            if alias and alias[0] != "/":
+            if (alias := alias.strip()) and alias[0] != "/":
                 names.setdefault(_written(alias), name)
+    if not names:
+        raise UserError(f"tag_file: {path} holds no tags", hint=_HINT)
     return KnownTags(str(path), version, names)
 
 
@@ -76,6 +102,12 @@ class TagFiles:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: KnownTags | None = None
+
+    def open(self, source: str) -> KnownTags | DanbooruTags | None:
+        """Return the tags of a file or of the built-in list, None for any; raises like `load_tag_file`."""
+        if source == DANBOORU:
+            return DanbooruTags()
+        return None if source == ANY else self.load(source)
 
     def load(self, path: str) -> KnownTags:
         """Return the file's tags; raises like `load_tag_file`."""
@@ -93,40 +125,65 @@ def _version(path: str) -> str:
     return f"{found.st_size}:{found.st_mtime_ns}"
 
 
-def _rows(path: str) -> Iterator[list[str]]:
+def _rows(path: str) -> Iterator[tuple[str, str]]:
+    """Yield name and aliases of each line that has a tag."""
     import csv
 
+    text = _read(path)
+    begin = text[:200].lstrip().lower()
+    if "\0" in text or begin.startswith(_NO_TAGS):
+        raise UserError(f"tag_file: {path} is not a tag file: line 1", hint=_HINT)
+    lines = text.splitlines(keepends=True)
+    reader = csv.reader(lines, delimiter=_separator(lines[:_SAMPLE]))
+    found = False
+    try:
+        for row in reader:
+            name = row[0].strip() if row else ""
+            listed = len(row) > 1 and _is_category(row[1])
+            if not name or (name.startswith("#") and not listed):
+                continue
+            if not listed and (len(row) > 1 or _is_sentence(name)):
+                if not found and len(row) > 1 and not any(_is_category(title) or title.count(" ") > 1 for title in row):
+                    found = True  # a header
+                    continue
+                raise UserError(f"tag_file: {path} is not a tag file: line {reader.line_num}", hint=_HINT)
+            found = True
+            yield name, ",".join(row[3:])
+    except csv.Error as error:
+        raise UserError(f"tag_file: {path} is not a tag file: {error}", hint=_HINT) from error
+
+
+def _read(path: str) -> str:
     try:
         if os.stat(path).st_size > MAX_BYTES:
             raise UserError(f"tag_file: {path} is larger than {MAX_BYTES // 1_000_000} MB", hint=_HINT)
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            found = False
-            for row in reader:
-                if not row or not row[0].strip():
-                    continue
-                if len(row) < 2 or not _is_number(row[1]) or (len(row) > 2 and row[2] and not _is_number(row[2])):
-                    if reader.line_num == 1 and len(row) > 1:
-                        continue  # a header
-                    raise UserError(f"tag_file: {path} is not a tag file: line {reader.line_num}", hint=_HINT)
-                found = True
-                yield row
-            if not found:
-                raise UserError(f"tag_file: {path} holds no tags", hint=_HINT)
+        with open(path, "rb") as file:
+            data = file.read()
+        return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except FileNotFoundError:
         raise BadValue("tag_file", path, "the path of a file that exists") from None
     except IsADirectoryError:
         raise BadValue("tag_file", path, "the path of a file, not of a folder") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"tag_file: {path} is not UTF-8: byte {error.start} of a block", hint=_HINT) from error
-    except csv.Error as error:
-        raise UserError(f"tag_file: {path} is not a tag file: {error}", hint=_HINT) from error
+        raise UserError(f"tag_file: {path} is not UTF-8: byte {error.start}", hint=_HINT) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise UserError(f"tag_file: {path} cannot be read: {error}", hint="check the path and permissions") from error
 
 
-def _is_number(text: str) -> bool:
-    return text.strip().lstrip("-").isdecimal()
+def _separator(lines: Sequence[str]) -> str:
+    """Return the separator by which most lines have a category behind the name."""
+    fits = {sign: sum(_is_category(f"{line.rstrip()}{sign}".split(sign)[1]) for line in lines) for sign in ",\t;"}
+    return max(fits, key=lambda sign: fits[sign])
+
+
+def _is_category(text: str) -> bool:
+    text = text.strip().lower()
+    return text in _CATEGORIES or text.lstrip("-").isdecimal()
+
+
+def _is_sentence(line: str) -> bool:
+    """Return whether a line without a separator is prose."""
+    return len(line) > 100 or len(line.split()) > 8 or (line.endswith(".") and line.count(" ") > 2)
 
 
 def _written(name: str) -> str:

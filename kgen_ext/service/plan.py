@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from kgen_ext.decoding.job import Job, clip, fit_plan, make_job
@@ -27,7 +28,7 @@ from kgen_ext.request import DEFAULTS, FIELDS, MAX_SEED, Category, ExpandRequest
 from kgen_ext.rules.conditional import parse_rules
 from kgen_ext.rules.entries import read_patterns
 from kgen_ext.rules.filter import MetadataFilter, PhraseFilter, RowTags, TagFilter, TagRules
-from kgen_ext.rules.known import TagFiles
+from kgen_ext.rules.known import ANY, TagFiles
 from kgen_ext.rules.patterns import Pattern, PatternKind, PatternSet, compile_patterns
 from kgen_ext.rules.repeats import OwnText, TextHistory, read_own_text
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
@@ -81,6 +82,7 @@ def resolve_defaults(request: ExpandRequest, recommended: Recommended | None) ->
     for name in ("tag_length", "text_length"):
         if values[name] is None:
             values[name] = FIELDS[name].read(getattr(recommended, name, None)) or DEFAULTS[name]
+    values["tag_file"] = request.tag_file or getattr(recommended, "tag_file", None) or ANY
     return ResolvedRequest(**values, sampling=Sampling.resolve(request, recommended))
 
 
@@ -161,7 +163,7 @@ def plan_expansion(
         rules=parse_rules(request.rules),
         allow=frozenset(request.allow),
         contradictions=not request.allow_contradictions,
-        known=tag_files.load(request.tag_file) if request.tag_file else None,
+        known=tag_files.open(request.tag_file),
         blocklist=blocklist and blocklist.sparing(sparing_tags(entries)),
     )
     given = tuple(tuple(map(read_tag, segment.tags)) for segment in visible)
@@ -288,9 +290,10 @@ def _subject(given: Iterable[Tag], text: str, request: ResolvedRequest) -> Subje
         if spelling:
             shown.setdefault(tag.name, tag if spelling == tag.spelling else replace(tag, spelling=spelling))
     tags = split_by_category(shown.values())
+    meta = {category: tuple(chain(*(tag.trained_values for tag in map(read_tag, tags[category])))) for category in META}
     return Subject(
         tags=(*tags[Category.SPECIAL], *tags[Category.GENERAL]),
-        meta=tuple((category, tags[category]) for category in META if tags[category]),
+        meta=tuple((category, tuple(dict.fromkeys(values))) for category, values in meta.items() if values),
         text=shown_text(one_line(text)),
         width=request.width,
         height=request.height,

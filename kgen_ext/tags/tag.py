@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from kgen_ext.request import Category
 from kgen_ext.tags.canonical import fold, is_invisible, normalise, strip_signs
-from kgen_ext.tags.categories import category_of, is_known, series_of
+from kgen_ext.tags.categories import category_of, is_known, named_category, trained_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,15 @@ class Tag:
         return is_known(self.name)
 
     @property
-    def series(self) -> str | None:
-        """The series that the tag names in brackets behind its own name, if any."""
-        return series_of(self.name)
+    def trained_values(self) -> tuple[str, ...]:
+        """What a metadata line of the models says for the tag, () where training had nothing like it."""
+        values = trained_values(self.name, self.category)
+        return (self.written,) if values == (self.name,) and not self.is_decorated else values
+
+    @property
+    def named_category(self) -> Category | None:
+        """The category of the artist, character or series that a general tag names, if any."""
+        return named_category(self.name) if self.category is Category.GENERAL else None
 
 
 def read_tag(tag: str | Tag) -> Tag:
@@ -64,9 +70,16 @@ def read_tag(tag: str | Tag) -> Tag:
     folded = fold(written)
     name = strip_signs(folded)
     category = category_of(name)
-    if category is Category.GENERAL and written != "artist:" and tag.strip().lower().startswith("artist:"):
-        category = Category.ARTIST  # the user says so: `artist:somebody new`
+    if category is Category.GENERAL and _is_called_artist(tag, written):
+        category = Category.ARTIST
     return Tag(tag, written, folded, name, category)
+
+
+def _is_called_artist(spelling: str, written: str) -> bool:
+    """Return whether a user says that it is an artist: `artist:somebody new`, `@somebody new`."""
+    if written.startswith("@"):
+        return written[1:2].isalnum()
+    return written != "artist:" and spelling.lstrip().lower().startswith("artist:")
 
 
 def split_by_category(tags: Iterable[str | Tag]) -> dict[Category, tuple[str, ...]]:
