@@ -230,10 +230,10 @@ def test_four_words_of_a_sentence_in_the_prompt_or_beside_it_are_not_written(pro
     assert "sits on a lamp" in text_of(ran)
 
 
-def test_tags_alone_may_come_again_in_a_sentence() -> None:
-    script = [" A", " hand", " on", " own", " hip", ".", " A", " girl", ".", "</s>"]
+def test_four_words_of_a_tag_are_the_user_s_too() -> None:
+    script = [" A", " hand", " on", " own", (" hip", " lamp"), ".", " A", " girl", ".", "</s>"]
     request = greedy(f"hand on own hip, {', '.join(NAMES[:17])}", text_length="short")
-    assert text_of(check(force(script, request, pieces=NAMES))) == "A hand on own hip. A girl."
+    assert text_of(check(force(script, request, pieces=[*NAMES, " lamp"]))) == "A hand on own lamp. A girl."
 
 
 @pytest.mark.parametrize(

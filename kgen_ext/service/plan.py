@@ -186,9 +186,8 @@ def plan_expansion(
         own = tags if view.own is None else view.own
         planned.append(_in_view(_subject((*own, *shown), text, request), view, request))
         shown = ()
-    prose = [segment.text for segment in visible if segment.text]
-    # Beside sentences, what stands between commas is read with them.
-    texts = (request.text, *prose, *((marked.text,) if prose else ()))
+    # What the model sees as text, and everything as it stands: phrases between commas are the user's, too.
+    texts = (request.text, *(segment.text for segment in visible), marked.text)
     own_text = read_own_text((request.prompt, *request.require), texts)
     return ExpansionPlan(
         request, prompt, template, tuple(planned), given, tuple(views), tuple(parts), required, rules, protected,

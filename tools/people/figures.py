@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from kgen_ext.events import By, Expansion, Piece
 from kgen_ext.prompt import Segment, escape, parse, subjects
 from kgen_ext.prompt.sentences import split_sentences
-from kgen_ext.protocol.plan import TIPO_TAGS
+from kgen_ext.protocol.plan import TIPO_TAGS, ask_length
 from kgen_ext.request import Category, TagLength
 from kgen_ext.tags.tag import Tag, read_tag
 from tools.people.cases import CHARACTERS
@@ -20,7 +20,7 @@ MAX_TAG_LETTERS, MAX_TAG_WORDS = 40, 6
 PHRASE = 4  # words in a row that make a phrase
 SENTENCE = 6  # words between commas that make a prompt a sentence
 COMMONEST = 8
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_WORD = re.compile(r"\d+(?:[.,:]\d+)+|[^\W_]+(?:['’][^\W_]+)*")
 _LISTED = (Category.SPECIAL, Category.GENERAL)  # the categories on a TIPO text's tag line
 
 Exists = Callable[[Tag], bool]
@@ -145,7 +145,11 @@ def invented_words(rows: Sequence[Row], vocabulary: frozenset[str]) -> list[Figu
     for row in texts:
         own = {*words(row.prompt), *(word for tag in row.tags for word in words(tag.spelling))}
         written = words(row.expansion.added_text)
-        invented = [word for word in written if word not in own and not _bases(word) & (vocabulary | own)]
+        invented = [
+            word
+            for word in written
+            if not word[0].isdigit() and word not in own and not _bases(word) & (vocabulary | own)
+        ]
         total += len(written)
         every.update(invented)
         if invented:
@@ -213,9 +217,11 @@ def rows_outside_band(rows: Sequence[Row]) -> Figure:
     """Count rows with tags added past the maximum, or too few without a note (must be 0). The bands are TIPO's."""
 
     def outside(row: Row) -> list[str]:
-        band, found = TIPO_TAGS[TagLength(row.expansion.settings.tag_length)], list[str]()
+        found = list[str]()
         for given, added in zip(row.given, row.added, strict=True):
-            count = len({tag.written for tag in given if tag.category in _LISTED}) + len(added)
+            before = len({tag.written for tag in given if tag.category in _LISTED})
+            _, band = ask_length(TagLength(row.expansion.settings.tag_length), given=before, bands=TIPO_TAGS)
+            count = before + len(added)
             few = (given or added) and count < band.minimum and not row.expansion.notes
             if few or (added and count > band.maximum):
                 found.append(f"{count} tags, {len(added)} of them added")
@@ -256,7 +262,7 @@ def script_figure(name: str, rows: Sequence[Row], exists: Exists) -> Figure:
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text in lower case, numbers and signs left out; hyphens divide words."""
+    """Return the words and numbers of a text in lower case, signs left out; hyphens divide words."""
     return _WORD.findall(text.lower().replace("’", "'"))
 
 
