@@ -28,6 +28,7 @@ from kgen_ext.service.plan import (
     plan_expansion,
 )
 from kgen_ext.service.result import build_expansion
+from kgen_ext.service.scripts import hide_unreadable
 
 if TYPE_CHECKING:
     from kgen_ext.decoding.vocabulary import TokenTable
@@ -144,6 +145,7 @@ class Expander:
                 self._owner = None
 
     def _decode(self, plans: Sequence[ExpansionPlan], cancelled: Callable[[], bool]) -> Iterator[Event]:
+        plans = [hide_unreadable(plan, self._context.engine) for plan in plans]
         # 1. Answer rows from the result cache; rows with equal requests share one decode.
         rows_of: dict[ResolvedRequest, list[int]] = {}
         todo = list[_RowRequest]()

@@ -28,12 +28,13 @@ from kgen_ext.request import DEFAULTS, FIELDS, MAX_SEED, Category, ExpandRequest
 from kgen_ext.rules.conditional import parse_rules
 from kgen_ext.rules.entries import read_patterns
 from kgen_ext.rules.filter import MetadataFilter, PhraseFilter, RowTags, TagFilter, TagRules
-from kgen_ext.rules.known import ANY, TagFiles
+from kgen_ext.rules.known import ANY, DanbooruTags, KnownTags, TagFiles
 from kgen_ext.rules.patterns import Pattern, PatternKind, PatternSet, compile_patterns
 from kgen_ext.rules.repeats import OwnText, TextHistory, read_own_text
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.service.notes import limit_note
 from kgen_ext.service.required import Required, read_entries, read_required, sparing_tags
+from kgen_ext.service.scripts import read_given
 from kgen_ext.service.segments import View, read_elsewhere, read_parts, search_people, view_segments
 from kgen_ext.tags.tag import Tag, read_tag, split_by_category
 
@@ -157,7 +158,7 @@ def plan_expansion(
     parts = find_parts(prompt, marked.parts)
     hides = (lambda tag: protected.match(tag) is not None,) if len(protected) else ()
     visible = subjects(prompt, protect=hides)
-    unwanted = (Pattern.of_tag(tag) for segment in visible for tag in segment.unwanted)
+    unwanted = (Pattern.of_tag(tag.spelling) for segment in visible for tag in read_given(segment.unwanted, None))
     rules = TagRules(
         bans=PatternSet((*compile_patterns(read_patterns(request.ban)).patterns, *unwanted)),
         rules=parse_rules(request.rules),
@@ -166,11 +167,11 @@ def plan_expansion(
         known=tag_files.open(request.tag_file),
         blocklist=blocklist and blocklist.sparing(sparing_tags(entries)),
     )
-    given = tuple(tuple(map(read_tag, segment.tags)) for segment in visible)
+    given = tuple(read_given(segment.tags, rules.known) for segment in visible)
     views = view_segments(
         read_parts(prompt, visible, given, text=request.text),
         read_elsewhere(request.context, hides),
-        own=_marked_subjects(prompt, parts, hides) if parts else None,
+        own=_marked_subjects(prompt, parts, hides, rules.known) if parts else None,
     )
     required, notes = read_required(entries, prompt, bans=rules.bans)
     shown = tuple(tag for entry in required for tag in entry.shown)
@@ -300,11 +301,17 @@ def _subject(given: Iterable[Tag], text: str, request: ResolvedRequest) -> Subje
 
 
 def _marked_subjects(
-    prompt: Prompt, parts: Sequence[MarkedPart], hides: Sequence[Callable[[str], bool]]
+    prompt: Prompt,
+    parts: Sequence[MarkedPart],
+    hides: Sequence[Callable[[str], bool]],
+    known: KnownTags | DanbooruTags | None,
 ) -> list[VisibleSubject | None]:
-    """Return what of each segment is marked, None where nothing is."""
+    """Return what of each segment is marked, translated as the whole is, None where nothing is."""
     marked = {part.segment for part in parts}
-    seen = subjects(own_items(prompt, parts), protect=hides)
+    seen = [
+        replace(subject, tags=tuple(tag.spelling for tag in read_given(subject.tags, known)))
+        for subject in subjects(own_items(prompt, parts), protect=hides)
+    ]
     return [subject if number in marked else None for number, subject in enumerate(seen)]
 
 

@@ -11,6 +11,7 @@ from kgen_ext.prompt.spans import DIVIDERS
 from kgen_ext.protocol.plan import one_line
 from kgen_ext.rules.entries import Entry, read_entry
 from kgen_ext.rules.patterns import PatternSet
+from kgen_ext.service.scripts import read_given
 from kgen_ext.tags.tag import Tag, read_tag
 
 
@@ -36,7 +37,7 @@ def read_required(
         return (), ()
     source = render(prompt)
     items = [item for segment in prompt.segments for item in segment.items]
-    names = {read_tag(tag).name for item in items for tag in (item.shown, *item.listed) if tag}
+    names = {tag.name for tag in read_given((tag for item in items for tag in (item.shown, *item.listed) if tag), None)}
     written = {source[span.start : span.end] for span in prompt.spans}
     networks = {_network(source[span.start :]) for span in prompt.spans if span.kind is SpanKind.NETWORK}
     wanted, notes = list[Required](), list[str]()

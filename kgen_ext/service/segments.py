@@ -20,6 +20,7 @@ from kgen_ext.prompt import Prompt, Segment, VisibleSubject, parse, subjects
 from kgen_ext.prompt.spans import SpanKind
 from kgen_ext.request import Category
 from kgen_ext.rules import Rejection
+from kgen_ext.service.scripts import read_given
 from kgen_ext.tags.subjects import (
     find_person,
     is_detail,
@@ -28,7 +29,7 @@ from kgen_ext.tags.subjects import (
     names_person,
     text_names_subject,
 )
-from kgen_ext.tags.tag import Tag, read_tag
+from kgen_ext.tags.tag import Tag
 
 # Most tags shown of the other parts.
 _SHOWN = 32
@@ -93,7 +94,7 @@ def read_elsewhere(context: str, hides: Sequence[Callable[[str], bool]] = ()) ->
         return []
     prompt = parse(context)
     visible = subjects(prompt, protect=hides)
-    return read_parts(prompt, visible, [tuple(map(read_tag, segment.tags)) for segment in visible])
+    return read_parts(prompt, visible, [read_given(segment.tags, None) for segment in visible])
 
 
 def read_parts(
