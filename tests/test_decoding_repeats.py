@@ -231,9 +231,9 @@ def test_four_words_of_a_sentence_in_the_prompt_or_beside_it_are_not_written(pro
 
 
 def test_four_words_of_a_tag_are_the_user_s_too() -> None:
-    script = [" A", " hand", " on", " own", (" hip", " lamp"), ".", " A", " girl", ".", "</s>"]
+    script = [" Here", " hand", " on", " own", (" hip", " lamp"), ".", " A", " girl", ".", "</s>"]
     request = greedy(f"hand on own hip, {', '.join(NAMES[:17])}", text_length="short")
-    assert text_of(check(force(script, request, pieces=[*NAMES, " lamp"]))) == "A hand on own lamp. A girl."
+    assert text_of(check(force(script, request, pieces=[*NAMES, " lamp"]))) == "Here hand on own lamp. A girl."
 
 
 @pytest.mark.parametrize(
