@@ -28,7 +28,7 @@ from kgen_ext.tags.canonical import fold_text, normalise
 from kgen_ext.tags.tag import read_tag
 
 # A hundred tags of no category, people or contradiction, and no words.
-NAMES = tuple(f"item {'bcdfghjklm'[n // 10]}{'bcdfghjklm'[n % 10]}" for n in range(100))
+NAMES = tuple(f"item {'dgjkmqvwxz'[n // 10]}{'dgjkmqvwxz'[n % 10]}" for n in range(100))
 
 
 @dataclass

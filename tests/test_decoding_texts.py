@@ -112,13 +112,13 @@ def bad(count: int) -> list[str]:
 @pytest.mark.parametrize(("count", "text"), [(48, "A girl. A hat."), (49, "A girl.")])
 def test_a_sentence_with_a_banned_word_is_tried_48_times(count: int, text: str) -> None:
     script = [" A", " girl", ".", " A", (*bad(count), " hat"), ".", "</s>"]
-    ran = write(script, ban=("/bad[a-j]+/",), pieces=bad(count))  # type: ignore[arg-type]
+    ran = write(script, ban=("/bad[a-z]+/",), pieces=bad(count))  # type: ignore[arg-type]
     assert ran.output.texts["long"] == text
 
 
 def test_every_sentence_has_its_own_tries() -> None:
     script = [" A", (*bad(40), " girl"), ".", " A", (*bad(80)[40:], " hat"), ".", "</s>"]
-    ran = write(script, ban=("/bad[a-j]+/",), pieces=bad(80))  # type: ignore[arg-type]
+    ran = write(script, ban=("/bad[a-z]+/",), pieces=bad(80))  # type: ignore[arg-type]
     assert ran.output.texts["long"] == "A girl. A hat."
 
 
@@ -216,10 +216,10 @@ def test_a_phrase_over_a_line_s_end_is_taken_back_behind_the_new_line() -> None:
     """The paragraph is counted: taken back with its words, the next would run on in the one before."""
     ran = write(
         [*split_words(tale(4)), "\n", (" Hat", " The"), " girl", " smiles", ".", "</s>"],
-        ban=("/ad\\. hat/",), text_length="long", pieces=(" Hat", " The"),
+        ban=("/dk\\. hat/",), text_length="long", pieces=(" Hat", " The"),
     )  # fmt: skip
     assert ran.output.texts["long"] == tale(4)[1:] + "\nThe girl smiles."
-    assert ran.rejected == [("banned", "ad.\n Hat")]
+    assert ran.rejected == [("banned", "dk.\n Hat")]
 
 
 def test_a_token_that_ends_a_wide_stop_and_goes_on_is_not_taken() -> None:

@@ -14,7 +14,7 @@ from webui_kit import Stage, forget, positional, set_stage
 
 from kgen_ext.errors import BadValue
 from kgen_ext.events import By, Expansion
-from kgen_ext.prompt import read_marks
+from kgen_ext.prompt import escape, read_marks
 from kgen_ext.request import ExpandRequest
 from kgen_ext.rules.known import TagFiles
 from kgen_ext.service.plan import plan_expansion
@@ -140,7 +140,7 @@ def test_the_parts_of_a_hires_prompt_get_what_their_like_got() -> None:
 def test_the_first_part_of_another_hires_prompt_gets_all() -> None:
     done = expand("<kgen>1girl</kgen>, sky")
     request = ExpandRequest("<kgen>1girl</kgen>, sky")
-    assert follow(request, done, "x, <kgen>a</kgen>, b") == f"x, a, {', '.join(done.added_tags)}, b"
+    assert follow(request, done, "x, <kgen>a</kgen>, b") == f"x, a, {escape(', '.join(done.added_tags))}, b"
 
 
 # The WebUI.

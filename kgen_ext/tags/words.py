@@ -72,7 +72,7 @@ def translate(item: str) -> tuple[str, ...] | None:
 
 @lru_cache(maxsize=512)
 def _translate(item: str) -> tuple[str, ...] | None:
-    words = load_words()
+    words = load_meanings()
     typed = _fold(item).strip(".!?。！？ ")
     folded = typed.translate(_HIRAGANA)
     if folded.isascii():
@@ -182,11 +182,11 @@ def _lines(path: str) -> Iterator[tuple[str, list[str]]]:
 
 
 @once
-def load_words() -> dict[str, str]:
+def load_meanings() -> dict[str, str]:
     """Return the meaning of each folded word, read once per process."""
     return {word: meaning for meaning, words in _lines(WORDS) for word in words}
 
 
 @once
 def _longest() -> int:
-    return max(map(len, load_words()), default=0)
+    return max(map(len, load_meanings()), default=0)

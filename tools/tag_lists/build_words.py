@@ -21,10 +21,10 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kgen_ext.once import once
 from kgen_ext.rules.blocklist import Blocklist, load_blocklist
 from kgen_ext.tags.words import JOINER, WORDS, fold_word
 
@@ -123,15 +123,15 @@ def _russian(word: str, *, adjective: bool) -> Iterator[str]:
             yield last[:-1] + ending
 
 
-@once
-def _converter() -> Any:
+@cache
+def _converter(direction: str) -> Any:
     from opencc import OpenCC  # type: ignore[import-not-found,unused-ignore]
 
-    return OpenCC("s2t")
+    return OpenCC(direction)
 
 
 def _traditional(word: str) -> str:
-    return str(_converter().convert(word))
+    return str(_converter("s2t").convert(word))
 
 
 def read_cldr(folder: Path, tags: dict[str, int]) -> Iterator[tuple[str, str]]:
