@@ -183,7 +183,7 @@ class ExpandRequest:
     text_length: TextLength | str | None = _choice(TextLength.NONE, "number of sentences to write", by_model=True)
     task: Task | str = _choice(Task.AUTO, "order in which the model writes its fields")
     format: str = _text("layout of the result: the name of a format, or a template", default="append")
-    ban: str | tuple[str, ...] = _list("banned tags and patterns: hat, *_hair, /blue .*/, category:artist")
+    ban: str | tuple[str, ...] = _list("banned tags and patterns: hat, *_hair, /blue .*/, category:hair")
     require: str | tuple[str, ...] = _list("tags that the result must contain: hat, (smile:1.2), <lora:x:1>")
     rules: str | tuple[str, ...] = _list('conditional rule, such as "if twintails ban long hair"')
     protect: str | tuple[str, ...] = _list("words of your prompt to hide from the model, such as trigger words")

@@ -163,7 +163,8 @@ def _broken_by_tags(ran: Ran) -> Iterable[str]:
         if kind is not None and kind not in rules.allow:
             yield f"metadata nobody allowed: {kind.value}"
     if rules.contradictions:
-        scene = Scene(user=[normalise(tag) for tag in ran.given])
+        subject = ran.plan.subjects[ran.job.subject]
+        scene = Scene(user=[normalise(tag) for tag in ran.given], text=subject.text if subject else "")
         for tag in ran.tags:
             if (other := scene.conflict(normalise(tag))) is not None:
                 yield f"contradiction: {tag!r} and {other!r}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from decoding_kit import check, force, greedy
 
-from kgen_ext.rules.contradictions import GROUPS
+from kgen_ext.rules.questions import QUESTIONS, Question
 
 # A rule, what makes it hold (prompt, options), and the tag that breaks it, one token each.
 CASES: dict[str, tuple[str, str, dict[str, object]]] = {
@@ -68,9 +68,9 @@ def test_a_repeat_of_an_own_tag_is_taken_back() -> None:
     assert ran.rejected == [("repeat", "Smile")]
 
 
-@pytest.mark.parametrize("group", [group for group in GROUPS if len(group.answers) > 1], ids=lambda group: group.name)
-def test_every_group_of_contradictions_holds_and_can_be_switched_off(group: object) -> None:
-    tags = [[tag.strip() for tag in some.split(",")] for some in group.answers.values()]  # type: ignore[attr-defined]
+@pytest.mark.parametrize("question", [asked for asked in QUESTIONS if len(asked.answers) > 1], ids=lambda it: it.name)
+def test_every_question_is_answered_once_unless_contradictions_are_allowed(question: Question) -> None:
+    tags = [[tag.strip() for tag in some.split(",")] for some in question.answers.values()]
     first, last = next((a, b) for a in tags[0] for b in tags[-1] if a not in tags[-1] and b not in tags[0])
     script = [first, ",", (last, "umbrella"), "</s>"]
     pieces = (first, last, "umbrella")

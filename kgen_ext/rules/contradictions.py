@@ -1,282 +1,276 @@
 """Contradictions: tags that cannot both be true of one picture.
 
-A group is a question that a picture answers once (`hair colour`). Each of its tags lists the answers it allows; two
-tags contradict each other when they allow none in common, so `long hair` agrees with `very long hair`. A group about a
-person does not apply while the scene has several people, and each group names the tags that lift it. What is merely
-unusual together is no contradiction, and a tag in no group never contradicts.
+A question is what a picture answers once (`hair colour`). A tag claims the answers it allows (`claims`); two tags
+contradict each other when they allow none in common, so `long hair` agrees with `very long hair`. What is merely
+unusual together is no contradiction, and a tag that answers no question never contradicts.
+
+What the user says goes before what the model writes. A tag that makes room for several answers (`multicolored hair`,
+`multiple views`) does so only if the user wrote it; once a colour is said, the model may not write one. A user's people
+are complete: `1girl` or `portrait of an old fisherman` means that nobody else is there, unless others are left open
+(`crowd`, `couple`); and a sentence that begins with an animal (`a red fox in the snow`) is about no person. While the
+user speaks of several people, questions about a person do not apply; while only the model does, they apply where the
+user has answered them. What the user says is not there (`no hat`) may not be written.
 """
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from kgen_ext.once import once
-from kgen_ext.tags.categories import is_people_count
+from kgen_ext.rules.claims import Answers, Claims, read_claims
+from kgen_ext.rules.people import MANY, People, Span
+from kgen_ext.rules.questions import QUESTIONS, SEVERAL
+from kgen_ext.tags.groups import Group, groups_of
 from kgen_ext.tags.tag import Tag, read_tag
 
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One question: `answers` maps each answer to its tags; with a tag of `lifted_by` several may be true."""
-
-    name: str
-    answers: dict[str, str]
-    lifted_by: str = ""
-    per_person: bool = False
+_SEVERAL = frozenset((SEVERAL,))
+_OF_PERSONS = frozenset((Group.HAIR, Group.CLOTHING))
+_TEXT = 60  # letters of a text that name it
 
 
-_COLOURS = ("black", "blue", "brown", "green", "orange", "pink", "purple", "red")
-_POSES = "multiple views, variations, sequential, comic, 4koma, before and after, character sheet, reference sheet"
+@dataclass(slots=True)
+class _Answer:
+    """What is said of one question so far. `claims`: by whom; `split`: the user said two things; `room`: several."""
 
-GROUPS = (
-    Group(
-        "hair colour",
-        {colour: f"{colour} hair, light {colour} hair, dark {colour} hair" for colour in _COLOURS}
-        | {
-            "brown": "brown hair, light brown hair, dark brown hair, auburn hair",
-            "red": "red hair, light red hair, dark red hair, auburn hair, ginger hair",
-            "orange": "orange hair, ginger hair, strawberry blonde hair",
-            "pink": "pink hair, light pink hair, dark pink hair, strawberry blonde hair",
-            "purple": "purple hair, light purple hair, dark purple hair, violet hair, lavender hair",
-            "aqua": "aqua hair, light blue hair, teal hair, turquoise hair",
-            "blonde": "blonde hair, yellow hair, golden hair, platinum blonde hair, strawberry blonde hair",
-            "grey": "grey hair, gray hair, light grey hair, dark grey hair, silver hair",
-            "white": "white hair, silver hair, platinum blonde hair",
-            "none": "bald",
-        },
-        "multicolored hair, two-tone hair, gradient hair, streaked hair, split-color hair, colored inner hair, "
-        "colored tips, rainbow hair, ombre hair, roots (hair), highlights, half and half hair, multiple hair colors",
-        per_person=True,
-    ),
-    Group(
-        "hair length",
-        {
-            "none": "bald",
-            "very short": "very short hair, short hair, buzz cut",
-            "short": "short hair",
-            "medium": "medium hair",
-            "long": "long hair",
-            "very long": "long hair, very long hair",
-            "absurdly long": "long hair, very long hair, absurdly long hair",
-        },
-        "short hair with long locks, asymmetrical hair, uneven hair, variations, before and after",
-        per_person=True,
-    ),
-    Group(
-        "eye colour",
-        {colour: f"{colour} eyes, light {colour} eyes, dark {colour} eyes" for colour in _COLOURS}
-        | {
-            "brown": "brown eyes, light brown eyes, dark brown eyes, hazel eyes",
-            "green": "green eyes, light green eyes, dark green eyes, hazel eyes",
-            "orange": "orange eyes, amber eyes",
-            "purple": "purple eyes, light purple eyes, dark purple eyes, violet eyes",
-            "yellow": "yellow eyes, gold eyes, golden eyes, amber eyes",
-            "aqua": "aqua eyes, light blue eyes, teal eyes, turquoise eyes",
-            "grey": "grey eyes, gray eyes, silver eyes",
-            "white": "white eyes",
-        },
-        "heterochromia, multicolored eyes, two-tone eyes, gradient eyes, rainbow eyes, mismatched eyes",
-        per_person=True,
-    ),
-    Group("skin", {"pale": "pale skin", "dark": "dark skin, very dark skin"}, "multicolored skin", per_person=True),
-    Group(
-        "bust",
-        {
-            "flat": "flat chest",
-            "small": "small breasts",
-            "medium": "medium breasts",
-            "large": "large breasts",
-            "huge": "huge breasts, gigantic breasts",
-        },
-        "breast expansion, variations, before and after",
-        per_person=True,
-    ),
-    Group(
-        "mouth",
-        {"open": "open mouth, wide open mouth, parted lips", "closed": "closed mouth, sealed lips"},
-        _POSES,
-        per_person=True,
-    ),
-    Group(
-        "posture",
-        {
-            "standing": "standing, standing on one leg, tiptoes",
-            "sitting": "sitting, wariza, seiza, indian style, reclining",
-            "lying": "lying, on back, on stomach, on side, reclining",
-        },
-        _POSES,
-        per_person=True,
-    ),
-    Group("lying on", {"back": "on back", "stomach": "on stomach"}, _POSES, per_person=True),
-    Group(
-        "framing",
-        {
-            "portrait": "portrait, feet out of frame",
-            "upper": "upper body, feet out of frame",
-            "cowboy": "cowboy shot, feet out of frame",
-            "lower": "lower body",
-            "full": "full body",
-        },
-        f"{_POSES}, inset, projected inset, zoom layer",
-        per_person=True,
-    ),
-    Group("camera height", {"above": "from above", "below": "from below"}, _POSES),
-    Group(
-        "time of day",
-        {
-            "dawn": "dawn, sunrise, twilight",
-            "day": "day, daytime, noon, midday",
-            "dusk": "dusk, sunset, evening, twilight",
-            "night": "night, nighttime, midnight, evening, night sky",
-        },
-        f"{_POSES}, split screen, day and night, time lapse",
-    ),
-    Group("place", {"indoors": "indoors", "outdoors": "outdoors"}, f"{_POSES}, split screen"),
-    Group(
-        "season",
-        {
-            "spring": "spring, spring (season)",
-            "summer": "summer",
-            "autumn": "autumn, fall (season)",
-            "winter": "winter",
-        },
-        f"{_POSES}, split screen, four seasons",
-    ),
-    Group(
-        "background colour",
-        {
-            colour: f"{colour} background"
-            for colour in (*_COLOURS, "aqua", "beige", "grey", "white", "yellow", "transparent")
-        },
-        f"{_POSES}, two-tone background, gradient background, multicolored background, rainbow background, "
-        "split screen, split theme, checkered background, striped background",
-    ),
-    # Counts of one kind; Scene handles `solo` and `no humans`, which concern all kinds together.
-    *(
-        Group(
-            f"number of {kind}s",
-            {"1": f"1{kind}"}
-            | {str(n): f"{n}{kind}s, multiple {kind}s" for n in range(2, 6)}
-            | {"6+": f"6+{kind}s, multiple {kind}s"},
-        )
-        for kind in ("girl", "boy", "other")
-    ),
-)
+    allowed: Answers = frozenset()
+    claims: list[tuple[Answers, str]] = field(default_factory=list)
+    by_user: bool = False
+    split: bool = False
+    room: bool = False
 
-_SEVERAL = frozenset({
-    "couple", "group", "everyone", "crowd", "twins", "siblings", "sisters", "brothers", "solo focus", "yuri", "yaoi",
-    "hetero", "multiple persons", "people",
-})  # fmt: skip
-_ALONE = "solo"
-_NOBODY = "no humans"
+    def add(self, found: Answers, name: str, *, by_user: bool) -> None:
+        self.claims.append((found, name))
+        self.by_user |= by_user
+        if SEVERAL in found:
+            self.room |= by_user
+            found -= _SEVERAL
+        if not found:
+            return
+        narrower = self.allowed & found
+        if self.allowed and not narrower:
+            self.split |= by_user
+        self.allowed = narrower or self.allowed | found
 
+    def conflict(self, found: Answers) -> str | None:
+        """Return the name of a claim that another one contradicts, or None."""
+        if SEVERAL in found:
+            if self.room or self.split:
+                return None
+            return self.claims[0][1]
+        if self.room and (not self.split and len(self.allowed) < 2):
+            return None
+        if not found.isdisjoint(self.allowed):
+            return None
+        return next((name for claimed, name in self.claims if found.isdisjoint(claimed)), self.claims[0][1])
 
-def _split(text: str) -> frozenset[str]:
-    return frozenset(tag.strip() for tag in text.split(",") if tag.strip())
-
-
-@once
-def _index() -> dict[str, tuple[tuple[int, frozenset[str]], ...]]:
-    """Return tag -> (group, answers it allows), ..."""
-    index: dict[str, dict[int, set[str]]] = {}
-    for number, group in enumerate(GROUPS):
-        for answer, tags in group.answers.items():
-            for tag in _split(tags):
-                index.setdefault(tag, {}).setdefault(number, set()).add(answer)
-    return {tag: tuple((n, frozenset(found)) for n, found in groups.items()) for tag, groups in index.items()}
-
-
-@once
-def _lifted_by() -> dict[str, frozenset[int]]:
-    """Return tag -> the groups it lifts."""
-    lifters: dict[str, set[int]] = {}
-    for number, group in enumerate(GROUPS):
-        for tag in _split(group.lifted_by):
-            lifters.setdefault(tag, set()).add(number)
-    return {tag: frozenset(numbers) for tag, numbers in lifters.items()}
+    def copy(self) -> _Answer:
+        return _Answer(self.allowed, self.claims.copy(), self.by_user, self.split, self.room)
 
 
 class Scene:
     """The tags of one picture so far, and what a further tag would contradict.
 
-    user: the user's tags, whose people count is taken as complete: `1girl` means that nobody else is there.
+    user: the user's tags, whose people are taken as complete. text: the user's sentences, which say the same as tags.
     """
 
-    __slots__ = ("_counts", "_grouped", "_lifted", "_several", "_tags", "_user_counts")
+    __slots__ = (
+        "_absent", "_animal", "_answers", "_lifted", "_names", "_people", "_several", "_things", "_user_people",
+    )  # fmt: skip
 
-    def __init__(self, tags: Iterable[str | Tag] = (), *, user: Iterable[str | Tag] = ()) -> None:
-        self._tags = set[str]()
-        self._counts: list[str] = []
-        self._grouped: dict[int, list[str]] = {}
-        self._lifted: set[int] = set()
-        self._several = ""
+    def __init__(self, tags: Iterable[str | Tag] = (), *, user: Iterable[str | Tag] = (), text: str = "") -> None:
+        self._names = set[str]()
+        self._answers = dict[int, _Answer]()
+        self._lifted = frozenset[int]()
+        self._people = list[tuple[People, str]]()
+        self._things = dict[str, str]()
+        self._absent = dict[str, str]()
+        self._several = False  # the model's tags say that there are several people
+        self._user_people = _UserPeople()
         for tag in user:
-            self.add(tag)
-        self._user_counts = tuple(self._counts)
+            name = read_tag(tag).name
+            self._add(read_claims(name), name, by_user=True)
+        if text.strip():
+            self._add(read_claims(text.lower()), text.strip()[:_TEXT], by_user=True)
+        self._animal = "" if self._people else self._find_animal([*self._names], text)
         for tag in tags:
             self.add(tag)
 
+    def _find_animal(self, names: Iterable[str], text: str) -> str:
+        """Return what of the user's is about an animal where nothing is about a person, else nothing."""
+        if any(not groups_of(name).isdisjoint(_OF_PERSONS) for name in names):
+            return ""
+        own = [name for name in names if read_claims(name).of_animal]
+        return text.strip()[:_TEXT] if read_claims(text.lower()).of_animal else "".join(own[:1])
+
     def add(self, tag: str | Tag) -> None:
-        """Add a tag, whether or not it contradicts another."""
+        """Add a tag of the model's, whether or not it contradicts another."""
         name = read_tag(tag).name
-        if name in self._tags:
+        self._add(read_claims(name), name, by_user=False)
+
+    def _add(self, claims: Claims, name: str, *, by_user: bool) -> None:
+        if name in self._names:
             return
-        self._tags.add(name)
-        if is_people_count(name) and name != _NOBODY:
-            if _is_plural(name) or any(_kind(name) != _kind(other) for other in self._counts):
-                self._several = self._several or name
-            self._counts.append(name)
-        elif name in _SEVERAL:
-            self._several = self._several or name
-        for number, _ in _index().get(name, ()):
-            self._grouped.setdefault(number, []).append(name)
-        self._lifted.update(_lifted_by().get(name, ()))
+        self._names.add(name)
+        for number, found in claims.answers:
+            self._answers.setdefault(number, _Answer()).add(found, name, by_user=by_user)
+        if claims.people:
+            self._people.append((claims.people, name))
+            if by_user:
+                self._user_people.add(claims.people, name)
+            elif claims.people.least > 1 or sum(span[0] for span in self._sorts().values()) > 1:
+                self._several = True
+        if by_user:
+            self._lifted |= claims.lifts
+            self._absent |= dict.fromkeys(claims.absent, name)
+            self._things |= dict.fromkeys(claims.things, name)
 
     def copy(self) -> Scene:
         """Return a scene that grows independently."""
         twin = Scene()
-        twin._tags, twin._counts = self._tags.copy(), self._counts.copy()
-        twin._grouped = {number: tags.copy() for number, tags in self._grouped.items()}
-        twin._lifted, twin._several, twin._user_counts = self._lifted.copy(), self._several, self._user_counts
+        twin._names, twin._lifted, twin._people = self._names.copy(), self._lifted, self._people.copy()
+        twin._answers = {number: answer.copy() for number, answer in self._answers.items()}
+        twin._things, twin._absent, twin._several = self._things, self._absent, self._several
+        twin._user_people, twin._animal = self._user_people, self._animal
         return twin
 
     def conflict(self, tag: str | Tag) -> str | None:
         """Return the name of the tag in the scene that this one contradicts, or None."""
         name = read_tag(tag).name
-        if name in self._tags:
+        if name in self._names:
             return None
-        if (other := self._people_conflict(name)) is not None:
+        claims = read_claims(name)
+        if claims.people and (other := self._people_conflict(claims.people)) is not None:
             return other
-        for number, answers in _index().get(name, ()):
-            if number in self._lifted or (GROUPS[number].per_person and self._several):
+        for number, found in claims.answers:
+            answer = self._answers.get(number)
+            if answer is None or number in self._lifted or self._is_open(number, answer):
                 continue
-            for other in self._grouped.get(number, ()):
-                if answers.isdisjoint(next(found for n, found in _index()[other] if n == number)):
-                    return other
+            if (other := answer.conflict(found)) is not None:
+                return other
+        if self._absent or claims.absent:
+            return next((self._absent[thing] for thing in claims.things if thing in self._absent), None) or next(
+                (self._things[thing] for thing in claims.absent if thing in self._things), None
+            )
         return None
 
-    def _people_conflict(self, name: str) -> str | None:
-        if name == _ALONE:
-            return self._several or None
-        if name == _NOBODY:
-            return next(iter(self._counts), None) or self._several or None
-        if name in _SEVERAL:
-            return next((other for other in (_ALONE, _NOBODY) if other in self._tags), None)
-        if not is_people_count(name):
+    def _is_open(self, number: int, answer: _Answer) -> bool:
+        """Return whether the answers may be those of different people."""
+        if not QUESTIONS[number].per_person:
+            return False
+        return self._user_people.several or (self._several and not answer.by_user)
+
+    def _people_conflict(self, people: People) -> str | None:
+        """Return who contradicts a tag of the model's that tells of people."""
+        if self._animal and any(sort != "other" for sort, _ in people.sorts):
+            return self._animal
+        if people.nobody:
+            return next((name for other, name in self._people if other.least and other != _ALONE), None)
+        for other, name in self._people:
+            if other.nobody and people != _ALONE:
+                return name
+        if (other_name := self._user_people.conflict(people)) is not None:
+            return other_name
+        known = self._sorts()
+        for sort, span in people.sorts:
+            if people.exact and sort in known and _is_apart(span, known[sort]):
+                return self._who(sort)
+        # All together: not more than a tag such as `solo` or `trio` says.
+        least = {sort: span[0] for sort, span in known.items()}
+        for sort, span in people.sorts:
+            least[sort] = max(least.get(sort, 0), span[0])
+        together = max(sum(least.values()), people.least)
+        for other, name in self._people:
+            if other.total is not None and together > other.total[1]:
+                return name
+        if people.total is not None and (most := people.total[1]) < MANY:
+            if sum(span[0] for span in known.values()) > most:
+                return self._who(next(iter(known)))
+            return next((name for other, name in self._people if other.least > most), None)
+        return None
+
+    def _sorts(self) -> dict[str, Span]:
+        """Return of each sort how many there are at least and at most, as far as numbers tell."""
+        sorts = dict[str, Span]()
+        for people, _ in self._people:
+            for sort, span in people.sorts:
+                span = span if people.exact else (span[0], MANY)
+                known = sorts.get(sort, (0, MANY))
+                sorts[sort] = (max(known[0], span[0]), min(known[1], span[1]))
+        return sorts
+
+    def _who(self, sort: str) -> str:
+        return next(name for people, name in self._people if any(sort == other for other, _ in people.sorts))
+
+
+_ALONE = People(total=(1, 1))
+
+
+def _is_apart(one: Span, other: Span) -> bool:
+    return one[1] < other[0] or other[1] < one[0]
+
+
+class _UserPeople:
+    """The people of the user's tags and text together."""
+
+    __slots__ = ("_exact", "_names", "_open", "_persons", "_sorts", "_total")
+
+    def __init__(self) -> None:
+        self._sorts = dict[str, Span]()
+        self._exact = set[str]()
+        self._persons: Span | None = None
+        self._total: Span | None = None
+        self._open = False
+        self._names = list[str]()
+
+    @property
+    def several(self) -> bool:
+        """Whether there are several people, or may be."""
+        least = sum(span[0] for span in self._sorts.values())
+        total, persons = self._total or (0, MANY), self._persons or (0, MANY)
+        return least > 1 or total[0] > 1 or persons[0] > 1 or (self._open and total[1] > 1)
+
+    def add(self, people: People, name: str) -> None:
+        """Take in what a tag or the text tells; numbers go before nouns alone."""
+        self._names.append(name)
+        self._open |= people.open
+        for sort, span in people.sorts:
+            known = self._sorts.get(sort)
+            if known is None or (people.exact and sort not in self._exact):
+                self._sorts[sort] = span
+            elif people.exact or sort not in self._exact:
+                self._sorts[sort] = _narrowed(known, span)
+            if people.exact:
+                self._exact.add(sort)
+        if people.persons is not None:
+            self._persons = people.persons if self._persons is None else _narrowed(self._persons, people.persons)
+        if people.total is not None:
+            self._total = people.total if self._total is None else _narrowed(self._total, people.total)
+
+    def conflict(self, people: People) -> str | None:
+        """Return the name of a tag that leaves no room for these people, or None."""
+        if not self._names:
             return None
-        if _NOBODY in self._tags:
-            return _NOBODY
-        others = [other for other in self._counts if _kind(other) != _kind(name)]
-        if _ALONE in self._tags and (_is_plural(name) or others):
-            return _ALONE
-        if self._user_counts and all(_kind(other) != _kind(name) for other in self._user_counts):
-            return self._user_counts[0]
+        for sort, span in people.sorts:
+            known = self._sorts.get(sort)
+            span = span if people.exact else (span[0], MANY)
+            if (known is not None and _is_apart(known, span)) or (known is None and self._sorts and not self._open):
+                return self._names[0]
+        if people.least > self._most:
+            return self._names[0]
         return None
 
+    @property
+    def _most(self) -> int:
+        """How many people there are at most."""
+        if self._total is not None:
+            return self._total[1]
+        if self._open:
+            return MANY
+        if self._sorts:
+            return sum(span[1] for span in self._sorts.values())
+        return self._persons[1] if self._persons is not None else MANY
 
-def _kind(count: str) -> str:
-    return next(kind for kind in ("girl", "boy", "other") if kind in count)
 
-
-def _is_plural(count: str) -> bool:
-    return count.startswith("multiple") or not count.startswith("1") or count[1:2].isdigit() or "+" in count
+def _narrowed(one: Span, other: Span) -> Span:
+    """Return what two spans have in common; both where that is nothing."""
+    least, most = max(one[0], other[0]), min(one[1], other[1])
+    return (least, most) if least <= most else (min(one[0], other[0]), max(one[1], other[1]))

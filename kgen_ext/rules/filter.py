@@ -8,7 +8,7 @@ A candidate is checked in this order, and rejected for the first reason that app
     repeat           the row has it
     banned           by a pattern of the request; `blocklist`: by the model's own list
     category         of a kind the request does not allow, or another than the metadata line's
-    contradiction    with a tag of the row
+    contradiction    with a tag or the given text of the row
     rule             by a conditional ban
 
 The filters of a row share its `RowTags`. Tags of the user are added to them without a check.
@@ -82,14 +82,15 @@ class TagRules:
 class RowTags:
     """The tags of a row, which only grow, and what follows from them.
 
-    given: tags the row starts with. `taken`: names that may not be added again, those of the given tags and, by the tag
-    file, their true ones.
+    given, text: tags and sentences the row starts with. `taken`: names that may not be added again, those of the given
+    tags and, by the tag file, their true ones.
     """
 
-    __slots__ = ("conditional", "rules", "tags", "taken")
+    __slots__ = ("conditional", "rules", "tags", "taken", "text")
 
-    def __init__(self, rules: TagRules, given: Iterable[str | Tag] = ()) -> None:
+    def __init__(self, rules: TagRules, given: Iterable[str | Tag] = (), text: str = "") -> None:
         self.rules = rules
+        self.text = text
         self.tags = [read_tag(tag) for tag in given]
         self.taken = {tag.name for tag in self.tags}
         self.taken.update(chain(*(tag.trained_values for tag in self.tags)))
@@ -151,7 +152,7 @@ class TagFilter(_ItemFilter):
         """refuses: whether a tag is out of place in this part of the picture."""
         super().__init__(row, listed=True)
         self._refuses = refuses
-        self._scene = Scene(user=row.tags)
+        self._scene = Scene(user=row.tags, text=row.text)
         # Costumes and emblems of a series are general tags, out of place where no character and no series is named; and
         # so is the style of an artist where no artist is.
         self._names_series = Category.COPYRIGHTS in row.rules.allow or any(map(_names_series, row.tags))

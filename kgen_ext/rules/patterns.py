@@ -5,10 +5,12 @@ r"""Ban and protect patterns, over whole tags and in running text.
     /blue|red/          regular expression over the whole tag (syntax of PyPI `regex`), case ignored;
                         `/blue/i` is the same
     category:artist     every tag of a category; singular, plural, `series` and `people` are understood
+    category:hair       every tag of a group (`kgen_ext.tags.groups`); `clothes`, `animals` and the like are understood
 
 A pattern is compared with a tag's folded form and its comparison form (`kgen_ext.tags.tag`). In running text literals,
 globs and expressions are searched as whole words, where an underscore or a hyphen between words counts as a space and
-a wildcard does not reach over white space; categories match nothing there, since text has no tags.
+a wildcard does not reach over white space; of a group its words are found, with the adjectives before them; a category
+matches nothing there, since text has no tags.
 
 Time is bounded. A glob is cut at its stars, and each part between two stars is taken at the first place where it fits:
 no later place could be better, so nothing is tried twice. In running text a lookahead, which keeps its first answer,
@@ -29,6 +31,7 @@ from kgen_ext.errors import BadPattern
 from kgen_ext.request import Category
 from kgen_ext.tags.canonical import fold, fold_text, normalise
 from kgen_ext.tags.categories import category_of
+from kgen_ext.tags.groups import SYNONYMS, Group, groups_of, search_group
 from kgen_ext.tags.tag import Tag, read_tag
 
 MAX_LENGTH = 300
@@ -49,14 +52,16 @@ _CATEGORIES = {category.value: category for category in Category} | {
 
 
 class PatternKind(str, Enum):
-    """The four kinds of pattern."""
+    """The five kinds of pattern."""
 
     LITERAL = "literal"
     GLOB = "glob"
     REGEX = "regex"
     CATEGORY = "category"
+    GROUP = "group"
 
 
+_LISTS = frozenset((PatternKind.CATEGORY, PatternKind.GROUP))  # kinds that are looked up in lists of names
 Search = Callable[[str], Any]
 
 
@@ -82,7 +87,7 @@ class Pattern:
     def match(self, tag: str | Tag) -> bool:
         """Return whether the pattern matches this whole tag, in any spelling or decoration."""
         tag = read_tag(tag)
-        if tag.folded != tag.name and self.kind is not PatternKind.CATEGORY and self.match_name(tag.folded):
+        if tag.folded != tag.name and self.kind not in _LISTS and self.match_name(tag.folded):
             return True
         return self.match_name(tag.name)
 
@@ -94,6 +99,8 @@ class Pattern:
             return _glob_matches(self.key, name)
         if self.kind is PatternKind.CATEGORY:
             return category_of(name).value == self.key
+        if self.kind is PatternKind.GROUP:
+            return Group(self.key) in groups_of(name)
         assert self._compiled is not None
         return self._timed(self._compiled[0], name) is not None
 
@@ -101,6 +108,8 @@ class Pattern:
         """Return the span of the first hit in running text, as whole words, or None."""
         if self.kind is PatternKind.CATEGORY or not text:
             return None
+        if self.kind is PatternKind.GROUP:
+            return search_group(text, Group(self.key))
         if self.kind is PatternKind.REGEX:
             assert self._compiled is not None
             found = self._timed(self._compiled[1], text)
@@ -188,8 +197,10 @@ def compile_pattern(text: str) -> Pattern:
         return _expression(source)
     if source.lower().startswith("category:"):
         name = source[len("category:") :].strip().lower()
+        if (group := SYNONYMS.get(name)) is not None:
+            return Pattern(source, PatternKind.GROUP, group.value)
         if name not in _CATEGORIES:
-            valid = ", ".join(category.value for category in Category)
+            valid = ", ".join(key.value for key in (*Category, *Group))
             raise BadPattern(f"pattern {source}: no category of that name", hint=f"use one of {valid}")
         return Pattern(source, PatternKind.CATEGORY, _CATEGORIES[name].value)
     if re.fullmatch(r"artist:\s*\*", source, re.IGNORECASE):

@@ -227,7 +227,7 @@ def make_jobs(
             made.append(None)
             continue
         view = plan.views[index]
-        row_tags = RowTags(plan.rules, (*view.had, *given))
+        row_tags = RowTags(plan.rules, (*view.had, *given), subject.text)
         phrases = PhraseFilter(row_tags).search if plan.rules.apply_to_text else None
         fitted = fit_plan(context.engine, partial(_plan_subject, request, context), subject, context.n_ctx)
         hidden += fitted.hidden

@@ -96,7 +96,7 @@ def names_person(name: str) -> bool:
     """
     words = _words(name)
     return words[:1] == ["solo"] or any(
-        _is_person(word) and (not after or after[0] in _BEHIND or after[0].endswith("ing"))
+        is_person(word) and (not after or after[0] in _BEHIND or after[0].endswith("ing"))
         for word, *after in (words[place : place + 2] for place in range(len(words)))
     )
 
@@ -111,7 +111,7 @@ def text_names_subject(text: str) -> bool:
     """Return whether running text speaks of a person or a creature."""
     words = _words(text)
     return any(
-        _is_person(word) or (_in(word, _CREATURES) and not (after and after[0] in _PARTS))
+        is_person(word) or (_in(word, _CREATURES) and not (after and after[0] in _PARTS))
         for word, *after in (words[place : place + 2] for place in range(len(words)))
     )
 
@@ -120,7 +120,7 @@ def find_person(text: str) -> tuple[int, int] | None:
     """Return where running text speaks of a person for the first time, pronouns included."""
     for found in _WORDS.finditer(text):
         word = found[0].lower()
-        if word in _PRONOUNS or _is_person(word):
+        if word in _PRONOUNS or is_person(word):
             return found.span()
     return None
 
@@ -142,7 +142,8 @@ def _words(name: str) -> list[str]:
     return [word.lower() for word in _WORDS.findall(own or name)]
 
 
-def _is_person(word: str) -> bool:
+def is_person(word: str) -> bool:
+    """Return whether a word of small letters is a person of some kind."""
     if _in(word, _PERSONS):
         return True
     return len(word) > 4 and word.removesuffix("s").endswith(_ENDINGS) and word.removesuffix("s") not in _NO_PERSONS

@@ -106,7 +106,7 @@ CONTROLS: tuple[Control, ...] = (
             "-1 uses each image's own seed. A fixed seed adds the same text to every image.",
             low=-1, high=2**53),
     Control("ban", Widget.TEXT, ControlGroup.RULES, "Banned tags", "KGen ban", "",
-            "Tags or patterns, comma-separated: hat, *_hair, /blue .*/, category:artist; or a negative prompt. "
+            "Tags or patterns, comma-separated: hat, *_hair, /blue .*/, category:hair; or a negative prompt. "
             "Applies to sentences too."),
     Control("require", Widget.TEXT, ControlGroup.RULES, "Required tags", "KGen require", "",
             "Tags that the result must contain, comma-separated; weights and networks are kept: (smile:1.2), "
