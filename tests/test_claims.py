@@ -55,6 +55,9 @@ PEOPLE = [
     ("no people", "scenery", "1girl"), ("several men", "multiple boys", "1boy"), ("fox girl", "1girl", "1boy"),
     ("1girl", "fox girl", "old man"), ("2girls", "fox girl", "couple of boys"), ("1girl", "mature female", "1boy"),
     ("a pair of boys", "2boys", "1girl"), ("twin sisters", "2girls", "solo"), ("girl with a cat", "1girl", "1boy"),
+    ("a 17 year old girl", "1girl", "2girls"), ("21 yo woman in a park", "solo", "1boy"), ("2 girl", "2girls", "solo"),
+    ("two young women", "2girls", "solo"),
+    ("2 young women", "2girls", "solo"), ("firemen", "multiple boys", "1girl"), ("catboy", "1boy", "1girl"),
 ]  # fmt: skip
 SENTENCES = [
     ("Portrait of an old fisherman.", "1boy", "1girl"), ("Portrait of an old fisherman.", "solo", "no humans"),
@@ -117,6 +120,8 @@ def test_the_same_words_in_a_sentence_say_the_same(typed: str, agrees: str, cont
         "white hair ornament", "eye shadow",
         "black dress with red eyes print", "pubic hair", "evening gown", "birthday", "summer dress", "witch hat",
         "cowboy shot", "princess carry", "maid headdress", "statue of a man", "snowman", "a couple of apples",
+        "god rays", "a bowl of ramen", "by norman rockwell", "fairy cottage", "elf ears", "each other", "sniper rifle",
+        "gameboy", "german shepherd puppy", "cyclamen", "talisman",
     ],
 )  # fmt: skip
 def test_a_word_that_describes_something_else_says_nothing_of_hair_or_people(tag: str) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import re
 import time
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from decoding_kit import check, force, greedy, run_all
@@ -10,12 +12,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from test_decoding_random import mad_engine
 
-from kgen_ext.errors import BadPattern
+from kgen_ext.errors import BadPattern, Failure
 from kgen_ext.prompt import parse, subjects
 from kgen_ext.request import Category, ExpandRequest
 from kgen_ext.rules.conditional import parse_rule
 from kgen_ext.rules.patterns import compile_pattern
-from kgen_ext.tags.groups import HEADER, SYNONYMS, Group, GroupTable, groups_of, search_group, singular
+from kgen_ext.tags.groups import HEADER, PATH, SYNONYMS, Group, GroupTable, groups_of, search_group, singular
+from tools.tag_lists import build_groups
 
 TAGS: dict[Group, str] = {
     Group.HAIR: "flowing silver hair, long hair, twintails, ponytail, ahoge, blunt bangs, hair bun, bob cut, "
@@ -173,12 +176,8 @@ def test_a_plural_has_its_singular(plural: str, one: str) -> None:
     assert singular(plural) == one
 
 
-def test_a_damaged_table_is_named(tmp_path: object) -> None:
-    from pathlib import Path
-
-    from kgen_ext.errors import Failure
-
-    path = Path(str(tmp_path)) / "groups.bin"
+def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "groups.bin"
     path.write_bytes(HEADER.pack(b"KGENGRP1", 3, 0))
     with pytest.raises(Failure, match=re.escape(str(path))):
         GroupTable(str(path))
@@ -200,3 +199,29 @@ def test_a_locked_group_is_never_written_in_tags_or_text(group: Group) -> None:
             assert [text for text in ran.output.texts.values() if search_group(text, group)] == []
 
     broken()
+
+
+TREE = (
+    '{"body": {"hair": {"objects": ["hair_bell"], "misc": ["wet_hair"]}}, "food": {"cake": ["bundt_cake"]}, '
+    '"clothes": {"headwear": {"_data": ["hair_bell", "ajirogasa"]}}, "artists": {"a": ["$ref: a.txt"]}}'
+)
+
+
+def test_the_builder_reads_the_tree_s_branches() -> None:
+    assert build_groups.read_tree(TREE) == {
+        "hair bell": frozenset((Group.ACCESSORY,)), "wet hair": frozenset((Group.HAIR,)),
+        "ajirogasa": frozenset((Group.ACCESSORY, Group.CLOTHING)),
+    }  # fmt: skip
+
+
+def test_the_builder_checks_its_table(tmp_path: Path) -> None:
+    out = tmp_path / "groups.bin"
+    (tmp_path / "tree.json").write_text(TREE, "utf-8")
+    build_groups.main([str(tmp_path / "tree.json"), "--out", str(out)])
+    with pytest.raises(SystemExit, match="wet hair"):
+        build_groups.check_groups(out, build_groups.read_tree(TREE) | {"wet hair": frozenset((Group.POSE,))})
+
+
+def test_the_shipped_table_is_the_one_that_the_notice_names() -> None:
+    notice = (Path(PATH).parent / "NOTICE.md").read_text("utf-8")
+    assert f"{sha256(Path(PATH).read_bytes()).hexdigest()}  groups.bin" in notice

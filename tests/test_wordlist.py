@@ -28,8 +28,10 @@ def test_words_and_what_is_made_of_them_by_rule_are_known(word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["revery", "fishermand", "foxen", "isses", "wallss", "lanternd", "fox'n", "20thing", "\u5c11\u5973", "its"]
-)
+    "word",
+    ["revery", "fishermand", "foxen", "isses", "wallss", "lanternd", "fox'n", "20thing", "\u5c11\u5973", "its", "shes",
+     "boxess", "walles", "fox12", "h0111", "f123", "20121", "fox2wall"],
+)  # fmt: skip
 def test_other_words_are_not(word: str) -> None:
     assert not WORDS.knows(word)
 

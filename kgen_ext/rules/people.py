@@ -7,6 +7,7 @@ is only shown (`statue of a man`). `the girl` and `her sister's` are nobody new;
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,11 +30,21 @@ _GIRLS = frozenset(
 )
 _BOYS = frozenset(
     "boy boys man men guy guys male males gentleman gentlemen lad dude bloke king kings prince princes emperor duke "
-    "lord father fathers dad daddy grandfather grandpa brother brothers son sons uncle husband groom monk monks wizard "
-    "wizards warlock butler god waiter actor nobleman shota femboy boyfriend nephew cowboy cowboys satyr".split()
+    "father fathers dad daddy grandfather grandpa brother brothers son sons uncle husband groom monk monks wizard "
+    "wizards warlock butler waiter actor nobleman shota femboy boyfriend nephew cowboy cowboys satyr".split()
 )
 _OTHERS = frozenset(("other", "others"))
-_NOT_MEN = frozenset("human shaman superhuman inhuman humans".split())
+_FEMALE = frozenset(("girl", "girls", "woman", "women"))
+_MALE = frozenset(("man", "men", "boy", "boys"))
+_ENDING = re.compile(r"(\w*?)((?:wo)?m[ae]n|girls?|boys?)")
+# Of men and boys: `fisherman`, `catboys`.
+_STEMS = frozenset(
+    "air anchor ant aqua axe bat bell bad boat bow business cat cave camera chair clergy con cow crafts crew cross "
+    "dog door elf fan farm fem ferry fire fisher fox frontiers gentle guards gun handy headless hench horse "
+    "hunts ice iron mail marks merchant mer milk minute mountain news noble oars old police post rifles sales school "
+    "sea service snake space spider spokes sports stable states super swords tin trades trench watch weather wolf wood "
+    "wooden work working yachts young".split()
+)
 _NO_PEOPLE = frozenset("figure figures group audience crowd everyone yuri yaoi hetero couple twin twins".split())
 _ALL = frozenset("people human humans person persons one characters character anyone somebody anybody".split())
 _PLURALS = frozenset("people men women ladies children everyone youth".split())
@@ -61,10 +72,11 @@ _SHOWN = frozenset("statue statues sculpture figurine figure bust doll mannequin
                    "shape ghost spirit head hand".split())  # fmt: skip
 # What a person's word describes when it stands before one of these: `maid dress`, `cowboy shot`.
 _DESCRIBES = frozenset((Group.CLOTHING, Group.ACCESSORY, Group.CREATURE))
+_DESCRIBES_ROLE = frozenset((Group.BACKGROUND, Group.BODY))
 _DESCRIBED = frozenset(
-    "shot carry costume cosplay sandwich doll statue figurine sized size made band club brand style themed mask focus "
-    "figure toy plush group uniform school bed chess house castle room building magic art card years symbol "
-    "flag".split()
+    "shot carry costume cosplay sandwich doll statue figurine sized size made band club brand style themed mask "
+    "focus figure toy plush group uniform school bed chess house castle room building magic art card years symbol "
+    "flag rays slayer lights lamp moon ship hut rifle tale story game rings cottage pose".split()
 )
 _ENDS_PHRASE = frozenset(
     "in on at with of from by near behind under who that which is are was were and or but to for over beside into "
@@ -205,11 +217,15 @@ def _mention(words: Sequence[str], at: int) -> tuple[_Mention | bool, int] | Non
     while end < len(words) and not owns and _is_person(words[end]):
         sort, plural, owns = sort or _sort(words[end]), _is_plural(words[end]), words[end].endswith("'s")
         end += 1
-    if not owns and end < len(words) and _describes(words[end]):
+    if not owns and end < len(words) and _describes(words[end], role=sort is None):
         return False, end
     start, exact, span, definite = _determine(words, at)
+    if span is not None and span[0] > 1 and not plural and start < at - 1:
+        span, exact = None, False  # `world war 2 pilot girl`; but people write `2 girl`
     if number:
         exact, span = True, _counted(number)
+    if sort == "other" and not exact:
+        return False, end  # `each other`
     if start and words[start - 1] in _NEGATIONS:
         return (sort is None and words[end - 1] in _ALL), end
     if start > 1 and words[start - 1] == "of" and words[start - 2] in _SHOWN:
@@ -236,6 +252,8 @@ def _determine(words: Sequence[str], at: int) -> tuple[int, bool, Span | None, b
             if back and words[back - 1] in _DEFINITE:
                 return back - 1, True, (_NUMBERS[word],) * 2, True
             return back, word not in ("a", "an"), (_NUMBERS[word], _NUMBERS[word]), False
+        if words[back + 1] in ("year", "years", "yo", "yr", "yrs", "y"):
+            continue  # an age
         if word.rstrip("+").isdigit():
             return back, True, _counted(word), False
         if word == "of" and back and words[back - 1] in _SETS:
@@ -255,16 +273,28 @@ def _counted(number: str) -> Span:
 
 def _is_person(word: str) -> bool:
     word = word.removesuffix("'s")
-    return word in _GIRLS or word in _BOYS or word in _OTHERS or (word not in _NO_PEOPLE and is_person(word))
+    if word in _GIRLS or word in _BOYS or word in _OTHERS:
+        return True
+    stem, ending = _ending(word)
+    if ending in _MALE:
+        return stem in _STEMS  # `norman`, `ramen` and `gameboy` are none
+    return ending in _FEMALE or (word not in _NO_PEOPLE and is_person(word))
 
 
 def _sort(word: str) -> str | None:
     word = word.removesuffix("'s")
-    if word in _GIRLS or word.endswith(("girl", "girls", "woman", "women")):
+    stem, ending = _ending(word)
+    if word in _GIRLS or ending in _FEMALE:
         return "girl"
-    if word in _BOYS or (word.endswith(("man", "men", "boy", "boys")) and word not in _NOT_MEN):
+    if word in _BOYS or (ending in _MALE and stem in _STEMS):
         return "boy"
     return "other" if word in _OTHERS else None
+
+
+def _ending(word: str) -> tuple[str, str]:
+    """Return a word such as `fishermen` in two parts; the second is empty for most words."""
+    found = _ENDING.fullmatch(word)
+    return (found[1], found[2]) if found else (word, "")
 
 
 def _is_plural(word: str) -> bool:
@@ -273,5 +303,7 @@ def _is_plural(word: str) -> bool:
     return word.endswith("s") and not word.endswith(("'s", "ss")) and singular(word) != word
 
 
-def _describes(after: str) -> bool:
-    return after in _DESCRIBED or not _DESCRIBES.isdisjoint(word_groups(after))
+def _describes(after: str, *, role: bool = False) -> bool:
+    """Return whether a person's word is said of the noun behind it; roles also of others: `fairy house`, `elf ears`."""
+    groups = word_groups(after)
+    return after in _DESCRIBED or not _DESCRIBES.isdisjoint(groups) or (role and not _DESCRIBES_ROLE.isdisjoint(groups))

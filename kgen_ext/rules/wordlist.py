@@ -6,7 +6,7 @@ Some words need no line of their own:
     fox's, she'll        the word with one of the usual endings behind an apostrophe
     lanterns, foxes      a regular plural
     x                    a single letter
-    20th, 100mm, f1      numbers with up to two letters in a row; longer parts are words
+    20th, 100mm, f1      a number with up to two letters behind it, or with one before it
 """
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from pathlib import Path
 from kgen_ext.errors import AGAIN, ModelFileError
 
 MAX_BYTES = 4_000_000  # decompressed
-_LETTERS = re.compile(r"[^\W\d_]+")
+_NUMBER = re.compile(r"\d{1,4}(?:[.,:]\d+)*[^\W\d_]{0,2}|[^\W\d_]\d{1,2}(?:\.\d+)?")
 _ENDINGS = frozenset("s d m t ll re ve".split())
-# Shorter words have no plural by rule: `as` and `his` are not made of `a` and `hi`.
-_SHORTEST_SINGULAR = 3
+# Shorter words have no plural by rule: `his` and `pers` are not made of `hi` and `per`.
+_SHORTEST_SINGULAR = 4
+# What takes -es: neither `classs` nor `tablees` is a plural.
+_HISSING = ("ss", "us", "x", "z", "ch", "sh", "o")
 
 
 class WordList:
@@ -51,7 +53,7 @@ class WordList:
             head, _, ending = word.rpartition("'")
             if head:
                 return ending in _ENDINGS and self.knows(head)
-            return all(len(part) < 3 or self.knows(part) for part in _LETTERS.findall(word))
+            return _NUMBER.fullmatch(word) is not None
         return any(len(word) > _SHORTEST_SINGULAR and self._has(singular) for singular in _singulars(word))
 
     def begins(self, part: str) -> bool:
@@ -83,8 +85,11 @@ def load_word_list(path: Path) -> WordList:
 
 
 def _singulars(word: str) -> Sequence[str]:
-    if not word.endswith("s"):
+    if not word.endswith("s") or word.endswith("ss"):
         return ()
+    found = [word[:-1]]
     if word.endswith("ies"):
-        return (word[:-1], f"{word[:-3]}y")
-    return (word[:-1], word[:-2]) if word.endswith("es") else (word[:-1],)
+        found.append(f"{word[:-3]}y")
+    elif word.endswith("es") and word[:-2].endswith(_HISSING):
+        found.append(word[:-2])
+    return found

@@ -131,7 +131,7 @@ def text_figures(rows: Sequence[Row]) -> list[Figure]:
     texts = [row for row in rows if row.expansion.added_text]
     tests: tuple[tuple[str, Callable[[Row], list[str]]], ...] = (
         ("a word three times running", lambda row: _stuttered(words(row.expansion.added_text))),
-        (f"{PHRASE} words in a row twice", lambda row: _twice(_phrases(words(row.expansion.added_text)))),
+        (f"{PHRASE} words in a row twice", _repeated_phrases),
         (f"{PHRASE} words in a row of the user's", lambda row: _taken_over(row.prompt, row.expansion.added_text)),
         ("a sentence twice", lambda row: _twice(map(_plain, split_sentences(row.expansion.added_text)))),
     )
@@ -282,6 +282,17 @@ def _stuttered(said: Sequence[str]) -> list[str]:
 
 def _phrases(said: Sequence[str]) -> list[str]:
     return [" ".join(said[begin : begin + PHRASE]) for begin in range(len(said) - PHRASE + 1)]
+
+
+def _repeated_phrases(row: Row) -> list[str]:
+    """Return the phrases that a text has twice; each segment has a text of its own, at the end of a piece."""
+    found, left = list[str](), split_sentences(row.expansion.added_text)
+    for piece in row.expansion.pieces:
+        text = re.sub(r"\\(.)", r"\1", piece.text).strip(" ,\n") if piece.by is By.MODEL else ""
+        count = next((end for end in range(len(left), 0, -1) if text.endswith(" ".join(left[:end]))), 0)
+        found += _twice(_phrases(words(" ".join(left[:count]))))
+        del left[:count]
+    return [*found, *_twice(_phrases(words(" ".join(left))))]
 
 
 def _twice(items: Iterable[str]) -> list[str]:
