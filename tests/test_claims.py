@@ -4,6 +4,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from decoding_kit import check, force, greedy
 
 from kgen_ext.rules.claims import read_claims
 from kgen_ext.rules.contradictions import Scene
@@ -57,6 +58,7 @@ PEOPLE = [
     ("a pair of boys", "2boys", "1girl"), ("twin sisters", "2girls", "solo"), ("girl with a cat", "1girl", "1boy"),
     ("a 17 year old girl", "1girl", "2girls"), ("21 yo woman in a park", "solo", "1boy"), ("2 girl", "2girls", "solo"),
     ("two young women", "2girls", "solo"),
+    ("two 17 year old girls", "2girls", "solo"), ("world war 2 era girl", "1girl", "2girls"),
     ("2 young women", "2girls", "solo"), ("firemen", "multiple boys", "1girl"), ("catboy", "1boy", "1girl"),
 ]  # fmt: skip
 SENTENCES = [
@@ -116,7 +118,8 @@ def test_the_same_words_in_a_sentence_say_the_same(typed: str, agrees: str, cont
     "tag",
     [
         "red hair ribbon", "black hair bow", "hair ornament", "hair between eyes", "hair over one eye",
-        "red ribbon in hair", "bald eagle", "red eyeliner", "cat eye makeup", "blue hairband", "armpit hair",
+        "red ribbon in hair", "bald eagle", "white chest hair",
+        "red dress long hair", "red eyeliner", "cat eye makeup", "blue hairband", "armpit hair",
         "white hair ornament", "eye shadow",
         "black dress with red eyes print", "pubic hair", "evening gown", "birthday", "summer dress", "witch hat",
         "cowboy shot", "princess carry", "maid headdress", "statue of a man", "snowman", "a couple of apples",
@@ -183,6 +186,20 @@ def test_what_the_model_chose_is_held() -> None:
 
 def test_with_several_colours_asked_for_the_model_may_add_the_second() -> None:
     assert Scene(user=["streaked hair", "red hair"]).conflict("black hair") is None
+
+
+def test_a_colour_that_is_between_two_is_one() -> None:
+    assert Scene(user=["streaked hair", "azure hair"]).conflict("black hair") is None
+
+
+def test_a_colour_belongs_to_the_noun_behind_it() -> None:
+    assert Scene(user=["black hair"]).conflict("messy hair blue eyes") is None
+
+
+def test_a_sentence_of_the_prompt_is_heard_while_decoding() -> None:
+    script = [("1girl", "umbrella"), ",", "shrine", "</s>"]
+    ran = check(force(script, greedy("A portrait of an old fisherman by the sea."), pieces=("umbrella", "shrine")))
+    assert ("contradiction", "1girl") in ran.rejected
 
 
 def test_with_two_colours_named_a_third_is_refused() -> None:

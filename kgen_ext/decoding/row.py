@@ -248,7 +248,10 @@ class Row:
 
     def _most_rejected(self) -> str:
         reason = max(self._rejected, key=lambda reason: self._rejected[reason], default=None)
-        return "" if reason is None else f"{reason[0]} {reason[1]!r}, {self._rejected[reason]} times"
+        if reason is None:
+            return ""
+        rule, detail = reason
+        return f"{rule}{f' {detail!r}' if detail else ''}, {self._rejected[reason]} times"
 
 
 def _name(plan: FieldPlan) -> str:

@@ -41,8 +41,9 @@ class _Answer:
         self.claims.append((found, name))
         self.by_user |= by_user
         if SEVERAL in found:
-            self.room |= by_user
             found -= _SEVERAL
+            self.room |= by_user
+            self.split |= by_user and len(found) > 1  # `black and white hair`
         if not found:
             return
         narrower = self.allowed & found
@@ -56,7 +57,7 @@ class _Answer:
             if self.room or self.split:
                 return None
             return self.claims[0][1]
-        if self.room and (not self.split and len(self.allowed) < 2):
+        if self.room and not self.split:
             return None
         if not found.isdisjoint(self.allowed):
             return None
