@@ -48,7 +48,7 @@ def is_prose(shown: str, *, others: Callable[[], int]) -> bool:
 
     others: returns how many other items of content are in the segment, at least up to MANY; called where it matters.
 
-    >>> [is_prose("very detailed face and eyes", others=lambda: count) for count in (0, 9)]
+    >>> [is_prose("dancing in heavy summer rain", others=lambda: count) for count in (0, 9)]
     [True, False]
     """
     words = [word.strip(",.;:!?\"'") for word in shown.lower().split()]

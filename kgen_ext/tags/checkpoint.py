@@ -92,7 +92,7 @@ _NO_NAMES = frozenset(
 def checkpoint_category(name: str) -> Category | None:
     """Return quality, meta or artist for a tag that says nothing of what is in the picture, else None.
 
-    >>> [checkpoint_category(name) for name in ("detailed face", "detailed armor", "by nobody in particular")]
+    >>> [checkpoint_category(name) for name in ("detailed face", "detailed armor", "by candlelight")]
     [<Category.QUALITY: 'quality'>, None, None]
     """
     words = (name.replace("-", " ") if "-" in name else name).split()
