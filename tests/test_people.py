@@ -356,3 +356,18 @@ def test_a_file_without_prompts_is_refused(line: str, tmp_path: Path, capsys: py
 @pytest.mark.parametrize("argv", [["nowhere.jsonl"], ["nowhere.jsonl", "--limit", "0"]])
 def test_a_wrong_option_is_an_error_of_use(argv: list[str]) -> None:
     assert main(argv) == 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        (("A fox sits on a wall.", "A fox sits on a wall."), 0),
+        (("A fox sits on a wall. A fox sits on (a) hat.", "A dog."), 1),
+        (("A dog. It runs.", "A fox sits on a wall. A fox sits on a hat."), 1),
+    ],
+)
+def test_four_words_twice_are_counted_in_the_text_of_each_segment(texts: tuple[str, str], found: int) -> None:
+    first, second = (Piece(f", hat, {escape(text)}", By.MODEL) for text in texts)
+    pieces = (Piece("fox", By.USER), first, Piece(" BREAK dog", By.USER), second)
+    joined = expansion(pieces, ("hat", "hat"), " ".join(texts))
+    assert count("texts with 4 words in a row twice", read_row("fox BREAK dog", joined)) == found
