@@ -206,7 +206,7 @@ def write_dots1(path: Path, *, special: tuple[str, ...] = tipo.SPECIAL_TOKENS, c
     writer.add_expert_shared_count(1)
     writer.add_expert_feed_forward_length(32)
     writer.add_expert_weights_norm(True)
-    writer.add_expert_weights_scale(1.0)
+    writer.add_expert_weights_scale(1.5)
     writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("default")
@@ -235,7 +235,7 @@ def write_dots1(path: Path, *, special: tuple[str, ...] = tipo.SPECIAL_TOKENS, c
                       "ffn_up_exps": draw(4, 32, EMBED), "ffn_down_exps": draw(4, EMBED, 32),
                       "ffn_gate_shexp": draw(32, EMBED), "ffn_up_shexp": draw(32, EMBED),
                       "ffn_down_shexp": draw(EMBED, 32)}  # fmt: skip
-            named[f"blk.{at}.exp_probs_b.bias"] = np.zeros(4)
+            named[f"blk.{at}.exp_probs_b.bias"] = draw(4)
         named |= {f"blk.{at}.{name}.weight": tensor for name, tensor in layer.items()}
     _write_tensors(writer, named)
     return path

@@ -58,10 +58,10 @@ def test_the_starter_and_dantaggen_write_the_tags_of_danbooru() -> None:
     assert found == {"starter"} | {name for name in IDS if name.startswith("DanTagGen")}
 
 
-def test_only_llama_cpp_runs_the_experts_and_the_least_version_is_said() -> None:
-    experts = [model for model in load_catalogue() if model.engines == ("llama_cpp",)]
+def test_two_engines_run_the_experts_and_the_least_versions_are_said() -> None:
+    experts = [model for model in load_catalogue() if model.engines == ("llama_cpp", "transformers")]
     assert [model.id for model in experts] == ["TIPO-v2.1-1B-A200M", "TIPOv2-1B-A200M"]
-    assert {model.needs["llama_cpp"] for model in experts} == {"0.3.10"}
+    assert [model.needs for model in experts] == [{"llama_cpp": "0.3.10", "transformers": "4.53"}] * 2
 
 
 def test_the_quality_line_is_delta_s_alone() -> None:

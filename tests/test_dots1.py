@@ -1,14 +1,17 @@
-"""TIPO v2: a mixture of experts that only llama.cpp runs, from a GGUF of architecture dots1."""
+"""TIPO v2: a mixture of experts that llama.cpp and transformers run, from a GGUF of architecture dots1."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from engine_fixtures import PACKAGES
 from model_shapes import write_dots1
 
+from kgen_ext.engine import Engine
 from kgen_ext.engines import load_engine
 from kgen_ext.engines.gguf import KNOWN, check_gguf
 from kgen_ext.errors import EngineUnavailable, ModelFileError
@@ -53,12 +56,64 @@ def test_it_expands_by_itself_with_all_guarantees(gguf: Path) -> None:
     assert text.added_text
 
 
-@pytest.mark.parametrize("engine", ["reference", "transformers"])
-def test_other_engines_say_who_runs_it(gguf: Path, engine: str) -> None:
-    for package in PACKAGES[engine]:
+def test_the_reference_engine_says_who_runs_it(gguf: Path) -> None:
+    for package in PACKAGES["reference"]:
         pytest.importorskip(package)
-    with pytest.raises(ModelFileError, match=r"only llama\.cpp runs its kind \(dots1\).*pip install llama-cpp-python"):
-        load_engine(engine, folder=None, gguf=gguf)
+    with pytest.raises(ModelFileError, match=r"no experts \(dots1\).*llama_cpp or transformers"):
+        load_engine("reference", folder=None, gguf=gguf)
+
+
+@pytest.fixture(scope="module")
+def both(gguf: Path) -> Iterator[tuple[Engine, Engine]]:
+    """The file in llama.cpp and in transformers."""
+    for package in PACKAGES["transformers"]:
+        pytest.importorskip(package)
+    try:
+        found = load_engine("transformers", folder=None, gguf=gguf, device="cpu", threads=1)
+    except EngineUnavailable as error:
+        pytest.skip(error.message)  # a release before 4.53
+    wanted = load_engine("llama_cpp", folder=None, gguf=gguf, device="cpu", threads=1)
+    yield wanted, found
+    wanted.close()
+    found.close()
+
+
+def test_transformers_reads_the_same_vocabulary(both: tuple[Engine, Engine]) -> None:
+    wanted, found = both
+    assert found.vocab == wanted.vocab and found.n_ctx == wanted.n_ctx
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "rating: safe\ntarget: <|long|> <|tag_to_long|>\ntag: 1girl, 猫耳, f1.8 lens",
+        "  lead and trail  ",
+        "12345 girls, 2girls",
+        "a girl's hats, he'll wait",
+        "x_x ^_^ :d $5.30 (a) <b> [c] | ~",
+        "Two\n\nlines  two  spaces",
+        "кошка, ネコ, é, e\u0301, \U0001f469\u200d\U0001f469\u200d\U0001f467",
+        "<|eos|>x<|bos|> <|short|>",
+        "blue sky, " * 50,
+    ],
+)
+def test_transformers_cuts_a_text_into_the_same_tokens(both: tuple[Engine, Engine], text: str) -> None:
+    wanted, found = both
+    assert found.tokenize(text) == wanted.tokenize(text)
+
+
+def test_transformers_computes_the_same_logits(both: tuple[Engine, Engine]) -> None:
+    ids = both[0].tokenize("rating: safe\ntarget: <|long|> <|tag_to_long|>\ntag: 1girl, 猫耳, f1.8 lens, red ribbon")
+    chunks = [(0, ids[:-3]), (1, ids[5:20])]
+    logits = []
+    for engine in both:
+        cache = engine.open_cache(2, 128)
+        first = cache.forward(chunks).copy()
+        logits.append(np.concatenate((first, cache.forward([(0, ids[-3:]), (1, ids[:1])]))))
+        cache.close()
+    wanted, found = logits
+    assert np.abs(found - wanted).max() <= 0.03 * wanted.std()  # llama.cpp rounds its cache to float16
 
 
 def test_a_llama_cpp_python_that_is_too_old_is_told_which_one_is_not(
@@ -80,7 +135,7 @@ def test_a_llama_cpp_python_that_is_too_old_is_told_which_one_is_not(
 def test_the_version_it_needs_is_the_catalogue_s() -> None:
     from kgen_ext.models import load_catalogue
 
-    needs = {model.needs.get("llama_cpp") for model in load_catalogue() if model.engines == ("llama_cpp",)}
+    needs = {model.needs["llama_cpp"] for model in load_catalogue() if "transformers" in model.needs}
     assert needs == {KNOWN["dots1"]}
 
 

@@ -46,21 +46,59 @@ class LlamaShape:
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Return the name and shape of every tensor the model has."""
-        wide, narrow = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        layer = {
-            "input_layernorm": (self.hidden,), "post_attention_layernorm": (self.hidden,),
-            "self_attn.q_proj": (wide, self.hidden), "self_attn.k_proj": (narrow, self.hidden),
-            "self_attn.v_proj": (narrow, self.hidden), "self_attn.o_proj": (self.hidden, wide),
-            "mlp.gate_proj": (self.inner, self.hidden), "mlp.up_proj": (self.inner, self.hidden),
-            "mlp.down_proj": (self.hidden, self.inner),
-        }  # fmt: skip
         shapes = {
-            f"model.layers.{index}.{name}.weight": shape
+            f"model.layers.{index}.{name}": shape
             for index in range(self.layers)
-            for name, shape in layer.items()
+            for name, shape in self._layer(index).items()
         }
         shapes |= {"model.embed_tokens.weight": (self.vocab, self.hidden), "model.norm.weight": (self.hidden,)}
         return shapes if self.tied else shapes | {"lm_head.weight": (self.vocab, self.hidden)}
+
+    def _layer(self, index: int) -> dict[str, tuple[int, ...]]:
+        wide, narrow = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return {
+            "input_layernorm.weight": (self.hidden,), "post_attention_layernorm.weight": (self.hidden,),
+            "self_attn.q_proj.weight": (wide, self.hidden), "self_attn.k_proj.weight": (narrow, self.hidden),
+            "self_attn.v_proj.weight": (narrow, self.hidden), "self_attn.o_proj.weight": (self.hidden, wide),
+            **self._feed_forward("mlp", self.inner),
+        }  # fmt: skip
+
+    def _feed_forward(self, name: str, inner: int) -> dict[str, tuple[int, ...]]:
+        rows, columns = (inner, self.hidden), (self.hidden, inner)
+        return {f"{name}.gate_proj.weight": rows, f"{name}.up_proj.weight": rows, f"{name}.down_proj.weight": columns}
+
+
+@dataclass(frozen=True, slots=True)
+class Dots1Shape(LlamaShape):
+    """The numbers of a dots1 model: LLaMA with norms on queries and keys, and a mixture of experts.
+
+    dense: layers, from the first on, that have no experts. experts, used: in a layer, and of them for a token. shared:
+    experts that every token uses, one matrix for all. expert_inner: inner size of an expert. norm: whether the weights
+    of the used experts add up to `scale`.
+    """
+
+    dense: int
+    experts: int
+    used: int
+    shared: int
+    expert_inner: int
+    norm: bool
+    scale: float
+
+    def _layer(self, index: int) -> dict[str, tuple[int, ...]]:
+        layer = LlamaShape._layer(self, index)
+        layer |= {f"self_attn.{name}_norm.weight": (self.head_dim,) for name in "qk"}
+        if index < self.dense:
+            return layer
+        for name in self._feed_forward("mlp", self.inner):
+            del layer[name]
+        layer |= {
+            "mlp.gate.weight": (self.experts, self.hidden), "mlp.gate.e_score_correction_bias": (self.experts,),
+            **self._feed_forward("mlp.shared_experts", self.shared * self.expert_inner),
+        }  # fmt: skip
+        for expert in range(self.experts):
+            layer |= self._feed_forward(f"mlp.experts.{expert}", self.expert_inner)
+        return layer
 
 
 @dataclass(frozen=True, slots=True)

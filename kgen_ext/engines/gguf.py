@@ -1,4 +1,4 @@
-"""GGUF files: the header, and a LLaMA in one (shape, float32 tensors, vocabulary) for engines other than llama.cpp.
+"""GGUF files: the header, and the model in one (shape, float32 tensors, vocabulary) for engines other than llama.cpp.
 
 Layout, little-endian:
 
@@ -13,8 +13,9 @@ Blocks of the quantisations read here; other ones, and other architectures, are 
     Q8_0    32 numbers: f16 scale, 32 signed bytes
     Q6_K    256 numbers: 128 bytes of low halves, 64 of the upper two bits, 16 signed scales, one f16 scale for all
 
-Writers put general.architecture first: `check_gguf` reads no more than that pair. Rotary pairs are neighbours in the
-file and half a head apart in our layers: rows of q and k are put back in the order of training.
+Writers put general.architecture first: `check_gguf` reads no more than that pair. Of architecture llama, rotary pairs
+are neighbours in the file and half a head apart in our layers: rows of q and k are put back in the order of training.
+Of dots1 they are as in training; the experts of a layer are one tensor of three dimensions, read expert by expert.
 """
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from kgen_ext.engines.checkpoint import LlamaShape, refuse_pickles
-from kgen_ext.engines.tokenizer import CONTROL, VocabPiece
+from kgen_ext.engines.checkpoint import Dots1Shape, LlamaShape, refuse_pickles
+from kgen_ext.engines.tokenizer import CONTROL, SPLITS, TextTokens, VocabPiece, byte_level_tokens, piece_tokens
 from kgen_ext.errors import AGAIN, ModelFileError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ STRING, ARRAY = 8, 9
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 # Texts, lists and headers that claim to be longer are damaged.
 MOST = 1 << 26
+# llama.h: LLAMA_EXPERT_GATING_FUNC_TYPE_SIGMOID
+_SIGMOID = 2
 # Type numbers of ggml.h: name, numbers in a block, bytes in a block.
 TYPES = {0: ("F32", 1, 4), 1: ("F16", 1, 2), 8: ("Q8_0", 32, 34), 14: ("Q6_K", 256, 210), 30: ("BF16", 1, 2)}
 USE = "use the llama_cpp engine: pip install llama-cpp-python"
@@ -46,7 +49,11 @@ _LAYER_NAMES = {
     "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
     "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+    "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm", "ffn_gate_inp": "mlp.gate",
+    "ffn_gate_shexp": "mlp.shared_experts.gate_proj", "ffn_up_shexp": "mlp.shared_experts.up_proj",
+    "ffn_down_shexp": "mlp.shared_experts.down_proj",
 }  # fmt: skip
+_EXPERT_NAMES = {"ffn_gate_exps": "gate_proj", "ffn_up_exps": "up_proj", "ffn_down_exps": "down_proj"}
 _MODEL_NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 
 
@@ -95,36 +102,46 @@ class GgufTensor:
 
 @dataclass(frozen=True, slots=True)
 class GgufModel:
-    """What an engine needs of the file. prefix: a space goes before every stretch of ordinary text."""
+    """What an engine needs of the file."""
 
     shape: LlamaShape
     tensors: dict[str, GgufTensor]
-    pieces: list[VocabPiece]
-    prefix: bool
+    tokens: TextTokens
 
 
 def read_gguf(path: Path) -> GgufModel:
-    """Return shape, tensors and vocabulary, reading the header only; raises ModelFileError."""
+    """Return shape, tensors and tokenizer, reading the header only; raises ModelFileError, EngineUnavailable."""
     check_gguf(path)
     head = read_head(path)
     pairs = head.pairs
-    architecture = pairs.get("general.architecture")
-    if architecture != "llama" or pairs.get("tokenizer.ggml.model") != "llama":
-        what = architecture if architecture != "llama" else f"tokenizer {pairs.get('tokenizer.ggml.model')}"
-        raise ModelFileError(f"{path}: only llama.cpp runs its kind ({what})", hint=USE)
+    architecture = str(pairs.get("general.architecture"))
     try:
-        tokens, scores = pairs["tokenizer.ggml.tokens"], pairs["tokenizer.ggml.scores"]
-        kinds = pairs["tokenizer.ggml.token_type"]
-        pieces = [VocabPiece(*entry) for entry in zip(tokens, scores, kinds, strict=True)]
+        pieces = _pieces(pairs)
         tied = not any(info.name == "output.weight" for info in head.tensors)
-        shape = _shape(pairs, len(tokens), tied=tied)
+        shape = _shape(pairs, architecture, len(pieces), tied=tied)
     except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
         raise ModelFileError(f"{path}: its head does not describe a model: {error!r}", hint=AGAIN) from error
-    for token in (shape.bos, shape.eos):
+    return GgufModel(shape, _tensors(path, head.tensors, head.data, shape), _tokens(path, pairs, pieces, shape))
+
+
+def _pieces(pairs: dict[str, Any]) -> list[VocabPiece]:
+    tokens, kinds = pairs["tokenizer.ggml.tokens"], pairs["tokenizer.ggml.token_type"]
+    scores = pairs.get("tokenizer.ggml.scores") or [0.0] * len(tokens)  # byte-level vocabularies have none
+    pieces = [VocabPiece(*entry) for entry in zip(tokens, scores, kinds, strict=True)]
+    for token in (pairs.get("tokenizer.ggml.bos_token_id"), pairs.get("tokenizer.ggml.eos_token_id")):
         if token is not None and token < len(pieces):
             pieces[token] = VocabPiece(pieces[token].text, pieces[token].score, CONTROL)
-    tensors = _tensors(path, head.tensors, head.data, shape)
-    return GgufModel(shape, tensors, pieces, bool(pairs.get("tokenizer.ggml.add_space_prefix", True)))
+    return pieces
+
+
+def _tokens(path: Path, pairs: dict[str, Any], pieces: list[VocabPiece], shape: LlamaShape) -> TextTokens:
+    model, split = pairs.get("tokenizer.ggml.model"), pairs.get("tokenizer.ggml.pre", "default")
+    common: dict[str, Any] = {"path": path, "n_vocab": shape.vocab, "bos": shape.bos, "eos": shape.eos}
+    if model == "llama":
+        return piece_tokens(pieces, prefix=bool(pairs.get("tokenizer.ggml.add_space_prefix", True)), **common)
+    if model == "gpt2" and split in SPLITS:
+        return byte_level_tokens(pieces, pairs.get("tokenizer.ggml.merges") or [], split=split, **common)
+    raise ModelFileError(f"{path}: only llama.cpp reads its tokenizer ({model}, {split})", hint=USE)
 
 
 def check_gguf(path: Path) -> str:
@@ -222,55 +239,78 @@ def _text(file: BinaryIO) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _shape(pairs: dict[str, Any], vocab: int, *, tied: bool) -> LlamaShape:
-    heads, hidden = int(pairs["llama.attention.head_count"]), int(pairs["llama.embedding_length"])
-    if pairs.get("llama.rope.scaling.type", "none") != "none":
-        raise ValueError(f"rope scaling {pairs['llama.rope.scaling.type']} is not known here; {USE}")
-    shape = LlamaShape(
-        vocab=vocab, hidden=hidden, inner=int(pairs["llama.feed_forward_length"]),
-        layers=int(pairs["llama.block_count"]), heads=heads,
-        kv_heads=int(pairs.get("llama.attention.head_count_kv", heads)),
-        head_dim=int(pairs.get("llama.attention.key_length", hidden // heads)),
-        context=int(pairs["llama.context_length"]), eps=float(pairs["llama.attention.layer_norm_rms_epsilon"]),
-        theta=float(pairs.get("llama.rope.freq_base", 10000.0)), tied=tied,
+def _shape(pairs: dict[str, Any], architecture: str, vocab: int, *, tied: bool) -> LlamaShape:
+    of = {key.partition(".")[2]: value for key, value in pairs.items() if key.startswith(f"{architecture}.")}
+    heads, hidden = int(of["attention.head_count"]), int(of["embedding_length"])
+    if of.get("rope.scaling.type", "none") != "none":
+        raise ValueError(f"rope scaling {of['rope.scaling.type']} is not known here; {USE}")
+    numbers: dict[str, Any] = dict(
+        vocab=vocab, hidden=hidden, inner=int(of["feed_forward_length"]), layers=int(of["block_count"]), heads=heads,
+        kv_heads=int(of.get("attention.head_count_kv", heads)),
+        head_dim=int(of.get("attention.key_length", hidden // heads)), context=int(of["context_length"]),
+        eps=float(of["attention.layer_norm_rms_epsilon"]), theta=float(of.get("rope.freq_base", 10000.0)), tied=tied,
         bos=pairs.get("tokenizer.ggml.bos_token_id", 1), eos=pairs.get("tokenizer.ggml.eos_token_id", 2),
     )  # fmt: skip
+    shape = LlamaShape(**numbers) if architecture == "llama" else Dots1Shape(**numbers, **_experts(of))
     if min(shape.hidden, shape.inner, shape.layers, shape.context, shape.head_dim) < 1 or heads % shape.kv_heads:
         raise ValueError(f"{shape}")
     return shape
 
 
+def _experts(of: dict[str, Any]) -> dict[str, Any]:
+    """Return what Dots1Shape has more than LlamaShape, from the pairs of the architecture."""
+    experts, used = int(of["expert_count"]), int(of["expert_used_count"])
+    if not 2 <= experts <= 1024 or not 1 <= used <= experts:
+        raise ValueError(f"{used} of {experts} experts")
+    if int(of.get("expert_gating_func", _SIGMOID)) != _SIGMOID:
+        raise ValueError(f"expert gating {of['expert_gating_func']} is not known here; {USE}")
+    return dict(
+        dense=int(of["leading_dense_block_count"]), experts=experts, used=used, shared=int(of["expert_shared_count"]),
+        expert_inner=int(of["expert_feed_forward_length"]), norm=bool(of.get("expert_weights_norm", False)),
+        scale=float(of.get("expert_weights_scale", 1.0)),
+    )  # fmt: skip
+
+
 def _tensors(path: Path, infos: list[TensorInfo], data: int, shape: LlamaShape) -> dict[str, GgufTensor]:
     size, wanted, tensors = path.stat().st_size, shape.tensors(), dict[str, GgufTensor]()
     for info in infos:
-        name = _name(info.name)
-        if name not in wanted:
+        names = _names(info)
+        if names[0] not in wanted:
             continue  # rotary factors of some converters, which follow from theta
         if info.kind not in TYPES:
             says = f"{info.name} is quantised as type {info.kind}, known here are"
             raise ModelFileError(f"{path}: {says} {', '.join(name for name, *_ in TYPES.values())}", hint=USE)
-        if info.shape != wanted[name]:
-            says = f"{info.name} is {list(info.shape)}, its head says {list(wanted[name])}"
+        part = info.shape[-2:] if len(info.shape) == 3 else info.shape
+        if part != wanted[names[0]] or any(name not in wanted for name in names):
+            says = f"{info.name} is {list(info.shape)}, its head says {list(wanted[names[0]])}"
             raise ModelFileError(f"{path}: {says}", hint=AGAIN)
         _, numbers, width = TYPES[info.kind]
-        begin = data + info.offset
-        if info.shape[-1] % numbers or begin + math.prod(info.shape) // numbers * width > size:
+        begin, length = data + info.offset, math.prod(part) // numbers * width
+        if part[-1] % numbers or begin + len(names) * length > size:
             raise ModelFileError(f"{path}: {info.name} ends behind the file: it is cut off", hint=AGAIN)
-        heads = {"attn_q": shape.heads, "attn_k": shape.kv_heads}.get(info.name.split(".")[-2], 0)
-        tensors[name] = GgufTensor(path, info, info.shape, begin, heads)
+        heads = 0
+        if not isinstance(shape, Dots1Shape):
+            heads = {"attn_q": shape.heads, "attn_k": shape.kv_heads}.get(info.name.split(".")[-2], 0)
+        for index, name in enumerate(names):
+            tensors[name] = GgufTensor(path, info, part, begin + index * length, heads)
     if missing := next((name for name in wanted if name not in tensors), None):
         raise ModelFileError(f"{path}: tensor {missing} is missing", hint=AGAIN)
     return tensors
 
 
-def _name(name: str) -> str:
-    """Return Hugging Face's name of a tensor, "" where it has none."""
-    parts = name.split(".")
-    if len(parts) == 2 and parts[0] in _MODEL_NAMES:
-        return f"{_MODEL_NAMES[parts[0]]}.weight"
-    if len(parts) == 4 and parts[0] == "blk" and parts[2] in _LAYER_NAMES:
-        return f"model.layers.{parts[1]}.{_LAYER_NAMES[parts[2]]}.weight"
-    return ""
+def _names(info: TensorInfo) -> list[str]:
+    """Return Hugging Face's name of a tensor, of all experts' where it holds them; "" where it has none."""
+    block, _, rest = info.name.removeprefix("blk.").partition(".")
+    name, _, kind = rest.rpartition(".")
+    layer = f"model.layers.{block}"
+    if info.name == f"blk.{block}.exp_probs_b.bias":
+        return [f"{layer}.mlp.gate.e_score_correction_bias"]
+    if kind == "weight" and name in _LAYER_NAMES:
+        return [f"{layer}.{_LAYER_NAMES[name]}.weight"]
+    if kind == "weight" and name in _EXPERT_NAMES and len(info.shape) == 3:
+        return [f"{layer}.mlp.experts.{expert}.{_EXPERT_NAMES[name]}.weight" for expert in range(info.shape[0])] or [""]
+    name, _, kind = info.name.rpartition(".")
+    return [f"{_MODEL_NAMES[name]}.weight" if kind == "weight" and name in _MODEL_NAMES else ""]
 
 
 def _decode(raw: NDArray[Any], kind: str) -> NDArray[np.float32]:

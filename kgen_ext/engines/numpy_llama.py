@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kgen_ext.engines.checkpoint import LlamaShape
+from kgen_ext.engines.checkpoint import Dots1Shape, LlamaShape
 from kgen_ext.engines.rows import RowLengths
 from kgen_ext.engines.weights import open_checkpoint
-from kgen_ext.errors import EngineError
+from kgen_ext.errors import EngineError, ModelFileError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +39,10 @@ class NumpyLlamaEngine:
     def __init__(self, path: Path, *, n_ctx: int | None = None) -> None:
         self.name = "reference"
         checkpoint = open_checkpoint(path)
+        if isinstance(checkpoint.shape, Dots1Shape):
+            raise ModelFileError(
+                f"{path}: the reference engine has no experts (dots1)", hint="use the llama_cpp or transformers engine"
+            )
         self.shape, stored = checkpoint.shape, checkpoint.tensors
         self.n_ctx = min(n_ctx or self.shape.context, self.shape.context)
         self._tokens, self.vocab = checkpoint.tokens, checkpoint.tokens.vocab

@@ -41,6 +41,19 @@ BYTE_NAME = re.compile(r"<0x([0-9A-F]{2})>")
 EOS_NAMES = ("</s>", "<|eos|>", "<|end_of_text|>", "<|endoftext|>")
 BOS_NAMES = ("<s>", "<|bos|>", "<|begin_of_text|>")
 _BPE = 2
+# How texts are cut before pairs are joined, one expression after the other, by llama.cpp's name of it
+# (tokenizer.ggml.pre, llama-vocab.cpp).
+_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
+_LATER_WORDS = (
+    r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,%d}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SPLITS = {
+    "default": (r"[\p{P}\$\+<=>\^~\|]+", _WORDS, r"\p{N}+", "[0-9][0-9][0-9]"),
+    "gpt-2": (_WORDS,),
+    "llama-bpe": (_LATER_WORDS % 3,),
+    "qwen2": (_LATER_WORDS % 1,),
+}
 
 
 class TextTokens:
@@ -88,6 +101,28 @@ def piece_tokens(
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}", hint=AGAIN) from error
     return TextTokens(layout, path=path, n_vocab=n_vocab, bos=bos, eos=eos, first=first)
+
+
+def byte_level_tokens(
+    pieces: list[VocabPiece], merges: list[str], *, split: str, path: Path, n_vocab: int, bos: int | None,
+    eos: int | None,
+) -> TextTokens:  # fmt: skip
+    """Return the tokenizer of a byte-level vocabulary. split: a key of SPLITS."""
+    cuts: list[dict[str, Any]] = [
+        {"type": "Split", "pattern": {"Regex": cut}, "behavior": "Isolated", "invert": False} for cut in SPLITS[split]
+    ]
+    flags = {"add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+    layout = {
+        "version": "1.0", "truncation": None, "padding": None, "normalizer": None, "post_processor": None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*cuts, {"type": "ByteLevel", **flags}]},
+        "decoder": {"type": "ByteLevel", **flags}, "added_tokens": _added(pieces),
+        "model": {
+            "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+            "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "merges": merges,
+            "vocab": {piece.text: index for index, piece in enumerate(pieces) if piece.kind != UNUSED},
+        },
+    }  # fmt: skip
+    return TextTokens(layout, path=path, n_vocab=n_vocab, bos=bos, eos=eos)
 
 
 def whole_text(text: str) -> str:
@@ -155,23 +190,29 @@ def tokenizer_layout(pieces: Sequence[VocabPiece], *, prefix: bool) -> dict[str,
     vocab = {piece.text: index for index, piece in enumerate(pieces)}
     if len(vocab) < len(pieces):
         raise ValueError("a piece comes twice")
-    added = [(index, piece) for index, piece in enumerate(pieces) if piece.kind in (UNKNOWN, CONTROL, USER_DEFINED)]
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     unknown = next((piece.text for piece in pieces if piece.kind == UNKNOWN), None)
     space: dict[str, Any] = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
     both = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": SPACE}, space]}
     return {
         "version": "1.0", "truncation": None, "padding": None, "pre_tokenizer": None, "post_processor": None,
         "normalizer": both if prefix else space, "decoder": {"type": "ByteFallback"},
-        "added_tokens": [
-            {"id": index, "content": piece.text, **flags, "special": piece.special} for index, piece in added
-        ],
+        "added_tokens": _added(pieces),
         "model": {
             "type": "BPE", "dropout": None, "unk_token": unknown, "continuing_subword_prefix": None,
             "end_of_word_suffix": None, "fuse_unk": True, "vocab": vocab, "merges": _pairs(pieces),
             "byte_fallback": any(piece.kind == BYTE for piece in pieces),
         },
     }  # fmt: skip
+
+
+def _added(pieces: Sequence[VocabPiece]) -> list[dict[str, Any]]:
+    """Return the entries of the tokens that are found in a text before it is split."""
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    return [
+        {"id": index, "content": piece.text, **flags, "special": piece.special}
+        for index, piece in enumerate(pieces)
+        if piece.kind in (UNKNOWN, CONTROL, USER_DEFINED)
+    ]
 
 
 def _pairs(pieces: Sequence[VocabPiece]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The transformers engine: Hugging Face transformers 4.30 to 5, on any device that torch has.
+"""The transformers engine: Hugging Face transformers 4.30 to 5 (dots1: from 4.53 on), on any device that torch has.
 
 The library only runs forward passes: it neither generates, nor runs code that comes with a model, nor opens a pickle.
 
@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kgen_ext.engines.checkpoint import LlamaShape
+from kgen_ext.engines.checkpoint import Dots1Shape, LlamaShape
 from kgen_ext.engines.devices import free_memory, pick_torch
 from kgen_ext.engines.rows import RowLengths
-from kgen_ext.engines.weights import load_llama, open_checkpoint
+from kgen_ext.engines.weights import load_model, open_checkpoint
 from kgen_ext.errors import EngineError, EngineUnavailable, Install
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ SINCE: dict[tuple[int, int], Callable[[LlamaShape], bool]] = {
     (4, 30): lambda shape: True,
     (4, 33): lambda shape: shape.kv_heads != shape.heads or shape.theta != 10000.0,
     (4, 46): lambda shape: shape.head_dim * shape.heads != shape.hidden,
+    (4, 53): lambda shape: isinstance(shape, Dots1Shape),
 }
 
 
@@ -63,7 +64,7 @@ class TransformersEngine:
         if version < needed:
             raise EngineUnavailable(
                 f"transformers {transformers.__version__} cannot run {path}: {needed[0]}.{needed[1]} or later can",
-                hint="pip install -U transformers, or use the reference engine",
+                hint="pip install -U transformers, or use another engine",
             )
         self.cache_class: Any = transformers.DynamicCache if version >= WITH_CACHE_CLASS else None
         if threads:
@@ -77,7 +78,7 @@ class TransformersEngine:
         options = {"attn_implementation": "eager"} if (4, 36) <= version < WITH_CACHE_CLASS else {}
         try:
             with _quiet(transformers):
-                model = load_llama(self.torch, transformers, checkpoint, dtype=self.dtype, options=options)
+                model = load_model(self.torch, transformers, checkpoint, dtype=self.dtype, options=options)
             self.model = model.to(device=self.device, dtype=self.dtype).eval()
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError) as error:
             raise EngineError(f"{path}: transformers cannot load it on {self.place.name}: {error}") from error

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kgen_ext.engines.checkpoint import LlamaShape, find_tensors, read_shape
+from kgen_ext.engines.checkpoint import Dots1Shape, LlamaShape, find_tensors, read_shape
 from kgen_ext.engines.gguf import check_gguf, read_gguf
 from kgen_ext.engines.llama_cpp_bindings import UPDATE, open_library
-from kgen_ext.engines.tokenizer import TextTokens, folder_tokens, piece_tokens
+from kgen_ext.engines.tokenizer import TextTokens, folder_tokens
 from kgen_ext.errors import EngineUnavailable, ModelFileError
 
 if TYPE_CHECKING:
@@ -53,11 +53,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """Open the model in a folder or a .gguf file; raises ModelFileError, EngineUnavailable."""
     if path.suffix.lower() == ".gguf" and not path.is_dir():
         model = read_gguf(path)
-        shape = model.shape
-        tokens = piece_tokens(
-            model.pieces, path=path, prefix=model.prefix, n_vocab=shape.vocab, bos=shape.bos, eos=shape.eos
-        )
-        return Checkpoint(path, shape, model.tensors, tokens)
+        return Checkpoint(path, model.shape, model.tensors, model.tokens)
     shape = read_shape(path)
     stored = find_tensors(path, shape)
     return Checkpoint(
@@ -65,19 +61,28 @@ def open_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def load_llama(torch: Any, transformers: Any, checkpoint: Checkpoint, *, dtype: Any, options: Mapping[str, str]) -> Any:
+def load_model(torch: Any, transformers: Any, checkpoint: Checkpoint, *, dtype: Any, options: Mapping[str, str]) -> Any:
     """Return the transformers model on the CPU; lets the library's own errors through."""
-    kind = transformers.LlamaForCausalLM
     if not checkpoint.is_gguf:
+        kind = transformers.LlamaForCausalLM
         return kind.from_pretrained(str(checkpoint.path), local_files_only=True, use_safetensors=True, **options)
     shape = checkpoint.shape
-    config = transformers.LlamaConfig(
+    numbers: dict[str, Any] = dict(
         vocab_size=shape.vocab, hidden_size=shape.hidden, intermediate_size=shape.inner,
         num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads,
         max_position_embeddings=shape.context, rms_norm_eps=shape.eps, rope_theta=shape.theta,
         tie_word_embeddings=shape.tied, bos_token_id=shape.bos, eos_token_id=shape.eos,
         **({} if shape.head_dim * shape.heads == shape.hidden else {"head_dim": shape.head_dim}),
     )  # fmt: skip
+    if isinstance(shape, Dots1Shape):
+        kind = transformers.Dots1ForCausalLM
+        config = transformers.Dots1Config(
+            **numbers, sliding_window=None, first_k_dense_replace=shape.dense, n_routed_experts=shape.experts,
+            num_experts_per_tok=shape.used, n_shared_experts=shape.shared, moe_intermediate_size=shape.expert_inner,
+            norm_topk_prob=shape.norm, routed_scaling_factor=shape.scale, n_group=1, topk_group=1,
+        )  # fmt: skip
+    else:
+        kind, config = transformers.LlamaForCausalLM, transformers.LlamaConfig(**numbers)
     # Only one tensor at a time is in float32.
     weights = {name: torch.from_numpy(tensor.read()).to(dtype) for name, tensor in checkpoint.tensors.items()}
     if shape.tied:
