@@ -1,6 +1,7 @@
 """TIPO v2: a mixture of experts that llama.cpp and transformers run, from a GGUF of architecture dots1."""
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,15 +11,19 @@ import numpy as np
 import pytest
 from engine_fixtures import PACKAGES
 from model_shapes import write_dots1
+from scripted_engine import ScriptedEngine
 
 from kgen_ext.engine import Engine
 from kgen_ext.engines import load_engine
 from kgen_ext.engines.gguf import KNOWN, check_gguf
-from kgen_ext.errors import EngineUnavailable, ModelFileError
-from kgen_ext.protocol import tipo
+from kgen_ext.errors import BadCatalogue, EngineUnavailable, ModelFileError
+from kgen_ext.models import find_entry, load_catalogue
+from kgen_ext.protocol import Protocol, tipo
 from kgen_ext.protocol.plan import TIPO_TAGS
 from kgen_ext.request import ExpandRequest, TagLength
+from kgen_ext.rules.known import TagFiles
 from kgen_ext.service import open_expander
+from kgen_ext.service.plan import ModelContext, make_jobs, plan_expansion
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +138,36 @@ def test_a_llama_cpp_python_that_is_too_old_is_told_which_one_is_not(
 
 
 def test_the_version_it_needs_is_the_catalogue_s() -> None:
-    from kgen_ext.models import load_catalogue
-
     needs = {model.needs["llama_cpp"] for model in load_catalogue() if "transformers" in model.needs}
     assert needs == {KNOWN["dots1"]}
 
 
 def test_its_architecture_is_known_by_its_head(gguf: Path) -> None:
     assert check_gguf(gguf) == "dots1"
+
+
+@pytest.mark.parametrize(
+    ("model", "typed", "shown"),
+    [
+        ("TIPO-v2.1-1B-A200M", "general", "safe"), ("TIPO-v2.1-1B-A200M", "rating:questionable", "nsfw"),
+        ("TIPO-v2.1-1B-A200M", "explicit", "nsfw, explicit"), ("TIPO-v2.1-1B-A200M", "sensitive", "sensitive"),
+        ("TIPOv2-1B-A200M", "safe", "general"), ("TIPOv2-1B-A200M", "questionable", "questionable"),
+        ("TIPO-500M-ft", "safe", "safe"),
+    ],
+)  # fmt: skip
+def test_a_rating_is_shown_by_the_word_that_the_model_was_trained_with(model: str, typed: str, shown: str) -> None:
+    engine = ScriptedEngine.forcing(["</s>"])
+    ratings = find_entry(model, load_catalogue()).ratings
+    context = ModelContext(engine=engine, protocol=Protocol.TIPO, quality_line=False, n_ctx=512, ratings=ratings)
+    (job,), _ = make_jobs(plan_expansion(ExpandRequest(f"fox, {typed}"), TagFiles()), context, row=0, seed=1)
+    assert job is not None
+    text = b"".join(engine.vocab.pieces[token] for token in job.request).decode()
+    assert f"rating: {shown}\n" in text
+
+
+def test_a_rating_of_the_catalogue_that_nobody_writes_is_refused(tmp_path: Path) -> None:
+    entry: dict[str, Any] = {"id": "own", "protocol": "tipo", "files": [{"path": "own.gguf", "kind": "gguf"}]}
+    entry["ratings"] = {"fine": "safe"}
+    (tmp_path / "kgen-models.json").write_text(json.dumps({"schema": 1, "models": [entry]}))
+    with pytest.raises(BadCatalogue, match=r"ratings.*safe, general"):
+        load_catalogue(tmp_path / "kgen-models.json")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,10 +93,16 @@ def test_a_gpu_is_asked_for_only_where_the_answer_decides() -> None:
 
 
 def test_a_model_that_only_llama_cpp_runs_is_given_to_no_other() -> None:
-    entry = find_entry("TIPO-v2.1-1B-A200M", load_catalogue())
+    entry = replace(find_entry("TIPO-v2.1-1B-A200M", load_catalogue()), engines=("llama_cpp",))
     files = ModelFiles("TIPO-v2.1-1B-A200M", None, Path("v2.gguf"), entry)
     assert plan(files, facts(*ALL)) == ["llama_cpp auto"]
     assert plan(files, facts("reference")) == ["llama_cpp auto"], "named although it is missing: opening says the rest"
+
+
+def test_without_llama_cpp_torch_runs_the_experts() -> None:
+    entry = find_entry("TIPO-v2.1-1B-A200M", load_catalogue())
+    files = ModelFiles("TIPO-v2.1-1B-A200M", None, Path("v2.gguf"), entry)
+    assert plan(files, facts("transformers", "reference")) == ["transformers auto"]
 
 
 def test_an_engine_that_was_asked_for_is_the_only_one() -> None:
@@ -106,7 +113,7 @@ def test_where_only_a_missing_library_runs_a_model_the_command_that_adds_it_is_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "TIPO-v2.1-1B-A200M_Q8_0.gguf").write_bytes(b"GGUF")
-    monkeypatch.setattr("kgen_ext.engines.registry.find_spec", lambda name: None if name == "llama_cpp" else object())
+    monkeypatch.setattr("kgen_ext.engines.registry.find_spec", lambda name: object() if name == "numpy" else None)
     with pytest.raises(EngineUnavailable, match="pip install llama-cpp-python"):
         open_expander(model="TIPO-v2.1-1B-A200M", locations=Locations(own=tmp_path))
 

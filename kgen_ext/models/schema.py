@@ -3,7 +3,8 @@
     {"schema": 1, "models": [MODEL, ...]}
     MODEL    id, protocol ("tipo" or "dtg"), files: [FILE, ...]                             required
              title, parameters, context, quality_line, licence, licence_url, repo, revision, engines, needs,
-             recommended, blocklist (a text file beside this one, else in ours), notes      optional
+             recommended, blocklist (a text file beside this one, else in ours), notes,
+             ratings ({what users write: the model's word}, where training had other words) optional
     FILE     path, kind ("gguf" or "safetensors")                                           required
              quant, size (exact bytes), about (rounded bytes), sha256, companions           optional
 
@@ -99,6 +100,7 @@ class Model:
     needs: Mapping[str, str] = field(default_factory=dict, hash=False)
     recommended: Recommended = Recommended()
     blocklist: Path | None = None  # text it must not write: kgen_ext/rules/blocklist.py
+    ratings: Mapping[str, str] = field(default_factory=dict, hash=False)
     notes: str = ""
 
     def file(self, variant: str) -> ModelFile | None:
@@ -156,7 +158,7 @@ def _model(value: Any, where: str, folder: Path) -> Model:
         "licence": text, "licence_url": matching(re.compile(r"https://\S+"), "an https address"),
         "repo": matching(_REPO, "owner/name"), "revision": relative_path,
         "engines": list_of(one_of(*_ENGINES)), "needs": _versions, "notes": text,
-        "blocklist": _beside(folder, BUILT_IN.parent),
+        "blocklist": _beside(folder, BUILT_IN.parent), "ratings": _ratings,
     }  # fmt: skip
     return Model(**found, **{name: reader.take(name, check) for name, check in checks.items() if name in value})
 
@@ -206,6 +208,13 @@ def _request_field(field: Field) -> Callable[[Any], Any]:
 def _versions(value: Any) -> dict[str, str]:
     version = matching(re.compile(r"\d+(\.\d+){0,3}"), "a version such as 0.3.10")
     return {one_of(*_ENGINES)(name): version(least) for name, least in json_object(value).items()}
+
+
+def _ratings(value: Any) -> dict[str, str]:
+    from kgen_ext.tags.checkpoint import RATINGS
+
+    words = matching(re.compile(r"[a-z]+(, [a-z]+)*"), "the words on a rating line, such as nsfw, explicit")
+    return {one_of(*RATINGS)(word): words(own) for word, own in json_object(value).items()}
 
 
 class Reader:

@@ -86,6 +86,7 @@ def open_files(
         quality_line=entry.quality_line if entry else "delta" in files.id.lower(),
         recommended=entry.recommended if entry else None,
         blocklist=blocklist,
+        ratings=entry.ratings if entry else {},
         load_words=once(partial(load_word_list, words)) if words else None,
         n_ctx=min(loaded.n_ctx, (entry and entry.context) or _TRAINED_CTX[protocol.value]),
     )

@@ -1,8 +1,8 @@
 """Expansion plan of a request, and the decode jobs of its rows: one row a variant, one job a subject of the prompt."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -95,7 +95,8 @@ META = (Category.RATING, Category.QUALITY, Category.META, Category.ARTIST, Categ
 class ModelContext:
     """The model a request is planned for. `n_ctx`: tokens a row may have. `blocklist`: what the model never adds.
 
-    `load_words`: returns the words it knows, for texts; None where it has no list of them.
+    `ratings`: its word for a rating, where that is not the user's. `load_words`: returns the words it knows, for texts;
+    None where it has no list of them.
     """
 
     engine: Engine
@@ -104,6 +105,7 @@ class ModelContext:
     n_ctx: int
     recommended: Recommended | None = None
     blocklist: Blocklist | None = None
+    ratings: Mapping[str, str] = field(default_factory=dict)
     load_words: Callable[[], WordList] | None = None
 
 
@@ -264,6 +266,7 @@ def _with_required(plan: ExpansionPlan) -> Iterator[tuple[Subject | None, tuple[
 
 
 def _plan_subject(request: ResolvedRequest, context: ModelContext, subject: Subject) -> Plan:
+    subject = _in_its_ratings(subject, context.ratings)
     if context.protocol is Protocol.DTG:
         if request.no_tags:
             raise BadValue("no_tags", True, "false: this model writes tags only")
@@ -280,6 +283,17 @@ def _plan_subject(request: ResolvedRequest, context: ModelContext, subject: Subj
         ),
         write_tags=not request.no_tags,
     )
+
+
+def _in_its_ratings(subject: Subject, ratings: Mapping[str, str]) -> Subject:
+    """Show the ratings by the words that the model was trained with."""
+    if not ratings or Category.RATING not in dict(subject.meta):
+        return subject
+    meta = (
+        (category, tuple(ratings.get(value, value) for value in values) if category is Category.RATING else values)
+        for category, values in subject.meta
+    )
+    return replace(subject, meta=tuple(meta))
 
 
 def _subject(given: Iterable[Tag], text: str, request: ResolvedRequest) -> Subject:
