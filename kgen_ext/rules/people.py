@@ -20,13 +20,10 @@ Span = tuple[int, int]  # how many at least and at most
 _GIRLS = frozenset(
     "girl girls woman women lady ladies gal gals female females maiden maidens lass damsel schoolgirl queen princess "
     "princesses empress duchess countess goddess goddesses priestess priestesses sorceress enchantress huntress "
-    "heroine "
-    "waitress actress hostess stewardess mother mothers mom mum mommy grandmother grandma granny sister sisters "
-    "daughter "
-    "daughters aunt wife wives bride brides nun nuns witch witches maid maids miko geisha ballerina cheerleader "
-    "valkyrie "
-    "amazon kunoichi mermaid succubus tomboy gyaru superheroine housewife milf brunette girlfriend niece "
-    "nymph dryad".split()
+    "heroine waitress actress hostess stewardess mother mothers mom mum mommy grandmother grandma granny sister "
+    "sisters daughter daughters aunt wife wives bride brides nun nuns witch witches maid maids miko geisha ballerina "
+    "cheerleader valkyrie amazon kunoichi mermaid succubus tomboy gyaru superheroine housewife milf brunette "
+    "girlfriend niece nymph dryad".split()
 )
 _BOYS = frozenset(
     "boy boys man men guy guys male males gentleman gentlemen lad dude bloke king kings prince princes emperor duke "

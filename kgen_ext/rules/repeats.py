@@ -111,6 +111,7 @@ class TextHistory:
     _phrases: set[Phrase] = field(default_factory=set)
     _sentences: dict[Phrase, int] = field(default_factory=dict)  # how many words there were at the end of each
     _begin: int = 0  # how many there were at the start of the field
+    _of_tags: tuple[int, WordList] = (0, WordList())  # of how many tags, and their words
 
     def __len__(self) -> int:
         """Return the number of words."""
@@ -175,7 +176,10 @@ class TextHistory:
     def _lists(self, known: WordList) -> Iterator[WordList]:
         yield known
         yield self.own.words
-        yield WordList(sorted({word for tag in self.tags for _, _, word in find_words(tag.written)}))
+        if self._of_tags[0] != len(self.tags):
+            said = {word for tag in self.tags for _, _, word in find_words(tag.written)}
+            self._of_tags = len(self.tags), WordList(sorted(said))
+        yield self._of_tags[1]
 
     def _reject_spelling(self, word: str) -> Rejection | None:
         return None if self.knows(word) else Rejection("unknown", word)
@@ -209,8 +213,6 @@ class TextHistory:
 
     def _sentence(self) -> Phrase:
         return tuple(self._words[self._end :])
-
-
 
 
 def _without_article(words: Phrase) -> Phrase:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kgen_ext.decoding.job import Job, clip, fit_plan, make_job
 from kgen_ext.decoding.sampler import derive_seed, mix
 from kgen_ext.errors import BadValue
+from kgen_ext.once import once
 from kgen_ext.output.formats import Template, resolve_format
 from kgen_ext.prompt import (
     MarkedPart,
@@ -117,8 +118,8 @@ class ExpansionPlan:
     each segment that the model may see. `views`: what each sees of the others. `parts`: the marked parts, where the
     prompt has marks. `required`: what to add to the first subject, which the model sees as if it had been given.
     `notes`: what cannot be done, a line each. `full`: segments whose list has its number of tags already;
-    `check_servable` fills it in. `protected`: tags of the prompt that are hidden from the model. `own_text`: what texts
-    may not repeat.
+    `check_servable` fills it in. `protected`: tags of the prompt that are hidden from the model. `own_text`: returns
+    what texts may not repeat.
     """
 
     request: ResolvedRequest
@@ -131,7 +132,7 @@ class ExpansionPlan:
     required: tuple[Required, ...]
     rules: TagRules
     protected: PatternSet
-    own_text: OwnText
+    own_text: Callable[[], OwnText]
     notes: tuple[str, ...]
     full: frozenset[int] = frozenset()
 
@@ -191,7 +192,7 @@ def plan_expansion(
         shown = ()
     # What the model sees as text, and everything as it stands: phrases between commas are the user's, too.
     texts = (request.text, *(segment.text for segment in visible), marked.text)
-    own_text = read_own_text((request.prompt, *request.require), texts)
+    own_text = once(partial(read_own_text, (request.prompt, *request.require), texts))
     return ExpansionPlan(
         request, prompt, template, tuple(planned), given, tuple(views), tuple(parts), required, rules, protected,
         own_text, (*marked.notes, *notes),
@@ -245,7 +246,7 @@ def make_jobs(
                 tag_filter=TagFilter(row_tags, refuses=view.refuses),
                 metadata_filters={category: MetadataFilter(row_tags, category) for category in META},
                 phrases=partial(search_people, search=phrases) if view.empty else phrases,
-                history=TextHistory(plan.own_text, words, row_tags.tags),
+                history=TextHistory(plan.own_text(), words, row_tags.tags) if writes_text else TextHistory(),
                 sampling=request.sampling,
                 seed=seed if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
                 n_ctx=context.n_ctx,
