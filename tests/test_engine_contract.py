@@ -124,7 +124,7 @@ def test_a_rewound_row_goes_on_as_if_nothing_had_been(engine: Engine, cache: Cac
     assert close_enough(engine, cache.forward(chunks), expected.forward(chunks))
 
 
-def test_a_rewind_leaves_the_other_rows_alone_to_the_bit(engine: Engine, cache: Cache) -> None:
+def test_a_rewind_leaves_the_other_rows_alone(engine: Engine, cache: Cache) -> None:
     ids = engine.tokenize(REQUEST)
     after = []
     for rewind in (False, True):
@@ -136,7 +136,8 @@ def test_a_rewind_leaves_the_other_rows_alone_to_the_bit(engine: Engine, cache: 
             cache.truncate(1, len(ids) - 2)
             cache.forward([(1, [44, 45, 46])])
         after.append(cache.forward([(0, [50]), (1, [51])])[0].copy())
-    assert np.array_equal(*after)
+    # To the bit; only transformers computes a row that paused again.
+    assert close_enough(engine, *after) if engine.name == "transformers" else np.array_equal(*after)
 
 
 def test_a_row_cut_to_nothing_can_be_used_again(engine: Engine, cache: Cache, expected: Cache) -> None:

@@ -2,17 +2,17 @@
 
 The library only runs forward passes: it neither generates, nor runs code that comes with a model, nor opens a pickle.
 
-Keys and values are kept in tensors of our own, (layers, rows, kv_heads, n_ctx, head_dim), so truncating a row only
-changes its length, and no step copies the cache. The library's forward runs on them; its mask argument tells which
-positions each new token sees, `position_ids` which one it has. Only the cache argument changed over the years:
+Keys and values are in the library's own cache, the rows of a call side by side, each new token in a column of its own:
 
-    4.41 and later   a Cache whose `update` stores into our tensors and returns views of them; a 4-D mask
-    before           a tuple of (keys, values) for each layer, to which the library joins the new ones; a 2-D mask
+    a DynamicCache                                 from 4.36 on
+    a tuple of (keys, values) for each layer       before
 
-Its name (`past_key_values`, from 5.24 on `cache`) is read from the signature of the model's `forward`.
+Its name (`past_key_values`, from 5.24 on `cache`) is read from the signature of the model's `forward`. Nothing is ever
+taken out of it: the 2-D mask hides the columns that are not, or no longer, a row's own (padding, dropped tokens), and
+`position_ids` count those that are. Where too many are hidden, or other rows take part, the cache is written anew
+without them. Tokens of a row that pauses are computed again when it goes on.
 
-Rows are padded behind their tokens to the longest chunk of a call. The last bits of a row's logits depend on the other
-rows of the call.
+The last bits of a row's logits depend on the other rows of the call.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import inspect
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,11 @@ from kgen_ext.errors import EngineError, EngineUnavailable, Install
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-WITH_CACHE_CLASS = (4, 41)
+WITH_CACHE_CLASS = (4, 36)
+# Before, the library's masks for fused attention are wrong for rows of different lengths.
+WITH_FUSED_ATTENTION = (4, 41)
+# Hidden columns above which, if they outnumber the others, a cache is written anew.
+MOST_HIDDEN = 64
 CACHE_ARGUMENTS = ("cache", "past_key_values")  # the newest name first
 # The release from which on the library honours what a config asks for; earlier ones ignore it silently.
 SINCE: dict[tuple[int, int], Callable[[LlamaShape], bool]] = {
@@ -74,8 +78,8 @@ class TransformersEngine:
         self.dtype = self.torch.float16 if self.place.half else self.torch.float32
         # DirectML does not support the tensors of inference mode.
         self.without_gradients = self.torch.no_grad if self.place.kind == "directml" else self.torch.inference_mode
-        # Before 4.41 the library's masks for fused attention are wrong for rows of different lengths.
-        options = {"attn_implementation": "eager"} if (4, 36) <= version < WITH_CACHE_CLASS else {}
+        eager = WITH_CACHE_CLASS <= version < WITH_FUSED_ATTENTION
+        options = {"attn_implementation": "eager"} if eager else {}
         try:
             with _quiet(transformers):
                 model = load_model(self.torch, transformers, checkpoint, dtype=self.dtype, options=options)
@@ -83,6 +87,15 @@ class TransformersEngine:
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError) as error:
             raise EngineError(f"{path}: transformers cannot load it on {self.place.name}: {error}") from error
         self.cache_argument = find_cache_argument(self.model.model.forward, transformers.__version__)
+
+    def make_past(self, layers: Iterable[tuple[Any, Any]]) -> Any:
+        """Return the library's cache with the keys and values of each layer, (rows, kv_heads, columns, head_dim)."""
+        if self.cache_class is None:
+            return tuple(layers) or None
+        past = self.cache_class()
+        for index, (keys, values) in enumerate(layers):
+            past.update(keys, values, index)
+        return past
 
     def tokenize(self, text: str) -> list[int]:
         """Return the ids of text."""
@@ -100,45 +113,39 @@ class TransformersEngine:
 
 
 class TransformersCache:
-    """The keys and values of all rows, and the library's forward pass on them."""
+    """The tokens of all rows, and the library's keys and values of those that took part in the last call."""
 
     def __init__(self, engine: TransformersEngine, rows: int, n_ctx: int) -> None:
         self.rows = rows
         self.n_ctx = n_ctx
         self._engine, self._torch = engine, engine.torch
         self._lengths = RowLengths(rows=rows, n_ctx=n_ctx, limit=engine.n_ctx)
-        shape = engine.shape
-        size = (shape.layers, rows, shape.kv_heads, n_ctx, shape.head_dim)
-        # Zeros, not uninitialised memory: what the mask hides must not be NaN.
-        self._keys = self._torch.zeros(size, dtype=engine.dtype, device=engine.device)
-        self._values = self._torch.zeros_like(self._keys)
+        self._ids = [list[int]() for _ in range(rows)]
+        self._clear()
+
+    def _clear(self) -> None:
+        self._past: Any = None
+        self._order: list[int] = []  # the row at each place of `_past`
+        self._own = np.zeros((0, 0), bool)  # (places, columns): which columns hold a token of the row, in its order
 
     def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
         """Append the chunks in one forward and return the logits behind each."""
-        torch, engine, held = self._torch, self._engine, self._lengths.held
+        engine = self._engine
         self._lengths.check_chunks(chunks, n_vocab=len(engine.vocab))
         if engine.model is None:
             raise EngineError("the engine is closed", hint="load it again")
-        width = max(len(tokens) for _, tokens in chunks)
-        rows = np.array([row for row, _ in chunks])
-        begins = np.array([held[row] for row, _ in chunks])
-        counts = np.array([len(tokens) for _, tokens in chunks])
-        ids = np.zeros((len(chunks), width), np.int64)
-        for place, (_, tokens) in enumerate(chunks):
-            ids[place, : len(tokens)] = tokens
-        # Padding repeats the row's last position, so that it is never outside the cache; it is not stored.
-        positions = np.minimum(begins[:, None] + np.arange(width), (begins + counts - 1)[:, None])
-        call = _ForwardPass(self, rows, begins, counts, positions, torch.from_numpy(ids).to(engine.device))
+        added = dict(chunks)
         try:
             with engine.without_gradients():
-                hidden = call.with_cache_class() if engine.cache_class else call.with_tuples()
-                last = hidden[torch.arange(len(chunks)), torch.from_numpy(counts - 1)]
-                logits = engine.model.lm_head(last).float().cpu().numpy()
+                self._arrange(list(added))
+                logits = self._run(added)
         except RuntimeError as error:  # torch's OutOfMemoryError is one
+            self._clear()  # some layers may have the new tokens, others not
             raise EngineError(f"transformers failed: {error}", hint="a smaller batch, or device cpu") from error
-        for row, tokens in chunks:
-            held[row] += len(tokens)
-        return np.asarray(logits, np.float32)
+        for row, tokens in added.items():
+            self._ids[row].extend(tokens)
+            self._lengths.held[row] = len(self._ids[row])
+        return np.asarray(logits[[self._order.index(row) for row in added]], np.float32)
 
     def length(self, row: int) -> int:
         """Return how many tokens the row holds."""
@@ -146,98 +153,89 @@ class TransformersCache:
         return self._lengths.held[row]
 
     def truncate(self, row: int, length: int) -> None:
-        """Drop the row's tokens from `length` on: masks hide them."""
+        """Drop the row's tokens from `length` on: the mask hides their columns."""
         self._lengths.truncate(row, length)
+        del self._ids[row][length:]
+        if row in self._order:
+            self._hide(self._order.index(row), length)
 
     def fork(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` keys and values."""
+        """Copy the first `length` tokens, and their keys and values where they are at hand."""
         self._lengths.fork(source, target, length)
-        for stored in (self._keys, self._values):
-            stored[:, target, :, :length] = stored[:, source, :, :length].clone()
+        self._ids[target] = self._ids[source][:length]
+        known = source in self._order
+        if known and source != target:
+            with self._engine.without_gradients():
+                self._select([*(row for row in self._order if row != target), target], {target: source})
+        if target in self._order:
+            self._hide(self._order.index(target), length if known else 0)
 
     def close(self) -> None:
         """Free the memory."""
         self._lengths.closed = True
-        self._keys = self._values = None
+        self._clear()
 
+    def _hide(self, place: int, length: int) -> None:
+        """Hide the columns of a place's tokens from `length` on."""
+        self._own[place, np.flatnonzero(self._own[place])[length:]] = False
 
-class _ForwardPass:
-    """One call of the library.
+    def _arrange(self, rows: list[int]) -> None:
+        """Give a place to these rows and to no other, and remove columns that none of them uses, or that are too many.
 
-    rows, begins, counts: each chunk's row, the tokens it held before, and the new ones. positions, ids: of the new
-    tokens, (chunks, width), padded. `chunk`, `step`, `row`, `position`: of each new token without the padding, its two
-    indices and where it is stored.
-    """
+        So what was dropped before does not show in a lone row's last bits.
+        """
+        order = [row for row in self._order if row in rows]
+        order += [row for row in rows if row not in order]
+        longest = int(self._own.sum(axis=1).max(initial=0))
+        if (
+            order != self._order
+            or not self._own.any(axis=0).all()
+            or self._own.shape[1] > 2 * longest + MOST_HIDDEN
+        ):
+            self._select(order, {})
 
-    def __init__(
-        self, cache: TransformersCache, rows: Any, begins: Any, counts: Any, positions: Any, ids: Any
-    ) -> None:
-        self.cache, self.torch, self.engine = cache, cache._torch, cache._engine
-        self.rows, self.begins, self.counts, self.ids = rows, begins, counts, ids
-        self.longest = int((begins + counts).max())  # columns of the cache that the call uses
-        self.positions = positions
-        real = np.arange(ids.shape[1]) < counts[:, None]
-        self.chunk, self.step = (self.torch.from_numpy(index) for index in np.nonzero(real))
-        self.row = self.torch.from_numpy(np.ascontiguousarray(rows[self.chunk.numpy()]))
-        self.position = self.torch.from_numpy(positions[real])
-        self.row_index = self._row_index()
+    def _select(self, order: list[int], sources: Mapping[int, int]) -> None:
+        """Write the cache anew with these rows and without hidden columns; a row without a place begins empty.
 
-    def _row_index(self) -> Any:
-        """Return an index of the cache's rows: a slice, which copies nothing, where they are consecutive."""
-        first, count = int(self.rows[0]), len(self.rows)
-        if np.array_equal(self.rows, np.arange(first, first + count)):
-            return slice(first, first + count)
-        return self.torch.from_numpy(self.rows).to(self.engine.device)
+        sources: rows that take over the columns of another.
+        """
+        torch, past, places = self._torch, self._past, {row: place for place, row in enumerate(self._order)}
+        chosen = [places.get(sources.get(row, row)) for row in order]
+        kept = [[] if place is None else np.flatnonzero(self._own[place]).tolist() for place in chosen]
+        longest = max(map(len, kept), default=0)
+        self._clear()
+        self._order = order
+        self._own = np.array([[True] * len(columns) + [False] * (longest - len(columns)) for columns in kept], bool)
+        if longest:
+            # What fills a shorter row is hidden; it must only be no NaN.
+            columns = torch.tensor([[*columns, *[0] * (longest - len(columns))] for columns in kept])
+            rows = torch.tensor([[place or 0] for place in chosen])
+            self._past = self._engine.make_past(
+                tuple(held[rows, :, columns].transpose(1, 2) for held in layer[:2]) for layer in past
+            )
 
-    def store(self, layer: int, keys: Any, values: Any) -> None:
-        """Store the new tokens' keys and values, (chunks, heads, width, d), in the cache."""
-        self.cache._keys[layer][self.row, :, self.position] = keys[self.chunk, :, self.step]
-        self.cache._values[layer][self.row, :, self.position] = values[self.chunk, :, self.step]
-
-    def with_cache_class(self) -> Any:
-        """Run the library with a Cache subclass on our tensors; return the hidden states."""
-        torch, engine, call = self.torch, self.engine, self
-
-        class TensorCache(engine.cache_class):  # type: ignore[name-defined, misc]
-            def update(self, keys: Any, values: Any, layer_idx: int, *_: Any, **__: Any) -> tuple[Any, Any]:
-                call.store(layer_idx, keys, values)
-                all_keys, all_values = call.cache._keys[layer_idx], call.cache._values[layer_idx]
-                rows, longest = call.row_index, call.longest
-                return all_keys[rows][:, :, :longest], all_values[rows][:, :, :longest]
-
-            def get_seq_length(self, *_: Any, **__: Any) -> int:
-                return call.longest - call.ids.shape[1]
-
-        hidden = np.arange(self.longest) > self.positions[:, :, None]
-        mask = torch.zeros((len(self.rows), 1, *hidden.shape[1:]), dtype=engine.dtype, device=engine.device)
-        mask.masked_fill_(torch.from_numpy(hidden)[:, None].to(engine.device), torch.finfo(engine.dtype).min)
-        return self._run(mask, TensorCache())
-
-    def with_tuples(self) -> Any:
-        """Run an older library, store the new columns out of those it returns, and return the hidden states."""
-        torch, engine = self.torch, self.engine
-        past = int(self.begins.max())
-        old = np.arange(past) < self.begins[:, None]
-        new = np.arange(self.ids.shape[1]) < self.counts[:, None]
-        mask = torch.from_numpy(np.concatenate((old, new), axis=1).astype(np.int64)).to(engine.device)
-        held = None
-        if past:
-            rows = self.row_index
-            keys, values = self.cache._keys[:, rows, :, :past], self.cache._values[:, rows, :, :past]
-            held = tuple(zip(keys, values, strict=True))
-        result = self._run(mask, held)
-        for layer, (keys, values) in enumerate(result[1]):
-            self.store(layer, keys[:, :, past:], values[:, :, past:])
-        return result[0]
-
-    def _run(self, mask: Any, held: Any) -> Any:
-        positions = self.torch.from_numpy(self.positions).to(self.engine.device)
-        legacy = self.engine.cache_class is None
-        result = self.engine.model.model(
-            input_ids=self.ids, attention_mask=mask, position_ids=positions, use_cache=True, return_dict=not legacy,
-            **{self.engine.cache_argument: held},
+    def _run(self, added: Mapping[int, Sequence[int]]) -> Any:
+        """Compute what each row in place has not yet, and return the logits behind it, float32 (places, vocabulary)."""
+        torch, engine = self._torch, self._engine
+        held = self._own.sum(axis=1)
+        fresh = [[*self._ids[row][count:], *added[row]] for row, count in zip(self._order, held, strict=True)]
+        counts = np.array([len(tokens) for tokens in fresh])
+        steps = np.arange(counts.max())
+        # Padding comes behind a row's tokens, which do not see it, and repeats the last position.
+        positions = held[:, None] + np.minimum(steps, counts[:, None] - 1)
+        ids = np.array([[*tokens, *[0] * (len(steps) - len(tokens))] for tokens in fresh])
+        mask = np.concatenate((self._own, np.ones(ids.shape, bool)), axis=1).astype(np.int64)
+        if self._past is None:
+            self._past = engine.make_past(())
+        to_device = lambda values: torch.from_numpy(values).to(engine.device)  # noqa: E731
+        result = engine.model.model(
+            input_ids=to_device(ids), attention_mask=to_device(mask), position_ids=to_device(positions),
+            use_cache=True, **{engine.cache_argument: self._past},
         )  # fmt: skip
-        return result if legacy else result.last_hidden_state
+        self._past = getattr(result, engine.cache_argument)
+        self._own = np.concatenate((self._own, steps < counts[:, None]), axis=1)
+        last = result.last_hidden_state[torch.arange(len(counts)), torch.from_numpy(counts - 1)]
+        return engine.model.lm_head(last).float().cpu().numpy()
 
 
 def read_version(text: str) -> tuple[int, int]:
