@@ -35,17 +35,25 @@ class Cache(Protocol):
 
     rows: int
     n_ctx: int
+    exact: bool
+    """Whether the last bits of a row's logits depend on its tokens only.
 
-    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
-        """Append tokens to rows and return the logits that follow the last token of each.
+    So it is with the reference engine and with llama_cpp on the CPU. Elsewhere (transformers, any engine on a GPU) they
+    also depend on the chunks that the tokens came in, and on the other rows of the call.
+    """
+    joins: bool
+    """Whether chunks of several tokens, of several rows, are computed in one go."""
 
-        chunks: (row, token ids) pairs, each row at most once, at least one token each, lengths may differ.
-        Returns float32, shape (len(chunks), len(vocab)), in the order given; valid until the next call on this cache
+    def forward(
+        self, chunks: Sequence[tuple[int, Sequence[int]]], behind: Sequence[int] | None = None
+    ) -> NDArray[np.float32]:
+        """Append tokens to rows and return the logits that follow the last `behind` tokens of each.
+
+        chunks: (row, token ids) pairs, each row at most once, at least one token each, lengths may differ. behind: for
+        each chunk, from 1 to its length; None for 1 each.
+        Returns float32, shape (sum(behind), len(vocab)), in the order given; valid until the next call on this cache
         (copy what must live longer), and free for the caller to overwrite.
         Raises EngineError when the library fails, ValueError when a row would exceed n_ctx (before anything changes).
-
-        What the last bits of a row's logits depend on: its tokens only (reference, scripted); its tokens and the chunks
-        they came in (llama_cpp on the CPU); also on the other rows of the call (transformers, any engine on a GPU).
         """
         ...
 

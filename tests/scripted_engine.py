@@ -160,21 +160,24 @@ class ScriptedCache:
     def __init__(self, engine: ScriptedEngine, rows: int, n_ctx: int) -> None:
         self.rows = rows
         self.n_ctx = n_ctx
+        self.exact = self.joins = True
         self.tokens: list[list[int]] = [[] for _ in range(rows)]
         self._engine = engine
         self._lengths = RowLengths(rows=rows, n_ctx=n_ctx, limit=engine.n_ctx)
 
-    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
-        """Append the chunks and return the scripted logits of each row."""
-        self._lengths.check_chunks(chunks, n_vocab=len(self._engine.vocab))
+    def forward(
+        self, chunks: Sequence[tuple[int, Sequence[int]]], behind: Sequence[int] | None = None
+    ) -> NDArray[np.float32]:
+        """Append the chunks and return the scripted logits behind the last tokens of each."""
+        counts = self._lengths.check_chunks(chunks, behind, n_vocab=len(self._engine.vocab))
         self._engine.calls += 1
-        out = np.empty((len(chunks), len(self._engine.vocab)), np.float32)
-        for at, (row, tokens) in enumerate(chunks):
+        out = []
+        for (row, tokens), count in zip(chunks, counts, strict=True):
             self._engine.fed += len(tokens)
             self.tokens[row] += tokens
-            self._lengths.held[row] += len(tokens)
-            out[at] = self._engine.logits(tuple(self.tokens[row]))
-        return out
+            held = self._lengths.held[row] = len(self.tokens[row])
+            out += [self._engine.logits(tuple(self.tokens[row][:end])) for end in range(held - count + 1, held + 1)]
+        return np.array(out, np.float32)
 
     def length(self, row: int) -> int:
         """Return how many tokens the row holds."""

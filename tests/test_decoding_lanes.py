@@ -4,7 +4,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import compress, count, islice
+from itertools import count, islice
 
 import numpy as np
 import pytest
@@ -89,10 +89,12 @@ class Watched:
     def __getattr__(self, name: str) -> object:
         return getattr(self._cache, name)
 
-    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
+    def forward(
+        self, chunks: Sequence[tuple[int, Sequence[int]]], behind: Sequence[int] | None = None
+    ) -> NDArray[np.float32]:
         self.fed.append([(slot, len(ids)) for slot, ids in chunks])
         self.threads.add(threading.current_thread())
-        return self._cache.forward(chunks)
+        return self._cache.forward(chunks, behind)
 
     def fork(self, source: int, target: int, length: int) -> None:
         self.forks.append((source, target, length))
@@ -105,10 +107,10 @@ def watched(scripted: ScriptedEngine, rows: int) -> Watched:
 
 def step(slots: Slots, scripted: ScriptedEngine) -> None:
     """Feed the rows, and have each act on its draws."""
-    (rows, logits), table = slots.feed(), token_table(scripted)
-    while rows:
-        again = [row.consume(drawn) for row, drawn in zip(rows, _draw(rows, logits, table), strict=True)]
-        rows, logits = list(compress(rows, again)), logits[again]
+    logits, table = slots.feed(), token_table(scripted)
+    while rows := [row for row in slots.rows.values() if row.ready]:
+        for row, drawn in zip(rows, _draw(rows, logits, table), strict=True):
+            row.consume(drawn)
 
 
 def test_a_single_row_is_computed_in_the_caller_s_thread() -> None:
@@ -166,14 +168,19 @@ def test_what_a_row_wrote_is_copied_to_no_other() -> None:
     assert cache.forks == [(0, 1, began)]
 
 
-@pytest.mark.parametrize(("length", "size"), [(8, 1), (9, 9)])
-def test_a_forced_run_of_eight_tokens_is_fed_one_a_step(length: int, size: int) -> None:
+@pytest.mark.parametrize(("rows", "exact", "length", "size"), [
+    (2, True, 8, 1), (2, True, 9, 9), (1, False, 8, 1), (1, False, 9, 9), (1, True, 8, 8), (1, True, 9, 9),
+])  # fmt: skip
+def test_a_short_forced_run_is_fed_one_a_step_unless_a_row_is_alone_and_the_last_bits_do_not_tell(
+    rows: int, exact: bool, length: int, size: int
+) -> None:
     scripted = engine()
-    cache = watched(scripted, 1)
-    job = make(scripted, asked(5))[0][1]
-    job = replace(job, headers=(job.headers[0], tuple(scripted.tokenize("sky") * length)))
-    list(BatchDecoder(cache, token_table(scripted)).run([job]))
-    assert max(count for step in cache.fed[1:] for _, count in step) == size
+    cache = watched(scripted, rows)
+    cache._cache.exact = exact
+    jobs = [make(scripted, asked(5), row=row)[0][1] for row in range(rows)]
+    run = tuple(scripted.tokenize("sky") * length)
+    list(BatchDecoder(cache, token_table(scripted)).run(replace(job, headers=(job.headers[0], run)) for job in jobs))
+    assert max(count for step in cache.fed[rows:] for _, count in step) == size
 
 
 def test_nobody_waits_for_a_prefix_that_a_slot_holds_already() -> None:

@@ -37,14 +37,13 @@ class Driven:
         self.row = Row(replace(make(ENGINE, self.request)[0][1], n_ctx=self.began + self.room), TABLE)
 
     def take(self, *pieces: str, share: float = 1.0) -> bool:
-        """Have tokens drawn, "</s>" and single bytes by their names; return what the last one came to."""
-        again = False
+        """Have tokens drawn, "</s>" and single bytes by their names; return whether the row can draw again at once."""
         for piece in pieces:
             data = piece.encode("latin-1")
             token = ENGINE.vocab.eos if piece == "</s>" else ENGINE.vocab.pieces.index(data)
-            self.row.cached = len(self.row.ids)  # what was fed is in the cache by now
-            again = self.row.consume(Draw(token, share))
-        return again
+            self.row.fed(list(self.row.ids), 1, 1)
+            self.row.consume(Draw(token, share))
+        return self.row.ready
 
     def told(self) -> str:
         return "".join(event.text for event in self.row.events() if isinstance(event, Delta))

@@ -1,4 +1,4 @@
-"""llama.cpp's rows: the same bits in any batch, whether or not a single row needs a second one for that."""
+"""llama.cpp's rows: the same bits in any batch and in any chunks, whether or not a single token needs company for that."""
 from __future__ import annotations
 
 import json
@@ -32,7 +32,7 @@ def gguf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_a_row_alone_and_in_company_has_the_same_bits(gguf: Path) -> None:
     engine = load_engine("llama_cpp", folder=None, gguf=gguf, threads=1)
     cache = engine.open_cache(5, 256)
-    assert engine.lone_rows_differ is not None  # type: ignore[attr-defined] # tried when the first cache was opened
+    assert cache.exact  # tried when the first cache was opened
     ids = engine.tokenize(REQUEST)
     found = []
     for rows in ((0,), (0, 1, 2, 3, 4), (0, 3)):
@@ -49,8 +49,28 @@ def test_a_row_alone_and_in_company_has_the_same_bits(gguf: Path) -> None:
 def test_a_cache_too_small_for_the_trial_leaves_it_to_the_next(gguf: Path) -> None:
     engine = load_engine("llama_cpp", folder=None, gguf=gguf, threads=1)
     for n_ctx, tried in ((8, False), (64, True)):
-        engine.open_cache(1, n_ctx).close()
-        assert (engine.lone_rows_differ is not None) is tried  # type: ignore[attr-defined]
+        cache = engine.open_cache(1, n_ctx)
+        assert cache.exact is tried
+        cache.close()
+    engine.close()
+
+
+@pytest.mark.parametrize("length", [20, 63, 64, 65, 130, 200])
+def test_a_row_fed_in_any_chunks_has_the_same_bits(gguf: Path, length: int) -> None:
+    engine = load_engine("llama_cpp", folder=None, gguf=gguf, threads=2)
+    cache, ids = engine.open_cache(3, 256), [300 + 7 * index % 800 for index in range(length + 12)]
+    cache.forward([(0, ids[:length])])
+    wanted = [cache.forward([(0, [token])])[0].copy() for token in ids[length:]]
+    for size in (2, 3, 5, 12):
+        cache.truncate(0, 0)
+        cache.forward([(0, ids[: length // 2])])
+        cache.forward([(0, ids[length // 2 : length])])
+        for begin in range(0, 12, size):
+            chunk = ids[length + begin : length + begin + size]
+            found = cache.forward([(0, [*chunk, 299, 298])], [len(chunk) + 2])  # two wrong guesses behind it
+            cache.truncate(0, length + begin + len(chunk))
+            assert np.array_equal(found[: len(chunk)], wanted[begin : begin + len(chunk)])
+    cache.close()
     engine.close()
 
 

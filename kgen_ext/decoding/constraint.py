@@ -4,6 +4,7 @@ A constraint is an automaton over tokens. It sees what is drawn for its own fiel
 no other field. The row calls it
 
     fast_forward                                  once, when the field opens: tokens that come before any draw
+    guess                                         before the row is fed: what is likely to be drawn next
     token_mask, allowed_tokens, blocked_tokens    before each draw: what may be drawn
     consume                                       after each draw: what to do with the token
     on_dead_end                                   where every token is excluded
@@ -12,10 +13,11 @@ no other field. The row calls it
 """
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Union
 
+from kgen_ext.decoding.drafter import Drafter, Repeats
 from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.vocabulary import TokenMask
 from kgen_ext.request import Category
@@ -66,6 +68,14 @@ Step = Union[ForceTokens, Rollback, EndField]
 
 
 @dataclass(frozen=True, slots=True)
+class Guess:
+    """Tokens that are likely to come next. kind: guesses of one kind are right about equally often."""
+
+    kind: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FieldResult:
     """What a field holds when it has ended: tags, metadata values or text, each by the kind of field.
 
@@ -92,6 +102,10 @@ class FieldConstraint(Protocol):
 
     def fast_forward(self, length: int) -> tuple[int, ...]:
         """Return the ids that open the field whatever the model would draw."""
+        ...
+
+    def guess(self, drafter: Drafter, repeats: Repeats, ids: Sequence[int]) -> Guess | None:
+        """Return tokens that are likely to be drawn next. repeats: the row's own. ids: the tokens of the row."""
         ...
 
     def token_mask(self) -> TokenMask:

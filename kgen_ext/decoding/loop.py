@@ -1,17 +1,24 @@
 """The batched decode loop: many rows in one cache, one forward pass a step.
 
+A step feeds each row what it has added since the last and, where that pays, a guess at what it will add next. Logits
+behind each of these tokens come back in one call, and the row draws from them, one after the other, for as long as it
+writes what was guessed. So a guess saves calls if it is right, and changes nothing if it is wrong.
+
 Rows are independent: each has its own job, constraint, position and noise, and its text does not depend on which others
 share the batch. Their number is fixed by the cache; when a row is done, the next job takes its slot.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, compress
+from itertools import chain
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kgen_ext.decoding.drafter import Drafter
 from kgen_ext.decoding.job import Job
+from kgen_ext.decoding.pace import FIXED_BATCH, FIXED_LONE, WIDEST, Pace
 from kgen_ext.decoding.row import Row, RowOutput
 from kgen_ext.decoding.sampler import Draw, draw
 from kgen_ext.decoding.vocabulary import TokenTable
@@ -29,11 +36,17 @@ _SHORT_RUN = 8
 
 
 class BatchDecoder:
-    """Decodes jobs on one cache. Not thread-safe; one run at a time."""
+    """Decodes jobs on one cache. Not thread-safe; one run at a time.
 
-    def __init__(self, cache: Cache, table: TokenTable) -> None:
+    drafter: guesses what rows go on with; None for no guesses. pace: what earlier caches of the engine have taught.
+    """
+
+    def __init__(
+        self, cache: Cache, table: TokenTable, *, drafter: Drafter | None = None, pace: Pace | None = None
+    ) -> None:
         self._table = table
-        self._slots = Slots(cache)
+        self._drafter = drafter
+        self._slots = Slots(cache, pace)
 
     def run(
         self, jobs: Iterable[Job], *, cancelled: Callable[[], bool] = lambda: False
@@ -44,7 +57,7 @@ class BatchDecoder:
         what is complete.
         """
         slots = self._slots
-        waiting = _Waiting(Row(job, self._table) for job in jobs)
+        waiting = _Waiting(Row(job, self._table, self._drafter) for job in jobs)
         try:
             while waiting.first is not None or slots.rows:
                 if cancelled():
@@ -57,15 +70,15 @@ class BatchDecoder:
                 while (admitted := waiting.first) is not None and slots.admit(admitted):
                     waiting.advance()
                     yield Started(admitted.job.row, admitted.job.subject)
-                # 2. Feed: one forward pass appends to the cache what each row has added since the last.
-                drawing, logits = slots.feed()
-                while drawing:
+                # 2. Feed: one forward pass appends to the cache what each row has added since the last, and a guess.
+                logits = slots.feed()
+                while drawing := [row for row in slots.rows.values() if row.ready]:
                     # 3. Draw: a token for each row, out of those that its constraint permits.
                     drawn = _draw(drawing, logits, self._table)
-                    # 4. Act: each row appends its token, forces others, rolls back or goes on to its next field.
-                    #    Where a token was refused on the spot, the row draws again from the same logits.
-                    again = [row.consume(token) for row, token in zip(drawing, drawn, strict=True)]
-                    drawing, logits = list(compress(drawing, again)), logits[again]
+                    # 4. Act: each row appends its token, forces others, rolls back or goes on to its next field. It
+                    #    draws again where it stands behind tokens that were fed: those guessed, or it went back.
+                    for row, token in zip(drawing, drawn, strict=True):
+                        row.consume(token)
                 for slot, row in list(slots.rows.items()):
                     # 5. Emit: what happened to the row in this step.
                     yield from row.events()
@@ -79,13 +92,18 @@ class BatchDecoder:
 
 def _draw(rows: list[Row], logits: NDArray[np.float32], table: TokenTable) -> list[Draw]:
     """Draw for every row, each from its own row of the logits, under its constraint and with its noise."""
-    masked = logits + table.bias[[row.token_mask() for row in rows]]
+    places = [row.place for row in rows]
+    if len(rows) == 1:
+        masked = logits[places[0]] + table.bias[rows[0].token_mask(), None]
+    else:
+        masked = table.bias[[row.token_mask() for row in rows]]
+        masked += logits if places == list(range(len(logits))) else logits[places]
     for place, row in enumerate(rows):
         allowed = row.allowed_tokens()
         if allowed is not None:
             ids = sorted(allowed)
             masked[place] = -np.inf
-            masked[place, ids] = logits[place, ids]
+            masked[place, ids] = logits[row.place, ids]
         blocked = row.blocked_tokens()
         if blocked:
             masked[place, blocked] = -np.inf
@@ -101,12 +119,14 @@ class Slots:
     chunk, and a row's text must not show what it was forked from.
     """
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, pace: Pace | None = None) -> None:
         self.rows: dict[int, Row] = {}  # by slot
         self._cache = cache
+        self._pace = pace or Pace()
         self._held: list[list[int]] = [[] for _ in range(cache.rows)]  # the tokens in each slot of the cache
         self._prompt = [0] * cache.rows  # how many of them, at most, its row began with: these may be shared
         self._unfed = list[Row]()  # admitted since the last forward pass
+        self._guessed: dict[int, tuple[str, int, int]] = {}  # kind, row's length before it and size of each slot's guess
 
     def admit(self, row: Row) -> bool:
         """Give a row a free slot and the longest prefix it can have for free.
@@ -138,35 +158,73 @@ class Slots:
         self._unfed.append(row)
         return True
 
-    def feed(self) -> tuple[list[Row], NDArray[np.float32]]:
-        """Append each row's new tokens to the cache; return the rows that can draw, and the logits of each.
+    def feed(self) -> NDArray[np.float32]:
+        """Append each row's new tokens to the cache, and guesses behind them, and tell each row where its logits are.
 
-        Logits: float32 (rows, vocabulary), valid until the next call.
+        Returns logits, float32 (tokens asked for, vocabulary), valid until the next call.
         """
-        self._unfed.clear()
         rows, chunks = list[Row](), list[tuple[int, list[int]]]()
         for slot, row in self.rows.items():
             if row.finish is None:
+                if slot in self._guessed:
+                    kind, length, count = self._guessed[slot]
+                    self._pace.learn(kind, count, min(row.cached - length, count))
                 self._truncate(slot, row.cached)
-                chunk = row.ids[row.cached :]
-                # A few forced tokens are fed with the draws of the others, one a step: as a chunk of their own they
-                # cost most libraries as much as a step of the batch. So is a lone row's, or its last bits would tell.
+                rows.append(row)
+                chunks.append((slot, row.ids[row.cached :]))
+        self._unfed.clear()
+        self._guessed.clear()
+        if not rows:
+            return np.empty((0, 0), np.float32)
+        exact, lone = self._cache.exact, len(rows) == 1
+        if not (lone and exact):
+            # A few forced tokens are fed with the draws of the others, one a step: as a chunk of their own they cost
+            # most libraries as much as a step of the batch. So is a lone row's, or its last bits would tell.
+            for row, (slot, chunk) in zip(rows, chunks, strict=True):
                 if row.cached >= self._prompt[slot] and len(chunk) <= _SHORT_RUN:
                     del chunk[1:]
-                rows.append(row)
-                chunks.append((slot, chunk))
-        if not chunks:
-            return [], np.empty((0, 0), np.float32)
-        logits = self._cache.forward(chunks)
-        for row, (slot, chunk) in zip(rows, chunks, strict=True):
-            self._held[slot].extend(chunk)
-            row.cached += len(chunk)
-        ready = [row.cached == len(row.ids) for row in rows]
-        return (rows, logits) if all(ready) else (list(compress(rows, ready)), logits[ready])
+        behind = self._guess(rows, chunks) if lone or self._cache.joins else None
+        began = perf_counter()
+        logits = self._cache.forward(chunks, behind)
+        seconds = perf_counter() - began
+        end = 0
+        for place, (row, (slot, chunk)) in enumerate(zip(rows, chunks, strict=True)):
+            self._held[slot] += chunk
+            end += behind[place] if behind else 1
+            row.fed(self._held[slot], behind[place] if behind else 1, end)
+        width = max(len(chunk) for _, chunk in chunks)
+        if exact and width <= WIDEST:
+            self._pace.measure(len(rows), width, seconds)
+        return logits
+
+    def _guess(self, rows: list[Row], chunks: list[tuple[int, list[int]]]) -> list[int] | None:
+        """Append guesses to the chunks where they pay; return of how many tokens of each logits are needed."""
+        fed = [len(chunk) for _, chunk in chunks]
+        if max(fed) >= WIDEST:
+            return None
+        guesses = [
+            row.guess(WIDEST - count) if row.cached + count == len(row.ids) else None
+            for row, count in zip(rows, fed, strict=True)
+        ]
+        if not any(guesses):
+            return None
+        if self._cache.exact:
+            width = self._pace.width(fed, [(guess.kind, len(guess.ids)) if guess else ("", 0) for guess in guesses])
+        else:
+            width = FIXED_LONE if len(rows) == 1 else FIXED_BATCH
+        behind = [1] * len(rows)
+        for place, (guess, (slot, chunk)) in enumerate(zip(guesses, chunks, strict=True)):
+            if guess is not None:
+                taken = guess.ids[: width - len(chunk)]
+                self._guessed[slot] = guess.kind, rows[place].cached + len(chunk), len(taken)
+                chunk += taken
+                behind[place] += len(taken)
+        return behind
 
     def release(self, slot: int) -> None:
         """Free a slot; what its row began with stays, to be shared."""
         del self.rows[slot]
+        self._guessed.pop(slot, None)
         # What the row wrote is of no use to others, and a free slot with room keeps its neighbours' bits the same.
         self._truncate(slot, self._prompt[slot])
 
@@ -174,6 +232,7 @@ class Slots:
         """Free all slots; what the cache holds stays, to be shared."""
         self.rows.clear()
         self._unfed.clear()
+        self._guessed.clear()
 
     def _shared(self, row: Row, slot: int) -> int:
         """Return how many of a new row's tokens a slot holds, as the row's own first chunk would leave them there."""

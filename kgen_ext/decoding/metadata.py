@@ -7,9 +7,10 @@ the filter of its category.
 """
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
-from kgen_ext.decoding.constraint import EndField, FieldResult, ForceTokens, Rollback, Step
+from kgen_ext.decoding.constraint import EndField, FieldResult, ForceTokens, Guess, Rollback, Step
+from kgen_ext.decoding.drafter import Drafter, Repeats
 from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.tag_list import ItemFilter, TagListConstraint
 from kgen_ext.decoding.vocabulary import TokenKind, TokenMask, TokenTable
@@ -45,6 +46,13 @@ class MetadataConstraint:
     def fast_forward(self, length: int) -> tuple[int, ...]:
         """Return nothing: the model may as well end."""
         return ()
+
+    def guess(self, drafter: Drafter, repeats: Repeats, ids: Sequence[int]) -> Guess | None:
+        """Return the rest of a header that can go on in one way only."""
+        if self._header is None:
+            return None
+        ways = {key[len(self._header) :] for key in self._keys.values() if key[: len(self._header)] == self._header}
+        return Guess("header", ways.pop()) if len(ways) == 1 else None
 
     def token_mask(self) -> TokenMask:
         """Return the kinds of token that may be drawn next."""

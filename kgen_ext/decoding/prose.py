@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from kgen_ext.decoding.constraint import GARBLED, EndField, FieldResult, ForceTokens, Rollback, Step
+from kgen_ext.decoding.constraint import GARBLED, EndField, FieldResult, ForceTokens, Guess, Rollback, Step
+from kgen_ext.decoding.drafter import Drafter, Repeats
 from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.vocabulary import TokenKind, TokenMask, TokenTable, utf8_rest
 from kgen_ext.prompt.sentences import CLOSING, ends_sentence, is_finished
@@ -96,6 +97,10 @@ class ProseConstraint:
     def fast_forward(self, length: int) -> tuple[int, ...]:
         """Return nothing: the header is all a text begins with."""
         return ()
+
+    def guess(self, drafter: Drafter, repeats: Repeats, ids: Sequence[int]) -> Guess:
+        """Return what followed the last words where they stood before."""
+        return Guess("text", drafter.text(ids, repeats, width=6))
 
     def token_mask(self) -> TokenMask:
         """Return the kinds of token that may be drawn next."""

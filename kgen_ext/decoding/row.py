@@ -1,10 +1,11 @@
 """One row of a batch: its tokens, the constraint of its current field, and the steps it takes on every draw."""
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from kgen_ext.decoding.constraint import EndField, FieldConstraint, FieldResult, ForceTokens, Rollback
+from kgen_ext.decoding.constraint import EndField, FieldConstraint, FieldResult, ForceTokens, Guess, Rollback
+from kgen_ext.decoding.drafter import Drafter, Repeats
 from kgen_ext.decoding.job import Job
 from kgen_ext.decoding.metadata import MetadataConstraint
 from kgen_ext.decoding.prose import ProseConstraint
@@ -43,16 +44,22 @@ class Row:
     """A job in flight: `ids` are the tokens the row holds, of which the first `cached` are in the engine's cache."""
 
     __slots__ = (
-        "_constraint", "_decoded", "_events", "_field", "_forced", "_partial", "_refused", "_rejected", "_results",
-        "_rewound", "_rollbacks", "_table", "cached", "finish", "ids", "job",
+        "_behind", "_constraint", "_decoded", "_drafter", "_end", "_events", "_field", "_forced", "_held", "_partial",
+        "_refused", "_rejected", "_repeats", "_results", "_rewound", "_rollbacks", "_table", "cached", "finish", "ids",
+        "job",
     )  # fmt: skip
 
-    def __init__(self, job: Job, table: TokenTable) -> None:
+    def __init__(self, job: Job, table: TokenTable, drafter: Drafter | None = None) -> None:
         self.job = job
         self.ids = list(job.request)
         self.cached = 0
         self.finish: Finish | None = None
         self._table = table
+        self._drafter = drafter
+        self._repeats = Repeats()
+        # The cache's tokens of this row, behind how many of them there are logits, and the index behind the last one's.
+        self._held: Sequence[int] = ()
+        self._behind = self._end = 0
         self._field = -1  # index of the current field
         self._constraint: FieldConstraint | None = None
         self._results = list[tuple[FieldPlan, FieldResult]]()
@@ -62,6 +69,30 @@ class Row:
         self._events = list[Event]()
         self._decoded = self._forced = self._rewound = self._rollbacks = 0
         self._open_next()
+
+    def fed(self, held: Sequence[int], behind: int, end: int) -> None:
+        """Take in that the cache holds `held`, and that the logits behind the last `behind` of them end at `end`."""
+        self._held, self._behind, self._end = held, behind, end
+        self._compare()
+
+    @property
+    def ready(self) -> bool:
+        """Return whether there are logits to draw the next token from."""
+        length = len(self.ids)
+        return self.finish is None and self.cached == length and len(self._held) - length < self._behind
+
+    @property
+    def place(self) -> int:
+        """Return the index of the logits of the next draw."""
+        return self._end - 1 - (len(self._held) - len(self.ids))
+
+    def guess(self, room: int) -> Guess | None:
+        """Return up to `room` tokens that the row may well go on with, if any come to mind."""
+        room = min(room, self.job.n_ctx - len(self.ids))
+        if self._drafter is None or self._constraint is None or room < 1:
+            return None
+        guess = self._constraint.guess(self._drafter, self._repeats, self.ids)
+        return Guess(guess.kind, guess.ids[:room]) if guess is not None and guess.ids else None
 
     def token_mask(self) -> TokenMask:
         """Return the kinds of token that may be drawn next."""
@@ -82,18 +113,15 @@ class Row:
         """Return the key of the next draw's noise."""
         return draw_key(self.job.seed, len(self.ids) - len(self.job.request))
 
-    def consume(self, drawn: Draw) -> bool:
-        """Act on a draw; return True if the row has to draw again from the same logits.
-
-        drawn: its token is -1 where nothing may be drawn. All of `ids` must be in the cache.
-        """
+    def consume(self, drawn: Draw) -> None:
+        """Act on a draw; its token is -1 where nothing may be drawn. The row must be `ready`."""
         constraint, length = self._constraint, len(self.ids)
         assert constraint is not None
         step = constraint.on_dead_end(length) if drawn.token < 0 else constraint.consume(drawn, length)
         if isinstance(step, Rollback):
             if step.index == length:  # the drawn token is refused, and nothing before it
                 self._refused.setdefault(length, []).append(drawn.token)
-                return True
+                return
             if self._rollbacks >= MAX_ROLLBACKS:
                 step = constraint.finish_early()
         if step is None:
@@ -114,13 +142,7 @@ class Row:
             self._open_next()
         if self.finish is None and len(self.ids) >= self.job.n_ctx:
             self._stop(Finish.LENGTH)
-        if self.finish is None and self.cached == len(self.ids):
-            # A field without a header opened, so there is nothing to feed. Its first draw is from these logits or,
-            # where the row was cut, from those behind its new last token, which has to be fed again.
-            if len(self.ids) == length:
-                return True
-            self.cached -= 1
-        return False
+        self._compare()
 
     def cancel(self) -> None:
         """End the row now, keeping what is complete."""
@@ -232,8 +254,6 @@ class Row:
         self._cut(step.index)
         self._refused.setdefault(step.index, []).append(refused)
         self._rewound += 1  # the drawn token, which was not appended
-        # The logits behind the last token that is left are gone; feeding it again brings them back.
-        self.cached = len(self.ids) - 1
 
     def _cut(self, length: int | None) -> None:
         """Forget the tokens from position `length` on."""
@@ -245,6 +265,16 @@ class Row:
         self._partial = b""
         # What was refused at a later position was refused behind other tokens.
         self._refused = {position: ids for position, ids in self._refused.items() if position <= length}
+
+    def _compare(self) -> None:
+        """Count the tokens that the cache holds already. Where the logits behind them are gone, feed the last again."""
+        ids, held = self.ids, self._held
+        cached, upto = self.cached, min(len(ids), len(held))
+        while cached < upto and ids[cached] == held[cached]:
+            cached += 1
+        self.cached = cached
+        if cached == len(ids) and not self.ready:
+            self.cached -= 1
 
     def _most_rejected(self) -> str:
         reason = max(self._rejected, key=lambda reason: self._rejected[reason], default=None)

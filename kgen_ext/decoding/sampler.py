@@ -47,6 +47,9 @@ def draw(logits: Floats, settings: Sequence[Sampling], keys: Sequence[int]) -> l
 
     logits: float32 (rows, vocabulary), excluded tokens -inf; not modified. keys: one 64-bit draw key a row.
     """
+    if len(settings) == 1 and settings[0].temperature > _COLD and settings[0].min_p > 0:
+        if not settings[0].top_k and settings[0].top_p >= 1:
+            return [_draw_one(logits[0], settings[0], keys[0])]
     all_keys = np.array(keys, np.uint64)
     if all(setting == settings[0] for setting in settings):
         return _draw(logits, settings[0], all_keys)
@@ -56,6 +59,20 @@ def draw(logits: Floats, settings: Sequence[Sampling], keys: Sequence[int]) -> l
         for row, drawn_row in zip(rows, _draw(logits[rows], setting, all_keys[rows]), strict=True):
             drawn[row] = drawn_row
     return drawn
+
+
+def _draw_one(logits: Floats, setting: Sampling, key: int) -> Draw:
+    """Draw for one row where min-p is the only filter: what `_draw` draws, in half the time."""
+    cut = logits.max() + np.float32(setting.temperature * math.log(setting.min_p))
+    if not cut >= _LOWEST:  # everything is excluded, or NaN
+        cut = np.float32(_LOWEST)
+    tokens = np.flatnonzero(logits >= cut)
+    if len(tokens) < 2:
+        return Draw(int(tokens[0]), 1.0) if len(tokens) else Draw(-1, 0.0)
+    scores = logits[tokens].astype(np.float64)
+    scores /= setting.temperature
+    best = int((scores + gumbel(np.array([key], np.uint64), tokens)).argmax())
+    return Draw(int(tokens[best]), 1.0 / float(np.exp(scores - scores[best]).sum()))
 
 
 def _draw(logits: Floats, setting: Sampling, keys: NDArray[np.uint64]) -> list[Draw]:

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
-from kgen_ext.decoding.constraint import GARBLED, EndField, FieldResult, ForceTokens, Rollback, Step
+from kgen_ext.decoding.constraint import GARBLED, EndField, FieldResult, ForceTokens, Guess, Rollback, Step
+from kgen_ext.decoding.drafter import Drafter, Repeats
 from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.vocabulary import TokenKind, TokenMask, TokenTable, utf8_rest
 from kgen_ext.protocol import Band
@@ -54,8 +55,8 @@ class TagListConstraint:
     """
 
     __slots__ = (
-        "_after_comma", "_band", "_blocked", "_buffer", "_count", "_filter", "_fresh", "_pending", "_short", "_start",
-        "_table", "_tags", "_tries", "_waste",
+        "_after_comma", "_band", "_blocked", "_buffer", "_count", "_filter", "_fresh", "_names", "_pending",
+        "_short", "_start", "_table", "_tags", "_tries", "_waste",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +76,7 @@ class TagListConstraint:
         self._fresh = fresh
         self._blocked = BlockedPrefixes(blocked)
         self._tags = list[Tag]()
+        self._names = set[str]()  # of these tags, as the model wrote them
         self._count = given
         self._short = False
         # The tag being written:
@@ -96,6 +98,11 @@ class TagListConstraint:
         would be none.
         """
         return () if self._fresh else self._next_tag((), length)
+
+    def guess(self, drafter: Drafter, repeats: Repeats, ids: Sequence[int]) -> Guess:
+        """Return the rest of the tag that most likely was begun, and the comma behind it."""
+        path = self._blocked.path()
+        return Guess("tag" if path else "first", drafter.tag(path, self._names))
 
     def token_mask(self) -> TokenMask:
         """Return the kinds of token that may be drawn next."""
@@ -157,6 +164,7 @@ class TagListConstraint:
             return self._reject(tag, judged, length)
         self._filter.accept(judged)
         self._tags.append(judged)
+        self._names.add(tag)
         self._count += 1
         self._tries = self._waste = 0
         self._blocked.close()

@@ -3,14 +3,17 @@
 Only the library's model, vocabulary and context are used: none of its samplers, chat formats and high-level classes.
 Its log is kept for error messages.
 
-On the CPU a row's logits are bitwise the same whatever other rows share the batch, given the same chunks, because
+On the CPU a row's logits are bitwise the same whatever other rows share the batch, and in whatever chunks its tokens
+came, because
     * each row has a KV stream of its own (`kv_unified` off, which is also faster), so its cells keep their order;
-    * flash attention is off: its sums depend on the number of tokens in the call;
-    * single tokens of many rows are one call, and never a call for fewer than two rows: products of one column take
-      another path in the library, so a lone row is computed along with an idle one, unless a trial at the first
-      cache shows that it makes no difference (with Q8_0 weights it makes none, and the idle row costs a fifth);
-    * a longer chunk is a call of its own, or its tokens would be split by the lengths of the others.
-With F16 and F32 weights a token fed alone and fed within a chunk differ in the last bits; with Q8_0 they do not.
+    * attention is the library's fused one, and no call has more than `MAX_CHUNK` tokens of a row: from 64 on the library
+      takes them in tiles, whose sums come out otherwise, and without the fused one a token's place in a chunk shows;
+    * no call is for one token alone: products of one column take another path in the library, so a lone token is
+      computed along with an idle row's, unless a trial at the first cache shows that it makes no difference (with
+      Q8_0 weights it makes none, and the idle row costs as much again);
+    * single tokens of many rows are one call; a longer chunk is a call of its own, or its tokens would be split by the
+      lengths of the others.
+The trial also asks whether all this holds in the library at hand; where it does not, `exact` is False.
 """
 from __future__ import annotations
 
@@ -34,11 +37,11 @@ from kgen_ext.errors import EngineError, EngineUnavailable, ModelFileError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Tokens a call: longer chunks are fed in parts. Twice as many take memory and gain nothing.
-MAX_BATCH = 256
+# Tokens of one row in a call: longer chunks are fed in parts.
+MAX_CHUNK = 63
 # Up to so many idle rows are computed along rather than splitting a run of rows in two.
 MAX_GAP = 4
-_TRIAL = tuple(range(3, 19))  # any tokens do
+_TRIAL = tuple(range(3, 43))  # any tokens do; what shows in the last bits shows from some 33 on
 # Token attributes of llama.h.
 UNKNOWN, UNUSED, CONTROL, USER_DEFINED = 1 << 0, 1 << 1, 1 << 3, 1 << 4
 
@@ -53,12 +56,14 @@ class LlamaCppEngine:
         architecture = check_gguf(path)
         self.lib: Library = open_library()
         self.threads = threads or own_threads()
-        self.lone_rows_differ: bool | None = None  # None: not tried yet
+        self.exact: bool | None = None  # None: not tried yet
+        self.lone_tokens_differ = True
         placed = llama_placement(device, offload=bool(self.lib.api.llama_supports_gpu_offload()))
         if placed is None:
             raise EngineUnavailable(f"this llama-cpp-python is built without {device}", hint="use device cpu")
         params = self.lib.api.llama_model_default_params()
         params.n_gpu_layers, gpu = placed
+        self.on_cpu = not params.n_gpu_layers
         if gpu is not None:
             params.main_gpu, params.split_mode = gpu, 0  # the whole model on this one
         self.lib.log.clear()
@@ -135,9 +140,9 @@ class LlamaCppCache:
         self._engine, self._lib = engine, engine.lib
         if not engine.model:
             raise EngineError("the engine is closed", hint="load it again")
-        self._size = max(MAX_BATCH, rows + 1)
+        self._size = max(MAX_CHUNK, rows + 1)
         self._context = self._lib.open_context(
-            engine.model, rows=rows + 1, n_ctx=n_ctx, size=self._size, threads=engine.threads
+            engine.model, rows=rows + 1, n_ctx=n_ctx, size=self._size, threads=engine.threads, fused=engine.on_cpu
         )
         self._memory = self._lib.memory(self._context)
         self._batch = self._lib.api.llama_batch_init(self._size, 0, 1)
@@ -156,27 +161,33 @@ class LlamaCppCache:
         self._batch_rows: tuple[list[int], list[int]] = ([], [])  # those of the last step: computed, and asked for
         self._view_key = (0, 0)  # address and length of the view
         self._view = np.empty((0, 0), np.float32)
-        if engine.lone_rows_differ is None and n_ctx > len(_TRIAL):
-            engine.lone_rows_differ = self._lone_row_differs()
+        if engine.exact is None and n_ctx > len(_TRIAL) + 4:
+            engine.exact = self._try_bits()
+        self.exact, self.joins = bool(engine.exact), False
 
-    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
-        """Append the chunks and return the logits behind each."""
-        self._lengths.check_chunks(chunks, n_vocab=len(self._engine.vocab))
+    def forward(
+        self, chunks: Sequence[tuple[int, Sequence[int]]], behind: Sequence[int] | None = None
+    ) -> NDArray[np.float32]:
+        """Append the chunks and return the logits behind the last tokens of each."""
+        counts = self._lengths.check_chunks(chunks, behind, n_vocab=len(self._engine.vocab))
         single = {row: tokens[0] for row, tokens in chunks if len(tokens) == 1}
         if len(single) == len(chunks):
             logits, rows = self._step(single)
             if rows[: len(chunks)] == [row for row, _ in chunks]:
                 return logits[: len(chunks)]
             return logits[[rows.index(row) for row, _ in chunks]]
-        out = np.empty((len(chunks), len(self._engine.vocab)), np.float32)
+        if len(chunks) == 1:
+            return self._feed(*chunks[0], counts[0])
+        out = np.empty((sum(counts), len(self._engine.vocab)), np.float32)
+        ends = np.cumsum(counts).tolist()
         if single:
             logits, rows = self._step(single)
-            for place, (row, _) in enumerate(chunks):
+            for (row, _), end in zip(chunks, ends, strict=True):
                 if row in single:
-                    out[place] = logits[rows.index(row)]
-        for place, (row, tokens) in enumerate(chunks):
+                    out[end - 1] = logits[rows.index(row)]
+        for (row, tokens), count, end in zip(chunks, counts, ends, strict=True):
             if row not in single:
-                out[place] = self._feed(row, tokens)
+                out[end - count : end] = self._feed(row, tokens, count)
         return out
 
     def length(self, row: int) -> int:
@@ -207,15 +218,21 @@ class LlamaCppCache:
         self._lib.api.llama_batch_free(self._batch)
         self._lib.api.llama_free(self._context)
 
-    def _lone_row_differs(self) -> bool:
-        """Compute the same token behind the same chunk, alone and with an idle row, and compare the bits."""
-        logits = []
-        for company in (False, True):
-            self._engine.lone_rows_differ = company
-            self._feed(0, _TRIAL)
-            logits.append(self._step({0: _TRIAL[0]})[0][0].copy())
-            self.truncate(0, 0)
-        return not np.array_equal(*logits)
+    def _try_bits(self) -> bool:
+        """Return whether tokens fed one by one and as a chunk have the same logits; try whether a lone one has, too."""
+        *prompt, first, second, third = _TRIAL
+        one_by_one = []
+        self._feed(0, prompt, 1)
+        for token in (first, second):
+            one_by_one.append(self._step({0: token})[0][0].copy())
+        self.truncate(0, len(prompt))
+        chunk = self._feed(0, (first, second, third), 3)
+        exact = self._engine.on_cpu and np.array_equal(one_by_one, chunk[:2])
+        self.truncate(0, len(prompt))
+        self._engine.lone_tokens_differ = False
+        self._engine.lone_tokens_differ = not np.array_equal(self._step({0: first})[0][0], one_by_one[0])
+        self.truncate(0, 0)
+        return exact
 
     def _step(self, tokens: dict[int, int]) -> tuple[NDArray[np.float32], list[int]]:
         """Feed each row of `tokens` its one token; return logits, and the rows they belong to."""
@@ -251,30 +268,31 @@ class LlamaCppCache:
             if len(gap) <= MAX_GAP and all(has_room[row] for row in gap):
                 filled.update(gap)
         lone = False
-        for row in () if self._engine.lone_rows_differ is False else rows:
+        for row in rows if self._engine.lone_tokens_differ else ():
             if row - 1 not in filled and row + 1 not in filled:
                 lone = True
                 filled.update([company for company in (row + 1, row - 1) if company >= 0 and has_room[company]][:1])
         return sorted(filled), lone
 
-    def _feed(self, row: int, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Feed one row a chunk, in calls of at most MAX_BATCH tokens, and return its last logits."""
+    def _feed(self, row: int, tokens: Sequence[int], behind: int) -> NDArray[np.float32]:
+        """Feed one row a chunk, in parts of much the same length, and return the logits behind its last tokens."""
         held, self._batch_rows = self._lengths.held, ([], [])
-        begin = 0
-        while begin < len(tokens):
-            # Never a call for a single token: its last bits would differ from those within a chunk.
-            count = MAX_BATCH - 1 if len(tokens) - begin == MAX_BATCH + 1 else MAX_BATCH
-            part = tokens[begin : begin + count]
-            begin += count
-            count = len(part)
+        parts = -(-len(tokens) // MAX_CHUNK)
+        ends = [len(tokens) * part // parts for part in range(parts + 1)]
+        found = []
+        for begin, end in pairwise(ends):
+            count = end - begin
+            wanted = max(0, min(count, behind - (len(tokens) - end)))
             self._seq[:count] = row
-            self._token[:count] = part
+            self._token[:count] = tokens[begin:end]
             self._pos[:count] = np.arange(held[row], held[row] + count)
-            self._wanted[:count] = 0
-            self._wanted[count - 1] = 1
+            self._wanted[: count - wanted] = 0
+            self._wanted[count - wanted : count] = 1
             self._decode(count)
             held[row] += count
-        return self._logits(1)[0]
+            if wanted:
+                found.append(self._logits(wanted) if end == len(tokens) else self._logits(wanted).copy())
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _decode(self, count: int) -> None:
         self._batch.n_tokens = count

@@ -71,15 +71,18 @@ class Library:
         """Return the argument of cache functions: the memory or, in older versions, the context."""
         return self.api.llama_get_memory(context) if hasattr(self.api, "llama_memory_seq_rm") else context
 
-    def open_context(self, model: object, *, rows: int, n_ctx: int, size: int, threads: int) -> Any:
-        """Return a context of `rows` streams of n_ctx tokens each, for calls of at most `size` tokens."""
+    def open_context(self, model: object, *, rows: int, n_ctx: int, size: int, threads: int, fused: bool) -> Any:
+        """Return a context of `rows` streams of n_ctx tokens each, for calls of at most `size` tokens.
+
+        fused: use the library's fused attention ("flash").
+        """
         params = self.api.llama_context_default_params()
         params.n_ctx, params.n_seq_max = rows * n_ctx, rows
         params.n_batch = params.n_ubatch = size
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = False
-        params.flash_attn = False  # older versions; now a choice of three
-        params.flash_attn_type = 0
+        params.flash_attn = fused  # older versions; now a choice of three
+        params.flash_attn_type = int(fused)
         params.no_perf = True
         self.log.clear()
         context = self._new_context(model, params)

@@ -123,21 +123,22 @@ class NumpyLlamaCache:
         self.n_ctx = n_ctx
         self._lengths = RowLengths(rows=rows, n_ctx=n_ctx, limit=engine.n_ctx)
         self._engine = engine
+        self.exact = self.joins = True
         size = (engine.shape.layers, rows, engine.shape.kv_heads, n_ctx, engine.shape.head_dim)
         self.keys, self.values = np.zeros(size, np.float32), np.zeros(size, np.float32)
 
-    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> Floats:
-        """Append the chunks and return the logits behind each."""
-        self._lengths.check_chunks(chunks, n_vocab=self._engine.shape.vocab)
+    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]], behind: Sequence[int] | None = None) -> Floats:
+        """Append the chunks and return the logits behind the last tokens of each."""
+        counts = self._lengths.check_chunks(chunks, behind, n_vocab=self._engine.shape.vocab)
         if not self._engine.layers:
             raise EngineError("the engine is closed", hint="load it again")
         held = self._lengths.held
         ids, rows, positions, ends = list[int](), list[int](), list[int](), list[int]()
-        for row, tokens in chunks:
+        for (row, tokens), count in zip(chunks, counts, strict=True):
             ids += tokens
             rows += [row] * len(tokens)
             positions += range(held[row], held[row] + len(tokens))
-            ends.append(len(ids) - 1)
+            ends += range(len(ids) - count, len(ids))
         logits = self._engine.run(ids, rows, positions, ends, self)
         for row, tokens in chunks:
             held[row] += len(tokens)

@@ -28,10 +28,19 @@ class RowLengths:
         if not 0 <= row < len(self.held):
             raise ValueError(f"row {row} does not exist, the cache has {len(self.held)} rows")
 
-    def check_chunks(self, chunks: Sequence[tuple[int, Sequence[int]]], *, n_vocab: int) -> None:
-        """Raise ValueError if chunks name a row twice, are empty, exceed n_ctx or hold an id outside the vocabulary."""
+    def check_chunks(
+        self, chunks: Sequence[tuple[int, Sequence[int]]], behind: Sequence[int] | None, *, n_vocab: int
+    ) -> Sequence[int]:
+        """Return of how many tokens of each chunk logits are asked for.
+
+        Raises ValueError if chunks name a row twice, are empty, exceed n_ctx, hold an id outside the vocabulary or fewer
+        tokens than are asked for.
+        """
         held, n_ctx, seen = self.held, self.n_ctx, set()
-        for row, tokens in chunks:
+        counts = [1] * len(chunks) if behind is None else behind
+        if len(counts) != len(chunks):
+            raise ValueError(f"behind has {len(counts)} numbers, there are {len(chunks)} chunks")
+        for (row, tokens), wanted in zip(chunks, counts, strict=True):
             if self.closed or not 0 <= row < len(held):
                 self.check_row(row)
             if row in seen:
@@ -40,10 +49,13 @@ class RowLengths:
             count = len(tokens)
             if not count:
                 raise ValueError(f"row {row} is given no token")
+            if not 1 <= wanted <= count:
+                raise ValueError(f"logits behind {wanted} tokens are asked for, row {row} is given {count}")
             if held[row] + count > n_ctx:
                 raise ValueError(f"row {row} holds {held[row]} tokens, {count} more exceed n_ctx = {n_ctx}")
             if not (0 <= tokens[0] < n_vocab and (count == 1 or 0 <= min(tokens) <= max(tokens) < n_vocab)):
                 raise ValueError(f"row {row} is given a token id outside 0 to {n_vocab - 1}")
+        return counts
 
     def truncate(self, row: int, length: int) -> None:
         """Set the row's length to `length`, at most what it is."""

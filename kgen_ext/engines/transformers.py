@@ -121,6 +121,7 @@ class TransformersCache:
         self._engine, self._torch = engine, engine.torch
         self._lengths = RowLengths(rows=rows, n_ctx=n_ctx, limit=engine.n_ctx)
         self._ids = [list[int]() for _ in range(rows)]
+        self.exact, self.joins = False, True
         self._clear()
 
     def _clear(self) -> None:
@@ -128,24 +129,26 @@ class TransformersCache:
         self._order: list[int] = []  # the row at each place of `_past`
         self._own = np.zeros((0, 0), bool)  # (places, columns): which columns hold a token of the row, in its order
 
-    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
-        """Append the chunks in one forward and return the logits behind each."""
+    def forward(
+        self, chunks: Sequence[tuple[int, Sequence[int]]], behind: Sequence[int] | None = None
+    ) -> NDArray[np.float32]:
+        """Append the chunks in one forward and return the logits behind the last tokens of each."""
         engine = self._engine
-        self._lengths.check_chunks(chunks, n_vocab=len(engine.vocab))
+        counts = self._lengths.check_chunks(chunks, behind, n_vocab=len(engine.vocab))
         if engine.model is None:
             raise EngineError("the engine is closed", hint="load it again")
         added = dict(chunks)
         try:
             with engine.without_gradients():
                 self._arrange(list(added))
-                logits = self._run(added)
+                logits: NDArray[np.float32] = self._run(added, counts)
         except RuntimeError as error:  # torch's OutOfMemoryError is one
             self._clear()  # some layers may have the new tokens, others not
             raise EngineError(f"transformers failed: {error}", hint="a smaller batch, or device cpu") from error
         for row, tokens in added.items():
             self._ids[row].extend(tokens)
             self._lengths.held[row] = len(self._ids[row])
-        return np.asarray(logits[[self._order.index(row) for row in added]], np.float32)
+        return logits
 
     def length(self, row: int) -> int:
         """Return how many tokens the row holds."""
@@ -186,13 +189,17 @@ class TransformersCache:
         """
         order = [row for row in self._order if row in rows]
         order += [row for row in rows if row not in order]
+        used = self._own.any(axis=0)
+        width = int(used.nonzero()[0].max(initial=-1)) + 1
         longest = int(self._own.sum(axis=1).max(initial=0))
-        if (
-            order != self._order
-            or not self._own.any(axis=0).all()
-            or self._own.shape[1] > 2 * longest + MOST_HIDDEN
-        ):
+        if order != self._order or not used[:width].all() or width > 2 * longest + MOST_HIDDEN:
             self._select(order, {})
+        elif width < len(used):
+            if not width or not hasattr(self._past, "crop"):
+                self._select(order, {})
+            else:
+                self._past.crop(width - len(used))  # a negative number, which all releases take
+                self._own = self._own[:, :width]
 
     def _select(self, order: list[int], sources: Mapping[int, int]) -> None:
         """Write the cache anew with these rows and without hidden columns; a row without a place begins empty.
@@ -214,8 +221,8 @@ class TransformersCache:
                 tuple(held[rows, :, columns].transpose(1, 2) for held in layer[:2]) for layer in past
             )
 
-    def _run(self, added: Mapping[int, Sequence[int]]) -> Any:
-        """Compute what each row in place has not yet, and return the logits behind it, float32 (places, vocabulary)."""
+    def _run(self, added: Mapping[int, Sequence[int]], behind: Sequence[int]) -> Any:
+        """Compute what each row in place has not yet; return the logits behind the last tokens of each row added."""
         torch, engine = self._torch, self._engine
         held = self._own.sum(axis=1)
         fresh = [[*self._ids[row][count:], *added[row]] for row, count in zip(self._order, held, strict=True)]
@@ -234,8 +241,13 @@ class TransformersCache:
         )  # fmt: skip
         self._past = getattr(result, engine.cache_argument)
         self._own = np.concatenate((self._own, steps < counts[:, None]), axis=1)
-        last = result.last_hidden_state[torch.arange(len(counts)), torch.from_numpy(counts - 1)]
-        return engine.model.lm_head(last).float().cpu().numpy()
+        asked = [
+            (place, int(counts[place]) - wanted + index)
+            for place, wanted in zip(map(self._order.index, added), behind, strict=True)
+            for index in range(wanted)
+        ]
+        places, columns = torch.tensor(asked).T
+        return engine.model.lm_head(result.last_hidden_state[places, columns]).float().cpu().numpy()
 
 
 def read_version(text: str) -> tuple[int, int]:

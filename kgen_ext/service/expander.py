@@ -9,8 +9,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext import __version__
+from kgen_ext.decoding.drafter import Drafter
 from kgen_ext.decoding.job import Job
 from kgen_ext.decoding.loop import BatchDecoder
+from kgen_ext.decoding.pace import Pace
 from kgen_ext.decoding.row import RowOutput
 from kgen_ext.decoding.sampler import derive_seed
 from kgen_ext.decoding.vocabulary import token_table
@@ -77,6 +79,8 @@ class Expander:
         self._results = ResultCache(_REMEMBERED)
         self._tag_files = TagFiles()
         self._table: TokenTable | None = None
+        self._drafter: Drafter | None = None
+        self._pace = Pace()
         self._cache: Cache | None = None
         self._decoder: BatchDecoder | None = None
 
@@ -215,9 +219,11 @@ class Expander:
         wanted = min(self._rows, 1 << max(0, rows - 1).bit_length())
         if self._decoder is None or self._cache is None or self._cache.rows < wanted:
             self._drop_cache()
-            self._table = self._table or token_table(self._context.engine)
+            if self._table is None or self._drafter is None:
+                self._table = token_table(self._context.engine)
+                self._drafter = Drafter(self._context.engine, self._table)
             self._cache = self._context.engine.open_cache(wanted, self._context.n_ctx)
-            self._decoder = BatchDecoder(self._cache, self._table)
+            self._decoder = BatchDecoder(self._cache, self._table, drafter=self._drafter, pace=self._pace)
         return self._decoder
 
     def _drop_cache(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kgen_ext.request import Category
 from kgen_ext.tags.canonical import fold, is_invisible, normalise, strip_signs
@@ -57,6 +58,10 @@ class Tag:
         return named_category(self.name) if self.category is Category.GENERAL else None
 
 
+# Longer spellings are read anew each time rather than remembered.
+_LONGEST = 64
+
+
 def read_tag(tag: str | Tag) -> Tag:
     """Return the tag of a spelling; a Tag is returned as it is.
 
@@ -66,6 +71,11 @@ def read_tag(tag: str | Tag) -> Tag:
     """
     if isinstance(tag, Tag):
         return tag
+    return _read(tag) if len(tag) <= _LONGEST else _read.__wrapped__(tag)
+
+
+@lru_cache(maxsize=4096)
+def _read(tag: str) -> Tag:
     written = normalise(tag)
     folded = fold(written)
     name = strip_signs(folded)
