@@ -186,10 +186,21 @@ def taught(costs: Sequence[float], chance: float) -> Pace:
 
 def test_every_width_is_tried_before_one_is_chosen() -> None:
     pace, tried = Pace(), []
-    for _ in range(WIDEST):
+    for _ in range(3 * WIDEST):
         tried.append(widths(pace))
         pace.measure(1, tried[-1], 1.0)
-    assert tried == list(range(1, WIDEST + 1))
+    assert set(tried) == set(range(1, WIDEST + 1))
+
+
+def test_a_width_that_was_dear_is_tried_again() -> None:
+    pace = taught([1, 9, 9, 9, 9, 9, 9, 9], 0.9)
+    tried = set()
+    for _ in range(1000):
+        width = widths(pace)
+        tried.add(width)
+        pace.measure(1, width, 1.0)
+    assert tried == set(range(1, WIDEST + 1))
+    assert widths(pace) > 4
 
 
 @pytest.mark.parametrize(("costs", "chance", "wanted"), [

@@ -13,8 +13,10 @@ WIDEST = 8
 FIXED_LONE, FIXED_BATCH = 8, 4
 # What one more measurement weighs.
 _WEIGHT = 0.15
-# A width that was not taken for so many calls may cost less by now: it is tried again.
-_STALE, _DOUBT = 500, 0.8
+# A width is tried so often before its cost is believed: any call may have waited for another process.
+_TRIES = 3
+# A width that was not taken for so many calls is tried again, for it may cost less by now.
+_STALE = 600
 # The chance that a guess is right, until there is more to go by.
 _HOPE = 0.6
 
@@ -25,8 +27,8 @@ class Pace:
     __slots__ = ("_calls", "_chances", "_costs")
 
     def __init__(self) -> None:
-        # Seconds a row, and the call that measured it last, by rows (their bit length) and width.
-        self._costs: dict[tuple[int, int], tuple[float, int]] = {}
+        # Seconds a row, how often measured, and at which call the last time, by rows (their bit length) and width.
+        self._costs: dict[tuple[int, int], tuple[float, int, int]] = {}
         self._calls = 0
         self._chances: dict[str, list[float]] = {}  # by kind of guess: that one more of its tokens is right
 
@@ -46,10 +48,9 @@ class Pace:
                 if 0 <= index < length:
                     gains[place] += self._chance(kind)[index]
                 gain += gains[place]
-            known = self._costs.get((size, width))
-            if known is None:
-                return width  # not tried yet
-            cost = known[0] * (_DOUBT if self._calls - known[1] > _STALE else 1.0)
+            cost, tries, last = self._costs.get((size, width), (0.0, 0, 0))
+            if tries < _TRIES or self._calls - last > _STALE:
+                return width
             if gain > best_speed * cost:
                 best, best_speed = width, gain / cost
         return best
@@ -58,12 +59,12 @@ class Pace:
         """Take in what a call of so many rows and tokens took."""
         key, cost = (rows.bit_length(), width), seconds / rows
         self._calls += 1
-        known = self._costs.get(key)
-        if known is not None:
-            weight = 0.5 if self._calls - known[1] > _STALE else _WEIGHT
-            # One call that waited for another process tells little.
-            cost = known[0] + weight * (min(cost, 2 * known[0]) - known[0])
-        self._costs[key] = cost, self._calls
+        known, tries, last = self._costs.get(key, (cost, 0, 0))
+        if tries < _TRIES:
+            cost = min(cost, known)
+        elif self._calls - last <= _STALE:
+            cost = known + _WEIGHT * (min(cost, 2 * known) - known)
+        self._costs[key] = cost, tries + 1, self._calls
 
     def learn(self, kind: str, offered: int, right: int) -> None:
         """Take in how many tokens of a guess were right."""

@@ -41,6 +41,8 @@ WITH_CACHE_CLASS = (4, 36)
 WITH_FUSED_ATTENTION = (4, 41)
 # Hidden columns above which, if they outnumber the others, a cache is written anew.
 MOST_HIDDEN = 64
+# On the CPU a lone row's products of a few columns take longer than those of so many.
+PADDED = 6
 CACHE_ARGUMENTS = ("cache", "past_key_values")  # the newest name first
 # The release from which on the library honours what a config asks for; earlier ones ignore it silently.
 SINCE: dict[tuple[int, int], Callable[[LlamaShape], bool]] = {
@@ -227,7 +229,10 @@ class TransformersCache:
         held = self._own.sum(axis=1)
         fresh = [[*self._ids[row][count:], *added[row]] for row, count in zip(self._order, held, strict=True)]
         counts = np.array([len(tokens) for tokens in fresh])
-        steps = np.arange(counts.max())
+        longest = int(counts.max())
+        if 1 < longest < PADDED and len(counts) == 1 and engine.place.kind == "cpu":
+            longest = PADDED
+        steps = np.arange(longest)
         # Padding comes behind a row's tokens, which do not see it, and repeats the last position.
         positions = held[:, None] + np.minimum(steps, counts[:, None] - 1)
         ids = np.array([[*tokens, *[0] * (len(steps) - len(tokens))] for tokens in fresh])
