@@ -1,1 +1,1 @@
-"""Benchmark of this package against tipo-kgen 0.3.1: one model, one run (`python -m tools.bench`)."""
+"""Benchmark of this package against tipo-kgen 0.3.1 and against the libraries alone (`python -m tools.bench`)."""

@@ -1,50 +1,51 @@
-"""llama.cpp by itself: its batched decode in a tight loop, with nothing sampled and nothing copied.
+"""The library alone: its own loop on as many tokens as ours, with nothing sampled, constrained or copied.
 
-It is fed as many tokens as our runtime was: a chunk for each row, then one token for each row and step.
+A row is fed its prompt, then one token a step; several rows take their steps together.
 """
 from __future__ import annotations
 
 import ctypes
 from itertools import product
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from kgen_ext.engines import load_engine
 from kgen_ext.errors import EngineError
-from tools.bench.turn import Turn, Work
 
 # llama.cpp's own default for tokens in one call.
 _CALL = 2048
 _ANY_TOKEN = 300
 # One buffer for all rows or one each (kv_unified), flash attention off or on: which is fastest depends on the rows.
 _LAYOUTS = tuple(product((False, True), (0, 1)))
-# What our engine uses, so that a row's logits do not depend on its company (kgen_ext.engines.llama_cpp).
-_ALIKE = (False, 0)
 
 
-class Bare:
-    """A model in llama.cpp, without our runtime."""
+class LlamaCppAlone:
+    """A GGUF file in llama.cpp, its log off."""
 
-    def __init__(self, library: Any, model: Any, threads: int) -> None:
-        self._library = library
-        self._model = model
+    def __init__(self, model: str, threads: int) -> None:
+        import llama_cpp
+
+        self._library: Any = llama_cpp
         self._threads = threads
+        self._log = llama_cpp.llama_log_callback(lambda level, text, data: None)  # must live as long as the library
+        llama_cpp.llama_log_set(self._log, ctypes.c_void_p(0))
+        self._model = llama_cpp.llama_model_load_from_file(model.encode(), llama_cpp.llama_model_default_params())
+        if not self._model:
+            raise EngineError(f"{model}: llama.cpp cannot load it", hint="is it a GGUF file?")
         self._best: dict[int, tuple[bool, int]] = {}
 
-    def decode(self, rows: int, chunk: int, steps: int) -> Turn:
-        """Feed `chunk` tokens to each of the rows, then `steps` times one to each, in the fastest cache layout."""
+    def decode(self, rows: int, prompt: int, written: int) -> float:
+        """Return the seconds for `rows` rows of `prompt` and `written` tokens, in the cache layout that is fastest."""
         if rows not in self._best:
-            trial = {layout: self._decode(rows, chunk, max(1, steps // 4), layout).seconds for layout in _LAYOUTS}
+            trial = {layout: self._decode(rows, prompt, max(1, written // 4), layout) for layout in _LAYOUTS}
             self._best[rows] = min(trial, key=lambda layout: trial[layout])
-        return self._decode(rows, chunk, steps, self._best[rows])
+        return self._decode(rows, prompt, written, self._best[rows])
 
-    def decode_alike(self, rows: int, chunk: int, steps: int) -> Turn:
-        """Do the same in the cache layout that our engine uses."""
-        return self._decode(rows, chunk, steps, _ALIKE)
-
-    def _decode(self, rows: int, chunk: int, steps: int, layout: tuple[bool, int]) -> Turn:
+    def _decode(self, rows: int, prompt: int, written: int, layout: tuple[bool, int]) -> float:
         library = self._library
         settings = library.llama_context_default_params()
-        cells = -(-(chunk + steps) // 256) * 256
+        cells = -(-(prompt + written) // 256) * 256
         settings.n_ctx, settings.n_seq_max = cells * rows, rows
         settings.kv_unified, settings.flash_attn_type = layout
         settings.n_batch = _CALL
@@ -58,18 +59,15 @@ class Bare:
             self._feed(context, batch, [(0, row) for row in range(rows)], 1)  # the first call pays for set-up
             library.llama_memory_clear(library.llama_get_memory(context), False)
             began = perf_counter()
-            calls = 0
-            together = max(1, _CALL // chunk)
+            together = max(1, _CALL // prompt)
             for first in range(0, rows, together):
-                self._feed(context, batch, [(0, row) for row in range(first, min(rows, first + together))], chunk)
-                calls += 1
-            for step in range(steps):
-                self._feed(context, batch, [(chunk + step, row) for row in range(rows)], 1)
-            seconds = perf_counter() - began
+                self._feed(context, batch, [(0, row) for row in range(first, min(rows, first + together))], prompt)
+            for step in range(written):
+                self._feed(context, batch, [(prompt + step, row) for row in range(rows)], 1)
+            return perf_counter() - began
         finally:
             library.llama_batch_free(batch)
             library.llama_free(context)
-        return Turn(seconds, (), Work(calls + steps, rows * (1 + steps), rows * (chunk + steps), seconds))
 
     def _feed(self, context: Any, batch: Any, places: list[tuple[int, int]], length: int) -> None:
         """Decode `length` tokens at each (position, row), the last one's logits computed, and wait for them."""
@@ -88,19 +86,23 @@ class Bare:
         self._library.llama_get_logits(context)
 
 
-def open_bare(model: str, threads: int) -> Bare:
-    """Load a GGUF file into llama.cpp, its log off."""
-    import llama_cpp
+class TransformersAlone:
+    """A GGUF file in transformers, on the CPU; the cache is the library's own."""
 
-    quiet = llama_cpp.llama_log_callback(_silence)
-    llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
-    loaded = llama_cpp.llama_model_load_from_file(model.encode(), llama_cpp.llama_model_default_params())
-    if not loaded:
-        raise EngineError(f"{model}: llama.cpp cannot load it", hint="is it a GGUF file?")
-    bare = Bare(llama_cpp, loaded, threads)
-    bare.keep = quiet  # type: ignore[attr-defined]
-    return bare
+    def __init__(self, model: str, threads: int) -> None:
+        import torch
 
+        # Loading is all that is ours: the library reads GGUF files of few makers.
+        engine: Any = load_engine("transformers", folder=None, gguf=Path(model), device="cpu", threads=threads)
+        self._torch, self._model, self._argument = torch, engine.model, engine.cache_argument
 
-def _silence(level: int, text: bytes, data: Any) -> None:
-    """Discard a line of llama.cpp's log."""
+    def decode(self, rows: int, prompt: int, written: int) -> float:
+        """Return the seconds for `rows` rows of `prompt` and `written` tokens."""
+        began, held = perf_counter(), None
+        with self._torch.inference_mode():
+            for length in (prompt, *(1 for _ in range(written))):
+                ids = self._torch.full((rows, length), _ANY_TOKEN)
+                found = self._model(input_ids=ids, use_cache=True, **{self._argument: held})
+                held = found[1]
+                found.logits[:, -1].numpy()
+        return perf_counter() - began

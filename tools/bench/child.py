@@ -19,13 +19,21 @@ PEAK = "peak"
 
 
 class Child:
-    """A long-lived child process that holds what `make` returns; `make` must be importable by name."""
+    """A long-lived child process that holds what `make` returns; `make` must be importable by name.
 
-    def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
+    first: a folder from which it imports before all others.
+    """
+
+    def __init__(self, make: Callable[..., Any], *arguments: Any, first: Path | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
-        self._process.start()
+        path = list(sys.path)
+        sys.path[:0] = () if first is None else (str(first),)  # a spawned process begins with this path
+        try:
+            self._process.start()
+        finally:
+            sys.path[:] = path
         theirs.close()
         self._receive()
 

@@ -1,15 +1,15 @@
-"""Our runtime: the service on the llama.cpp engine, with a cache that counts its work.
+"""Our runtime: the service on one of its engines, with a cache that counts its work.
 
 Every turn has a fresh expander, so nothing is remembered; its cache is opened for as many rows by other prompts.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kgen_ext.engines import load_engine
 from kgen_ext.events import Expansion, Finished, Started
@@ -22,13 +22,11 @@ from kgen_ext.service import ROWS
 from kgen_ext.service.expander import Expander
 from kgen_ext.service.plan import ModelContext
 from tools.bench.queries import Query
-from tools.bench.turn import Outcome, Turn, Work
+from tools.bench.replay import fit, replaying, script
+from tools.bench.turn import Outcome, Turn
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from kgen_ext.engine import Cache, Engine
+    from kgen_ext.engine import Engine
     from kgen_ext.rules.blocklist import Blocklist
 
 # Defaults of the reference's WebUI extension (z-tipo-extension, scripts/tipo.py), so that both do equal work.
@@ -37,47 +35,52 @@ _TRAINED_CTX = 1024
 
 
 class CountedCache:
-    """An engine's cache; `count` is called for every forward pass."""
+    """An engine's cache, its forward passes counted by `engine`."""
 
-    def __init__(self, cache: Cache, count: Callable[[Work], None]) -> None:
+    def __init__(self, cache: Any, engine: CountedEngine) -> None:
         self._cache = cache
-        self._count = count
-        self.rows = cache.rows
-        self.n_ctx = cache.n_ctx
-        self.length = cache.length
-        self.truncate = cache.truncate
-        self.fork = cache.fork
-        self.close = cache.close
+        self._engine = engine
 
-    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]]) -> NDArray[np.float32]:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]], **options: Any) -> Any:
         """Forward the chunks and count them."""
         began = perf_counter()
-        logits = self._cache.forward(chunks)
-        self._count(Work(1, len(chunks), sum(len(ids) for _, ids in chunks), perf_counter() - began))
+        logits = self._cache.forward(chunks, **options)
+        self._engine.count([len(ids) for _, ids in chunks], perf_counter() - began)
         return logits
 
 
 class CountedEngine:
-    """Engine with counting caches; `work` is their sum. Closing it leaves the model loaded."""
+    """Engine with counting caches. Closing it leaves the model loaded.
+
+    begun: rows whose first chunk, the prompt, is still to come. prompt, steps, inside: as in `Turn`.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.name = engine.name
-        self.vocab = engine.vocab
-        self.n_ctx = engine.n_ctx
-        self.tokenize = engine.tokenize
-        self.work = Work()
+        self.reset()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
 
     def reset(self) -> None:
         """Start counting anew."""
-        self.work = Work()
+        self.begun = self.prompt = self.steps = 0
+        self.inside = 0.0
 
-    def open_cache(self, rows: int, n_ctx: int) -> Cache:
+    def count(self, lengths: Sequence[int], seconds: float) -> None:
+        """Count a forward pass; of its chunks the longest are those of the rows that have begun."""
+        first = sorted(lengths, reverse=True)[: self.begun]
+        self.prompt += sum(first)
+        self.steps += len(lengths) - len(first)
+        self.inside += seconds
+        self.begun = 0
+
+    def open_cache(self, rows: int, n_ctx: int) -> CountedCache:
         """Return the engine's cache, counted."""
-        return CountedCache(self._engine.open_cache(rows, n_ctx), self._add)
-
-    def _add(self, work: Work) -> None:
-        self.work = _sum(self.work, work)
+        return CountedCache(self._engine.open_cache(rows, n_ctx), self)
 
     def close(self) -> None:
         """Do nothing: the next turn uses the same model."""
@@ -87,27 +90,25 @@ class Ours:
     """The service as `open_expander` builds it, on a counting engine. blocklist: the model's, from the catalogue."""
 
     def __init__(self, engine: Engine, *, model: str = "", blocklist: Blocklist | None = None) -> None:
-        self._engine = CountedEngine(engine)
+        self._engine: Any = CountedEngine(engine)
         self._model = model
         self._blocklist = blocklist
 
     def run(self, queries: Sequence[Query], at_once: int) -> Turn:
         """Answer the queries, `at_once` of them in each call."""
-        return self._turn(queries, at_once, lambda: False)
+        with self._expander(at_once) as expander:
+            return self._timed(
+                expander, [queries[start : start + at_once] for start in range(0, len(queries), at_once)]
+            )
 
     def queue(self, queries: Sequence[Query], rows: int) -> Turn:
         """Answer all the queries in one call, `rows` of them in the batch at any time."""
         with self._expander(rows) as expander:
-            return self._timed([(expander, queries)], lambda: False)
+            return self._timed(expander, [queries])
 
-    def steps(self, queries: Sequence[Query], at_once: int, length: int) -> Turn:
-        """Stop every call after `length` steps of the batch."""
-        return self._turn(queries, at_once, lambda: self._engine.work.calls >= length)
-
-    def _turn(self, queries: Sequence[Query], at_once: int, stop: Callable[[], bool]) -> Turn:
-        with self._expander(max(ROWS, at_once)) as expander:
-            parts = [queries[start : start + at_once] for start in range(0, len(queries), at_once)]
-            return self._timed([(expander, part) for part in parts], stop)
+    def fit(self, queries: Sequence[Query]) -> list[Query]:
+        """Return each query with what this service accepts of its list."""
+        return [fit(query, lambda part: self.run([part], 1).outcomes[0]) for query in queries]
 
     @contextmanager
     def _expander(self, rows: int) -> Iterator[Expander]:
@@ -116,30 +117,31 @@ class Ours:
             engine=engine, protocol=Protocol.TIPO, quality_line=False, n_ctx=min(engine.n_ctx, _TRAINED_CTX),
             blocklist=self._blocklist,
         )  # fmt: skip
-        with Expander(context, model=self._model, checksum="", rows=rows) as expander:
+        with Expander(context, model=self._model, checksum="", rows=max(ROWS, rows)) as expander:
             steps = iter(range(8))
             warm = [ExpandRequest("warm", seed=seed) for seed in range(rows)]
             expander.expand(warm, cancelled=lambda: next(steps, None) is None)
-            engine.reset()
             yield expander
 
-    def _timed(self, calls: Sequence[tuple[Expander, Sequence[Query]]], stop: Callable[[], bool]) -> Turn:
-        outcomes, seconds, work = list[Outcome](), 0.0, Work()
-        for expander, queries in calls:
-            self._engine.reset()
-            requests = [request_of(query) for query in queries]
-            started, done = dict[int, int](), dict[int, Expansion]()
-            began = perf_counter()
-            for event in expander.stream(requests, cancelled=stop):
-                if isinstance(event, Started):
-                    started[event.row] = started.get(event.row, 0) + 1
-                elif isinstance(event, Finished):
-                    done[event.row] = event.expansion
-            seconds += perf_counter() - began
-            work = _sum(work, self._engine.work)
-            owners = [query for query in queries for _ in range(query.count)]
-            outcomes += [self._outcome(owners[row], done[row], started.get(row, 0)) for row in sorted(done)]
-        return Turn(seconds, tuple(outcomes), work)
+    def _timed(self, expander: Expander, parts: Sequence[Sequence[Query]]) -> Turn:
+        engine, outcomes, seconds = self._engine, list[Outcome](), 0.0
+        engine.reset()
+        wanted = {key: token for part in parts for query in part for key, token in script(engine, query).items()}
+        with replaying(wanted):
+            for queries in parts:
+                requests = [request_of(query) for query in queries]
+                started, done = dict[int, int](), dict[int, Expansion]()
+                began = perf_counter()
+                for event in expander.stream(requests):
+                    if isinstance(event, Started):
+                        engine.begun += 1
+                        started[event.row] = started.get(event.row, 0) + 1
+                    elif isinstance(event, Finished):
+                        done[event.row] = event.expansion
+                seconds += perf_counter() - began
+                owners = [query for query in queries for _ in range(query.count)]
+                outcomes += [self._outcome(owners[row], done[row], started.get(row, 0)) for row in sorted(done)]
+        return Turn(seconds, tuple(outcomes), engine.inside, engine.prompt, engine.steps)
 
     def _outcome(self, query: Query, expansion: Expansion, calls: int) -> Outcome:
         fields = expansion.fields
@@ -155,12 +157,12 @@ class Ours:
         )
 
 
-def open_ours(model: str, threads: int) -> Ours:
-    """Load a GGUF file into the llama.cpp engine, with the blocklist of its catalogue entry."""
+def open_ours(model: str, threads: int, engine: str = "llama_cpp") -> Ours:
+    """Load a GGUF file into an engine on the CPU, with the blocklist of its catalogue entry."""
     files = resolve(model)
     words = files.entry and files.entry.blocklist
     return Ours(
-        load_engine("llama_cpp", folder=None, gguf=files.gguf or Path(model), threads=threads),
+        load_engine(engine, folder=None, gguf=files.gguf or Path(model), device="cpu", threads=threads),
         model=files.id,
         blocklist=load_blocklist(words) if words else None,
     )
@@ -177,13 +179,4 @@ def request_of(query: Query) -> ExpandRequest:
         seed=query.seed,
         count=query.count,
         **asdict(SAMPLING),
-    )
-
-
-def _sum(left: Work, right: Work) -> Work:
-    return Work(
-        left.calls + right.calls,
-        left.chunks + right.chunks,
-        left.tokens + right.tokens,
-        left.seconds + right.seconds,
     )

@@ -1,47 +1,56 @@
-"""Plot of throughput against batch size: both runtimes and llama.cpp by itself, one panel for each model."""
+"""Plot of throughput against batch size: both runtimes and the library by itself, one panel for each section."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from tools.bench.report import ModelResult
+from tools.bench.run import SectionResult
 
-_BARE, _OURS, _THEIRS = "#8a8a8a", "#1f6fb4", "#c8553d"
+_OURS = ("KGen for WebUI", "-o", "#1f6fb4")
+_OTHERS = {
+    "alone": ("the library alone, fed as ours is", "--s", "#8a8a8a"),
+    "tipo-kgen": ("tipo-kgen 0.3.1 (one at a time)", "-^", "#c8553d"),
+}
+_COLUMNS = 3
 
 
-def draw_plot(path: Path, results: Sequence[ModelResult]) -> None:
+def draw_plot(path: Path, results: Sequence[SectionResult]) -> None:
     """Write the picture; its kind follows the file's ending."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, len(results), figsize=(5.2 * len(results), 3.8), squeeze=False)
-    for panel, result in zip(panels[0], results, strict=True):
+    columns = min(_COLUMNS, len(results))
+    rows = -(-len(results) // columns)
+    figure, panels = pyplot.subplots(rows, columns, figsize=(4.4 * columns, 3.6 * rows), squeeze=False)
+    for panel in panels.flat[len(results) :]:
+        panel.set_visible(False)
+    for panel, result in zip(panels.flat, results, strict=False):
         case = result.cases[-1]
         sizes = [size for size in case.sizes if size.size.isdigit()]
         places = [int(size.size) for size in sizes]
+        lines = [(*_OTHERS[side], [size.others[side] for size in sizes]) for side in _OTHERS if side in sizes[0].others]
         # Prompts, not tokens: the reference feeds its prompt again for every call, which answers nobody.
-        ours = [1 / median(size.ours) for size in sizes]
-        best = [
-            rate * max(median(size.bare), median(size.alike)) / median(size.rate)
-            for rate, size in zip(ours, sizes, strict=True)
-        ]
-        theirs = [1 / median(size.theirs) for size in sizes]
-        panel.plot(places, best, "--s", color=_BARE, label="llama.cpp alone, fed as ours is")
-        panel.plot(places, ours, "-o", color=_OURS, label="KGen for WebUI")
-        panel.plot(places, theirs, "-^", color=_THEIRS, label="tipo-kgen 0.3.1 (one at a time)")
+        for label, style, color, seconds in (*lines, (*_OURS, [size.ours for size in sizes])):
+            panel.plot(places, [1 / median(rounds) for rounds in seconds], style, color=color, label=label)
         panel.set_xscale("log", base=2)
         panel.set_xticks(places, [str(place) for place in places])
         panel.set_ylim(bottom=0)
         panel.set_xlabel("prompts at a time")
         panel.set_ylabel("prompts a second")
-        panel.set_title(f"{result.model}\n{case.name}", fontsize=10)
+        panel.set_title(f"{result.name}\n{case.name}", fontsize=9)
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=1 if len(results) == 1 else 3, frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, 0.17 if len(results) == 1 else 0.07, 1, 1))
-    figure.savefig(path, dpi=120)
+    # A section without the reference has fewer lines.
+    handles = {
+        label: handle
+        for panel in panels.flat
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    bottom = 0.3 / (3.6 * rows)
+    figure.legend(handles.values(), handles, loc="lower center", ncols=columns, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, bottom, 1, 1))
+    figure.savefig(path, dpi=100)
     pyplot.close(figure)

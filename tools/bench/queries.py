@@ -5,7 +5,7 @@ They are plain tags and sentences that both runtimes accept unchanged.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kgen_ext.request import TagLength, TextLength
@@ -13,7 +13,10 @@ from kgen_ext.request import TagLength, TextLength
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One prompt with its options, in words both runtimes know. `bans` are whole tags, `*` standing for any text."""
+    """One prompt with its options, in words both runtimes know.
+
+    bans: whole tags, `*` standing for any text. replay: the tags that a model with random weights is to add.
+    """
 
     tags: str
     text: str = ""
@@ -22,6 +25,7 @@ class Query:
     text_length: TextLength = TextLength.NONE
     seed: int = 1
     count: int = 1
+    replay: tuple[str, ...] = ()
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -83,13 +87,9 @@ _BANS = (
 _TEXTS = tuple(query.text for query in PROMPTS if query.text)
 
 
-def turn_queries(count: int, *, tag_length: TagLength, text_length: TextLength, seed: int) -> list[Query]:
-    """Return the first `count` of the fixed prompts, which begin anew with other seeds when they run out."""
-    rows = (PROMPTS[index % len(PROMPTS)] for index in range(count))
-    return [
-        replace(query, tag_length=tag_length, text_length=text_length, seed=seed * 1_000 + index + 1)
-        for index, query in enumerate(rows)
-    ]
+def turn_queries(queries: Sequence[Query], count: int, *, seed: int) -> list[Query]:
+    """Return the first `count` of the queries, each with a seed of its own; they begin anew when they run out."""
+    return [replace(queries[index % len(queries)], seed=seed * 1_000 + index + 1) for index in range(count)]
 
 
 def random_queries(count: int, *, seed: int) -> Iterator[Query]:

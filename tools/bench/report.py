@@ -1,33 +1,18 @@
-"""Report of the figures: aligned plain-text tables with an explanation of each column, and JSON."""
+"""Report of the figures: aligned plain-text tables, and the figures of a documentation page."""
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
-from typing import Any
 
+from kgen_ext.errors import BadValue
 from tools.bench.promises import FEW, Promises
-from tools.bench.rounds import CaseResult
-from tools.bench.score import Score
+from tools.bench.run import CaseResult, SectionResult, SizeResult
 
-MEANING = """\
-ms        wall time for one prompt, median of the rounds
-ratio     the reference's time divided by ours, taken round by round: median (lowest to highest)
-tok/s     tokens through the model for each second of wall time; prefill and decode both count, as in `bare`
-bare      llama.cpp's own batched decode without us, fed the same: as many tokens first, then one a row and step
-alike     the same in the cache layout that ours uses, so that no row depends on its company; bare is in the layout that
-          was quickest in a short trial
-share     ours as a share of the larger of the two
-inside    share of our wall time that is spent in llama.cpp"""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelResult:
-    """All that was measured with one model."""
-
-    model: str
-    cases: tuple[CaseResult, ...]
-    promises: Promises | None
+_SIDES = ("tipo-kgen", "alone", "before")
+# A page's figures stand in a block of text behind this mark.
+_BLOCK = re.compile(r"(<!-- figures: benchmark -->\n\n```text\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -41,38 +26,40 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join((lines[0], "-" * max(len(line) for line in lines), *lines[1:]))
 
 
-def render(title: str, results: Sequence[ModelResult]) -> str:
-    """Return the whole report as text."""
-    parts = [title, MEANING]
-    for result in results:
-        parts.append(f"== {result.model}")
-        parts.append(speed(result.cases))
-        if result.promises is not None:
-            parts += [costs(result.cases), promised(result.promises)]
+def render(section: SectionResult) -> str:
+    """Return a section's tables as text."""
+    parts = [f"== {section.name}", speed(section.cases)]
+    parts += [
+        f"{case.name}: {case.followed} of {case.lists} lists were written to their end"
+        for case in section.cases
+        if case.lists
+    ]
+    if section.promises is not None:
+        parts += [costs(section.cases), promised(section.promises)]
     return "\n\n".join(parts) + "\n"
 
 
 def speed(cases: Sequence[CaseResult]) -> str:
     """Return the table of time and throughput."""
-    rows = []
-    for case in cases:
-        for place, size in enumerate(case.sizes):
-            ratios = size.ratios
-            rows.append((
-                case.name if place == 0 else "", size.size,
-                _ms(median(size.ours)), _ms(median(size.theirs)),
-                f"{median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})",
-                f"{median(size.rate):,.0f}", f"{median(size.alike):,.0f}", f"{median(size.bare):,.0f}",
-                f"{size.share:.0%}", f"{median(size.inside):.0%}",
-            ))  # fmt: skip
-    return table(("", "at a time", "ours ms", "ref ms", "ratio", "tok/s", "alike", "bare", "share", "inside"), rows)
+    sides = [side for side in _SIDES if side in cases[0].sizes[0].others]
+    rows = [
+        (
+            case.name if place == 0 else "", size.size, _ms(median(size.ours)), f"{median(size.rate):,.0f}",
+            f"{median(size.tokens_each):.2f}", f"{median(size.inside):.0%}",
+            *(cell for side in sides for cell in (_ms(median(size.others[side])), _ratio(size, side))),
+        )
+        for case in cases
+        for place, size in enumerate(case.sizes)
+    ]  # fmt: skip
+    head = ("", "at a time", "ours ms", "tok/s", "tok/step", "inside")
+    return table((*head, *(cell for side in sides for cell in (f"{side} ms", "ratio"))), rows)
 
 
 def costs(cases: Sequence[CaseResult]) -> str:
     """Return the table of what a prompt costs and whether its result is what was requested."""
     rows = []
     for case in cases:
-        for side, score in (("ours", case.our_score), ("ref", case.their_score)):
+        for side, score in (("ours", case.our_score), ("tipo-kgen", case.their_score)):
             rows.append((
                 case.name if side == "ours" else "", side, f"{score.results}", f"{score.calls_each:.1f}",
                 f"{score.drawn_each:.0f}", f"{score.drawn_per_kept:.2f}", f"{score.kept_share:.0%}",
@@ -94,39 +81,25 @@ def promised(promises: Promises) -> str:
         f"time for a prompt, {promises.many} against {FEW}: {promises.linearity:.2f} "
         f"({_ms(promises.few_seconds / FEW)} ms, {_ms(promises.many_seconds / promises.many)} ms)",
         f"peak memory: model loaded {_mb(promises.loaded_peak)}, after {FEW} prompts {_mb(promises.few_peak)}, "
-        f"after {promises.many} {_mb(promises.many_peak)}; reference {_mb(promises.peak_theirs)}",
-        f"mean pairwise overlap of four variants' added tags: ours {promises.overlap_ours:.2f}, reference (four seeds) "
+        f"after {promises.many} {_mb(promises.many_peak)}; tipo-kgen {_mb(promises.peak_theirs)}",
+        f"mean pairwise overlap of four variants' added tags: ours {promises.overlap_ours:.2f}, tipo-kgen (four seeds) "
         f"{promises.overlap_theirs:.2f}",
     ]
     return "\n".join((*lines, *(f"not kept: {fault}" for fault in promises.broken)))
 
 
-def as_json(title: str, results: Sequence[ModelResult]) -> dict[str, Any]:
-    """Return everything as JSON values, every round's figure included."""
-    return {
-        "title": title,
-        "models": [
-            {
-                "model": result.model,
-                "cases": [
-                    {
-                        "name": case.name,
-                        "sizes": [asdict(size) | {"ratios": size.ratios, "share": size.share} for size in case.sizes],
-                        "reference_rate": case.their_rate,
-                        "ours": _scores(case.our_score),
-                        "reference": _scores(case.their_score),
-                    }
-                    for case in result.cases
-                ],
-                "promises": result.promises and asdict(result.promises) | {"linearity": result.promises.linearity},
-            }
-            for result in results
-        ],
-    }
+def write_figures(page: Path, text: str) -> None:
+    """Replace the figures of a documentation page; raises BadValue where it has no place for them."""
+    before = page.read_text(encoding="utf-8")
+    after, count = _BLOCK.subn(lambda found: found[1] + text, before)
+    if not count:
+        raise BadValue("write-docs", str(page), "a page with the mark <!-- figures: benchmark --> and a text block")
+    page.write_text(after, encoding="utf-8", newline="\n")
 
 
-def _scores(score: Score) -> dict[str, float]:
-    return asdict(score) | {"drawn_per_kept": score.drawn_per_kept, "kept_share": score.kept_share}
+def _ratio(size: SizeResult, side: str) -> str:
+    ratios = size.ratios(side)
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def _ms(seconds: float) -> str:

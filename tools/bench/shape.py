@@ -1,64 +1,85 @@
-"""A GGUF file with random weights in the shape of TIPO-200M: 768/2304, 20 layers, 12 heads, 32013 tokens, F16.
+"""GGUF files with random weights in the shape of TIPO's models, and with LLaMA's own vocabulary.
 
-Its vocabulary is the starter's, padded with unused pieces, the special tokens last. Its output is meaningless and never
-ends, but costs what the real model's costs. The weights are drawn from one seed.
+What they write is meaningless, but costs what the real models' costs. The vocabulary is read from a GGUF file without
+weights; llama.cpp's source has LLaMA's. TIPO's special tokens come behind its 32,000. One seed draws the weights.
 """
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kgen_ext.engines.gguf import read_head
+from kgen_ext.errors import BadValue
 from kgen_ext.protocol.tipo import SPECIAL_TOKENS
 
-WIDTH, HIDDEN, LAYERS, HEADS, VOCABULARY, CONTEXT = 768, 2304, 20, 12, 32013, 1024
-_NORMAL, _UNKNOWN, _CONTROL, _BYTE = 1, 2, 3, 6
+CONTEXT, _CONTROL = 1024, 3
 
 
-def write_shape200m(path: Path, tokenizer: Path, *, layers: int = LAYERS, vocabulary: int = VOCABULARY) -> None:
-    """Write the file; `tokenizer` is the starter's tokenizer.json."""
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a model: width, width of the gated layer, layers, heads."""
+
+    name: str
+    width: int
+    hidden: int
+    layers: int
+    heads: int
+
+
+TIPO_200M = Shape("TIPO-200M", 768, 2304, 20, 12)
+TIPO_500M = Shape("TIPO-500M", 1280, 3840, 20, 20)
+# To find out which tags a row accepts, which no weight decides.
+TINY = Shape("tiny", 64, 64, 1, 1)
+
+
+def write_shape(path: Path, shape: Shape, vocab: Path) -> None:
+    """Write the model with F16 weights; `vocab` is a GGUF file with a vocabulary."""
     import gguf
 
-    names, kinds = _tokens(json.loads(tokenizer.read_text(encoding="utf-8")), vocabulary)
+    source = read_vocab(vocab)
+    tokens = [*source["tokens"], *SPECIAL_TOKENS]
+    scores = [*source["scores"], *(-1000.0 for _ in SPECIAL_TOKENS)]
+    kinds = [*source["token_type"], *(_CONTROL for _ in SPECIAL_TOKENS)]
     draw = np.random.default_rng(200)
 
     def matrix(rows: int, columns: int) -> NDArray[np.float16]:
         return (draw.standard_normal((rows, columns), dtype=np.float32) * 0.05).astype(np.float16)
 
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name("random weights, TIPO-200M's shape")
+    writer.add_name(f"random weights, {shape.name}'s shape")
     writer.add_context_length(CONTEXT)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(layers)
-    writer.add_feed_forward_length(HIDDEN)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(HEADS)
+    writer.add_embedding_length(shape.width)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.hidden)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.heads)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_rope_dimension_count(shape.width // shape.heads)
     writer.add_rope_freq_base(10000.0)
-    writer.add_vocab_size(vocabulary)
+    writer.add_vocab_size(len(tokens))
     writer.add_file_type(1)
     writer.add_tokenizer_model("llama")
     writer.add_tokenizer_pre("default")
-    writer.add_token_list(names)
-    writer.add_token_scores([-float(index) for index in range(vocabulary)])
+    writer.add_token_list(tokens)
+    writer.add_token_scores(scores)
     writer.add_token_types(kinds)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_unk_token_id(0)
-    writer.add_add_space_prefix(False)
-    ones = np.ones(WIDTH, np.float32)
-    writer.add_tensor("token_embd.weight", matrix(vocabulary, WIDTH))
-    writer.add_tensor("output.weight", matrix(vocabulary, WIDTH))
+    writer.add_bos_token_id(source.get("bos_token_id", 1))
+    writer.add_eos_token_id(source.get("eos_token_id", 2))
+    writer.add_unk_token_id(source.get("unknown_token_id", 0))
+    ones = np.ones(shape.width, np.float32)
+    writer.add_tensor("token_embd.weight", matrix(len(tokens), shape.width))
+    writer.add_tensor("output.weight", matrix(len(tokens), shape.width))
     writer.add_tensor("output_norm.weight", ones)
-    for layer in range(layers):
+    for layer in range(shape.layers):
         for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            writer.add_tensor(f"blk.{layer}.{part}.weight", matrix(WIDTH, WIDTH))
-        writer.add_tensor(f"blk.{layer}.ffn_gate.weight", matrix(HIDDEN, WIDTH))
-        writer.add_tensor(f"blk.{layer}.ffn_up.weight", matrix(HIDDEN, WIDTH))
-        writer.add_tensor(f"blk.{layer}.ffn_down.weight", matrix(WIDTH, HIDDEN))
+            writer.add_tensor(f"blk.{layer}.{part}.weight", matrix(shape.width, shape.width))
+        for part in ("ffn_gate", "ffn_up"):
+            writer.add_tensor(f"blk.{layer}.{part}.weight", matrix(shape.hidden, shape.width))
+        writer.add_tensor(f"blk.{layer}.ffn_down.weight", matrix(shape.width, shape.hidden))
         writer.add_tensor(f"blk.{layer}.attn_norm.weight", ones)
         writer.add_tensor(f"blk.{layer}.ffn_norm.weight", ones)
     writer.write_header_to_file()
@@ -67,19 +88,11 @@ def write_shape200m(path: Path, tokenizer: Path, *, layers: int = LAYERS, vocabu
     writer.close()
 
 
-def _tokens(tokenizer: dict[str, dict[str, dict[str, int]]], vocabulary: int) -> tuple[list[str], list[int]]:
-    """Return names and kinds of all tokens: the tokenizer's pieces, fillers, and TIPO's special tokens at the end."""
-    pieces = sorted(tokenizer["model"]["vocab"].items(), key=lambda item: item[1])
-    names = [name for name, _ in pieces if name not in SPECIAL_TOKENS]
-    kinds = [_kind(name) for name in names]
-    fillers = vocabulary - len(names) - len(SPECIAL_TOKENS)
-    names += [f"\u2581filler{index}" for index in range(fillers)] + list(SPECIAL_TOKENS)
-    return names, kinds + [_NORMAL] * fillers + [_CONTROL] * len(SPECIAL_TOKENS)
-
-
-def _kind(name: str) -> int:
-    if name == "<unk>":
-        return _UNKNOWN
-    if name in ("<s>", "</s>"):
-        return _CONTROL
-    return _BYTE if len(name) == 6 and name.startswith("<0x") else _NORMAL
+def read_vocab(path: Path) -> dict[str, Any]:
+    """Return the `tokenizer.ggml.` values of a GGUF file; raises BadValue unless it has a SentencePiece vocabulary."""
+    prefix = "tokenizer.ggml."
+    pairs = read_head(path).pairs if path.is_file() else {}
+    values = {key.removeprefix(prefix): value for key, value in pairs.items() if key.startswith(prefix)}
+    if values.get("model") != "llama" or not {"tokens", "scores", "token_type"} <= set(values):
+        raise BadValue("vocab", str(path), "a GGUF file with LLaMA's vocabulary, such as ggml-vocab-llama-spm.gguf")
+    return values

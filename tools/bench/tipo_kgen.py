@@ -14,23 +14,22 @@ from kgen_ext.request import TextLength
 from kgen_ext.tags.canonical import normalise
 from tools.bench.ours import SAMPLING
 from tools.bench.queries import Query
-from tools.bench.turn import Outcome, Turn, Work
+from tools.bench.turn import Outcome, Turn
 
 _SAMPLING = {"temperature": SAMPLING.temperature, "top_p": SAMPLING.top_p, "top_k": SAMPLING.top_k}
 
 
 class CountedGenerate:
-    """The reference's `generate`, counting calls, the tokens of their prompts and the tokens they drew."""
+    """The reference's `generate`, counting calls and the tokens they drew."""
 
     def __init__(self, generate: Callable[..., tuple[str, int, int]]) -> None:
         self._generate = generate
-        self.calls = self.shown = self.drawn = 0
+        self.calls = self.drawn = 0
 
     def __call__(self, *args: Any, **options: Any) -> tuple[str, int, int]:
         """Call the wrapped `generate` and count."""
         text, shown, drawn = self._generate(*args, **options)
         self.calls += 1
-        self.shown += shown
         self.drawn += drawn
         return text, shown, drawn
 
@@ -51,34 +50,28 @@ class TipoKgen:
         executor.generate = self._generate
 
     def run(self, queries: Sequence[Query], at_once: int) -> Turn:
-        """Answer the queries one after another, which is all the reference can do; `at_once` makes no difference."""
-        return self._timed(queries, self._answer)
+        """Answer the queries one after another, which is all the reference can do; `at_once` makes no difference.
 
-    def steps(self, queries: Sequence[Query], at_once: int, length: int) -> Turn:
-        """Decode `length` tokens for each query with one call of its `generate`."""
-
-        def generate(query: Query) -> dict[str, Any]:
-            prompt = f"target: <|{query.tag_length.value}|>\ntag: {query.tags}"
-            self._generate(prompt=prompt, max_new_tokens=length, seed=query.seed, **_SAMPLING)
-            return {}
-
-        return self._timed(queries, generate)
-
-    def _timed(self, queries: Sequence[Query], answer: Callable[[Query], dict[str, Any]]) -> Turn:
+        Where a query has a list to replay, so many tokens are generated for it.
+        """
         outcomes, seconds, count = list[Outcome](), 0.0, self._generate
-        first = (count.calls, count.shown + count.drawn)
         for query in queries:
             calls, drawn = count.calls, count.drawn
             result, error = dict[str, Any](), ""
             began = perf_counter()
             try:
-                result = answer(query)
+                result = self._generate_fixed(query) if query.replay else self._answer(query)
             except Exception as failure:  # a crash of the reference is one of its results
                 error = f"{type(failure).__name__}: {failure}"
             seconds += perf_counter() - began
             outcomes.append(self._outcome(query, result, count.calls - calls, count.drawn - drawn, error))
-        calls, tokens = count.calls - first[0], count.shown + count.drawn - first[1]
-        return Turn(seconds, tuple(outcomes), Work(calls, calls, tokens, seconds))
+        return Turn(seconds, tuple(outcomes))
+
+    def _generate_fixed(self, query: Query) -> dict[str, Any]:
+        length = self._tokenize("".join(f", {tag}" for tag in query.replay))
+        prompt = f"target: <|{query.tag_length.value}|>\ntag: {query.tags}"
+        self._generate(prompt=prompt, max_new_tokens=length, seed=query.seed, **_SAMPLING)
+        return {}
 
     def _answer(self, query: Query) -> dict[str, Any]:
         wants_text = query.text_length is not TextLength.NONE

@@ -28,24 +28,25 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What went through the model: forward calls, (row, tokens) chunks in them, tokens, and seconds inside."""
-
-    calls: int = 0
-    chunks: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn: seconds of wall time, an outcome for each row, and the work done."""
+    """A turn: seconds of wall time, and an outcome for each row.
+
+    inside: seconds within the engine. prompt: tokens of prompts that went through it. steps: how often it was called
+    for a row after that; without drafting once for each token.
+    """
 
     seconds: float
-    outcomes: tuple[Outcome, ...]
-    work: Work
+    outcomes: tuple[Outcome, ...] = ()
+    inside: float = 0.0
+    prompt: int = 0
+    steps: int = 0
+
+    @property
+    def written(self) -> int:
+        """Tokens drawn and forced."""
+        return sum(outcome.fed for outcome in self.outcomes)
 
     @property
     def rate(self) -> float:
-        """Tokens through the model for each second of wall time, prefill and decode alike."""
-        return self.work.tokens / self.seconds
+        """Tokens for each second of wall time, prompts included."""
+        return (self.prompt + self.written) / self.seconds
