@@ -279,7 +279,7 @@ def test_the_report_prints_what_was_measured() -> None:
     replayed = run_case(Sides(both.ours, both.alone), Case("lists", lists, (1, 4), 2), rounds=1, tell=QUIET)
     promises = run_promises(both.ours, both.theirs, many=10, prompts=4, tell=QUIET)
     text = render(SectionResult("starter", (spoken,), promises)) + render(SectionResult("shape", (replayed,)))
-    for part in ("3.00 (3.00 to 3.00)", QUEUE, "10 random requests", "lists: 6 of 6 lists were written to their end"):
+    for part in ("3.00 (3.00-3.00)", QUEUE, "10 random requests", "lists: 6 of 6 lists were written to their end"):
         assert part in text
 
 

@@ -44,10 +44,10 @@ class CountedCache:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cache, name)
 
-    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]], **options: Any) -> Any:
+    def forward(self, chunks: Sequence[tuple[int, Sequence[int]]], *wanted: Any) -> Any:
         """Forward the chunks and count them."""
         began = perf_counter()
-        logits = self._cache.forward(chunks, **options)
+        logits = self._cache.forward(chunks, *wanted)
         self._engine.count([len(ids) for _, ids in chunks], perf_counter() - began)
         return logits
 

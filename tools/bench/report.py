@@ -99,7 +99,7 @@ def write_figures(page: Path, text: str) -> None:
 
 def _ratio(size: SizeResult, side: str) -> str:
     ratios = size.ratios(side)
-    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def _ms(seconds: float) -> str:
