@@ -30,10 +30,10 @@ def gguf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_a_row_alone_and_in_company_has_the_same_bits(gguf: Path) -> None:
-    engine = load_engine("llama_cpp", folder=None, gguf=gguf, threads=1)
-    cache = engine.open_cache(5, 256)
+    engine = load_engine("llama_cpp", folder=None, gguf=gguf, threads=2)
+    cache = engine.open_cache(5, 512)
     assert cache.exact  # tried when the first cache was opened
-    ids = engine.tokenize(REQUEST)
+    ids = (engine.tokenize(REQUEST) * 9)[:240]
     found = []
     for rows in ((0,), (0, 1, 2, 3, 4), (0, 3)):
         for row in range(5):
@@ -55,10 +55,10 @@ def test_a_cache_too_small_for_the_trial_leaves_it_to_the_next(gguf: Path) -> No
     engine.close()
 
 
-@pytest.mark.parametrize("length", [20, 63, 64, 65, 130, 200])
+@pytest.mark.parametrize("length", [20, 63, 64, 65, 130, 200, 250, 400])
 def test_a_row_fed_in_any_chunks_has_the_same_bits(gguf: Path, length: int) -> None:
     engine = load_engine("llama_cpp", folder=None, gguf=gguf, threads=2)
-    cache, ids = engine.open_cache(3, 256), [300 + 7 * index % 800 for index in range(length + 12)]
+    cache, ids = engine.open_cache(3, 512), [300 + 7 * index % 800 for index in range(length + 12)]
     cache.forward([(0, ids[:length])])
     wanted = [cache.forward([(0, [token])])[0].copy() for token in ids[length:]]
     for size in (2, 3, 5, 12):

@@ -10,7 +10,7 @@ came, because
       takes them in tiles, whose sums come out otherwise, and without the fused one a token's place in a chunk shows;
     * no call is for one token alone: products of one column take another path in the library, so a lone token is
       computed along with an idle row's, unless a trial at the first cache shows that it makes no difference (with
-      Q8_0 weights it makes none, and the idle row costs as much again);
+      Q8_0 weights it makes none up to `MAX_LONE` tokens, and the idle row costs as much again);
     * single tokens of many rows are one call; a longer chunk is a call of its own, or its tokens would be split by the
       lengths of the others.
 The trial also asks whether all this holds in the library at hand; where it does not, `exact` is False.
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 # Tokens of one row in a call: longer chunks are fed in parts.
 MAX_CHUNK = 63
+# A token behind so many is never computed alone: from 512 cells on, which come in blocks of 256, the library divides
+# its attention among the threads.
+MAX_LONE = 256
 # Up to so many idle rows are computed along rather than splitting a run of rows in two.
 MAX_GAP = 4
 _TRIAL = tuple(range(3, 43))  # any tokens do; what shows in the last bits shows from some 33 on
@@ -268,7 +271,9 @@ class LlamaCppCache:
             if len(gap) <= MAX_GAP and all(has_room[row] for row in gap):
                 filled.update(gap)
         lone = False
-        for row in rows if self._engine.lone_tokens_differ else ():
+        for row in rows:
+            if not self._engine.lone_tokens_differ and self._lengths.held[row] < MAX_LONE:
+                continue
             if row - 1 not in filled and row + 1 not in filled:
                 lone = True
                 filled.update([company for company in (row + 1, row - 1) if company >= 0 and has_room[company]][:1])
