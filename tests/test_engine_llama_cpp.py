@@ -1,4 +1,4 @@
-"""llama.cpp's rows: the same bits in any batch and in any chunks, whether or not a single token needs company for that."""
+"""llama.cpp's rows: the same bits in any batch and any chunks, whether or not a lone token needs company for that."""
 from __future__ import annotations
 
 import json

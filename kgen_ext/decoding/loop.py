@@ -126,7 +126,8 @@ class Slots:
         self._held: list[list[int]] = [[] for _ in range(cache.rows)]  # the tokens in each slot of the cache
         self._prompt = [0] * cache.rows  # how many of them, at most, its row began with: these may be shared
         self._unfed = list[Row]()  # admitted since the last forward pass
-        self._guessed: dict[int, tuple[str, int, int]] = {}  # kind, row's length before it and size of each slot's guess
+        # Of each slot's guess: its kind, the row's length before it, and its own.
+        self._guessed: dict[int, tuple[str, int, int]] = {}
 
     def admit(self, row: Row) -> bool:
         """Give a row a free slot and the longest prefix it can have for free.

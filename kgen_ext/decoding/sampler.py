@@ -47,9 +47,9 @@ def draw(logits: Floats, settings: Sequence[Sampling], keys: Sequence[int]) -> l
 
     logits: float32 (rows, vocabulary), excluded tokens -inf; not modified. keys: one 64-bit draw key a row.
     """
-    if len(settings) == 1 and settings[0].temperature > _COLD and settings[0].min_p > 0:
-        if not settings[0].top_k and settings[0].top_p >= 1:
-            return [_draw_one(logits[0], settings[0], keys[0])]
+    first = settings[0]
+    if len(settings) == 1 and first.temperature > _COLD and first.min_p > 0 and not first.top_k and first.top_p >= 1:
+        return [_draw_one(logits[0], first, keys[0])]
     all_keys = np.array(keys, np.uint64)
     if all(setting == settings[0] for setting in settings):
         return _draw(logits, settings[0], all_keys)

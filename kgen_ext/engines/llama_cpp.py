@@ -6,8 +6,8 @@ Its log is kept for error messages.
 On the CPU a row's logits are bitwise the same whatever other rows share the batch, and in whatever chunks its tokens
 came, because
     * each row has a KV stream of its own (`kv_unified` off, which is also faster), so its cells keep their order;
-    * attention is the library's fused one, and no call has more than `MAX_CHUNK` tokens of a row: from 64 on the library
-      takes them in tiles, whose sums come out otherwise, and without the fused one a token's place in a chunk shows;
+    * attention is the library's fused one, and no call has more than `MAX_CHUNK` tokens of a row: from 64 on the
+      library takes them in tiles, whose sums come out otherwise; without fusing, a token's place in a chunk shows;
     * no call is for one token alone: products of one column take another path in the library, so a lone token is
       computed along with an idle row's, unless a trial at the first cache shows that it makes no difference (with
       Q8_0 weights it makes none up to `MAX_LONE` tokens, and the idle row costs as much again);

@@ -33,8 +33,8 @@ class RowLengths:
     ) -> Sequence[int]:
         """Return of how many tokens of each chunk logits are asked for.
 
-        Raises ValueError if chunks name a row twice, are empty, exceed n_ctx, hold an id outside the vocabulary or fewer
-        tokens than are asked for.
+        Raises ValueError if chunks name a row twice, are empty, exceed n_ctx, hold an id outside the vocabulary or
+        fewer tokens than are asked for.
         """
         held, n_ctx, seen = self.held, self.n_ctx, set()
         counts = [1] * len(chunks) if behind is None else behind

@@ -191,7 +191,7 @@ class TransformersCache:
         """
         order = [row for row in self._order if row in rows]
         order += [row for row in rows if row not in order]
-        used = self._own.any(axis=0)
+        used: NDArray[np.bool_] = np.logical_or.reduce(self._own, axis=0)
         width = int(used.nonzero()[0].max(initial=-1)) + 1
         longest = int(self._own.sum(axis=1).max(initial=0))
         if order != self._order or not used[:width].all() or width > 2 * longest + MOST_HIDDEN:
