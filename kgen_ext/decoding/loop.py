@@ -216,7 +216,7 @@ class Slots:
         behind = [1] * len(rows)
         for place, (guess, (slot, chunk)) in enumerate(zip(guesses, chunks, strict=True)):
             if guess is not None:
-                taken = guess.ids[: width - len(chunk)]
+                taken = guess.ids[: max(0, width - len(chunk))]
                 self._guessed[slot] = guess.kind, rows[place].cached + len(chunk), len(taken)
                 chunk += taken
                 behind[place] += len(taken)
