@@ -39,6 +39,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_tag_is_normalised_once_however_many_rules_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     read = list[str]()
+    tags_tag._read.cache_clear()
     row = RowTags(rules(ban=("sun", "* moon"), ifs=("if fox ban hat", "if sky and tree ban hat")), ["fox", "sky"])
     monkeypatch.setattr(tags_tag, "normalise", lambda text: read.append(text) or normalise(text))
     tag_filter = TagFilter(row)
