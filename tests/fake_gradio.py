@@ -12,8 +12,8 @@ from typing import Any
 _ANY = {"label", "info", "value", "elem_id", "elem_classes", "visible"}
 _KNOWS = {
     "Checkbox": _ANY, "CheckboxGroup": _ANY | {"choices"}, "Radio": _ANY | {"choices"},
-    "Dropdown": _ANY | {"choices", "allow_custom_value"}, "Textbox": _ANY | {"lines", "max_lines"},
-    "Slider": _ANY | {"minimum", "maximum", "step"}, "Number": _ANY | {"precision"},
+    "Dropdown": _ANY | {"choices", "allow_custom_value"}, "Textbox": _ANY | {"lines", "max_lines", "placeholder"},
+    "Slider": _ANY | {"minimum", "maximum", "step"}, "Number": _ANY | {"precision", "minimum", "maximum"},
     "HTML": {"value", "elem_id", "elem_classes", "visible"}, "State": {"value"},
     "Button": {"value", "variant", "size", "elem_id", "elem_classes", "visible"},
     "Row": {"elem_id", "elem_classes", "visible"}, "Accordion": {"label", "open", "elem_id", "elem_classes"},
@@ -60,6 +60,10 @@ class Component:
     def change(self, fn: Any = None, inputs: Any = (), outputs: Any = (), *, _js: str | None = None,
                queue: bool = True, show_progress: str = "full") -> None:  # fmt: skip
         self._wire("change", fn, _js, inputs, outputs)
+
+    def input(self, fn: Any = None, inputs: Any = (), outputs: Any = (), *, _js: str | None = None,
+              queue: bool = True, show_progress: str = "full") -> None:  # fmt: skip
+        self._wire("input", fn, _js, inputs, outputs)
 
     def _wire(self, event: str, fn: Any, js: str | None, inputs: Any, outputs: Any) -> None:
         self._gradio.wires.append(Wire(self.elem_id or "", event, fn, js, list(inputs), list(outputs)))

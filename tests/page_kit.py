@@ -122,8 +122,8 @@ def _host_parts(monkeypatch: pytest.MonkeyPatch, accordion: Any, tool: Any) -> N
 
 def _take_js(monkeypatch: pytest.MonkeyPatch, gr: Any) -> None:
     """Let events accept `_js`, as Forge does on gradio 4."""
-    for component in (gr.Button, gr.Dropdown, gr.Textbox, gr.Number, gr.Checkbox):
-        for event in ("click", "change"):
+    for component in (gr.Button, gr.Dropdown, gr.Textbox, gr.Number, gr.Checkbox, gr.Slider):
+        for event in ("click", "change", "input"):
             listener = getattr(component, event, None)
             if listener is not None:
                 monkeypatch.setattr(component, event, _renaming(listener))

@@ -188,7 +188,7 @@ def test_a_stop_keeps_what_is_whole_and_says_so(api: Api, fake: FakeHost, monkey
         (b'{"model": "TIPO-500M"}', "is not installed"),
         (b'{"engine": "onnx"}', "engine"),
         (b'{"engine": ["auto"]}', "engine"),
-        (b'{"creativity": "wild"}', "Creativity"),
+        (b'{"creativity": "wild"}', "Sampling preset"),
         (b'{"creativity": 1}', "creativity"),
         (b'{"seed": 1.5}', "seed"),
         (b'{"seed": -2}', "seed"),

@@ -10,8 +10,9 @@ from fake_infotext import parse_infotext, write_parameters
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kgen_ext.sampling import SAMPLING_NAMES
 from kgen_ext.webui import infotext
-from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Values, Widget, read_named, read_values
+from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Values, Widget, read_named
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.infotext import (
     PasteMode,
@@ -98,9 +99,10 @@ def test_pasting_gives_back_the_controls_and_the_prompts(values: Values, prompt:
               "text_length": values.add == "tags"}  # fmt: skip
     expected = replace(expected, **{name: BY_FIELD[name].default for name, is_so in silent.items() if is_so})
     if values.creativity != CUSTOM:
-        plain = {name: BY_FIELD[name].default for name in ("temperature", "top_k", "top_p", "min_p")}
-        expected = replace(expected, **plain)
-    got = read_values([shown[param.field] for param in CONTROLS])
+        left_alone = {name: shown.pop(name) for name in SAMPLING_NAMES}
+        assert set(left_alone.values()) == {None}  # the page shows those of the model and the preset
+        expected = replace(expected, **{name: BY_FIELD[name].default for name in SAMPLING_NAMES})
+    got = read_named(shown)
     assert replace(got, timing="after" if got.timing == DEFAULT else got.timing) == expected
     assert params["Prompt"] == prompt
     assert params["Hires prompt"] == hires
@@ -169,7 +171,7 @@ def test_an_image_made_after_styles_is_not_pasted_as_one_made_before_them() -> N
 @pytest.mark.parametrize("key, value", [("KGen tag length", "gigantic"), ("KGen seed", "x"), ("KGen top-k", "-4"),
                                         ("KGen temperature", "nan"), ("KGen seed", "9" * 400)])  # fmt: skip
 def test_what_was_written_by_hand_and_is_not_allowed_is_at_its_default(key: str, value: str) -> None:
-    params = carry({"KGen": "9", key: value})
+    params = carry({"KGen": "9", "KGen creativity": "custom", key: value})
     param = next(control for control in CONTROLS if control.key == key)
     assert paste(params)[param.field] == param.shown_default
 

@@ -70,7 +70,7 @@ def test_names_are_shown_in_order() -> None:
 
 
 def test_a_name_nobody_gave_is_refused_with_those_there_are() -> None:
-    with pytest.raises(BadValue, match=r"Creativity: 'wilder' is not allowed .*careful, balanced, daring, mine"):
+    with pytest.raises(BadValue, match=r"Sampling preset: 'wilder' is not allowed .*careful, balanced, daring, mine"):
         resolve_sampling("wilder", SLIDERS, None, parse_presets("mine: top_k=3"))
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from kgen_ext.errors import BadValue
 from kgen_ext.request import MAX_SEED, Category, ExpandRequest, TagLength, TextLength
 from kgen_ext.sampling import Sampling
-from kgen_ext.webui.controls import read_named
+from kgen_ext.tags.groups import Group
+from kgen_ext.webui.controls import BY_FIELD, read_named
 from kgen_ext.webui.expanding import make_request, request_seed
 
 
@@ -46,6 +47,23 @@ def test_the_tag_file_is_used_only_when_asked_for() -> None:
     assert ask(tag_file="tags.csv").tag_file == ""
     with pytest.raises(BadValue, match="Only tags that exist"):
         ask(known_only=True)
+
+
+def test_a_locked_group_is_banned_behind_the_bans() -> None:
+    assert ask(ban="hat, /b,c/", lock=["hair", "eyes"]).ban == ("hat", "/b,c/", "category:hair", "category:eyes")
+
+
+def test_the_groups_to_lock_are_those_there_are() -> None:
+    assert [value for value, _ in BY_FIELD["lock"].choices] == [group.value for group in Group]
+
+
+def test_any_tag_may_be_asked_for() -> None:
+    assert ask(any_tag=True).tag_file == "any"
+
+
+def test_any_tag_and_only_tags_that_exist_exclude_each_other() -> None:
+    with pytest.raises(BadValue, match=r"Any tag, known or not: .* either it or “Only tags that exist”"):
+        ask(any_tag=True, known_only=True, tag_file="tags.csv")
 
 
 @pytest.mark.parametrize("side, used", [(0, 16), (64, 64), (1216, 1216), (99999, 16384)])

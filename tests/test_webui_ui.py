@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from fake_gradio import FakeGradio
 from page_kit import Page, build_page
 from webui_kit import forget
 
+from kgen_ext.sampling import SAMPLING_NAMES
 from kgen_ext.webui import ui
-from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, ControlGroup, Widget, read_values
+from kgen_ext.webui.controls import BY_FIELD, CONTROLS, Widget, read_values
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.settings import read_settings, webui_locations
 
@@ -49,11 +51,12 @@ def changes(result: Any) -> list[dict[str, Any]]:
 def test_the_controls_come_in_the_tables_order_as_the_table_says(page: Page) -> None:
     assert len(page.controls) == len(CONTROLS)
     for param, component in zip(CONTROLS, page.controls, strict=True):
-        assert component.value == param.shown_default
+        if param.field not in SAMPLING_NAMES:  # those follow the model
+            assert component.value == param.shown_default
         assert component.label == param.label
-        if param.group is not ControlGroup.LABEL:
+        if param.field != "enabled":
             assert component.elem_id == f"kgen_{page.name}_{param.field}"
-            assert component.info == param.info
+            assert component.webui_tooltip == param.info
             assert kind(component) == KINDS[param.widget]
         if param.choices:
             assert names(component.choices) == [label for _, label in param.choices]
@@ -62,7 +65,9 @@ def test_the_controls_come_in_the_tables_order_as_the_table_says(page: Page) -> 
 
 
 def test_the_values_of_an_untouched_page_are_the_tables(page: Page) -> None:
-    assert read_values([component.value for component in page.controls]) == read_values([])
+    """But for the sliders, which show the model's numbers and do not count before one of them is moved."""
+    defaults = {name: BY_FIELD[name].default for name in SAMPLING_NAMES}
+    assert replace(read_values([component.value for component in page.controls]), **defaults) == read_values([])
 
 
 def test_no_textbox_or_dropdown_lacks_a_value(page: Page) -> None:
@@ -78,6 +83,17 @@ def test_the_infotext_fields_are_the_controls_themselves(page: Page) -> None:
     assert page.stage.script.paste_field_names == [param.key for param in CONTROLS]
 
 
+def test_every_control_has_one_place(page: Page) -> None:
+    placed = [*ui.FIRST, *ui.SECOND, *(field for fold in ui.FOLDS for row in fold.rows for field in row)]
+    assert sorted(placed) == sorted(param.field for param in CONTROLS if param.field != "enabled")
+
+
+def test_no_two_elements_share_an_id(page: Page) -> None:
+    if isinstance(gradio := sys.modules["gradio"], FakeGradio):
+        names = [component.elem_id for component in gradio.made if component.elem_id]
+        assert sorted(names) == sorted(set(names))
+
+
 def test_every_element_id_is_this_tabs_own(page: Page) -> None:
     assert all(name.startswith(f"kgen_{page.name}_") for name in page.parts)
 
@@ -86,7 +102,7 @@ def test_at_first_only_what_counts_is_shown(page: Page) -> None:
     hidden = {param.field for param in CONTROLS if not control(page, param.field).visible}
     engines = names(control(page, "engine").choices)
     only_one = {"engine"} if len(engines) < 3 else set()
-    assert hidden - {"enabled"} == {"text_length", "template", "temperature", "top_k", "top_p", "min_p"} | only_one
+    assert hidden - {"enabled"} == {"text_length", "template"} | only_one
 
 
 def test_sentences_bring_their_length_and_take_that_of_tags(page: Page) -> None:
@@ -99,26 +115,88 @@ def test_sentences_bring_their_length_and_take_that_of_tags(page: Page) -> None:
         assert {field for field, yes in zip(fields, visible, strict=True) if yes} == shown
 
 
-def test_the_sliders_are_there_for_the_custom_creativity_only(page: Page) -> None:
+def shown(page: Page) -> list[float]:
+    """Return what the sampling sliders show."""
+    return [control(page, name).value for name in SAMPLING_NAMES]
+
+
+def filled(page: Page, *, model: str, preset: str) -> list[float] | None:
+    """Return what the sliders are set to for a model and a preset; None where they are left alone."""
     wire = page.wire("creativity", "change")
-    assert wire.fn is not None and len(wire.outputs) == 4
-    for chosen, visible in ((CUSTOM, True), (" Custom ", True), ("daring", False), ("", False), (None, False)):
-        assert {update["visible"] for update in changes(wire.fn(chosen))} == {visible}
+    assert wire.fn is not None
+    updates = changes(wire.fn(model, preset))[:4]
+    return [update["value"] for update in updates] if "value" in updates[0] else None
+
+
+def test_the_sliders_show_what_the_default_model_recommends(page: Page) -> None:
+    assert shown(page) == [0.6, 0, 1.0, 0.1]
+
+
+def test_the_sliders_follow_the_model(page: Page) -> None:
+    assert filled(page, model="TIPO-500M-ft:Q8_0", preset="default") == [0.5, 80, 0.95, 0.1]
+    assert page.wire("model", "change").fn is page.wire("creativity", "change").fn
+
+
+def test_a_preset_fills_the_sliders(page: Page) -> None:
+    assert filled(page, model="default", preset=" Daring ") == [1.4, 0, 1.0, 0.05]
+
+
+@pytest.mark.parametrize(("model", "preset"), [("default", "custom"), ("default", " Custom "), ("x", "nobody's")])
+def test_the_sliders_are_left_alone_where_they_count_or_nothing_is_known(page: Page, model: str, preset: str) -> None:
+    assert filled(page, model=model, preset=preset) is None
+
+
+def test_a_model_of_ones_own_has_the_tables_numbers(page: Page) -> None:
+    assert filled(page, model="mine", preset="default") == [1.0, 0, 1.0, 0.1]
+
+
+@pytest.mark.parametrize("name", SAMPLING_NAMES)
+def test_moving_a_slider_makes_the_preset_custom(page: Page, name: str) -> None:
+    wire = page.wire(name, "input")
+    assert (wire.js, wire.outputs) == ("() => 'custom'", [control(page, "creativity")])
+
+
+def test_reset_brings_the_models_numbers_back(page: Page) -> None:
+    wire = page.wire("reset")
+    assert (wire.js, wire.outputs) == ("() => 'default'", [control(page, "creativity")])
+
+
+@pytest.mark.parametrize(("preset", "there"), [("default", False), ("", False), (None, False), ("custom", True)])
+def test_reset_is_there_where_the_model_is_not_followed(page: Page, preset: Any, there: bool) -> None:
+    wire = page.wire("creativity", "change")
+    assert wire.fn is not None and wire.outputs[-1] is page.part("reset")
+    assert changes(wire.fn("default", preset))[-1]["visible"] is there
+
+
+def test_the_sliders_are_not_among_the_saved_defaults(page: Page) -> None:
+    """A number saved for one model would be shown for another."""
+    assert all(control(page, name).do_not_save_to_config for name in SAMPLING_NAMES)
 
 
 def test_the_template_is_there_for_the_custom_format_only(page: Page) -> None:
     wire = page.wire("format", "change")
     assert wire.fn is not None
     assert changes(wire.fn("Custom template"))[0]["visible"]
-    assert not changes(wire.fn("Append to your prompt, nothing moved"))[0]["visible"]
+    assert not changes(wire.fn("Append, nothing moved"))[0]["visible"]
 
 
 def test_a_default_that_the_user_saved_shows_what_it_needs(page: Page) -> None:
     control(page, "add").init_field(BY_FIELD["add"].show("text"))
-    control(page, "creativity").init_field(CUSTOM)
     control(page, "format").init_field("Custom template")
-    shown = [field for field in ("tag_length", "text_length", "template", "top_k") if control(page, field).visible]
-    assert shown == ["text_length", "template", "top_k"]
+    assert [field for field in ("tag_length", "text_length", "template") if control(page, field).visible] == [
+        "text_length", "template"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value", "numbers"), [
+    ("creativity", "careful", [0.5, 0, 0.95, 0.1]), ("model", "TIPO-500M-ft", [0.5, 80, 0.95, 0.1]),
+])  # fmt: skip
+def test_a_default_that_the_user_saved_fills_the_sliders(
+    page: Page, field: str, value: str, numbers: list[float]
+) -> None:
+    control(page, field).value = value  # as a host does, before it calls this
+    control(page, field).init_field(value)
+    assert shown(page) == numbers
 
 
 def test_the_lists_are_read_anew_on_request(page: Page) -> None:
@@ -149,7 +227,7 @@ def test_a_page_stays_small(page: Page) -> None:
     """Each part and each event costs a start of Forge a fifth of a millisecond, twice."""
     if isinstance(gradio := sys.modules["gradio"], FakeGradio):
         assert len(CONTROLS) < len(gradio.made) <= 90
-    assert len(page.wires) <= 20
+    assert len(page.wires) <= 26
 
 
 def test_the_api_asks_twice_for_the_defaults_and_gets_no_page(page: Page) -> None:
@@ -157,7 +235,7 @@ def test_the_api_asks_twice_for_the_defaults_and_gets_no_page(page: Page) -> Non
     gradio = sys.modules["gradio"]
     before = (len(gradio.made), len(gradio.wires)) if isinstance(gradio, FakeGradio) else ()
     first, again = (ui.build(page.stage.script, page.name == "img2img") for _ in range(2))
-    assert [component.value for component in first] == [component.value for component in page.controls]
+    assert [component.value for component in first] == [control.shown_default for control in CONTROLS]
     assert all(before is after for before, after in zip(first, again, strict=True))
     if isinstance(gradio, FakeGradio):
         assert (len(gradio.made), len(gradio.wires)) == (before[0] + len(CONTROLS), before[1])
@@ -183,7 +261,7 @@ def test_the_preview_sends_the_page_and_every_control_and_fills_the_panel(page: 
     for name in ("preview", "again"):
         wire = page.wire(name)
         assert wire.inputs[1:] == [page.part("versions"), *page.controls]
-        assert wire.outputs == [page.part("panel")]
+        assert wire.outputs == [page.part("panel"), page.part("again"), page.part("cancel")]
         assert wire.js is not None and f"kgen.page('{page.name}', inputs)" in wire.js
 
 
@@ -192,10 +270,31 @@ def test_a_press_on_preview_streams_into_the_panel_and_cancel_is_heard_at_once(p
     wire, cancel = page.wire("preview"), page.wire("cancel")
     assert wire.fn is not None and cancel.fn is not None
     values = [component.value for component in page.controls]
-    last = [changes(result)[0] for result in wire.fn(state, 2, *values)][-1]
+    last = [changes(result)[0] for result in wire.fn(state, 2, *values)][-2]
     assert "word7" in last["value"] and "word8" in last["value"]
     assert f'id="kgen_{page.name}_use1"' in last["value"]
     assert cancel.js == wire.js and cancel.fn(state) is None and cancel.fn("") is None
+
+
+def buttons(page: Page, state: str = "") -> list[tuple[Any, Any]]:
+    """Return whether “Again” and “Cancel” are shown, at each step of a preview."""
+    wire = page.wire("preview")
+    assert wire.fn is not None
+    steps = [changes(result) for result in wire.fn(state, 1, *(component.value for component in page.controls))]
+    return [(step[1].get("visible"), step[2].get("visible")) for step in steps]
+
+
+def test_cancel_is_there_while_a_preview_runs_and_again_after_it(page: Page) -> None:
+    seen = buttons(page, json.dumps({"id": "x", "tab": page.name, "prompt": "cat", "seed": "7"}))
+    assert (seen[0], seen[-1]) == ((False, True), (True, False))
+
+
+def test_again_is_there_after_an_error(page: Page) -> None:
+    assert buttons(page)[-1] == (True, False)
+
+
+def test_neither_again_nor_cancel_is_there_at_first(page: Page) -> None:
+    assert (page.part("again").visible, page.part("cancel").visible) == (False, False)
 
 
 def test_nothing_of_the_preview_is_kept_among_the_pages_defaults(page: Page) -> None:

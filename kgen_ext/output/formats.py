@@ -28,13 +28,13 @@ _TAGS = "<|special|>, <|characters|>, <|copyrights|>, <|artist|>, <|general|>"
 _REST = "<|quality|>, <|meta|>, <|rating|>"
 
 NAMED_FORMATS: Mapping[str, NamedFormat] = {
-    APPEND: NamedFormat("Append to your prompt, nothing moved", None),
+    APPEND: NamedFormat("Append, nothing moved", None),
     "tags": NamedFormat("Tags only (as DanTagGen)", f"{_TAGS}, {_REST}"),
-    "text": NamedFormat("Text only (your tags are left out)", "<|extended|>"),
-    "tags_then_text": NamedFormat("Tags, then text (recommended)", f"{_TAGS},\n\n<|extended|>\n\n{_REST}"),
+    "text": NamedFormat("Text only (without your tags)", "<|extended|>"),
+    "tags_then_text": NamedFormat("Tags, then text", f"{_TAGS},\n\n<|extended|>\n\n{_REST}"),
     "text_then_tags": NamedFormat("Text, then tags", f"<|extended|>\n\n{_TAGS},\n\n{_REST}"),
     "tags_text_generated": NamedFormat(
-        "Tags, then text, then generated text", f"{_TAGS},\n\n<|extended|>\n\n<|generated|>\n\n{_REST}"
+        "Tags, text, generated text", f"{_TAGS},\n\n<|extended|>\n\n<|generated|>\n\n{_REST}"
     ),
     "sorted": NamedFormat("Tags sorted by kind, yours too", f"{_TAGS}, {_REST}, <|extended|>", sorts=True),
 }

@@ -32,25 +32,16 @@ class Widget(str, Enum):
     NUMBER = "number"
 
 
-class ControlGroup(str, Enum):
-    """The place of a control: on the accordion's label, in plain sight, or in a folded part."""
-
-    LABEL = "label"
-    MAIN = "main"
-    RULES = "rules"
-    ADVANCED = "advanced"
-
-
 class Control(NamedTuple):
     """A row of the table.
 
-    `key` is the control's name in the infotext. `choices` are (value, label) pairs; both are understood. `low`, `high`
-    and `step` bound a SLIDER or NUMBER; a step of 1 means whole numbers.
+    `key` is the control's name in the infotext, `info` its tooltip, `example` what an empty TEXT shows. `choices` are
+    (value, label) pairs; both are understood. `low`, `high` and `step` bound a SLIDER or NUMBER; a step of 1 means
+    whole numbers.
     """
 
     field: str
     widget: Widget
-    group: ControlGroup
     label: str
     key: str
     default: Any
@@ -59,6 +50,7 @@ class Control(NamedTuple):
     low: float = 0
     high: float = 0
     step: float = 1
+    example: str = ""
 
     @property
     def shown_default(self) -> Any:
@@ -77,70 +69,80 @@ def _slider(field: str, label: str, key: str, *, high: float | None = None, step
     """Return the slider of a sampling option. high: where the page offers less than a request accepts."""
     row = FIELDS[field]
     info = f"{row.help[0].upper()}{row.help[1:]}."
-    return Control(field, Widget.SLIDER, ControlGroup.ADVANCED, label, key, row.default, info,
+    return Control(field, Widget.SLIDER, label, key, row.default, info,
                    low=row.low, high=row.high if high is None else high, step=step)  # fmt: skip
 
 
-_BY_MODEL = (DEFAULT, "as the model recommends"), (TagLength.AUTO.value, "auto")
+_BY_MODEL = (DEFAULT, "recommended"), (TagLength.AUTO.value, "auto")
 _LENGTHS = tuple((length.value, length.value.replace("_", " ")) for length in TagLength if length is not TagLength.AUTO)
+# Of `kgen_ext.tags.groups`, which a start of the host does not import.
+_GROUPS = (*((name, name) for name in ("hair", "eyes", "clothing", "background", "pose", "expression", "body")),
+           ("accessory", "accessories"), ("creature", "creatures"), ("camera", "camera"))  # fmt: skip
 
+# The order is that of the arguments of a script: new controls come last. `ui` says where each is on the page.
 CONTROLS: tuple[Control, ...] = (
-    Control("enabled", Widget.CHECKBOX, ControlGroup.LABEL, "Prompt expansion (KGen)", "KGen", False,
+    Control("enabled", Widget.CHECKBOX, "Prompt expansion (KGen)", "KGen", False,
             "Expand every prompt before its image is generated. Your own text is kept as it is."),
-    Control("model", Widget.LIVE, ControlGroup.MAIN, "Model", "KGen model", DEFAULT,
+    Control("model", Widget.LIVE, "Model", "KGen model", DEFAULT,
             "Model that expands the prompt. “default” is the one chosen in Settings; the starter needs no download."),
-    Control("add", Widget.CHOICE, ControlGroup.MAIN, "What to add", "KGen add", "tags",
+    Control("add", Widget.CHOICE, "What to add", "KGen add", "tags",
             "Tags suit anime models; sentences suit models trained on natural language.",
             (("tags", "tags"), ("text", "sentences"), ("both", "tags and sentences"))),
-    Control("tag_length", Widget.CHOICE, ControlGroup.MAIN, "Tag length", "KGen tag length",
-            DEFAULT,
+    Control("tag_length", Widget.CHOICE, "Tag length", "KGen tag length", DEFAULT,
             "People counts and general tags in each segment, yours included: up to 18, 36, 54 or 72. “auto” ends where "
             "the model would.", (*_BY_MODEL, *_LENGTHS)),
-    Control("text_length", Widget.CHOICE, ControlGroup.MAIN, "Text length", "KGen text length", "short",
+    Control("text_length", Widget.CHOICE, "Text length", "KGen text length", "short",
             "Number of sentences to write: up to 2, 4, 8 or 18.", _LENGTHS),
-    Control("text", Widget.TEXT, ControlGroup.MAIN, "Description (optional)", "KGen text", FIELDS["text"].default,
-            "What the image shows, in sentences. It becomes part of the prompt and guides the choice of tags."),
-    Control("creativity", Widget.LIVE, ControlGroup.MAIN, "Creativity", "KGen creativity", DEFAULT,
-            "Sampling preset. “default” is what the model recommends; “custom” shows sliders under Advanced."),
-    Control("seed", Widget.NUMBER, ControlGroup.MAIN, "Expansion seed", "KGen seed", -1,
+    Control("text", Widget.TEXT, "Description", "KGen text", FIELDS["text"].default,
+            "What the image shows, in sentences. It becomes part of the prompt and guides the choice of tags.",
+            example="A girl reads under an old tree."),
+    Control("creativity", Widget.LIVE, "Sampling preset", "KGen creativity", DEFAULT,
+            "Sets the four sliders. “default” is what the model recommends; moving a slider makes it “custom”."),
+    Control("seed", Widget.NUMBER, "Expansion seed", "KGen seed", -1,
             "-1 uses each image's own seed. A fixed seed adds the same text to every image.",
             low=-1, high=2**53),
-    Control("ban", Widget.TEXT, ControlGroup.RULES, "Banned tags", "KGen ban", "",
+    Control("ban", Widget.TEXT, "Banned tags", "KGen ban", "",
             "Tags or patterns, comma-separated: hat, *_hair, /blue .*/, category:hair; or a negative prompt. "
-            "Applies to sentences too."),
-    Control("require", Widget.TEXT, ControlGroup.RULES, "Required tags", "KGen require", "",
+            "Applies to sentences too.", example="hat, *_hair, /blue .*/"),
+    Control("require", Widget.TEXT, "Required tags", "KGen require", "",
             "Tags that the result must contain, comma-separated; weights and networks are kept: (smile:1.2), "
-            "<lora:ink:0.8>."),
-    Control("rules", Widget.TEXT, ControlGroup.RULES, "Conditional rules", "KGen rules", "",
-            "One rule per line: if twintails ban long hair"),
-    Control("protect", Widget.TEXT, ControlGroup.RULES, "Hide from the model", "KGen protect", "",
-            "Trigger words and names that should not influence the expansion. They stay in the prompt."),
-    Control("allow", Widget.CHOICES, ControlGroup.RULES, "May also add", "KGen allow", FIELDS["allow"].default,
+            "<lora:ink:0.8>.", example="smile, <lora:ink:0.8>"),
+    Control("rules", Widget.TEXT, "Conditional rules", "KGen rules", "",
+            "One rule per line: if twintails ban long hair", example="if twintails ban long hair"),
+    Control("protect", Widget.TEXT, "Hide from the model", "KGen protect", "",
+            "Trigger words and names that should not influence the expansion. They stay in the prompt.",
+            example="my_trigger_word"),
+    Control("allow", Widget.CHOICES, "May also add", "KGen allow", FIELDS["allow"].default,
             "Categories of tags that are added only if ticked.",
             (("artist", "new artists"), ("characters", "new characters"), ("copyrights", "new series"),
              ("quality", "quality tags"), ("rating", "rating"), ("meta", "meta tags"))),
-    Control("allow_contradictions", Widget.CHECKBOX, ControlGroup.RULES, "Allow contradictions", "KGen contradictions",
+    Control("allow_contradictions", Widget.CHECKBOX, "Allow contradictions", "KGen contradictions",
             FIELDS["allow_contradictions"].default,
             "Allow conflicting tags, such as a second hair colour or another number of people."),
-    Control("known_only", Widget.CHECKBOX, ControlGroup.RULES, "Only tags that exist", "KGen known tags", False,
+    Control("known_only", Widget.CHECKBOX, "Only tags that exist", "KGen known tags", False,
             "Add only tags listed in the tag file (from the tag autocomplete extension, or chosen in Settings)."),
-    Control("format", Widget.CHOICE, ControlGroup.ADVANCED, "Format", "KGen format", FIELDS["format"].default,
+    Control("format", Widget.CHOICE, "Format", "KGen format", FIELDS["format"].default,
             "Layout of the result. Every format but “Text only” keeps your whole prompt.",
             (*((name, named.label) for name, named in NAMED_FORMATS.items()), (CUSTOM, "Custom template"))),
-    Control("template", Widget.TEXT, ControlGroup.ADVANCED, "Template", "KGen template", "",
-            "For the custom format, such as: <|quality|>, <|prompt|>, <|general|>, <|extended|>"),
-    Control("timing", Widget.CHOICE, ControlGroup.ADVANCED, "Expansion timing", "KGen timing", DEFAULT,
+    Control("template", Widget.TEXT, "Template", "KGen template", "",
+            "For the custom format, such as: <|quality|>, <|prompt|>, <|general|>, <|extended|>",
+            example="<|quality|>, <|prompt|>, <|general|>, <|extended|>"),
+    Control("timing", Widget.CHOICE, "Expansion timing", "KGen timing", DEFAULT,
             "After wildcards and styles, each image gets its own expansion; before them, all images share one.",
             ((DEFAULT, "as in Settings"), ("after", "after wildcards and styles"), ("before", "before them, once"))),
-    Control("hires", Widget.CHOICE, ControlGroup.ADVANCED, "Hires prompt", "KGen hires", "follow",
+    Control("hires", Widget.CHOICE, "Hires prompt", "KGen hires", "follow",
             "What happens to the prompt of hires fix; where it is empty, the image's prompt is used.",
             (("follow", "gets the same additions"), ("separate", "is expanded by itself"), ("leave", "is left alone"))),
-    Control("engine", Widget.LIVE, ControlGroup.ADVANCED, "Engine", "KGen engine", "auto",
+    Control("engine", Widget.LIVE, "Engine", "KGen engine", "auto",
             "Library that runs the model. “auto” chooses the best one installed."),
     _slider("temperature", "Temperature", "KGen temperature", high=2, step=0.05),
     _slider("top_k", "Top-k", "KGen top-k", high=200),
     _slider("top_p", "Top-p", "KGen top-p", step=0.01),
     _slider("min_p", "Min-p", "KGen min-p", step=0.01),
+    Control("lock", Widget.CHOICES, "Locked", "KGen locks", (),
+            "Nothing is added to what you tick, in tags or in sentences: it stays as you wrote it.", _GROUPS),
+    Control("any_tag", Widget.CHECKBOX, "Any tag, known or not", "KGen any tag", False,
+            "Add tags that are in no list, too. Without it, a model trained on Danbooru's tags adds no others."),
 )  # fmt: skip
 
 BY_FIELD: Mapping[str, Control] = {control.field: control for control in CONTROLS}
@@ -217,6 +219,8 @@ class Values:
     top_k: int
     top_p: float
     min_p: float
+    lock: tuple[str, ...]
+    any_tag: bool
 
     @property
     def format_text(self) -> str:
@@ -225,7 +229,7 @@ class Values:
 
     @property
     def sampling(self) -> Sampling:
-        """Return the positions of the sampling sliders, which apply only where `creativity` is "custom"."""
+        """Return the sampling sliders' numbers, which apply only where `creativity` is "custom"."""
         return Sampling(**{name: getattr(self, name) for name in SAMPLING_NAMES})
 
     def named(self) -> dict[str, Any]:

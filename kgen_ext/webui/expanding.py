@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from kgen_ext.errors import BadValue
 from kgen_ext.events import Event
-from kgen_ext.request import MAX_SEED, ExpandRequest, TextLength
+from kgen_ext.request import MAX_SEED, ExpandRequest, TextLength, split_list
+from kgen_ext.rules.known import ANY
 from kgen_ext.sampling import Sampling
 from kgen_ext.webui.controls import BY_FIELD, CUSTOM, DEFAULT, Values
 from kgen_ext.webui.host import Host
@@ -82,6 +83,8 @@ def make_request(
     """
     if values.format == CUSTOM and not values.template.strip():
         raise BadValue(BY_FIELD["template"].label, "", "one such as <|prompt|>, <|general|>; or choose another Format")
+    if values.known_only and values.any_tag:
+        raise BadValue(BY_FIELD["any_tag"].label, True, f"either it or “{BY_FIELD['known_only'].label}”")
     if values.known_only and not tag_file:
         raise BadValue(BY_FIELD["known_only"].label, True, f"it with a tag file: {NO_TAG_FILE}")
     return ExpandRequest(
@@ -91,14 +94,14 @@ def make_request(
         text_length=TextLength.NONE if values.add == "tags" else values.text_length,
         no_tags=values.add == "text",
         format=values.format_text,
-        ban=values.ban,
+        ban=(*split_list("ban", values.ban), *(f"category:{group}" for group in values.lock)),
         require=values.require,
         rules=values.rules,
         protect=values.protect,
         mark=mark,
         allow=values.allow,
         allow_contradictions=values.allow_contradictions,
-        tag_file=tag_file if values.known_only else "",
+        tag_file=tag_file if values.known_only else ANY if values.any_tag else "",
         seed=request_seed(seed),
         width=_clamp_side(width),
         height=_clamp_side(height),
@@ -120,7 +123,7 @@ def _clamp_side(side: int) -> int:
 
 
 def sampling_of(values: Values, *, settings: WebuiSettings, files: ModelFiles) -> Sampling:
-    """Return the sampling options that “Creativity” stands for with this model."""
+    """Return the sampling options that “Sampling preset” stands for with this model."""
     recommended = None if files.entry is None else files.entry.recommended
     return resolve_sampling(values.creativity, values.sampling, recommended, settings.presets)
 

@@ -72,7 +72,7 @@ class Hooks:
     ) -> None:
         """settings: reads the current settings, once for each job, in the hook that expands: hosts apply the settings
         of a job (`override_settings`) between the hooks. timing: reads that one setting. resolve: the sampling options
-        that “Creativity” stands for, for a plot that sets one of them. draw: draws a seed where the host has none yet.
+        that “Sampling preset” stands for, for a plot that sets one. draw: draws a seed where the host has none yet.
         """
         self._host = host
         self._expand = expand

@@ -155,13 +155,17 @@ def _shown(param: Control, value: Any) -> str | int | float:
 def read_infotext_values(params: Mapping[str, Any], *, timing: str = _TIMING) -> dict[str, Any] | None:
     """Return the controls' values by field from a pasted infotext, None where it has no expansion.
 
-    A missing value is its default, and so is one that is not allowed (edited by hand). timing: the setting; where it
+    A missing value is its default, and so is one that is not allowed (edited by hand). Sampling options are there only
+    where they are custom. timing: the setting; where it
     differs from the image's, the image's is selected explicitly.
     """
     if VERSION not in params:
         return None
     values = {param.field: _read(param, params.get(param.key)) for param in CONTROLS}
     values["enabled"] = True
+    if values["creativity"] != CUSTOM:
+        for name in SAMPLING_NAMES:
+            del values[name]  # the page shows those of the model and the preset
     if values["timing"] == DEFAULT and timing != _TIMING:
         values["timing"] = _TIMING
     return values

@@ -1,4 +1,4 @@
-"""Sampling presets: ours, the user's own, and what each setting of “Creativity” resolves to.
+"""Sampling presets: ours, the user's own, and what the control “Sampling preset” resolves to.
 
 A preset of the user's is one line; options that it leaves out follow the model:
 
@@ -43,7 +43,7 @@ def preset_names(own: Iterable[Preset] = ()) -> tuple[str, ...]:
 def resolve_sampling(
     creativity: str, numbers: Sampling, recommended: Recommended | None, own: Iterable[Preset] = ()
 ) -> Sampling:
-    """Return the sampling options that a setting of “Creativity” stands for.
+    """Return the sampling options that a choice of “Sampling preset” stands for.
 
     numbers: the sliders, which apply to "custom" only. recommended: the model's, None for a model that is not in the
     catalogue. A preset of the user's replaces one of ours with the same name. Raises BadValue for an unknown name.

@@ -74,7 +74,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("kgen_tag_file", "", "Tag file for “Only tags that exist”",
            "empty: danbooru.csv; --kgen-tag-file takes precedence"),
     Setting("kgen_mark", "kgen", "Mark", "name in the angle brackets around the part of a prompt to be expanded"),
-    Setting("kgen_presets", "", "Your own creativity presets", "one per line: soft: temperature=0.7, min_p=0.15",
+    Setting("kgen_presets", "", "Your own sampling presets", "one per line: soft: temperature=0.7, min_p=0.15",
            lines=4),
     Setting("kgen_offline", False, "Offline", "never download anything"),
     Setting("kgen_log_level", "info", "Log level", "messages to print in the console",

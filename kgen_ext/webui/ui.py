@@ -6,28 +6,48 @@ ML library and reads no more of the disk than the names of the models.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from kgen_ext.errors import KGenError
 from kgen_ext.once import once
-from kgen_ext.sampling import SAMPLING_NAMES
+from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.webui import models_panel, preview_panel
-from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Control, ControlGroup, Widget
+from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Control, Widget
 from kgen_ext.webui.host import Host, current_host
 from kgen_ext.webui.infotext import paste_fields
-from kgen_ext.webui.presets import preset_names
-from kgen_ext.webui.settings import installed_models, read_settings
+from kgen_ext.webui.presets import preset_names, resolve_sampling
+from kgen_ext.webui.settings import installed_models, read_settings, webui_locations
 
-# Fields that share a row; every other control has a row to itself.
-_ROWS = (("model", "creativity"), ("add", "tag_length", "text_length"), ("ban", "require"), ("rules", "protect"),
-         ("allow_contradictions", "known_only"), ("timing", "hires", "engine"), ("temperature", "top_k"),
-         ("top_p", "min_p"))  # fmt: skip
-_FOLDED = {ControlGroup.RULES: "Rules", ControlGroup.ADVANCED: "Advanced"}
+
+class Fold(NamedTuple):
+    """A folded part of the accordion: the end of its element id, its title, and the fields of each row."""
+
+    name: str
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+
+
+# The fields of the first row, those before the preview's buttons in the second, and the folds under the preview.
+FIRST = ("model", "tag_length", "temperature")
+SECOND = ("add", "text_length")
+FOLDS = (
+    Fold("fold_description", "Description and seed", (("text",), ("seed",))),
+    Fold("fold_rules", "Banned, required, rules, locks",
+         (("ban", "require"), ("rules", "protect"), ("lock",), ("allow",),
+          ("allow_contradictions", "known_only", "any_tag"))),
+    Fold("fold_sampling", "Sampling", (("creativity", "engine"), ("top_k", "top_p", "min_p"))),
+    Fold("fold_format", "Format and timing", (("format",), ("template",), ("timing", "hires"))),
+)  # fmt: skip
+_BOXES = (Widget.TEXT, Widget.CHOICE, Widget.LIVE)
 _LINES = {"rules": 2, "text": 2}
+# Not shown at first: their effect depends on the value of another control.
+_HIDDEN = frozenset(("text_length", "template"))
 # Small buttons beside a control: its field, the sign on the button (as the host uses it), the tooltip.
 _TOOLS = {
     "refresh": ("model", "🔄", "Refresh the lists of models, presets and engines."),
+    "reset": ("temperature", "↩️", "Set the four sliders back to what the model recommends."),
     "seed_own": ("seed", "🎲️", "Set to -1, which uses each image's own seed."),
     "seed_reuse": ("seed", "♻️", "Reuse the expansion seed of the selected image."),
 }
@@ -80,16 +100,21 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
     enabled = BY_FIELD["enabled"]
     accordion = host.part("modules.ui_components.InputAccordion")
     with accordion(enabled.default, label=enabled.label, elem_id=tab.id("enabled")) as tab.controls["enabled"]:
-        _build_group(tab, ControlGroup.MAIN)
-        connect_preview = preview_panel.build(tab)
-        for group, title in _FOLDED.items():
-            with _folded(tab, group.value, title):
-                _build_group(tab, group)
-        with _folded(tab, "models_panel", "Models"):
+        _build_row(tab, FIRST)
+        with gradio.Row(elem_classes=["kgen-row"]):
+            _build_fields(tab, SECOND)
+            buttons = preview_panel.build_buttons(tab)
+        connect_preview = preview_panel.build(tab, buttons)
+        for fold in FOLDS:
+            with folded(tab, fold.name, fold.title):
+                for row in fold.rows:
+                    _build_row(tab, row)
+        with folded(tab, "fold_models", "Models"):
             models_panel.build(tab)
     _connect_tools(tab)
     connect_preview()
     _connect_visibility(tab)
+    _connect_sampling(tab)
     script.infotext_fields = paste_fields(tab.controls)
     script.paste_field_names = [control.key for control in CONTROLS]
     return [tab.controls[control.field] for control in CONTROLS]
@@ -105,46 +130,57 @@ def _defaults() -> tuple[Any, ...]:
 
 
 @contextmanager
-def _folded(tab: Tab, name: str, title: str) -> Iterator[None]:
+def folded(tab: Tab, name: str, title: str) -> Iterator[None]:
+    """Open a folded part of the accordion, to build its content in."""
     with tab.gr.Accordion(title, open=False, elem_id=tab.id(name), elem_classes=["kgen-folded"]):
         yield
 
 
-def _build_group(tab: Tab, group: ControlGroup) -> None:
-    fields = [control.field for control in CONTROLS if control.group is group]
-    while fields:
-        row = next((row for row in _ROWS if fields[0] in row), (fields[0],))
-        with tab.gr.Row(elem_classes=["kgen-row"]):
-            for field in row:
-                tab.controls[field] = _component(tab, BY_FIELD[field])
-                for name, (beside, sign, tooltip) in _TOOLS.items():
-                    if beside == field:
-                        tab.tools[name] = tab.tool(name, sign, tooltip)
-        fields = [field for field in fields if field not in row]
+def _build_row(tab: Tab, fields: Sequence[str]) -> None:
+    # Boxes are wide enough for what is written in them, which takes a line each on a phone.
+    wide = fields != FIRST and any(BY_FIELD[field].widget in _BOXES for field in fields)
+    with tab.gr.Row(elem_classes=["kgen-row", "kgen-wide"] if wide else ["kgen-row"]):
+        _build_fields(tab, fields)
+
+
+def _build_fields(tab: Tab, fields: Sequence[str]) -> None:
+    """Build controls, each with its small buttons, which stay on its line."""
+    for field in fields:
+        tools = [(name, sign, tooltip) for name, (beside, sign, tooltip) in _TOOLS.items() if beside == field]
+        with tab.gr.Row(elem_classes=["kgen-tooled"]) if tools else nullcontext():
+            tab.controls[field] = _component(tab, BY_FIELD[field])
+            for name, sign, tooltip in tools:
+                tab.tools[name] = tab.tool(name, sign, tooltip)
 
 
 def _component(tab: Tab, control: Control) -> Any:
     gr, value = tab.gr, control.shown_default
-    common: dict[str, Any] = {"label": control.label, "info": control.info or None, "elem_id": tab.id(control.field)}
+    common: dict[str, Any] = {"label": control.label, "elem_id": tab.id(control.field),
+                              "visible": control.field not in _HIDDEN}  # fmt: skip
+    component = _make(gr, control, value, common)
+    component.webui_tooltip = control.info
+    return component
+
+
+def _make(gr: Any, control: Control, value: Any, common: Mapping[str, Any]) -> Any:
     labels = [label for _, label in control.choices]
     if control.widget is Widget.CHECKBOX:
         return gr.Checkbox(value=value, **common)
     if control.widget is Widget.CHOICE:
-        return gr.Dropdown(choices=labels, value=value, visible=control.field != "text_length", **common)
+        return gr.Dropdown(choices=labels, value=value, **common)
     if control.widget is Widget.CHOICES:
         return gr.CheckboxGroup(choices=labels, value=value, **common)
     if control.widget is Widget.LIVE:
         choices = list(_choices()[control.field])
         # Custom values, so that an unknown name pasted from an image is shown and explained rather than dropped.
         return gr.Dropdown(choices=choices, value=value, allow_custom_value=True,
-                           visible=_has_choice(control.field, choices), **common)  # fmt: skip
+                           **{**common, "visible": _has_choice(control.field, choices)})  # fmt: skip
     if control.widget is Widget.SLIDER:
-        return gr.Slider(minimum=control.low, maximum=control.high, step=control.step, value=value,
-                         visible=control.field not in SAMPLING_NAMES, **common)  # fmt: skip
+        return gr.Slider(minimum=control.low, maximum=control.high, step=control.step, value=value, **common)
     if control.widget is Widget.NUMBER:
         return gr.Number(value=value, precision=0, **common)
     lines = _LINES.get(control.field, 1)
-    return gr.Textbox(value=value, lines=lines, max_lines=max(6, lines), visible=control.field != "template", **common)
+    return gr.Textbox(value=value, lines=lines, max_lines=max(6, lines), placeholder=control.example, **common)
 
 
 @once
@@ -161,7 +197,7 @@ def refresh_choices() -> None:
 
 
 def live_choices(host: Host, field: str) -> tuple[str, ...]:
-    """Return what a live list offers now: installed models, creativity presets or usable engines."""
+    """Return what a live list offers now: installed models, sampling presets or usable engines."""
     if field == "model":
         return (DEFAULT, *installed_models(host))
     if field == "creativity":
@@ -199,9 +235,6 @@ def _connect_visibility(tab: Tab) -> None:
     _connect_visible(tab, "add", lambda value: {
         "tag_length": value != add("text"), "text_length": value != add("tags")
     })  # fmt: skip
-    _connect_visible(tab, "creativity", lambda value: dict.fromkeys(
-        SAMPLING_NAMES, (value or "").strip().lower() == CUSTOM
-    ))  # fmt: skip
     _connect_visible(tab, "format", lambda value: {"template": value == form(CUSTOM)})
 
 
@@ -220,3 +253,55 @@ def _connect_visible(tab: Tab, field: str, visible: Callable[[Any], Mapping[str,
     outputs = [tab.controls[dependent] for dependent in visible(None)]
     control.change(fn=change, inputs=[control], outputs=outputs, show_progress="hidden")
     control.init_field = init  # hosts call it with the default that the user saved
+
+
+def _connect_sampling(tab: Tab) -> None:
+    """Show the numbers in force: the sliders follow the model and the preset until one of them is moved."""
+    gr, reset = tab.gr, tab.tools["reset"]
+    model, preset = tab.controls["model"], tab.controls["creativity"]
+    sliders = [tab.controls[name] for name in SAMPLING_NAMES]
+
+    def fill(model_name: Any, preset_name: Any) -> list[Any]:
+        numbers = _numbers(tab.host, model_name, preset_name)
+        updates = [gr.update() if numbers is None else gr.update(value=getattr(numbers, name))
+                   for name in SAMPLING_NAMES]  # fmt: skip
+        return [*updates, gr.update(visible=not _follows_model(preset_name))]
+
+    def init(_: Any = None) -> None:
+        reset.visible = not _follows_model(preset.value)
+        numbers = _numbers(tab.host, model.value, preset.value)
+        for name, slider in zip(SAMPLING_NAMES, sliders, strict=True):
+            slider.value = slider.value if numbers is None else getattr(numbers, name)
+
+    init()
+    tab.keep_unsaved(*sliders)  # what a slider shows follows the model, and a preset of one's own keeps numbers
+    for control in (model, preset):
+        control.init_field = init
+        control.change(fn=fill, inputs=[model, preset], outputs=[*sliders, reset], show_progress="hidden")
+    for slider in sliders:
+        slider.input(fn=None, _js=f"() => {CUSTOM!r}", inputs=[], outputs=[preset])
+    reset.click(fn=None, _js=f"() => {DEFAULT!r}", inputs=[], outputs=[preset])
+
+
+def _follows_model(preset: Any) -> bool:
+    return _name(preset) in ("", DEFAULT)
+
+
+def _numbers(host: Host, model: Any, preset: Any) -> Sampling | None:
+    """Return the sampling options of a preset with a model; None if the sliders set them, or a name is unknown."""
+    if _name(preset) == CUSTOM:
+        return None
+    from kgen_ext.models import find_entry, load_catalogue
+
+    settings = read_settings(host)
+    name = settings.model if _name(model) in ("", DEFAULT) else str(model)
+    try:
+        entry = find_entry(name.partition(":")[0], load_catalogue(webui_locations(host, settings).user_file))
+        recommended = None if entry is None else entry.recommended
+        return resolve_sampling(_name(preset), Sampling(), recommended, settings.presets)
+    except (KGenError, OSError):
+        return None  # the preview says why
+
+
+def _name(value: Any) -> str:
+    return value.strip().lower() if isinstance(value, str) else ""
