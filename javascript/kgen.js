@@ -31,6 +31,7 @@
     }
 
     // Puts a version into the prompt box as if it had been typed; asks first if the prompt was edited since the preview.
+    // The page stays where it is, and on a touch screen no keyboard opens.
     function use(tab, version) {
         const box = promptBox(tab), last = used[tab];
         if (!box || box.value === version.prompt) return;
@@ -40,23 +41,81 @@
         // The inserted text must not open tag completion; the event dispatched below notifies all other listeners.
         const stop = (event) => event.stopImmediatePropagation();
         document.addEventListener("input", stop, true);
-        box.focus();
+        const left = window.scrollX, top = window.scrollY;
+        box.focus({preventScroll: true});
         box.setSelectionRange(0, box.value.length);
         if (!document.execCommand("insertText", false, version.prompt) || box.value !== version.prompt) {
             box.setRangeText(version.prompt, 0, box.value.length, "end");
         }
         document.removeEventListener("input", stop, true);
         box.dispatchEvent(new Event("input", {bubbles: true}));
+        if (matchMedia("(pointer: coarse)").matches) box.blur();
+        window.scrollTo({left: left, top: top, behavior: "instant"});
         used[tab] = version;
+        markUsed(tab);
+    }
+
+    // Marks the cards whose version is in the prompt box.
+    function markUsed(tab) {
+        const box = promptBox(tab);
+        for (const button of gradioApp().querySelectorAll("#kgen_" + tab + "_panel .kgen-use")) {
+            const inUse = Boolean(box) && box.value === JSON.parse(button.dataset.kgen).prompt;
+            if (inUse === (button.getAttribute("aria-pressed") === "true")) continue;
+            button.setAttribute("aria-pressed", String(inUse));
+            button.textContent = translate(inUse ? "In use" : "Use this");
+            button.closest(".kgen-card").classList.toggle("kgen-in-use", inUse);
+        }
+    }
+
+    // Opens the folds around an element and goes to it.
+    function show(element) {
+        for (let fold = element.closest(".kgen-folded"); fold; fold = fold.parentElement.closest(".kgen-folded")) {
+            const label = fold.querySelector(".label-wrap");
+            if (label && !label.classList.contains("open")) label.click();
+        }
+        setTimeout(function () { // the fold is open by then
+            element.scrollIntoView({block: "center"});
+            const box = element.querySelector("textarea, input");
+            if (box && !element.matches(".kgen-folded")) box.focus({preventScroll: true});
+        }, 200);
     }
 
     document.addEventListener("click", function (event) {
-        const button = event.target && event.target.closest ? event.target.closest(".kgen-use") : null;
+        const button = event.target && event.target.closest ? event.target.closest(".kgen-use, .kgen-show") : null;
         const tab = button && TABS.find((name) => button.closest("#kgen_" + name + "_panel"));
         if (!tab) return;
         event.preventDefault();
-        use(tab, JSON.parse(button.dataset.kgen));
+        if (button.matches(".kgen-use")) return use(tab, JSON.parse(button.dataset.kgen));
+        const element = find("#kgen_" + tab + "_" + button.dataset.kgenShow);
+        if (element) show(element);
     });
+
+    document.addEventListener("input", function (event) {
+        for (const tab of TABS) {
+            if (event.target === promptBox(tab)) markUsed(tab);
+        }
+    });
+
+    // Marks the folds in which something differs from what the page began with: a closed one may hold a ban or a seed.
+    // The sampling sliders follow the model; of that fold the preset counts.
+    const FOLDS = ["description", "rules", "sampling", "format"];
+    const began = {}; // by id of the fold: its values when it was first seen
+    function markFolds(tab) {
+        for (const name of FOLDS) {
+            const fold = find("#kgen_" + tab + "_fold_" + name);
+            if (!fold) continue;
+            const boxes = fold.querySelectorAll(name === "sampling" ? "input:not([type=range]):not([type=number])" : "textarea, input");
+            const values = JSON.stringify([...boxes].map((box) => box.type === "checkbox" ? box.checked : box.value));
+            if (!(fold.id in began)) began[fold.id] = values;
+            fold.classList.toggle("kgen-changed", values !== began[fold.id]);
+        }
+    }
+
+    // Opening the panel by its label ticks the box, too: that is how the host's accordion works, so its label says so.
+    function explainLabel(tab) {
+        const label = find("#kgen_" + tab + "_enabled .label-wrap");
+        if (label) label.title = translate("Opening this also ticks it: every prompt is then expanded. Untick the box to keep it open without.");
+    }
 
     // The parameters in an infotext's last line, unquoted and decoded (see `encode` in infotext.py).
     function entries(infotext) {
@@ -130,9 +189,18 @@
     }
 
     window.kgen = {page: page, reuseSeed: reuseSeed, use: use, entries: entries};
-    if (typeof onAfterUiUpdate === "function") onAfterUiUpdate(() => TABS.forEach(report));
+    if (typeof onAfterUiUpdate === "function") {
+        onAfterUiUpdate(function () {
+            for (const tab of TABS) {
+                report(tab);
+                markUsed(tab);
+                markFolds(tab);
+            }
+        });
+    }
     if (typeof onUiLoaded === "function") {
         onUiLoaded(function () {
+            TABS.forEach(explainLabel);
             // Tag completion loads its settings some time after the page; wait for up to a minute.
             let tries = 30;
             const timer = setInterval(function () {

@@ -141,6 +141,12 @@ def test_cancel_before_the_first_token_answers_every_row() -> None:
     assert all(row.prompt == "1girl, fox ears, shrine" for row in rows)
 
 
+@pytest.mark.parametrize("options", [{}, {"ban": "* fox"}, {"text_length": "short"}, {"prompt": "fox BREAK sky"}])
+def test_a_cancelled_row_blames_neither_the_rules_nor_the_model(options: dict[str, str]) -> None:
+    (row,) = expander().expand([short(**options)], cancelled=lambda: True)
+    assert row.notes and all("cancelled before a tag or a sentence was complete" in note for note in row.notes)
+
+
 def test_a_stream_left_half_way_frees_the_expander() -> None:
     kept = expander()
     stream = kept.stream([short(seed=1)])

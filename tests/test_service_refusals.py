@@ -52,6 +52,10 @@ REFUSED: dict[str, tuple[dict[str, Any], type[UserError]]] = {
     "a tag file without tags": ({"tag_file": "empty.csv"}, UserError),
     "a tag file in another encoding": ({"tag_file": "latin.csv"}, UserError),
 }  # fmt: skip
+# The field that the message of a refused pattern begins with.
+NAMED = {"a ban that is no expression": "ban", "a ban of no category": "ban", "too many bans": "ban",
+         "a protected word that is no expression": "protect", "a rule without a ban": "rules",
+         "a rule that is no expression": "rules"}  # fmt: skip
 # What only one of them cannot write.
 BEYOND: dict[Protocol, dict[str, dict[str, Any]]] = {
     Protocol.DTG: {
@@ -119,6 +123,12 @@ def test_nothing_is_decoded_of_a_batch_that_is_refused(
     with pytest.raises(error):
         expander_of(engine, protocol).expand(BATCHES[place](good(seed=1), good(**options)))
     assert engine.fed == 0
+
+
+@pytest.mark.parametrize(("case", "field"), NAMED.items())
+def test_a_refused_pattern_names_its_field(case: str, field: str) -> None:
+    with pytest.raises(BadPattern, match=f"^{field}: "):
+        plan_expansion(good(**REFUSED[case][0]), TagFiles())
 
 
 @pytest.mark.parametrize("protocol", Protocol)

@@ -17,15 +17,32 @@ ROOT = Path(__file__).resolve().parents[1]
 BROWSER = """
 const elements = {}, asked = [];
 let answer = true;
-const box = (value) => ({value: value, focus() {}, setSelectionRange() {}, dispatchEvent() {}});
+const heard = {};  // by event: what listens on the document
+const box = (value) => ({value: value, focus(how) { focused.push(how); }, blur() {}, setSelectionRange() {},
+                         dispatchEvent() {}});
 globalThis.window = globalThis;
+const focused = [], scrolled = [];
+let cards = [];
+globalThis.scrollX = 3, globalThis.scrollY = 700;
+globalThis.scrollTo = (where) => scrolled.push(where);
+globalThis.matchMedia = () => ({matches: false});
 globalThis.document = {
-  addEventListener() {}, removeEventListener() {},
+  addEventListener(event, call) { (heard[event] = heard[event] || []).push(call); },
+  removeEventListener(event, call) { heard[event] = heard[event].filter((each) => each !== call); },
   execCommand(name, _, text) { elements["#txt2img_prompt textarea"].value = text; return name === "insertText"; },
 };
 globalThis.Event = class {};
 globalThis.confirm = (text) => { asked.push(text); return answer; };
-globalThis.gradioApp = () => ({querySelector: (selector) => elements[selector] || null});
+globalThis.gradioApp = () => ({querySelector: (selector) => elements[selector] || null,
+                               querySelectorAll: (selector) => selector.endsWith(".kgen-use") ? cards : []});
+// A card's button, with the classes of its card.
+function card(prompt) {
+  const set = new Set(), attributes = {};
+  return {dataset: {kgen: JSON.stringify({prompt: prompt, source: "cat"})}, textContent: "Use this", set: set,
+          getAttribute: (name) => attributes[name] || null,
+          setAttribute(name, value) { attributes[name] = value; },
+          closest: () => ({classList: {toggle(name, on) { on ? set.add(name) : set.delete(name); }}})};
+}
 globalThis.selected_gallery_index = () => selected;
 let selected = -1;
 """
@@ -106,6 +123,37 @@ def test_what_an_infotext_says_is_read_as_it_was_written(line: str) -> None:
     quoted = json.dumps(written, ensure_ascii=False) if re.search("[,:\n]", written) else written
     infotext = f"cat\nSteps: 1, KGen error: {quoted}, Version: 1"
     assert run(f'tell(kgen.entries({json.dumps(infotext)})["KGen error"]);') == line
+
+
+USED = """
+    elements["#txt2img_prompt textarea"] = box("cat");
+    cards = [card("cat, hat"), card("cat, bow")];
+    kgen.use("txt2img", {prompt: "cat, hat", source: "cat"});
+"""
+
+
+def test_using_a_version_does_not_move_the_page() -> None:
+    assert run(USED + "tell([focused, scrolled]);") == [
+        [{"preventScroll": True}], [{"left": 3, "top": 700, "behavior": "instant"}]
+    ]  # fmt: skip
+
+
+def test_the_card_in_use_is_marked() -> None:
+    assert run(USED + "tell(cards.map((each) => [...each.set]));") == [["kgen-in-use"], []]
+
+
+def test_the_button_of_the_card_in_use_says_so() -> None:
+    assert run(USED + "tell(cards.map((each) => each.textContent));") == ["In use", "Use this"]
+
+
+def test_a_card_is_no_longer_in_use_once_the_prompt_is_another() -> None:
+    edited = """
+        const prompt = elements["#txt2img_prompt textarea"];
+        prompt.value = "cat";
+        heard.input.forEach((call) => call({target: prompt}));
+        tell(cards.map((each) => [...each.set, each.textContent]));
+    """
+    assert run(USED + edited) == [["Use this"], ["Use this"]]
 
 
 def test_every_rule_of_the_style_stands_under_a_class_of_ours() -> None:

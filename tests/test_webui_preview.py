@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webui_kit import Stage, positional
 
-from kgen_ext.errors import BadValue, EngineError
+from kgen_ext.errors import BadPattern, BadValue, EngineError
 from kgen_ext.events import By, Delta, Expansion, Fields, Finish, PartialText, Piece, TagAccepted, TagRejected
 from kgen_ext.webui.host import current_host
 from kgen_ext.webui.preview import Previews, read_page_state, run_preview, to_int
@@ -111,6 +111,39 @@ def test_a_failure_is_one_line_on_the_page(stage: Stage) -> None:
     stage.failure = EngineError("no memory", hint="use a smaller model")
     last = run(stage)[-1]
     assert offered(last) == [] and "no memory (use a smaller model)" in last and "kgen-error" in last
+
+
+def test_a_failure_names_its_control_and_leads_to_it(stage: Stage) -> None:
+    stage.failure = BadPattern("ban: pattern /(/: missing )", hint="write )")
+    last = run(stage)[-1]
+    assert "<span>Banned tags: pattern /(/: missing ) (write ))</span>" in last
+    assert 'data-kgen-show="ban"' in last
+
+
+def test_a_failure_of_no_control_leads_nowhere(stage: Stage) -> None:
+    stage.failure = EngineError("gone", hint="restart")
+    assert "kgen-show" not in run(stage)[-1]
+
+
+def test_a_missing_model_leads_to_the_models(stage: Stage) -> None:
+    assert 'data-kgen-show="fold_models"' in run(stage, model="TIPO-500M-ft")[-1]
+
+
+def test_of_a_long_prompt_the_middle_is_folded() -> None:
+    text = "a" * 120 + "b" * 500 + "c" * 120
+    drawn = partial_card(1, text, "hat")
+    assert f"<summary>… 500 …</summary><span>{'b' * 500}</span></details><span>{'c' * 120}</span>" in drawn
+
+
+@pytest.mark.parametrize("length", [0, 240, 359])
+def test_a_prompt_of_ordinary_length_is_not_folded(length: int) -> None:
+    assert "details" not in partial_card(1, "a" * length, "hat")
+
+
+@pytest.mark.parametrize(("length", "folded"), [(1200, False), (1201, True)])
+def test_long_additions_are_folded(length: int, folded: bool) -> None:
+    shown = expansion(Piece("cat", By.USER), Piece("x" * length, By.MODEL))
+    assert ("kgen-more" in card(1, shown, source="cat", tokens=None)) is folded
 
 
 def test_a_failure_half_way_keeps_the_versions_that_are_done(stage: Stage) -> None:
@@ -234,7 +267,8 @@ def test_neither_a_prompt_nor_a_model_puts_markup_on_the_page(prompt: str, added
         drawn = panel([card(1, shown, source=text, tokens=(1, 75), element=EVIL), partial_card(1, text, added + EVIL)],
                       line=note + EVIL)  # fmt: skip
         tags = re.findall(r"<(/?\w+)", drawn)
-        assert set(tags) == {"div", "/div", "span", "/span", "button", "/button"}
+        names = {"div", "span", "button", "details", "summary"}
+        assert set(tags) <= {sign + name for sign in ("", "/") for name in names}
         (use,) = offered(drawn)
         assert use == {"prompt": shown.prompt, "source": text}, "the browser gets back exactly what was written"
         drawn.encode("utf-8")

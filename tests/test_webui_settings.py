@@ -118,6 +118,19 @@ def test_a_widgets_arguments_may_be_changed_later(
     assert labels["kgen_device"].component is editable, "cuda:1 can be typed in"
 
 
+@pytest.mark.parametrize("key", ["kgen_model", "kgen_engine", "kgen_keep", "kgen_log_level"])
+def test_a_dropdown_of_gradio_4_shows_its_text_itself(
+    key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gradio: ModuleType
+) -> None:
+    host = fake(monkeypatch, tmp_path)
+    gradio.__version__ = "4.40.0"  # type: ignore[attr-defined]
+    declare_options(Host())
+    info = host.opts.__dict__["data_labels"][key]
+    arguments = info.component_args() if callable(info.component_args) else info.component_args
+    shown = [arguments["info"]] if info.component is gradio.Dropdown else info.notes
+    assert shown == [BY_KEY[key].info]
+
+
 def told(host: FakeHost) -> str:
     """Return what the page tells about files."""
     declare_options(Host())

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections import namedtuple
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from fake_host import FakeHost, install
 from fake_job import shallow
 from webui_kit import forget, set_stage
 
-from kgen_ext.errors import KGenError
 from kgen_ext.sampling import Sampling
 from kgen_ext.webui.controls import BY_FIELD, Values, read_named
 from kgen_ext.webui.host import Host
@@ -30,11 +30,12 @@ class AxisOption:
     def __init__(self, label: str, type: Any, apply: Any, format_value: Any = None, confirm: Any = None,
                  cost: float = 0.0, choices: Any = None, prepare: Any = None) -> None:  # fmt: skip
         self.label, self.type, self.apply, self.confirm = label, type, apply, confirm
-        self.cost, self.choices = cost, choices
+        self.cost, self.choices, self.prepare = cost, choices, prepare
 
     def cells(self, typed: list[str], p: Any) -> list[Any]:
         """Return the jobs the plot makes of what is typed: copies that share what the job holds."""
-        values = [self.type(value) for value in typed]
+        read = self.prepare(", ".join(typed)) if self.prepare else typed
+        values = [self.type(value) for value in read]
         self.confirm(p, values)
         jobs = []
         for value in values:
@@ -58,6 +59,9 @@ class Plot:
         self.module = ModuleType("xyz_grid.py")
         self.module.AxisOption = AxisOption
         self.module.axis_options = [AxisOption("Nothing", str, None), AxisOption("Seed", int, None)]
+        self.module.csv_string_to_list_strip = lambda text: [part.strip() for part in text.split(",")]
+        self.module.re_range = self.module.re_range_float = re.compile(r"\d+-\d+")
+        self.module.re_range_count = self.module.re_range_count_float = re.compile(r"\d+-\d+ \[\d+\]")
         path = "/webui/scripts/xyz_grid.py"
         self.fake.scripts_data += [
             ScriptData(None, "/webui/scripts/loopback.py", "/webui", ModuleType("loopback.py")),
@@ -162,15 +166,40 @@ def test_cells_do_not_share_what_is_set(plot: Plot) -> None:
     ("label", "typed", "says"),
     [("Tag length", "huge", "Tag length: 'huge'"), ("Text length", "", "Text length"), ("Format", "<|x|>", "Format"),
      ("Temperature", "9", "Temperature: 9.0"), ("Temperature", "nan", "Temperature"), ("Seed", "-2", "Expansion seed"),
+     ("Seed", "abc", "Expansion seed: 'abc' is not allowed"), ("Seed", "1.5", "Expansion seed: '1.5'"),
+     ("Temperature", "hot", "Temperature: 'hot' is not allowed (use a number from 0 to 2)"),
      ("Expansion", "perhaps", "[KGen] Expansion: 'perhaps' is not allowed (use on or off)"),
      ("Model", "/etc/passwd", "not the name of a model"), ("Model", "TIPO-500M", "is not installed")],
 )  # fmt: skip
 def test_a_value_that_cannot_be_stops_the_plot_before_it_begins(
     label: str, typed: str, says: str, plot: Plot
 ) -> None:
-    with pytest.raises(KGenError) as caught:
-        plot.axis(label).cells([typed], SimpleNamespace())
-    assert says in str(caught.value)
+    comments = list[str]()
+    assert plot.axis(label).cells([typed], SimpleNamespace(comment=comments.append)) == []
+    (comment,) = comments
+    assert comment.startswith("X/Y/Z plot: ") and says in comment
+
+
+def test_one_bad_value_ends_the_whole_plot(plot: Plot) -> None:
+    assert plot.axis("Seed").cells(["1", "abc", "3"], SimpleNamespace()) == []
+
+
+def test_what_was_wrong_once_is_forgotten(plot: Plot) -> None:
+    axis = plot.axis("Seed")
+    axis.cells(["abc"], SimpleNamespace())
+    assert len(axis.cells(["1", "2"], SimpleNamespace())) == 2
+
+
+@pytest.mark.parametrize("typed", ["1-5", "1-10 [5]"])
+def test_the_plots_ranges_are_left_to_it(typed: str, plot: Plot) -> None:
+    assert plot.axis("Seed").prepare(typed) == [typed]
+
+
+def test_a_plot_that_reads_numbers_in_another_way_is_left_alone(plot: Plot) -> None:
+    plot.load()
+    del plot.module.re_range_count
+    add_axes(Host())
+    assert plot.axis("Seed").prepare is None
 
 
 def test_the_models_are_those_installed(plot: Plot) -> None:

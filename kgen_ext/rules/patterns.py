@@ -20,7 +20,8 @@ than 50 ms on one tag or text raises BadPattern.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -218,6 +219,15 @@ def compile_patterns(texts: Iterable[str]) -> PatternSet:
     if len(texts) > MAX_PATTERNS:
         raise BadPattern(f"{len(texts)} patterns are too many", hint=f"use at most {MAX_PATTERNS}; globs cover more")
     return PatternSet(tuple(compile_pattern(text) for text in texts))
+
+
+@contextmanager
+def naming(field: str) -> Iterator[None]:
+    """Put the name of a request's field in front of the message of a BadPattern."""
+    try:
+        yield
+    except BadPattern as error:
+        raise BadPattern(f"{field}: {error.message}", hint=error.hint) from error
 
 
 def _expression(source: str) -> Pattern:

@@ -49,9 +49,9 @@ def row_notes(plan: ExpansionPlan, outputs: Sequence[RowOutput | None], *, hidde
         if wants_text(plan):
             lengths += f" and text_length {request.text_length.value}"
         notes.append(f"{lengths}: the model's context ended before that; what is whole was kept")
-    elif any(output.short for output in done):
-        names = sorted({name for output in done for name in output.short})
-        most = next((output.most_rejected for output in done if output.short and output.most_rejected), "")
+    elif short := [output for output in done if output.short and output.finish is not Finish.CANCELLED]:
+        names = sorted({name for output in short for name in output.short})
+        most = next((output.most_rejected for output in short if output.most_rejected), "")
         notes.append(
             f"{', '.join(names)}: shorter than asked for, because the rules left the model nothing else to write"
             + (f" (most often: {most})" if most else "")
@@ -59,7 +59,8 @@ def row_notes(plan: ExpansionPlan, outputs: Sequence[RowOutput | None], *, hidde
     notes += [note for index, output in enumerate(outputs) if (note := _empty_note(plan, index, output))]
     if request.count > 1 and request.sampling.temperature == 0:
         notes.append("temperature 0 always writes the likeliest text: all variants are the same")
-    if wants_text(plan) and not any(output.texts for output in done):
+    cancelled = any(output.finish is Finish.CANCELLED for output in done)
+    if wants_text(plan) and not cancelled and not any(output.texts for output in done):
         notes.append("text: this model or task writes tags only")
     return notes
 
@@ -68,11 +69,13 @@ def _empty_note(plan: ExpansionPlan, index: int, output: RowOutput | None) -> st
     """Return why nothing was added to a segment, "" where something was, or where another note says so."""
     if output is None or output.tags or any(output.texts.values()) or any(output.metadata.values()):
         return ""
-    if index in plan.full or output.short or output.finish is Finish.LENGTH:
+    if index in plan.full:
         return ""
     name = f"segment {index + 1}: nothing added" if len(plan.subjects) > 1 else "nothing added"
     if output.finish is Finish.CANCELLED:
         return f"{name}: cancelled before a tag or a sentence was complete"
+    if output.short or output.finish is Finish.LENGTH:
+        return ""
     if output.most_rejected:
         return f"{name}: the rules left the model nothing to write (most often: {output.most_rejected})"
     return f"{name}: the model had nothing more to say"

@@ -30,7 +30,7 @@ from kgen_ext.rules.conditional import parse_rules
 from kgen_ext.rules.entries import read_patterns
 from kgen_ext.rules.filter import MetadataFilter, PhraseFilter, RowTags, TagFilter, TagRules
 from kgen_ext.rules.known import ANY, DanbooruTags, KnownTags, TagFiles
-from kgen_ext.rules.patterns import Pattern, PatternKind, PatternSet, compile_patterns
+from kgen_ext.rules.patterns import Pattern, PatternKind, PatternSet, compile_patterns, naming
 from kgen_ext.rules.repeats import OwnText, TextHistory, read_own_text
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.service.notes import limit_note
@@ -155,16 +155,21 @@ def plan_expansion(
     request = resolve_defaults(asked, recommended)
     template = resolve_format(request.format)
     entries = read_entries(request.require)
-    protected = compile_patterns(read_patterns(request.protect))
+    with naming("protect"):
+        protected = compile_patterns(read_patterns(request.protect))
     marked = read_marks(request.prompt, request.mark)
     prompt = parse(marked.text)
     parts = find_parts(prompt, marked.parts)
     hides = (lambda tag: protected.match(tag) is not None,) if len(protected) else ()
     visible = subjects(prompt, protect=hides)
     unwanted = (Pattern.of_tag(tag.spelling) for segment in visible for tag in read_given(segment.unwanted, None))
+    with naming("ban"):
+        bans = compile_patterns(read_patterns(request.ban))
+    with naming("rules"):
+        conditional = parse_rules(request.rules)
     rules = TagRules(
-        bans=PatternSet((*compile_patterns(read_patterns(request.ban)).patterns, *unwanted)),
-        rules=parse_rules(request.rules),
+        bans=PatternSet((*bans.patterns, *unwanted)),
+        rules=conditional,
         allow=frozenset(request.allow),
         contradictions=not request.allow_contradictions,
         known=tag_files.open(request.tag_file),

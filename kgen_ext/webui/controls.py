@@ -87,7 +87,7 @@ CONTROLS: tuple[Control, ...] = (
             "Model that expands the prompt. “default” is the one chosen in Settings; the starter needs no download."),
     Control("add", Widget.CHOICE, "What to add", "KGen add", "tags",
             "Tags suit anime models; sentences suit models trained on natural language.",
-            (("tags", "tags"), ("text", "sentences"), ("both", "tags and sentences"))),
+            (("tags", "tags"), ("text", "sentences"), ("both", "both"))),
     Control("tag_length", Widget.CHOICE, "Tag length", "KGen tag length", DEFAULT,
             "People counts and general tags in each segment, yours included: up to 18, 36, 54 or 72. “auto” ends where "
             "the model would.", (*_BY_MODEL, *_LENGTHS)),

@@ -5,11 +5,13 @@ import os
 import re
 from pathlib import PurePath
 
-from kgen_ext.errors import AllowDownloads, Download, KGenError, ListModels, UserError
+from kgen_ext.errors import AllowDownloads, BadTemplate, Download, KGenError, ListModels, UserError
 from kgen_ext.events import name_fields
-from kgen_ext.webui.controls import BY_FIELD
+from kgen_ext.webui.controls import BY_FIELD, CONTROLS, Control
 
 _MAX_LENGTH = 300
+# Fields of a request whose control has another name.
+_CONTROL_OF = {"tag_file": "known_only", "no_tags": "add"}
 # The folders before a file's name, of either system: an infotext is published with its image.
 _FOLDERS = re.compile(r"""(?<![^\s'"(])(?:[A-Za-z]:)?(?:[\\/][^\\/:\n]{1,255}){1,40}[\\/](?=[^\\/\s])""")
 
@@ -27,15 +29,43 @@ def ui_hint(error: KGenError) -> str:
     return error.hint
 
 
+def control_of(error: BaseException) -> Control | None:
+    """Return the control that an error is about, None where it is about none.
+
+    >>> control_of(UserError("ban: pattern /(/: missing )")).label
+    'Banned tags'
+    """
+    if isinstance(error, BadTemplate):
+        return BY_FIELD["template"]
+    if not isinstance(error, UserError):
+        return None
+    name = error.message.partition(":")[0]
+    by_label = next((control for control in CONTROLS if control.label == name), None)
+    return by_label or BY_FIELD.get(_CONTROL_OF.get(name, name))
+
+
+def way_out(error: BaseException) -> str:
+    """Return the end of the element id of what an error is about: a control or the models, "" for neither."""
+    if isinstance(error, KGenError) and isinstance(error.action, (Download, ListModels)):
+        return "fold_models"
+    control = control_of(error)
+    return "" if control is None else control.field
+
+
 def ui_message(error: BaseException) -> str:
-    """Return an error as the page shows it.
+    """Return an error as the page shows it, with its field named as the page names it.
 
     >>> ui_message(KGenError("model: 'x' is not installed", action=ListModels("what is")))
     "model: 'x' is not installed (the panel “Models” shows what is)"
+    >>> ui_message(UserError("ban: pattern /(/: missing )", hint="write )"))
+    'Banned tags: pattern /(/: missing ) (write ))'
     """
-    if isinstance(error, KGenError) and error.action is not None:
-        return f"{error.message} ({ui_hint(error)})"
-    return str(error)
+    if not isinstance(error, KGenError):
+        return str(error)
+    message, hint, control = error.message, ui_hint(error), control_of(error)
+    if control is not None:
+        message = f"{control.label}:{message.partition(':')[2]}"
+    return f"{message} ({hint})" if hint else message
 
 
 def ui_note(note: str) -> str:

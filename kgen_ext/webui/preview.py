@@ -23,7 +23,7 @@ from kgen_ext.once import once
 from kgen_ext.webui.controls import Values, read_values
 from kgen_ext.webui.expanding import JobContext, request_seed
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.messages import explain
+from kgen_ext.webui.messages import explain, way_out
 from kgen_ext.webui.preview_html import MAX_VERSIONS, card, panel, partial_card
 from kgen_ext.webui.session import Session
 from kgen_ext.webui.settings import read_settings
@@ -138,7 +138,7 @@ def run_preview(
             seed = secrets.randbelow(_MAX_SEED)
         preview = _PreviewRun(page, values, versions, request_seed(seed), host, session)
     except Exception as error:  # top of the event handler: the page shows what went wrong
-        yield panel((), line=explain(error), failed=True)
+        yield panel((), line=explain(error), failed=True, show=way_out(error))
         return
     cancelled = previews.start(page.id)
     thread = threading.Thread(target=preview.run, args=(cancelled,), name="kgen-preview", daemon=True)
@@ -169,7 +169,7 @@ class _PreviewRun:
         self._lock = threading.Lock()
         self._partial = [PartialText() for _ in range(versions)]
         self._finished: dict[int, Expansion] = {}
-        self._line, self._failed = WAITING, False
+        self._line, self._failed, self._show = WAITING, False, ""
 
     @property
     def waiting(self) -> bool:
@@ -185,7 +185,7 @@ class _PreviewRun:
                     self._expand(cancelled)
         except Exception as error:  # top of the thread: nobody else would hear of it
             self._host.log.debug("preview failed:", exc_info=error)
-            self._set_line(explain(error), failed=True)
+            self._set_line(explain(error), failed=True, show=way_out(error))
 
     def _expand(self, cancelled: threading.Event) -> None:
         context = JobContext.read(self._values, width=self._page.width, height=self._page.height,
@@ -206,7 +206,7 @@ class _PreviewRun:
     def partial_panel(self) -> str:
         """Return the panel as it is now."""
         with self._lock:
-            line, failed = self._line, self._failed
+            line, failed, show = self._line, self._failed, self._show
             texts = [partial.text() for partial in self._partial]
             finished = dict(self._finished)
         cards = [
@@ -214,7 +214,7 @@ class _PreviewRun:
             for row, text in enumerate(texts)
             if row in finished or text
         ]
-        return panel(cards, line=line, failed=failed)
+        return panel(cards, line=line, failed=failed, show=show)
 
     def final_panel(self, counter: TokenCounter, *, cancelled: bool) -> str:
         """Return the last panel; the session remembers its versions, so that none is expanded a second time."""
@@ -230,12 +230,12 @@ class _PreviewRun:
             line = self._line
         elif cancelled:
             line = "Cancelled. Finished tags and sentences are kept." if cards else "Cancelled."
-        return panel(cards, line=line, failed=self._failed)
+        return panel(cards, line=line, failed=self._failed, show=self._show)
 
     def _card(self, row: int, expansion: Expansion, tokens: tuple[int, int] | None) -> str:
         element = f"kgen_{self._page.tab}_use{row}"
         return card(row + 1, expansion, source=self._page.prompt, tokens=tokens, element=element)
 
-    def _set_line(self, line: str, *, failed: bool = False) -> None:
+    def _set_line(self, line: str, *, failed: bool = False, show: str = "") -> None:
         with self._lock:
-            self._line, self._failed = line, failed
+            self._line, self._failed, self._show = line, failed, show

@@ -1,6 +1,7 @@
 """The options on the host's settings page, with a note on storage locations, and the logger at the level set there.
 
-The note is a paragraph of its own, as Forge shows no option's text beside a dropdown.
+The note is a paragraph of its own. Hosts on gradio 4 find no place for an option's text beside a dropdown: there the
+dropdown shows it itself.
 """
 from __future__ import annotations
 
@@ -86,11 +87,28 @@ def _option_info(host: Host, setting: Setting, info_class: Any) -> Any:
         component, arguments = gradio.Textbox, {"lines": setting.lines}
     if setting.key == "kgen_log_level":
         onchange = lambda: set_up_log(read_settings(host).log_level)  # noqa: E731
-    info = info_class(
-        setting.stored_default, setting.label, component, arguments,
+    if not _has_own_text(gradio, component):
+        return info_class(
+            setting.stored_default, setting.label, component, arguments,
+            section=SECTION, refresh=refresh, onchange=onchange,
+        ).info(setting.info)  # fmt: skip
+    return info_class(
+        setting.stored_default, setting.label, component, _with_text(arguments, setting.info),
         section=SECTION, refresh=refresh, onchange=onchange,
     )  # fmt: skip
-    return info.info(setting.info)
+
+
+def _has_own_text(gradio: Any, component: Any) -> bool:
+    """Return whether a component is a dropdown of a gradio on which hosts show no text beside one."""
+    newer = not getattr(gradio, "__version__", "3.").startswith("3.")
+    return newer and isinstance(component, type) and issubclass(component, gradio.Dropdown)
+
+
+def _with_text(arguments: Any, info: str) -> Any:
+    """Return a component's arguments, or the function that looks them up, with its text."""
+    if callable(arguments):
+        return lambda: {**arguments(), "info": info}
+    return {**arguments, "info": info}
 
 
 def _storage_note(host: Host) -> str:

@@ -41,13 +41,13 @@ FOLDS = (
     Fold("fold_format", "Format and timing", (("format",), ("template",), ("timing", "hires"))),
 )  # fmt: skip
 _BOXES = (Widget.TEXT, Widget.CHOICE, Widget.LIVE)
-_LINES = {"rules": 2, "text": 2}
+_LINES = {"rules": 2, "protect": 2, "text": 2}
 # Not shown at first: their effect depends on the value of another control.
 _HIDDEN = frozenset(("text_length", "template"))
 # Small buttons beside a control: its field, the sign on the button (as the host uses it), the tooltip.
 _TOOLS = {
     "refresh": ("model", "🔄", "Refresh the lists of models, presets and engines."),
-    "reset": ("temperature", "↩️", "Set the four sliders back to what the model recommends."),
+    "reset": ("temperature", "↺", "Set the four sliders back to what the model recommends."),
     "seed_own": ("seed", "🎲️", "Set to -1, which uses each image's own seed."),
     "seed_reuse": ("seed", "♻️", "Reuse the expansion seed of the selected image."),
 }
@@ -101,7 +101,7 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
     accordion = host.part("modules.ui_components.InputAccordion")
     with accordion(enabled.default, label=enabled.label, elem_id=tab.id("enabled")) as tab.controls["enabled"]:
         _build_row(tab, FIRST)
-        with gradio.Row(elem_classes=["kgen-row"]):
+        with gradio.Row(elem_classes=["kgen-row", "kgen-second"]):
             _build_fields(tab, SECOND)
             buttons = preview_panel.build_buttons(tab)
         connect_preview = preview_panel.build(tab, buttons)
@@ -147,7 +147,7 @@ def _build_fields(tab: Tab, fields: Sequence[str]) -> None:
     """Build controls, each with its small buttons, which stay on its line."""
     for field in fields:
         tools = [(name, sign, tooltip) for name, (beside, sign, tooltip) in _TOOLS.items() if beside == field]
-        with tab.gr.Row(elem_classes=["kgen-tooled"]) if tools else nullcontext():
+        with tab.gr.Row(elem_classes=["kgen-tooled", f"kgen-tooled-{field}"]) if tools else nullcontext():
             tab.controls[field] = _component(tab, BY_FIELD[field])
             for name, sign, tooltip in tools:
                 tab.tools[name] = tab.tool(name, sign, tooltip)

@@ -1,20 +1,22 @@
 """Axes of the host's X/Y/Z plot: each sets a control's value on the copy of the job that makes a cell.
 
 The values are in `p.kgen_overrides`, by field, and override the page's. Choices and checks come from the table of
-controls.
+controls. A value that is not allowed ends the plot before it begins: the axis is emptied, and a line in the console and
+under the images says why. An exception would make the host print a traceback and every argument of the job.
 """
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from kgen_ext.errors import BadValue, UnknownModel
+from kgen_ext.errors import BadValue, KGenError
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.webui.controls import BY_FIELD, CUSTOM, DEFAULT, Values, Widget, check_value, read_named
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.messages import ui_hint
+from kgen_ext.webui.messages import explain
 from kgen_ext.webui.settings import find_model, installed_models, read_settings
 
 OVERRIDES = "kgen_overrides"
@@ -56,7 +58,7 @@ def add_axes(host: Host) -> int:
         if PurePath(script.path).name != _SCRIPT or not isinstance(options, list) or make is None:
             continue
         known = {getattr(option, "label", None) for option in options}
-        new = [_option(host, axis, make) for axis in AXES if PREFIX + axis.label not in known]
+        new = [_option(host, axis, make, module) for axis in AXES if PREFIX + axis.label not in known]
         options += new
         added += len(new)
     return added
@@ -79,20 +81,35 @@ def apply_overrides(
     return merged
 
 
-def _option(host: Host, axis: Axis, make: Callable[..., Any]) -> Any:
-    choices = _choices(host, axis)
-    more = {} if choices is None else {"choices": choices}
+def _option(host: Host, axis: Axis, make: Callable[..., Any], plot: Any) -> Any:
+    choices, read_typed = _choices(host, axis), _reader(axis, plot)
+    more: dict[str, Any] = {} if choices is None else {"choices": choices}
+    unread = list[str]()  # what `prepare` could not read, for `confirm`
+    if read_typed is not None and "prepare" in inspect.signature(make).parameters:
+
+        def prepare(text: str) -> list[str]:
+            values, unread[:] = read_typed(text)
+            return values
+
+        more["prepare"] = prepare
 
     def apply(p: Any, value: Any, values: Sequence[Any]) -> None:
         before = getattr(p, OVERRIDES, None) or {}
         # A new dict: the copies of a job share its objects. Plotting an axis switches expansion on.
         setattr(p, OVERRIDES, {"enabled": True, **before, axis.field: _read(axis, value)})
 
-    def confirm(p: Any, values: Sequence[Any]) -> None:
-        for value in values:
-            read = _read(axis, value)
-            if axis.field == "model":
-                _check_model(host, read)
+    def confirm(p: Any, values: list[Any]) -> None:
+        try:
+            for value in unread or values:
+                read = _read(axis, value)
+                if axis.field == "model":
+                    _check_model(host, read)
+        except KGenError as error:
+            line = f"X/Y/Z plot: {explain(error)}"
+            host.log.error("%s", line)
+            if hasattr(p, "comment"):
+                p.comment(line)  # shown under the images
+            values.clear()
 
     return make(PREFIX + axis.label, axis.type, apply, confirm=confirm, cost=axis.cost, **more)
 
@@ -104,6 +121,32 @@ def _choices(host: Host, axis: Axis) -> Callable[[], list[str]] | None:
     if control.widget is Widget.CHOICE:
         return lambda: [label for value, label in control.choices if value != CUSTOM]
     return (lambda: [*installed_models(host)]) if axis.field == "model" else None
+
+
+def _reader(axis: Axis, plot: Any) -> Callable[[str], tuple[list[str], list[str]]] | None:
+    """Return a function that splits what is typed into the values that the plot can read and those that it cannot.
+
+    None for an axis without numbers, and for a plot that reads numbers in another way.
+    """
+    names = {int: ("re_range", "re_range_count"), float: ("re_range_float", "re_range_count_float")}.get(axis.type)
+    split = getattr(plot, "csv_string_to_list_strip", None)
+    if names is None or split is None or not all(hasattr(plot, name) for name in names):
+        return None
+    ranges = [getattr(plot, name) for name in names]
+
+    def read(text: str) -> tuple[list[str], list[str]]:
+        values = [value for value in split(text) if value.strip()]
+        bad = [value for value in values if not readable(value)]
+        return ([], bad) if bad else (values, bad)
+
+    def readable(value: str) -> bool:
+        try:
+            axis.type(value)
+        except ValueError:
+            return any(expression.fullmatch(value) for expression in ranges)
+        return True
+
+    return read
 
 
 def _read(axis: Axis, value: Any) -> Any:
@@ -119,7 +162,4 @@ def _read(axis: Axis, value: Any) -> Any:
 def _check_model(host: Host, model: str) -> None:
     """Raise UnknownModel before the plot begins rather than in the middle of it."""
     settings = read_settings(host)
-    try:
-        find_model(host, settings, settings.model if model == DEFAULT else model)
-    except UnknownModel as error:
-        raise UnknownModel(error.message, hint=ui_hint(error)) from error  # shown as it is
+    find_model(host, settings, settings.model if model == DEFAULT else model)
