@@ -41,7 +41,8 @@
         // The inserted text must not open tag completion; the event dispatched below notifies all other listeners.
         const stop = (event) => event.stopImmediatePropagation();
         document.addEventListener("input", stop, true);
-        const left = window.scrollX, top = window.scrollY;
+        const cards = find("#kgen_" + tab + "_panel"), top = () => cards ? cards.getBoundingClientRect().top : 0;
+        const before = top();
         box.focus({preventScroll: true});
         box.setSelectionRange(0, box.value.length);
         if (!document.execCommand("insertText", false, version.prompt) || box.value !== version.prompt) {
@@ -50,7 +51,8 @@
         document.removeEventListener("input", stop, true);
         box.dispatchEvent(new Event("input", {bubbles: true}));
         if (matchMedia("(pointer: coarse)").matches) box.blur();
-        window.scrollTo({left: left, top: top, behavior: "instant"});
+        // The box was scrolled into view, or has grown: the cards stay where they were on the screen.
+        window.scrollBy({top: top() - before, behavior: "instant"});
         used[tab] = version;
         markUsed(tab);
     }
@@ -108,6 +110,19 @@
             const values = JSON.stringify([...boxes].map((box) => box.type === "checkbox" ? box.checked : box.value));
             if (!(fold.id in began)) began[fold.id] = values;
             fold.classList.toggle("kgen-changed", values !== began[fold.id]);
+        }
+    }
+
+    // Gives our elements the tooltips that came with the page: not every host does it, and gradio 4 makes what was hidden
+    // anew.
+    let tooltips = null; // of elements of ours: [id, text]
+    function setTooltips() {
+        tooltips = tooltips || ((window.gradio_config || {}).components || [])
+            .filter((part) => part.props.webui_tooltip && String(part.props.elem_id).startsWith("kgen_"))
+            .map((part) => [part.props.elem_id, part.props.webui_tooltip]);
+        for (const [id, text] of tooltips) {
+            const element = find("#" + id);
+            if (element && !element.title) element.title = translate(text);
         }
     }
 
@@ -194,13 +209,16 @@
             for (const tab of TABS) {
                 report(tab);
                 markUsed(tab);
-                markFolds(tab);
             }
         });
     }
     if (typeof onUiLoaded === "function") {
         onUiLoaded(function () {
             TABS.forEach(explainLabel);
+            setInterval(function () { // no event tells of values that the host sets
+                TABS.forEach(markFolds);
+                setTooltips();
+            }, 1000);
             // Tag completion loads its settings some time after the page; wait for up to a minute.
             let tries = 30;
             const timer = setInterval(function () {

@@ -23,8 +23,7 @@ const box = (value) => ({value: value, focus(how) { focused.push(how); }, blur()
 globalThis.window = globalThis;
 const focused = [], scrolled = [];
 let cards = [];
-globalThis.scrollX = 3, globalThis.scrollY = 700;
-globalThis.scrollTo = (where) => scrolled.push(where);
+globalThis.scrollBy = (way) => scrolled.push(way);
 globalThis.matchMedia = () => ({matches: false});
 globalThis.document = {
   addEventListener(event, call) { (heard[event] = heard[event] || []).push(call); },
@@ -132,10 +131,17 @@ USED = """
 """
 
 
-def test_using_a_version_does_not_move_the_page() -> None:
-    assert run(USED + "tell([focused, scrolled]);") == [
-        [{"preventScroll": True}], [{"left": 3, "top": 700, "behavior": "instant"}]
-    ]  # fmt: skip
+def test_using_a_version_does_not_scroll_to_the_box() -> None:
+    assert run(USED + "tell(focused);") == [{"preventScroll": True}]
+
+
+def test_using_a_version_does_not_move_the_cards_on_the_screen() -> None:
+    """The box grows with its text, above the cards."""
+    panel = """
+        const tops = [400, 520];
+        elements["#kgen_txt2img_panel"] = {getBoundingClientRect: () => ({top: tops.shift()})};
+    """
+    assert run(panel + USED + "tell(scrolled);") == [{"top": 120, "behavior": "instant"}]
 
 
 def test_the_card_in_use_is_marked() -> None:
