@@ -135,7 +135,7 @@ def test_of_a_long_prompt_the_middle_is_folded() -> None:
     assert f"<summary>… 500 …</summary><span>{'b' * 500}</span></details><span>{'c' * 120}</span>" in drawn
 
 
-@pytest.mark.parametrize("length", [0, 240, 359])
+@pytest.mark.parametrize("length", [0, 240, 599])
 def test_a_prompt_of_ordinary_length_is_not_folded(length: int) -> None:
     assert "details" not in partial_card(1, "a" * length, "hat")
 

@@ -16,8 +16,9 @@ from kgen_ext.events import By, Expansion
 from kgen_ext.webui.messages import ui_note
 
 MAX_VERSIONS = 8
-# Characters of the user's text that stay at its start and end where its middle is folded; and of additions in sight.
-_HEAD, _TAIL, _MAX_ADDED = 120, 120, 1200
+# Characters that stay at the start and end of a text of the user's whose middle is folded, and the least that are
+# folded; characters of additions in sight.
+_HEAD, _TAIL, _MIN_FOLDED, _MAX_ADDED = 120, 120, 360, 1200
 _ADDED = ' class="kgen-added"'
 
 
@@ -70,7 +71,7 @@ def _card(head: str, text: str, notes: Sequence[str], *, folded: bool = False) -
 def _own_html(text: str) -> str:
     """Return a piece of the user's own: of a long one the middle is folded, as the additions are what is new."""
     hidden = len(text) - _HEAD - _TAIL
-    if hidden < _HEAD:
+    if hidden < _MIN_FOLDED:
         return f"<span>{escape(text)}</span>"
     head, middle, tail = text[:_HEAD], text[_HEAD:-_TAIL], text[-_TAIL:]
     return (
