@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,13 @@ let selected = -1;
 """
 
 
-def run(script: str) -> Any:
+def run(script: str, *, files: Sequence[str] = ("kgen.js",), before: str = "") -> Any:
     """Return what a script passes to `tell`, run behind ours."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
-    source = (ROOT / "javascript" / "kgen.js").read_text(encoding="utf-8")
-    code = f"{BROWSER}{source}\nconst tell = (value) => console.log(JSON.stringify(value));\n{script}"
+    source = "\n".join((ROOT / "javascript" / name).read_text(encoding="utf-8") for name in files)
+    code = f"{BROWSER}{before}{source}\nconst tell = (value) => console.log(JSON.stringify(value));\n{script}"
     done = subprocess.run([node, "-"], input=code, capture_output=True, text=True, timeout=60, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -168,3 +169,43 @@ def test_every_rule_of_the_style_stands_under_a_class_of_ours() -> None:
     assert selectors
     assert all(selector.startswith(".kgen-") for selector in selectors)
     assert re.findall(r"(?<!var\(--error-text-color, )#[0-9a-f]{3,6}\b", style) == [], "colours are the theme's"
+
+
+HISTORY = """
+const listeners = {}, pressed = [];
+document.addEventListener = (name, call) => { listeners[name] = call; };
+document.removeEventListener = () => {};
+"""
+CLICKS = """
+elements["#txt2img_prompt textarea"] = box("dog");
+const press = () => pressed.push(JSON.parse(kgen.history("txt2img", ["", "w", true])[0]));
+elements["#kgen_txt2img_history_act"] = {click: press};
+const click = (asks, also) => listeners.click({target: {closest: (selector) =>
+    selector === "#kgen_txt2img_fold_history" || selector === also ? {}
+    : asks && selector === ".kgen-again" ? {dataset: {kgenHistory: JSON.stringify(asks)}} : null}});
+"""
+
+
+def run_history(script: str) -> Any:
+    return run(f"{CLICKS}{script}", files=("kgen.js", "kgen_history.js"), before=HISTORY)
+
+
+def test_a_button_of_the_history_fills_the_prompt_box_and_tells_the_rest() -> None:
+    told = run_history("""
+        click({action: "restore", id: 3, limit: 20, text: "cat"});
+        tell([elements["#txt2img_prompt textarea"].value, pressed, asked]);
+    """)
+    assert told == ["cat", [{"action": "restore", "id": 3, "limit": 20}], []]
+
+
+def test_opening_the_history_lists_it() -> None:
+    told = run_history("""
+        click(null, "#kgen_txt2img_fold_history > .label-wrap");
+        click(null);
+        tell(pressed);
+    """)
+    assert told == [{"action": "list"}]
+
+
+def test_the_search_goes_along_with_a_button_of_the_history() -> None:
+    assert run_history('tell(kgen.history("txt2img", ["", "w", true]).slice(1));') == ["w", True]

@@ -15,11 +15,12 @@ from kgen_ext import events
 from kgen_ext.events import By, Event, Expansion, Fields, Finish, Piece
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.pool import Pool
-from kgen_ext.webui import host, script, session, settings_page, ui
+from kgen_ext.webui import history, host, script, session, settings_page, ui
 from kgen_ext.webui.controls import CONTROLS
 
 # Taken here: a stage puts another session in the place of the one it finds.
-CACHED = (host.current_host, session.current, script._hooks, settings_page._console, ui._choices, ui._defaults)
+CACHED = (host.current_host, session.current, script._hooks, settings_page._console, ui._choices, ui._defaults,
+          history.current_history)  # fmt: skip
 
 
 @dataclass

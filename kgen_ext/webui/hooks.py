@@ -68,17 +68,20 @@ class Hooks:
         settings: Callable[[], WebuiSettings],
         timing: Callable[[], str],
         resolve: Callable[[Values], Sampling],
+        note: Callable[[Values, Outcome], None] = lambda values, outcome: None,
         draw: Callable[[], int] | None = None,
     ) -> None:
         """settings: reads the current settings, once for each job, in the hook that expands: hosts apply the settings
         of a job (`override_settings`) between the hooks. timing: reads that one setting. resolve: the sampling options
-        that “Sampling preset” stands for, for a plot that sets one. draw: draws a seed where the host has none yet.
+        that “Sampling preset” stands for, for a plot that sets one. note: keeps what the prompts of a job became. draw:
+        draws a seed where the host has none yet.
         """
         self._host = host
         self._expand = expand
         self._settings = settings
         self._timing = timing
         self._resolve = resolve
+        self._note = note
         self._draw = draw or (lambda: secrets.randbelow(_SEEDS))
         # The job that owns a dict of entries, by the dict's id; an aborted job leaves with its object.
         self._owners: WeakValueDictionary[int, HostJob] = WeakValueDictionary()
@@ -121,6 +124,7 @@ class Hooks:
                 as_list = isinstance(p.prompt, list) or isinstance(p.hr_prompt, list)
                 p.hr_prompt = hires_prompts if as_list else hires_prompts[0]
         setattr(p, _BEFORE, _Before(p.prompt, values, outcome))
+        self._note(values, outcome)
 
     def process(self, p: HostJob, arguments: Sequence[Any]) -> None:
         """Expand every image's prompt, or record what `before_process` did."""
@@ -226,6 +230,7 @@ class Hooks:
         if hires[0] is not None and has_hires(p):
             p.all_hr_prompts = [expanded.hires for expanded in outcome.expanded]
         p.extra_generation_params.update(recorded or _entries(p, values, outcome))
+        self._note(values, outcome)
 
     def _record_before(self, p: HostJob) -> None:
         before: _Before | None = getattr(p, _BEFORE, None)

@@ -22,6 +22,7 @@ from kgen_ext.events import By, Expansion, Finish, Finished, PartialText
 from kgen_ext.once import once
 from kgen_ext.webui.controls import Values, read_values
 from kgen_ext.webui.expanding import JobContext, request_seed
+from kgen_ext.webui.history import note_previews
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.messages import explain, way_out
 from kgen_ext.webui.preview_html import MAX_VERSIONS, card, panel, partial_card
@@ -225,6 +226,7 @@ class _PreviewRun:
                 continue
             self._session.remember(expansion.prompt, source=self._page.prompt)
             cards.append(self._card(row, expansion, counter(expansion.prompt)))
+        note_previews(self._values, self._finished.values(), host=self._host)
         line = ""
         if self._failed:
             line = self._line

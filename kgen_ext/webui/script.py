@@ -75,6 +75,7 @@ def _guarded(p: HostJob, hook: Callable[[Hooks], None]) -> None:
 @once
 def _hooks() -> Hooks:
     from kgen_ext.webui.expanding import expand_job, sampling_of
+    from kgen_ext.webui.history import note_job
     from kgen_ext.webui.hooks import Hooks
     from kgen_ext.webui.session import current
 
@@ -90,6 +91,7 @@ def _hooks() -> Hooks:
         settings=lambda: read_settings(host),
         timing=lambda: read_timing(host),
         resolve=resolve,
+        note=functools.partial(note_job, host=host),
     )
 
 

@@ -76,6 +76,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("kgen_mark", "kgen", "Mark", "name in the angle brackets around the part of a prompt to be expanded"),
     Setting("kgen_presets", "", "Your own sampling presets", "one per line: soft: temperature=0.7, min_p=0.15",
            lines=4),
+    Setting("kgen_history", True, "Keep a history of expansions",
+           "the last 200 and your favourites, in kgen_history.sqlite3 in the WebUI's folder"),
     Setting("kgen_offline", False, "Offline", "never download anything"),
     Setting("kgen_log_level", "info", "Log level", "messages to print in the console",
            (("error", "errors"), ("warning", "warnings too"), ("info", "what is done"), ("debug", "everything"))),
@@ -151,6 +153,11 @@ def read_timing(host: Host) -> str:
 def read_mark(host: Host) -> str:
     """Return the name of the marks around what is to be expanded."""
     return str(_read(host, "kgen_mark", _letters))
+
+
+def read_history(host: Host) -> bool:
+    """Return whether expansions are kept."""
+    return bool(_read(host, "kgen_history", _flag))
 
 
 def webui_locations(host: Host, settings: WebuiSettings) -> Locations:

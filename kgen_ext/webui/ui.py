@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from kgen_ext.errors import KGenError
 from kgen_ext.once import once
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
-from kgen_ext.webui import models_panel, preview_panel
+from kgen_ext.webui import history_panel, models_panel, preview_panel
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Control, Widget
 from kgen_ext.webui.host import Host, current_host
 from kgen_ext.webui.infotext import paste_fields
@@ -109,10 +109,13 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
             with folded(tab, fold.name, fold.title):
                 for row in fold.rows:
                     _build_row(tab, row)
+        with folded(tab, "fold_history", "History"):
+            connect_history = history_panel.build(tab)
         with folded(tab, "fold_models", "Models"):
             models_panel.build(tab)
     _connect_tools(tab)
     connect_preview()
+    connect_history()
     _connect_visibility(tab)
     _connect_sampling(tab)
     script.infotext_fields = paste_fields(tab.controls)
