@@ -72,7 +72,7 @@ def test_what_was_added_is_coloured(page: Page) -> None:
 
 def test_a_result_that_does_not_begin_with_its_prompt_shows_both(page: Page) -> None:
     note(Entry("cat", "hat, cat", SETTINGS))
-    assert 'hat, cat<div class="kgen-note">from: cat</div>' in shown(page)
+    assert 'hat, cat<span class="kgen-note">from: cat</span>' in shown(page)
 
 
 def test_a_card_tells_the_model_the_seed_and_what_was_set(page: Page) -> None:
@@ -92,7 +92,7 @@ def test_no_text_becomes_markup(page: Page, text: str, place: str) -> None:
     note(Entry(source, result, settings))
     view = shown(page)
     tags = set(re.findall(r"<([^\s>]+)", view))
-    assert tags == {"div", "/div", "span", "/span", "button", "/button"}
+    assert tags == {"div", "/div", "span", "/span", "button", "/button", "details", "/details", "summary", "/summary"}
     known = {"class", "role", "type", "title", "aria-label", "data-kgen-history"}
     assert all(set(re.findall(r'\s([\w-]+)="[^"]*"', tag)) <= known for tag in re.findall(r"<[a-z]+[^>]*>", view))
 
@@ -159,6 +159,20 @@ def test_use_again_sets_the_controls_as_they_were(page: Page) -> None:
     }  # fmt: skip
 
 
+def test_sliders_that_follow_the_model_go_on_following_it(page: Page) -> None:
+    note(Entry("cat", "cat, hat", SETTINGS))
+    updates = press(page, **button(shown(page), "Use again"))[1:]
+    values = {control.field: update for control, update in zip(CONTROLS, updates, strict=True)}
+    assert "value" not in values["temperature"]
+
+
+def test_sliders_that_were_moved_are_as_they_were(page: Page) -> None:
+    note(Entry("cat", "cat, hat", {**SETTINGS, "KGen creativity": "custom", "KGen temperature": 0.3}))
+    updates = press(page, **button(shown(page), "Use again"))[1:]
+    values = {control.field: update.get("value") for control, update in zip(CONTROLS, updates, strict=True)}
+    assert values["temperature"] == 0.3
+
+
 def test_the_settings_timing_is_not_pinned(page: Page) -> None:
     note(Entry("cat", "cat, hat", SETTINGS))
     updates = press(page, **button(shown(page), "Use again"))[1:]
@@ -179,10 +193,10 @@ def test_a_result_that_is_used_is_not_expanded_again(page: Page) -> None:
 
 
 def test_settings_edited_by_hand_fall_to_the_defaults(page: Page) -> None:
-    note(Entry("cat", "cat, hat", {"KGen": "9", "KGen seed": [], "KGen add": {"a": 1}, "KGen top-k": "x", "other": 1}))
+    note(Entry("cat", "cat, hat", {"KGen": "9", "KGen seed": [], "KGen add": {"a": 1}, "KGen hires": 5, "other": 1}))
     updates = press(page, **button(shown(page), "Use again"))[1:]
     values = {control.field: update.get("value") for control, update in zip(CONTROLS, updates, strict=True)}
-    names = ("seed", "add", "top_k")
+    names = ("seed", "add", "hires")
     assert [values[name] for name in names] == [BY_FIELD[name].shown_default for name in names]
 
 

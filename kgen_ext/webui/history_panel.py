@@ -3,7 +3,8 @@
     search   favourites only
     status   [Refresh] [Clear history]
     time, model, seed, settings      [Use result] [Use again] [star]
-    text, with what was added in colour; the prompt it was made from, where the text does not begin with it
+    text, with what was added in colour; the prompt it was made from, where the text does not begin with it; a press
+    shows all of a long one
     [Show more]
 
 The buttons of the list are the browser's: `javascript/kgen_history.js` fills the prompt box and presses a hidden
@@ -20,7 +21,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.errors import Failure
-from kgen_ext.webui.controls import BY_FIELD, CONTROLS
+from kgen_ext.sampling import SAMPLING_NAMES
+from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM
 from kgen_ext.webui.messages import ui_message
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def build(tab: Tab) -> Callable[[], None]:
     """Build the panel; call the returned function when all controls of the tab exist, to connect it."""
     gr = tab.gr
     with gr.Row(elem_classes=["kgen-row"]):
-        search = gr.Textbox(value="", label="Search", elem_id=tab.id("history_search"))
+        search = gr.Textbox(value="", label="Search the history", max_lines=1, elem_id=tab.id("history_search"))
         starred = gr.Checkbox(value=False, label="Favourites only", elem_id=tab.id("history_starred"))
     cards = gr.HTML("", elem_id=tab.id("history"))
     # Pressed by the page's script: a button that is not visible would not be on the page at all.
@@ -130,8 +132,10 @@ def _act(tab: Tab, asked: Asked) -> tuple[str, dict[str, Any]]:
     if asked.action == "result":
         current().remember(entry.result, source=entry.source)
         return _line("The expanded prompt is in the prompt box."), {}
-    values = read_infotext_values(entry.settings, timing=read_timing(tab.host))
-    return _line("The prompt and the settings are as they were."), values or {}
+    values = read_infotext_values(entry.settings, timing=read_timing(tab.host)) or {}
+    if values.get("creativity") != CUSTOM:  # the sliders follow the preset
+        values = {field: value for field, value in values.items() if field not in SAMPLING_NAMES}
+    return _line("The prompt and the settings are as they were."), values
 
 
 def panel(tab: Tab, asked: Asked, words: Any, only: Any, *, line: str = "") -> str:
@@ -166,7 +170,8 @@ def panel(tab: Tab, asked: Asked, words: Any, only: Any, *, line: str = "") -> s
 def _clearable(found: Found) -> str:
     """Return what clearing deletes: favourites only where nothing else is left; "" where nothing is."""
     others = found.kept - found.favourites
-    return f"{others} expansions" if others else f"{found.favourites} favourites" if found.favourites else ""
+    count, name = (others, "expansion") if others else (found.favourites, "favourite")
+    return f"{count} {name}{'' if count == 1 else 's'}" if count else ""
 
 
 def _card(entry: Entry, limit: int) -> str:
@@ -178,7 +183,7 @@ def _card(entry: Entry, limit: int) -> str:
     if added != entry.result:
         text = f'<span>{escape(entry.source)}</span><span class="kgen-added">{escape(added)}</span>'
     else:
-        text = f'{escape(entry.result)}<div class="kgen-note">from: {escape(entry.source)}</div>'
+        text = f'{escape(entry.result)}<span class="kgen-note">from: {escape(entry.source)}</span>'
 
     def button(label: str, action: str, title: str, **more: Any) -> str:
         return _button(label, {"action": action, "id": entry.id, "limit": limit, **more}, title=title)
@@ -194,16 +199,19 @@ def _card(entry: Entry, limit: int) -> str:
     head = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
     return (
         f'<div class="kgen-card"><div class="kgen-head">{head}'
-        f'<span class="kgen-actions">{"".join(buttons)}</span></div><div class="kgen-text">{text}</div></div>'
+        f'<span class="kgen-actions">{"".join(buttons)}</span></div>'
+        f'<details class="kgen-text"><summary>{text}</summary></details></div>'
     )
 
 
 def _button(label: str, asks: Mapping[str, Any], *, title: str = "") -> str:
     # ASCII only, so that the browser gets back exactly what was written.
     told = f' title="{escape(title)}"' if title else ""
-    told += f' aria-label="{escape(title)}"' if not label.isascii() else ""  # a star says nothing
+    is_star = not label.isascii()  # which says nothing by itself
+    told += f' aria-label="{escape(title)}"' if is_star else ""
+    css_class = "kgen-again kgen-star" if is_star else "kgen-again"
     return (
-        f'<button type="button" class="kgen-again" data-kgen-history="{escape(json.dumps(asks))}"{told}>'
+        f'<button type="button" class="{css_class}" data-kgen-history="{escape(json.dumps(asks))}"{told}>'
         f"{escape(label)}</button>"
     )
 
