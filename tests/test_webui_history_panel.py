@@ -154,7 +154,7 @@ def test_use_again_sets_the_controls_as_they_were(page: Page) -> None:
     updates = press(page, **button(shown(page), "Use again"))[1:]
     values = {control.field: update.get("value") for control, update in zip(CONTROLS, updates, strict=True)}
     assert {name: values[name] for name in ("enabled", "model", "seed", "ban", "add", "allow", "require")} == {
-        "enabled": True, "model": "starter", "seed": 7, "ban": "hat", "add": "tags and sentences",
+        "enabled": True, "model": "starter", "seed": 7, "ban": "hat", "add": "both",
         "allow": ["new artists"], "require": "",
     }  # fmt: skip
 

@@ -96,7 +96,7 @@ def test_pasting_gives_back_the_controls_and_the_prompts(values: Values, prompt:
     # only, the length of what is written only.
     expected = replace(values, model="starter")
     silent = {"template": values.format != CUSTOM, "tag_length": values.add == "text",
-              "text_length": values.add == "tags"}  # fmt: skip
+              "text_length": values.adds == "tags"}  # fmt: skip
     expected = replace(expected, **{name: BY_FIELD[name].default for name, is_so in silent.items() if is_so})
     if values.creativity != CUSTOM:
         left_alone = {name: shown.pop(name) for name in SAMPLING_NAMES}

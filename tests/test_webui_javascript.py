@@ -180,14 +180,17 @@ CLICKS = """
 elements["#txt2img_prompt textarea"] = box("dog");
 const press = () => pressed.push(JSON.parse(kgen.history("txt2img", ["", "w", true])[0]));
 elements["#kgen_txt2img_history_act"] = {click: press};
-const click = (asks, also) => listeners.click({target: {closest: (selector) =>
-    selector === "#kgen_txt2img_fold_history" || selector === also ? {}
-    : asks && selector === ".kgen-again" ? {dataset: {kgenHistory: JSON.stringify(asks)}} : null}});
+globalThis.matchMedia = () => ({matches: false});
+globalThis.scrollTo = () => {};
+const click = (asks, fold) => listeners.click({target: {closest: (selector) =>
+    selector === ".label-wrap" ? fold && {closest: (inner) => inner === "#kgen_txt2img_" + fold ? {} : null}
+    : selector === ".kgen-again" ? asks && {dataset: {kgenHistory: JSON.stringify(asks)}}
+    : selector.startsWith("#kgen_txt2img_fold_history, ") ? {} : null}});
 """
 
 
 def run_history(script: str) -> Any:
-    return run(f"{CLICKS}{script}", files=("kgen.js", "kgen_history.js"), before=HISTORY)
+    return run(f"{CLICKS}{script}", files=("kgen.js", "kgen_folds.js"), before=HISTORY)
 
 
 def test_a_button_of_the_history_fills_the_prompt_box_and_tells_the_rest() -> None:
@@ -200,11 +203,22 @@ def test_a_button_of_the_history_fills_the_prompt_box_and_tells_the_rest() -> No
 
 def test_opening_the_history_lists_it() -> None:
     told = run_history("""
-        click(null, "#kgen_txt2img_fold_history > .label-wrap");
+        click(null, "fold_history");
         click(null);
         tell(pressed);
     """)
     assert told == [{"action": "list"}]
+
+
+def test_opening_its_fold_tells_the_profile_anew() -> None:
+    told = run_history("""
+        let told = 0;
+        elements["#kgen_txt2img_profile_fill"] = {click() { told += 1; }};
+        click(null, "fold_format");
+        click(null);
+        tell([told, pressed]);
+    """)
+    assert told == [1, []]
 
 
 def test_the_search_goes_along_with_a_button_of_the_history() -> None:

@@ -15,9 +15,11 @@ from kgen_ext.errors import BadValue
 from kgen_ext.output.formats import NAMED_FORMATS
 from kgen_ext.request import FIELDS, TagLength
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
+from kgen_ext.webui.profiles import PROFILES
 
 DEFAULT = "default"
 CUSTOM = "custom"
+AUTO, NO_PROFILE = "auto", "none"
 
 
 class Widget(str, Enum):
@@ -85,9 +87,10 @@ CONTROLS: tuple[Control, ...] = (
             "Expand every prompt before its image is generated. Your own text is kept as it is."),
     Control("model", Widget.LIVE, "Model", "KGen model", DEFAULT,
             "Model that expands the prompt. “default” is the one chosen in Settings; the starter needs no download."),
-    Control("add", Widget.CHOICE, "What to add", "KGen add", "tags",
-            "Tags suit anime models; sentences suit models trained on natural language.",
-            (("tags", "tags"), ("text", "sentences"), ("both", "both"))),
+    Control("add", Widget.CHOICE, "What to add", "KGen add", DEFAULT,
+            "Tags suit anime models, sentences those trained on natural language. “recommended”: tags, or what the "
+            "checkpoint profile says.",
+            ((DEFAULT, "recommended"), ("tags", "tags"), ("text", "sentences"), ("both", "both"))),
     Control("tag_length", Widget.CHOICE, "Tag length", "KGen tag length", DEFAULT,
             "People counts and general tags in each segment, yours included: up to 18, 36, 54 or 72. “auto” ends where "
             "the model would.", (*_BY_MODEL, *_LENGTHS)),
@@ -143,6 +146,11 @@ CONTROLS: tuple[Control, ...] = (
             "Nothing is added to what you tick, in tags or in sentences: it stays as you wrote it.", _GROUPS),
     Control("any_tag", Widget.CHECKBOX, "Any tag, known or not", "KGen any tag", False,
             "Add tags that are in no list, too. Without it, a model trained on Danbooru's tags adds no others."),
+    Control("profile", Widget.CHOICE, "Checkpoint profile", "KGen profile", NO_PROFILE,
+            "Adds the quality words of a family of checkpoints, unless your prompt has some, and what the family was "
+            "trained on: tags or sentences.",
+            ((NO_PROFILE, "none"), (AUTO, "by the checkpoint's name"),
+             *((family, profile.label) for family, profile in PROFILES.items()))),
 )  # fmt: skip
 
 BY_FIELD: Mapping[str, Control] = {control.field: control for control in CONTROLS}
@@ -221,6 +229,12 @@ class Values:
     min_p: float
     lock: tuple[str, ...]
     any_tag: bool
+    profile: str
+
+    @property
+    def adds(self) -> str:
+        """Return what is added, where nothing was chosen without a profile: tags, text or both."""
+        return "tags" if self.add == DEFAULT else self.add
 
     @property
     def format_text(self) -> str:

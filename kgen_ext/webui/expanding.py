@@ -15,6 +15,7 @@ from kgen_ext.events import Event
 from kgen_ext.request import MAX_SEED, ExpandRequest, TextLength, split_list
 from kgen_ext.rules.known import ANY
 from kgen_ext.sampling import Sampling
+from kgen_ext.webui.checkpoint_profile import dress_result
 from kgen_ext.webui.controls import BY_FIELD, CUSTOM, DEFAULT, Values
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.job import MARK, ExpandedPrompt, ImagePrompt, run_job, untouched
@@ -91,8 +92,8 @@ def make_request(
         prompt=prompt,
         text=values.text,
         tag_length=None if values.tag_length == DEFAULT else values.tag_length,
-        text_length=TextLength.NONE if values.add == "tags" else values.text_length,
-        no_tags=values.add == "text",
+        text_length=TextLength.NONE if values.adds == "tags" else values.text_length,
+        no_tags=values.adds == "text",
         format=values.format_text,
         ban=(*split_list("ban", values.ban), *(f"category:{group}" for group in values.lock)),
         require=values.require,
@@ -177,6 +178,7 @@ def expand_job(
             image_prompts, make=context.request, stream=stream, hires=values.hires, written_before=session.wrote,
             mark=settings.mark,
         )  # fmt: skip
+        expanded = [dress_result(result, values) for result in expanded]
     except Exception as error:  # the outermost frame: the image is made in any case
         line = explain(error)
         host.log.warning("the prompt is used as it is: %s", line)

@@ -7,7 +7,7 @@
     shows all of a long one
     [Show more]
 
-The buttons of the list are the browser's: `javascript/kgen_history.js` fills the prompt box and presses a hidden
+The buttons of the list are the browser's: `javascript/kgen_folds.js` fills the prompt box and presses a hidden
 button, whose event is given what was asked as JSON: {"action": "star", "id": 7, "limit": 20, "sure": ""}. Everything
 from the file is escaped. Nothing is read before the panel is opened.
 """

@@ -16,6 +16,7 @@ from kgen_ext import __version__
 from kgen_ext.errors import BadValue, KGenError
 from kgen_ext.sampling import Sampling
 from kgen_ext.webui import infotext
+from kgen_ext.webui.checkpoint_profile import with_profile
 from kgen_ext.webui.controls import Values, read_values
 from kgen_ext.webui.expanding import ExpandFn, Outcome, request_seed
 from kgen_ext.webui.host import HiresJob, Host, HostJob, has_hires
@@ -173,11 +174,12 @@ class Hooks:
         _drop_entries(p)
 
     def _values(self, p: HostJob, arguments: Sequence[Any]) -> Values:
-        """Return the values of the controls and of a plot's axes, with the timing resolved. Raises KGenError."""
+        """Return the values of the controls and of a plot's axes, timing and profile resolved. Raises KGenError."""
         values = read_values(arguments)
         overrides = _overrides(p)
         if overrides:
             values = apply_overrides(values, overrides, resolve=self._resolve)
+        values = with_profile(values, self._host, p)
         return replace(values, timing=self._timing()) if values.timing == "default" else values
 
     def _expander(self, p: HostJob) -> ExpandFn:

@@ -121,7 +121,7 @@ def _has_effect(param: Control, values: Values) -> bool:
     if param.field == "template":
         return values.format == CUSTOM
     unwritten = {"tag_length": "text", "text_length": "tags"}
-    return values.add != unwritten.get(param.field)
+    return values.adds != unwritten.get(param.field)
 
 
 def _entries(record: Record, settings: Mapping[str, Any], version: str) -> dict[str, Any]:

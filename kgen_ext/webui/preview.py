@@ -20,6 +20,7 @@ from typing import Any
 from kgen_ext.errors import BadValue
 from kgen_ext.events import By, Expansion, Finish, Finished, PartialText
 from kgen_ext.once import once
+from kgen_ext.webui.checkpoint_profile import dress_expansion, with_profile
 from kgen_ext.webui.controls import Values, read_values
 from kgen_ext.webui.expanding import JobContext, request_seed
 from kgen_ext.webui.history import note_previews
@@ -132,7 +133,7 @@ def run_preview(
     again: draw a new seed. Never raises: errors are shown in the panel.
     """
     try:
-        page, values = read_page_state(page_text), read_values(arguments)
+        page, values = read_page_state(page_text), with_profile(read_values(arguments), host)
         versions = min(max(to_int(count, 1), 1), MAX_VERSIONS)
         seed = values.seed if values.seed >= 0 else page.seed
         if again or seed < 0:
@@ -200,7 +201,7 @@ class _PreviewRun:
                 for event in events:
                     with self._lock:
                         if isinstance(event, Finished):
-                            self._finished[event.row] = event.expansion
+                            self._finished[event.row] = dress_expansion(event.expansion, self._values)
                         else:
                             self._partial[event.row].note(event)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from kgen_ext.errors import KGenError
 from kgen_ext.once import once
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
-from kgen_ext.webui import history_panel, models_panel, preview_panel
+from kgen_ext.webui import history_panel, models_panel, preview_panel, profile_panel
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Control, Widget
 from kgen_ext.webui.host import Host, current_host
 from kgen_ext.webui.infotext import paste_fields
@@ -38,7 +38,8 @@ FOLDS = (
          (("ban", "require"), ("rules", "protect"), ("lock",), ("allow",),
           ("allow_contradictions", "known_only", "any_tag"))),
     Fold("fold_sampling", "Sampling", (("creativity", "engine"), ("top_k", "top_p", "min_p"))),
-    Fold("fold_format", "Format and timing", (("format",), ("template",), ("timing", "hires"))),
+    Fold("fold_format", "Profile, format and timing",
+         (("format",), ("template",), ("timing", "hires"), ("profile",))),
 )  # fmt: skip
 _BOXES = (Widget.TEXT, Widget.CHOICE, Widget.LIVE)
 _LINES = {"rules": 2, "protect": 2, "text": 2}
@@ -109,6 +110,8 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
             with folded(tab, fold.name, fold.title):
                 for row in fold.rows:
                     _build_row(tab, row)
+                if fold.name == "fold_format":
+                    profile_panel.build(tab)
         with folded(tab, "fold_history", "History"):
             connect_history = history_panel.build(tab)
         with folded(tab, "fold_models", "Models"):
@@ -236,7 +239,7 @@ def _connect_visibility(tab: Tab) -> None:
     """Show each control only while it has an effect, which depends on the value of another."""
     add, form = BY_FIELD["add"].show, BY_FIELD["format"].show
     _connect_visible(tab, "add", lambda value: {
-        "tag_length": value != add("text"), "text_length": value != add("tags")
+        "tag_length": value != add("text"), "text_length": value in (add("text"), add("both"))
     })  # fmt: skip
     _connect_visible(tab, "format", lambda value: {"template": value == form(CUSTOM)})
 

@@ -73,7 +73,7 @@ def apply_overrides(
     text lengths implies that text is added.
     """
     merged = read_named({**values.named(), **overrides})
-    if "text_length" in overrides and merged.add == "tags" and "add" not in overrides:
+    if "text_length" in overrides and merged.adds == "tags" and "add" not in overrides:
         merged = replace(merged, add="both")
     given = {name: getattr(merged, name) for name in SAMPLING_NAMES if name in overrides}
     if given and merged.creativity != CUSTOM:

@@ -1,5 +1,5 @@
-// The browser's part of the history: fills the list when its fold is opened, and does what the buttons of its cards say.
-// The prompt box is filled as if by typing, so that it can be undone.
+// Folds that are filled when they are opened, and the buttons of the history's list. The prompt box is filled as if by
+// typing, so that it can be undone.
 (function () {
     "use strict";
 
@@ -14,6 +14,7 @@
         if (!box || box.value === text) return;
         const stop = (event) => event.stopImmediatePropagation();
         document.addEventListener("input", stop, true);
+        const left = window.scrollX, top = window.scrollY;
         box.focus({preventScroll: true});
         box.setSelectionRange(0, box.value.length);
         if (!document.execCommand("insertText", false, text) || box.value !== text) {
@@ -21,6 +22,8 @@
         }
         document.removeEventListener("input", stop, true);
         box.dispatchEvent(new Event("input", {bubbles: true}));
+        if (matchMedia("(pointer: coarse)").matches) box.blur(); // no keyboard over the page
+        window.scrollTo({left: left, top: top, behavior: "instant"});
     }
 
     function act(tab, asks) {
@@ -38,15 +41,19 @@
 
     document.addEventListener("click", function (event) {
         const target = event.target;
-        const tab = target && target.closest && TABS.find((name) => target.closest("#kgen_" + name + "_fold_history"));
+        const folds = (name) => target.closest("#kgen_" + name + "_fold_history, #kgen_" + name + "_fold_format");
+        const tab = target && target.closest && TABS.find(folds);
         if (!tab) return;
-        const button = target.closest(".kgen-again");
+        const button = target.closest(".kgen-again"), label = target.closest(".label-wrap");
         if (button) {
             const asks = JSON.parse(button.dataset.kgenHistory);
             if (typeof asks.text === "string") fill(tab, asks.text);
             act(tab, asks);
-        } else if (target.closest("#kgen_" + tab + "_fold_history > .label-wrap")) {
+        } else if (label && label.closest("#kgen_" + tab + "_fold_history")) {
             act(tab, {action: "list"});
+        } else if (label) {
+            const button = find("#kgen_" + tab + "_profile_fill");
+            if (button) button.click();
         }
     });
 
