@@ -123,7 +123,8 @@ class History:
         """
 
         def work(db: sqlite3.Connection) -> int:
-            db.execute("PRAGMA secure_delete = ON")
+            for setting in ("secure_delete = ON", "journal_mode = MEMORY", "temp_store = MEMORY"):
+                db.execute(f"PRAGMA {setting}")  # in memory, as clearing may be the answer to a full disk
             deleted = db.execute(f"DELETE FROM expansions WHERE starred = 0 OR {int(favourites)}").rowcount
             db.commit()
             db.execute("VACUUM")
