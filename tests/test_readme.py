@@ -18,6 +18,7 @@ from kgen_ext.cli import build_parser
 from kgen_ext.events import Expansion
 from kgen_ext.output.formats import NAMED_FORMATS, SLOTS
 from kgen_ext.webui.controls import CONTROLS
+from kgen_ext.webui.profiles import PROFILES
 from kgen_ext.webui.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,8 +81,20 @@ def settings_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def profiles_table() -> str:
+    """Return the table of the checkpoint profiles."""
+    adds = {"tags": "tags", "text": "sentences", "both": "tags and sentences"}
+    rows = ["| Profile | Recommended | Quality words | Where | Source |", "|---|---|---|---|---|"]
+    for profile in PROFILES.values():
+        place = ("at the end" if profile.at_end else "in front") if profile.quality else ""
+        words = f"`{profile.quality}`" if profile.quality else "none"
+        rows.append(f"| {profile.label} | {adds[profile.add]} | {words} | {place} | {profile.source} |")
+    return "\n".join(rows) + "\n"
+
+
 # The tables that are written by `python tests/test_readme.py`.
-GENERATED = {"expand": option_table, "controls": controls_table, "settings": settings_table}
+GENERATED = {"expand": option_table, "controls": controls_table, "settings": settings_table,
+             "profiles": profiles_table}  # fmt: skip
 
 
 def table(name: str) -> str:
@@ -92,6 +105,10 @@ def table(name: str) -> str:
 
 def test_the_table_of_options_is_the_parsers() -> None:
     assert table("expand") == option_table(), "run: python tests/test_readme.py"
+
+
+def test_the_table_of_profiles_is_the_codes() -> None:
+    assert table("profiles") == profiles_table(), "run: python tests/test_readme.py"
 
 
 def test_the_table_of_controls_is_the_pages() -> None:
