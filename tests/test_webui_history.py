@@ -154,6 +154,14 @@ def test_what_was_cleared_is_not_in_the_file_any_more(history: History) -> None:
     assert b"secretword" not in history.path.read_bytes()
 
 
+def test_clearing_makes_the_file_small_again(history: History) -> None:
+    note(history, entry(1))
+    small = history.path.stat().st_size
+    note(history, *(Entry(f"cat {number}", "x" * 15_000, {}) for number in range(3)))
+    history.clear()
+    assert history.path.stat().st_size <= small
+
+
 def test_looking_makes_no_file(history: History) -> None:
     assert (history.find().kept, history.entry(1), history.star(1), history.clear()) == (0, None, False, 0)
     assert not history.path.exists()
@@ -184,14 +192,6 @@ def test_a_file_damaged_in_the_middle_is_set_aside(history: History) -> None:
     history.path.write_bytes(data)
     assert sources(history) == []
     assert history.path.with_name(f"{FILE}.damaged").exists()
-
-
-def test_the_journal_of_a_damaged_file_is_not_played_into_the_new_one(history: History) -> None:
-    history.path.write_bytes(b"no database at all")
-    journal = history.path.with_name(f"{FILE}-journal")
-    journal.write_bytes(b"old")
-    note(history, entry(1))
-    assert not journal.exists()
 
 
 def test_earlier_damaged_files_are_kept(history: History) -> None:

@@ -119,11 +119,11 @@ class History:
     def clear(self, *, favourites: bool = False) -> int:
         """Delete all expansions but the favourites, or those too; return how many. Raises Failure.
 
-        The file shrinks, and what was deleted is overwritten.
+        The file is written anew, so that nothing of what was deleted is left in it.
         """
 
         def work(db: sqlite3.Connection) -> int:
-            for setting in ("secure_delete = ON", "journal_mode = MEMORY", "temp_store = MEMORY"):
+            for setting in ("journal_mode = MEMORY", "temp_store = MEMORY"):
                 db.execute(f"PRAGMA {setting}")  # in memory, as clearing may be the answer to a full disk
             deleted = db.execute(f"DELETE FROM expansions WHERE starred = 0 OR {int(favourites)}").rowcount
             db.commit()
@@ -213,8 +213,6 @@ class History:
         names = [self.path.with_name(f"{self.path.name}.{DAMAGED}{number or ''}") for number in range(_MAX_DAMAGED)]
         aside = next((name for name in names if not name.exists()), names[-1])
         self.path.replace(aside)
-        # A journal left behind would be played back into the new file.
-        self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
         self._say(f"{self.path.name} is damaged ({why}): it is now {aside.name}, and a new history has begun")
 
     def _is_sound(self) -> bool:

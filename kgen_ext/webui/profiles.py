@@ -57,7 +57,7 @@ PROFILES: Mapping[str, Profile] = {
     "sdxl_anime": Profile(
         "SDXL anime: Animagine XL 3 and others", "masterpiece, best quality, very aesthetic, absurdres", "tags",
         r"animagine|\banima pencil|kohaku xl|holodayo",
-        "huggingface.co/cagliostrolab/animagine-xl-3.1: recommended settings", at_end=True,
+        "huggingface.co/cagliostrolab/animagine-xl-3.1: its quality and aesthetic tags", at_end=True,
         unlike=_ANIMAGINE_4,
     ),
     "sentences": Profile(
