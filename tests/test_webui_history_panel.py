@@ -85,9 +85,11 @@ def test_a_card_tells_the_model_the_seed_and_what_was_set(page: Page) -> None:
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onclick='alert(1)", "&lt;b&gt; & <b>",
     "</div></div><h1>x", "${alert(1)}", "<!--", "\u2028<b>",
 ])  # fmt: skip
-@pytest.mark.parametrize("place", ["source", "result", "settings", "setting's name"])
+@pytest.mark.parametrize("place", ["source", "added", "result", "settings", "setting's name"])
 def test_no_text_becomes_markup(page: Page, text: str, place: str) -> None:
-    source, result = ("cat", f"hat, {text}") if place == "result" else (text, f"hat, {text}")
+    source, result = {
+        "source": (text, f"{text}, hat"), "added": ("cat", f"cat, {text}"), "result": (text, f"hat, {text}")
+    }.get(place, ("cat", "cat, hat"))  # fmt: skip
     settings = {"KGen ban": text} if place == "settings" else {text: "x"} if place == "setting's name" else {}
     note(Entry(source, result, settings))
     view = shown(page)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -14,10 +15,17 @@ from webui_kit import Stage, forget, set_stage
 
 from kgen_ext.events import By, Expansion, Fields, Finish, Piece
 from kgen_ext.models import ModelFiles, load_catalogue
-from kgen_ext.webui.checkpoint_profile import checkpoint_title, dress_expansion, profile_line, with_profile
+from kgen_ext.webui.checkpoint_profile import (
+    checkpoint_title,
+    dress_expansion,
+    dress_result,
+    profile_line,
+    with_profile,
+)
 from kgen_ext.webui.controls import AUTO, BY_FIELD, DEFAULT, NO_PROFILE, Values, read_named
 from kgen_ext.webui.host import current_host
 from kgen_ext.webui.infotext import pasted
+from kgen_ext.webui.job import OWN, ExpandedPrompt, ImagePrompt
 from kgen_ext.webui.profiles import PROFILES, find_profile
 
 PONY = PROFILES["pony"].quality
@@ -255,6 +263,12 @@ def test_a_prompt_that_was_expanded_before_stays_as_it_is(stage: Stage) -> None:
 def test_hires_prompts_get_the_quality_words_too(stage: Stage, hires: str, typed: str, result: str) -> None:
     done = stage.run(prompt="cat", seed=7, enable_hr=True, hr_prompt=typed, values={"profile": "pony", "hires": hires})
     assert done.hr_prompts == [result]
+
+
+def test_a_prompt_of_which_nothing_could_be_used_stays_as_it_is() -> None:
+    nothing = replace(expansion("cat", ""), prompt="", pieces=())
+    own = ExpandedPrompt(ImagePrompt("cat", 7), "cat", None, nothing, OWN)
+    assert dress_result(own, values()) == own
 
 
 def test_a_failure_leaves_the_prompt_as_it_is(stage: Stage) -> None:

@@ -21,8 +21,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.errors import Failure
-from kgen_ext.sampling import SAMPLING_NAMES
-from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM
+from kgen_ext.webui.controls import BY_FIELD, CONTROLS
 from kgen_ext.webui.messages import ui_message
 
 if TYPE_CHECKING:
@@ -133,8 +132,6 @@ def _act(tab: Tab, asked: Asked) -> tuple[str, dict[str, Any]]:
         current().remember(entry.result, source=entry.source)
         return _line("The expanded prompt is in the prompt box."), {}
     values = read_infotext_values(entry.settings, timing=read_timing(tab.host)) or {}
-    if values.get("creativity") != CUSTOM:  # the sliders follow the preset
-        values = {field: value for field, value in values.items() if field not in SAMPLING_NAMES}
     return _line("The prompt and the settings are as they were."), values
 
 
@@ -209,7 +206,7 @@ def _button(label: str, asks: Mapping[str, Any], *, title: str = "") -> str:
     told = f' title="{escape(title)}"' if title else ""
     is_star = not label.isascii()  # which says nothing by itself
     told += f' aria-label="{escape(title)}"' if is_star else ""
-    css_class = "kgen-again kgen-star" if is_star else "kgen-again"
+    css_class = "kgen-again kgen-starred" if label == "★" else "kgen-again"
     return (
         f'<button type="button" class="{css_class}" data-kgen-history="{escape(json.dumps(asks))}"{told}>'
         f"{escape(label)}</button>"
