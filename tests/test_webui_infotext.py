@@ -209,6 +209,25 @@ def test_where_no_callback_came_first_the_controls_are_read_all_the_same() -> No
     assert (fields["enabled"](params), fields["ban"](params)) == (True, "hat")
 
 
+def copied(source: list[tuple[Any, Any]], target: list[tuple[Any, Any]], names: list[str]) -> dict[Any, Any]:
+    """Copy a tab's controls as the hosts' “Send to” buttons do: those whose entry is equal to a name."""
+    inputs = [component for component, name in source if name in names]
+    outputs = [component for component, name in target if name in names]
+    return dict(zip(outputs, inputs, strict=True))
+
+
+def test_send_to_copies_every_control_to_its_counterpart() -> None:
+    source, target = (paste_fields({param.field: f"{tab} {param.field}" for param in CONTROLS}) for tab in ("a", "b"))
+    done = copied(source, target, [param.key for param in CONTROLS])
+    assert done == {f"b {param.field}": f"a {param.field}" for param in CONTROLS}
+
+
+def test_a_key_can_be_looked_up_like_any_text() -> None:
+    """Hosts keep the keys in sets and dictionaries, and SD.Next takes their lower case."""
+    (_, key), *_ = paste_fields({"ban": "component"})
+    assert {key: 1} == {"KGen ban": 1} and key.lower() == "kgen ban"
+
+
 def test_pasted_values_keep_the_type_of_the_widget() -> None:
     shown = paste(carry(write(replace(PLAIN, creativity=CUSTOM, top_k=7), Record("a", "b", seed=2**53))))
     for param in CONTROLS:

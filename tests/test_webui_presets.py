@@ -14,6 +14,15 @@ from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.webui.controls import BY_FIELD, check_value
 from kgen_ext.webui.presets import PRESETS, Preset, parse_presets, preset_names, resolve_sampling
 
+
+def read(text: str) -> tuple[Preset, ...]:
+    """Read presets of which every line is one."""
+    errors: list[UserError] = []
+    found = parse_presets(text, report=errors.append)
+    assert errors == []
+    return found
+
+
 SLIDERS = Sampling(temperature=0.35, top_k=7, top_p=0.5, min_p=0.2)
 TIPO = Recommended(temperature=0.5, top_k=80, top_p=0.95, min_p=0.1)
 
@@ -54,29 +63,29 @@ def test_presets_lie_within_the_sliders_and_within_a_request(name: str) -> None:
 
 
 def test_the_users_preset_fills_up_from_the_model() -> None:
-    own = parse_presets("soft: temperature=0.7, min-p=0.2")
+    own = read("soft: temperature=0.7, min-p=0.2")
     assert resolve_sampling("Soft", SLIDERS, TIPO, own) == Sampling(0.7, 80, 0.95, 0.2)
 
 
 def test_the_users_preset_goes_before_ours_of_that_name() -> None:
-    own = parse_presets("daring: temperature=2")
+    own = read("daring: temperature=2")
     assert resolve_sampling("daring", SLIDERS, None, own).temperature == 2
     assert preset_names(own) == ("default", "careful", "balanced", "daring", "custom")
 
 
 def test_names_are_shown_in_order() -> None:
-    own = parse_presets("b: top_k=1\na: top_k=2")
+    own = read("b: top_k=1\na: top_k=2")
     assert preset_names(own) == ("default", "careful", "balanced", "daring", "b", "a", "custom")
 
 
 def test_a_name_nobody_gave_is_refused_with_those_there_are() -> None:
     with pytest.raises(BadValue, match=r"Sampling preset: 'wilder' is not allowed .*careful, balanced, daring, mine"):
-        resolve_sampling("wilder", SLIDERS, None, parse_presets("mine: top_k=3"))
+        resolve_sampling("wilder", SLIDERS, None, read("mine: top_k=3"))
 
 
 def test_empty_lines_and_remarks_are_skipped_and_the_later_of_two_counts() -> None:
     text = "\n# my presets\n  \nMy own: temperature = 0.7 , top_k=3,\nmy own: top_p=0.5\n"
-    assert parse_presets(text) == (Preset("my own", (("top_p", 0.5),)),)
+    assert read(text) == (Preset("my own", (("top_p", 0.5),)),)
 
 
 @pytest.mark.parametrize(
@@ -96,17 +105,24 @@ def test_empty_lines_and_remarks_are_skipped_and_the_later_of_two_counts() -> No
     ],
 )
 def test_a_line_that_is_no_preset_says_which_and_why(line: str, says: str) -> None:
-    with pytest.raises(UserError, match="preset line 2") as caught:
-        parse_presets(f"fine: top_k=1\n{line}")
-    assert says in str(caught.value)
+    errors: list[UserError] = []
+    parse_presets(f"fine: top_k=1\n{line}", report=errors.append)
+    (error,) = errors
+    assert says in str(error) and "preset line 2" in str(error)
+
+
+def test_a_line_that_is_no_preset_costs_no_other() -> None:
+    found = parse_presets("a: top_k=1\nb: heat=2\nc: top_k=3", report=lambda error: None)
+    assert [preset.name for preset in found] == ["a", "c"]
+
+
+def test_a_bad_line_does_not_undo_a_good_one_of_its_name() -> None:
+    assert parse_presets("a: top_k=1\na: heat=2", report=lambda error: None) == (Preset("a", (("top_k", 1),)),)
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_presets_or_a_users_error(text: str) -> None:
-    try:
-        found = parse_presets(text)
-    except UserError:
-        return
+def test_any_text_is_presets_and_reports(text: str) -> None:
+    found = parse_presets(text, report=lambda error: None)
     for preset in found:
         ExpandRequest(**asdict(resolve_sampling(preset.name, SLIDERS, TIPO, found)))
 

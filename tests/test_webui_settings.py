@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from kgen_ext.engines import devices
 from kgen_ext.webui import settings as module
+from kgen_ext.webui import settings_page
 from kgen_ext.webui.controls import read_named
 from kgen_ext.webui.host import LOGGER, Host
 from kgen_ext.webui.settings import BY_KEY, SETTINGS, installed_models, read_settings, webui_locations
@@ -203,7 +204,7 @@ def test_keeping_comes_down_to_seconds(monkeypatch: pytest.MonkeyPatch, tmp_path
     [("kgen_engine", "onnx"), ("kgen_device", 7), ("kgen_device", ["cpu"]), ("kgen_keep", ""),
      ("kgen_idle_minutes", "soon"), ("kgen_idle_minutes", 0), ("kgen_timing", ["after"]), ("kgen_paste", {}),
      ("kgen_tag_file", 3), ("kgen_tag_file", "/mine.csv"), ("kgen_tag_file", "C:mine.csv"),
-     ("kgen_presets", "x: heat=1"), ("kgen_offline", "maybe"), ("kgen_log_level", "loud"),
+     ("kgen_presets", 5), ("kgen_offline", "maybe"), ("kgen_log_level", "loud"),
      ("kgen_model", 1.5)],
 )  # fmt: skip
 def test_a_value_that_cannot_be_used_is_the_default_and_one_line(
@@ -316,10 +317,34 @@ def test_the_log_speaks_at_the_level_set(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_the_console_is_ours_only_where_the_host_set_up_none(monkeypatch: pytest.MonkeyPatch) -> None:
     log = logging.getLogger(LOGGER)
-    log.handlers.clear()
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "propagate", True)
     set_up_log("info")
     assert log.handlers == []  # the tests' own handlers are on the root: what is logged arrives there
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     set_up_log("info")
     set_up_log("debug")
     assert [handler.name for handler in log.handlers] == ["kgen-console"]
+
+
+def test_a_line_is_written_once_though_a_library_sets_up_logging_later(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, root = logging.getLogger(LOGGER), logging.getLogger()
+    settings_page._console.cache_clear()
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "propagate", True)
+    monkeypatch.setattr(root, "handlers", [])
+    set_up_log("info")
+    root.addHandler(logging.StreamHandler())
+    log.info("expanded")
+    assert capsys.readouterr().err == "[KGen] expanded\n"
+
+
+def test_a_bad_preset_line_is_named_and_costs_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = fake(monkeypatch, tmp_path)
+    host.opts.kgen_presets = "soft: temperature=0.7\nhot: temperature=99\nwild: top_k=40"
+    assert [preset.name for preset in read_settings(Host()).presets] == ["soft", "wild"]
+    assert "Settings, KGen, Your own creativity presets: preset line 2" in caplog.text

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -272,21 +272,28 @@ def on_pasted(params: dict[str, Any], *, host: Host, mode: PasteMode, timing: st
         params["Hires prompt"] = hires
 
 
-def pasted(field: str) -> Callable[[Mapping[str, Any]], Any]:
-    """Return a control's function for `infotext_fields`: what the widget is to show, None to leave it as it is."""
-    param = BY_FIELD[field]
+class PasteKey(str):
+    """A control's key in `infotext_fields`: a text and a function, as hosts use the entries in two ways.
 
-    def value(params: Mapping[str, Any]) -> Any:
+    A paste calls it with the infotext's entries and shows what it returns, None for no change. “Send to img2img” copies
+    the controls between tabs whose keys are equal to a name in `paste_field_names`. SD.Next needs both in one paste.
+    """
+
+    control: Control
+
+    def __new__(cls, control: Control) -> PasteKey:
+        key = super().__new__(cls, control.key)
+        key.control = control
+        return key
+
+    def __call__(self, params: Mapping[str, Any]) -> Any:
         values = params.get(_PASTED)
         if values is None:
             # A host without the callback, or an image without expansion.
             values = read_infotext_values(params) or {"enabled": False}
-        return param.show(values[field]) if field in values else None
-
-    value.__name__ = f"pasted_{field}"
-    return value
+        return self.control.show(values[self.control.field]) if self.control.field in values else None
 
 
-def paste_fields(components: Mapping[str, Any]) -> list[tuple[Any, Callable[[Mapping[str, Any]], Any]]]:
+def paste_fields(components: Mapping[str, Any]) -> list[tuple[Any, PasteKey]]:
     """Return `infotext_fields`. components: by field."""
-    return [(components[param.field], pasted(param.field)) for param in CONTROLS if param.field in components]
+    return [(components[param.field], PasteKey(param)) for param in CONTROLS if param.field in components]

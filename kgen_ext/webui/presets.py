@@ -7,7 +7,7 @@ A preset of the user's is one line; options that it leaves out follow the model:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,18 +63,24 @@ def resolve_sampling(
     raise BadValue(BY_FIELD["creativity"].label, creativity, preset_names(own))
 
 
-def parse_presets(text: str) -> tuple[Preset, ...]:
+def parse_presets(text: str, *, report: Callable[[UserError], None]) -> tuple[Preset, ...]:
     """Read the user's presets, one per line; empty lines and lines that begin with # are skipped.
 
-    Of two presets with the same name the later one counts. Raises UserError that names the line.
+    Of two presets with the same name the later one counts. A line that is none is left out, and `report` is called with
+    an error that names it.
 
-    >>> parse_presets("wild: temperature=1.8, top_k=40")
+    >>> parse_presets("wild: temperature=1.8, top_k=40", report=print)
     (Preset(name='wild', numbers=(('temperature', 1.8), ('top_k', 40))),)
     """
     found: dict[str, Preset] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not line.lstrip().startswith("#"):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
             preset = _parse_line(line, number)
+        except UserError as error:
+            report(error)
+        else:
             found[preset.name.lower()] = preset
     return tuple(found.values())
 

@@ -138,7 +138,7 @@ def read_settings(host: Host) -> WebuiSettings:
         tag_file="" if tag_path else read("kgen_tag_file", _file_name),
         tag_path=tag_path,
         mark=read_mark(host),
-        presets=read("kgen_presets", lambda option, value: parse_presets(_text(option, value))),
+        presets=read("kgen_presets", _presets),
         models_dir=host.flag("kgen_models_dir") or "",
         offline=bool(host.flag("kgen_offline")) or _offline_by_environment() or read("kgen_offline", _flag),
         log_level=read("kgen_log_level", _choice),
@@ -270,6 +270,11 @@ def _text(option: Setting, value: Any) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise BadValue(option.key, value, "a text")
     return value
+
+
+def _presets(option: Setting, value: Any) -> tuple[Preset, ...]:
+    where = f"Settings, KGen, {option.label}"
+    return parse_presets(_text(option, value), report=lambda error: warn_once(f"{where}: {error}; it is left out"))
 
 
 def _letters(option: Setting, value: Any) -> str:

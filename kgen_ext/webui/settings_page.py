@@ -53,6 +53,8 @@ def set_up_log(level: str) -> None:
     log.setLevel(level.upper())
     if not logging.getLogger().handlers:
         log.addHandler(_console())  # one handler, which the logger adds only once
+        # A library may set up logging later on, and would print every line a second time.
+        log.propagate = False
 
 
 @once
