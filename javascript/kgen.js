@@ -158,11 +158,16 @@
         }
     }
 
+    // The parameters of the selected image, or of the first one.
+    function selected(tab) {
+        const texts = infotexts(tab);
+        const index = typeof selected_gallery_index === "function" ? selected_gallery_index() : 0;
+        return entries(texts[Math.max(index, 0)] || texts[0] || "");
+    }
+
     // The expansion seed of the selected image: its "KGen seed", or the image's own seed without one.
     function reuseSeed(tab, inputs) {
-        const texts = infotexts(tab);
-        const selected = typeof selected_gallery_index === "function" ? selected_gallery_index() : 0;
-        const found = entries(texts[Math.max(selected, 0)] || texts[0] || "");
+        const found = selected(tab);
         const seed = parseInt(found["KGen seed"] || found.Seed, 10);
         return [Number.isNaN(seed) ? inputs[0] : seed];
     }
@@ -203,7 +208,7 @@
         return true;
     }
 
-    window.kgen = {page: page, reuseSeed: reuseSeed, use: use, entries: entries};
+    window.kgen = {page: page, reuseSeed: reuseSeed, selected: selected, use: use, entries: entries};
     if (typeof onAfterUiUpdate === "function") {
         onAfterUiUpdate(function () {
             for (const tab of TABS) {

@@ -54,19 +54,30 @@ class Component:
         self._gradio.open.pop()
 
     def click(self, fn: Any = None, inputs: Any = (), outputs: Any = (), *, _js: str | None = None,
-              queue: bool = True, show_progress: str = "full") -> None:  # fmt: skip
-        self._wire("click", fn, _js, inputs, outputs)
+              queue: bool = True, show_progress: str = "full") -> Dependency:  # fmt: skip
+        return self._wire("click", fn, _js, inputs, outputs)
 
     def change(self, fn: Any = None, inputs: Any = (), outputs: Any = (), *, _js: str | None = None,
-               queue: bool = True, show_progress: str = "full") -> None:  # fmt: skip
-        self._wire("change", fn, _js, inputs, outputs)
+               queue: bool = True, show_progress: str = "full") -> Dependency:  # fmt: skip
+        return self._wire("change", fn, _js, inputs, outputs)
 
     def input(self, fn: Any = None, inputs: Any = (), outputs: Any = (), *, _js: str | None = None,
-              queue: bool = True, show_progress: str = "full") -> None:  # fmt: skip
-        self._wire("input", fn, _js, inputs, outputs)
+              queue: bool = True, show_progress: str = "full") -> Dependency:  # fmt: skip
+        return self._wire("input", fn, _js, inputs, outputs)
 
-    def _wire(self, event: str, fn: Any, js: str | None, inputs: Any, outputs: Any) -> None:
+    def _wire(self, event: str, fn: Any, js: str | None, inputs: Any, outputs: Any) -> Dependency:
         self._gradio.wires.append(Wire(self.elem_id or "", event, fn, js, list(inputs), list(outputs)))
+        return Dependency(self)
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """What an event returns: it can be followed by another."""
+
+    component: Component
+
+    def then(self, fn: Any = None, inputs: Any = (), outputs: Any = (), *, _js: str | None = None) -> Dependency:
+        return self.component._wire("then", fn, _js, inputs, outputs)
 
 
 class FakeGradio(ModuleType):

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,6 +160,15 @@ class Script:
 
     def show(self, is_img2img: bool) -> Any:
         return True
+
+    def on_after_component(self, callback: Callable[[Any], None], *, elem_id: str) -> None:
+        """Keep a callback for `component_built`."""
+        self.waiting = {**getattr(self, "waiting", {}), elem_id: callback}
+
+    def component_built(self, elem_id: str) -> None:
+        """Tell the script that the host has built a component."""
+        if callback := getattr(self, "waiting", {}).get(elem_id):
+            callback(None)
 
     def elem_id(self, item_id: str) -> str:
         tab = "img2img" if self.is_img2img else "txt2img"

@@ -64,6 +64,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) -> Page:
     gradio = FakeGradio()
     monkeypatch.setitem(sys.modules, "gradio", gradio)
     _host_parts(monkeypatch, gradio.InputAccordion, gradio.ToolButton)
+    _tool_row(stage, img2img)
     controls = ui.build(stage.script, img2img)
     parts = {component.elem_id: component for component in gradio.made if component.elem_id}
     assert not gradio.open, "every container was closed"
@@ -99,6 +100,7 @@ async def _real(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) ->
     make = (lambda value, **given: Accordion(value, **given)) if new else Accordion
     _host_parts(monkeypatch, make, lambda value, **given: gr.Button(value=value, **given))
     with gr.Blocks(analytics_enabled=False) as blocks:
+        _tool_row(stage, img2img)
         controls = ui.build(stage.script, img2img)
     blocks.queue()
     config = blocks.get_config_file()
@@ -109,9 +111,17 @@ async def _real(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) ->
         inputs, outputs = ([blocks.blocks[number] for number in event[side]] for side in ("inputs", "outputs"))
         for target in event["targets"]:
             number, trigger = target if isinstance(target, (list, tuple)) else (target, event["trigger"])
+            if trigger == "then":
+                continue  # follows another event, and has no component of its own
             element = getattr(blocks.blocks[number], "elem_id", None) or ""
             wires.append(Wire(element, trigger, fn, event["js"] or None, inputs, outputs))
     return Page(stage, "img2img" if img2img else "txt2img", controls, parts, wires)
+
+
+def _tool_row(stage: Stage, img2img: bool) -> None:
+    """Build the host's tool row, which comes before the scripts."""
+    stage.script.show(img2img)
+    stage.script.component_built(f"{'img2img' if img2img else 'txt2img'}_style_apply")
 
 
 def _host_parts(monkeypatch: pytest.MonkeyPatch, accordion: Any, tool: Any) -> None:
@@ -134,6 +144,9 @@ def _renaming(listener: Any) -> Any:
     def call(*args: Any, **options: Any) -> Any:
         if "_js" in options:
             options["js"] = options.pop("_js")
-        return listener(*args, **options)
+        done = listener(*args, **options)
+        if hasattr(done, "then"):
+            done.then = _renaming(done.then)
+        return done
 
     return call

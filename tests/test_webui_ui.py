@@ -80,7 +80,51 @@ def test_no_textbox_or_dropdown_lacks_a_value(page: Page) -> None:
 def test_the_infotext_fields_are_the_controls_themselves(page: Page) -> None:
     fields = page.stage.script.infotext_fields
     assert [component for component, _ in fields] == page.controls
-    assert page.stage.script.paste_field_names == [param.key for param in CONTROLS]
+
+
+def test_an_image_that_is_sent_takes_along_every_control_but_the_seed(page: Page) -> None:
+    names = page.stage.script.paste_field_names
+    sent = [component for component, name in page.stage.script.infotext_fields if name in names]
+    assert sent == [component for component in page.controls if component is not control(page, "seed")]
+
+
+def test_the_button_in_the_tool_row_sends_the_page_and_every_control(page: Page) -> None:
+    wire = page.wire("expand")
+    assert wire.inputs[1:] == page.controls and not wire.inputs[0].visible
+    assert wire.js is not None and f"kgenTools.expand('{page.name}', inputs)" in wire.js
+    assert not wire.outputs[0].visible
+
+
+def test_a_press_on_the_button_in_the_tool_row_answers_with_the_prompt(page: Page) -> None:
+    state = json.dumps({"id": "x", "tab": page.name, "prompt": "cat", "seed": "7", "run": 4})
+    wire = page.wire("expand")
+    assert wire.fn is not None
+    last = [changes(result)[0] for result in wire.fn(state, *(component.value for component in page.controls))][-1]
+    assert json.loads(last["value"])["prompt"] == "cat, word7"
+
+
+def test_a_tool_row_that_is_built_after_the_controls_has_its_button_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = build_page(monkeypatch, tmp_path, img2img=False, real=False).stage.script
+    gradio: Any = sys.modules["gradio"]
+    script.tool_button, script.waiting = None, {}
+    script.show(False)
+    ui.build(script, False)
+    before = len(gradio.wires)
+    script.component_built("txt2img_style_apply")
+    assert [wire.target for wire in gradio.wires[before:]] == ["kgen_txt2img_expand", "kgen_txt2img_expand"]
+    forget()
+
+
+def test_a_host_that_cannot_add_to_its_tool_row_has_the_page_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("fake_parts.Script.on_after_component", None)
+    monkeypatch.setattr("fake_parts.Script.component_built", lambda self, elem_id: None)
+    page = build_page(monkeypatch, tmp_path, img2img=False, real=False)
+    assert "kgen_txt2img_expand" not in page.parts
+    forget()
 
 
 def test_every_control_has_one_place(page: Page) -> None:
@@ -298,5 +342,6 @@ def test_neither_again_nor_cancel_is_there_at_first(page: Page) -> None:
 
 
 def test_nothing_of_the_preview_is_kept_among_the_pages_defaults(page: Page) -> None:
-    for name in ("preview", "again", "cancel", "versions", "panel", "report", "refresh", "seed_own", "seed_reuse"):
+    for name in ("preview", "again", "cancel", "versions", "panel", "report", "refresh", "seed_own", "seed_reuse",
+                 "expand"):
         assert page.part(name).do_not_save_to_config

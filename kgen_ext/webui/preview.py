@@ -34,8 +34,8 @@ from kgen_ext.webui.token_counter import TokenCounter
 TABS = ("txt2img", "img2img")
 WAITING, LOADING, EXPANDING = "Waiting for the current image ...", "Loading the model ...", "Expanding ..."
 _MAX_STATE = 4_000_000  # characters
-_MAX_SEED = 2**32 - 2
-_POLL_SECONDS = 0.15
+MAX_SEED = 2**32 - 2
+POLL_SECONDS = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,8 @@ def run_preview(
         versions = min(max(to_int(count, 1), 1), MAX_VERSIONS)
         seed = values.seed if values.seed >= 0 else page.seed
         if again or seed < 0:
-            seed = secrets.randbelow(_MAX_SEED)
-        preview = _PreviewRun(page, values, versions, request_seed(seed), host, session)
+            seed = secrets.randbelow(MAX_SEED)
+        preview = PreviewRun(page, values, versions, request_seed(seed), host, session)
     except Exception as error:  # top of the event handler: the page shows what went wrong
         yield panel((), line=explain(error), failed=True, show=way_out(error))
         return
@@ -148,7 +148,7 @@ def run_preview(
     try:
         shown = ""
         while thread.is_alive() and not (cancelled.is_set() and preview.waiting):
-            thread.join(_POLL_SECONDS)
+            thread.join(POLL_SECONDS)
             html = preview.partial_panel()
             if thread.is_alive() and html != shown and not cancelled.is_set():
                 shown = html
@@ -160,7 +160,7 @@ def run_preview(
         previews.end(page.id, cancelled)
 
 
-class _PreviewRun:
+class PreviewRun:
     """One preview: `run` expands in a thread, the panels show how far it is."""
 
     def __init__(
@@ -177,6 +177,16 @@ class _PreviewRun:
     def waiting(self) -> bool:
         """Return whether the host's queue has not reached it yet."""
         return self._line == WAITING
+
+    @property
+    def error(self) -> str:
+        """Return what went wrong, "" if nothing has."""
+        return self._line if self._failed else ""
+
+    @property
+    def expansions(self) -> list[Expansion]:
+        """Return the finished versions in their order."""
+        return [expansion for _, expansion in sorted(self._finished.items())]
 
     def run(self, cancelled: threading.Event) -> None:
         """Wait in the host's queue, then expand."""

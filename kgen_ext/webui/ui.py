@@ -68,9 +68,12 @@ class Tab:
         """Return an element id that no other tab has."""
         return f"kgen_{self.name}_{name}"
 
-    def script(self, function: str) -> str:
-        """Return an event's JavaScript: calls a function of `javascript/kgen.js` with this tab and the inputs."""
-        return f"(...inputs) => window.kgen ? window.kgen.{function}({self.name!r}, inputs) : inputs"
+    def script(self, function: str, of: str = "kgen") -> str:
+        """Return an event's JavaScript: calls a function of ours with this tab and the inputs.
+
+        of: the object that has it, `kgen` of `javascript/kgen.js` or `kgenTools` of `javascript/kgen_tools.js`.
+        """
+        return f"(...inputs) => window.{of} ? window.{of}.{function}({self.name!r}, inputs) : inputs"
 
     def tool(self, name: str, sign: str, tooltip: str) -> Any:
         """Return a small button in the style of the host's own."""
@@ -116,13 +119,16 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
             connect_history = history_panel.build(tab)
         with folded(tab, "fold_models", "Models"):
             models_panel.build(tab)
+        if (button := getattr(script, "tool_button", None)) is not None:
+            button.build(tab)
     _connect_tools(tab)
     connect_preview()
     connect_history()
     _connect_visibility(tab)
     _connect_sampling(tab)
     script.infotext_fields = paste_fields(tab.controls)
-    script.paste_field_names = [control.key for control in CONTROLS]
+    # “Send to img2img” copies these between the tabs; the seed is the sent image's, see `javascript/kgen_tools.js`.
+    script.paste_field_names = [control.key for control in CONTROLS if control.field != "seed"]
     return [tab.controls[control.field] for control in CONTROLS]
 
 
