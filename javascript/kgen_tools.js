@@ -4,40 +4,42 @@
     "use strict";
 
     const SEND = "#txt2img_send_to_img2img, #txt2img_send_to_inpaint";
-    const STOP = "⏹️";
-    const working = {}; // by tab: the run that is working, as {run, cancelled}
+    const working = {}; // by tab: the run that is working, as {run, id, cancelled}
     let runs = 0;
 
     const find = (selector) => gradioApp().querySelector(selector);
     const promptBox = (tab) => find("#" + tab + "_prompt textarea");
     const translate = (text) => (window.localization && window.localization[text]) || text;
 
-    // The inputs of the button's event, the first replaced by the request that in_place.py reads: to expand the prompt,
-    // or to cancel if that is going on. The prompt that was put in last is expanded anew from its source, with a new seed.
+    // The inputs of the button's event, the first replaced by the request that in_place.py reads. The prompt that was put
+    // in last is expanded anew from its source, with a new seed.
     function expand(tab, inputs) {
         const [text, ...controls] = window.kgen.page(tab, inputs);
-        const state = JSON.parse(text), box = promptBox(tab), now = working[tab];
-        state.id += "-tools";
-        state.again = Boolean(box) && box.value !== state.prompt;
-        state.cancel = Boolean(now);
-        if (!now) {
-            runs += 1;
-            working[tab] = {run: runs, cancelled: false};
-        } else if (now.cancelled) {
-            delete working[tab]; // the answer does not come: the server was restarted, or the connection is lost
+        const state = JSON.parse(text), box = promptBox(tab);
+        runs += 1;
+        working[tab] = {run: runs, id: state.id + "-tools", cancelled: false};
+        say(tab, "");
+        showWork(tab);
+        const again = Boolean(box) && box.value !== state.prompt;
+        return [JSON.stringify({...state, id: working[tab].id, run: runs, again: again}), ...controls];
+    }
+
+    // The input of the stop button's event. A second click does not wait for the answer any more, which may be lost.
+    function stop(tab) {
+        const now = working[tab];
+        if (!now || now.cancelled) {
+            delete working[tab];
+            showWork(tab);
         } else {
             now.cancelled = true;
         }
-        state.run = runs;
-        say(tab, "");
-        showWork(tab);
-        return [JSON.stringify(state), ...controls];
+        return [JSON.stringify({id: now ? now.id : ""})];
     }
 
     // Shows the answer of a run: fills the box, or tells why not.
     function show(tab, [text]) {
         const answer = JSON.parse(text || "{}"), box = promptBox(tab);
-        if (!working[tab] || working[tab].run !== answer.run) return []; // the event of a click that cancelled
+        if (!working[tab] || working[tab].run !== answer.run) return []; // given up
         delete working[tab];
         showWork(tab);
         if (answer.error) {
@@ -56,19 +58,13 @@
         return [];
     }
 
-    // The look of the button: while it works it is a stop button.
+    // Shows the stop button in the place of the other while it works.
     function showWork(tab) {
-        const button = find("#kgen_" + tab + "_expand");
-        if (!button) return;
-        const busy = Boolean(working[tab]);
-        if (!button.dataset.kgenSign) {
-            button.dataset.kgenSign = button.textContent;
-            button.dataset.kgenTitle = button.title;
-        }
-        button.classList.toggle("kgen-busy", busy);
-        button.setAttribute("aria-busy", String(busy));
-        button.textContent = busy ? STOP : button.dataset.kgenSign;
-        button.title = busy ? translate("Expanding. Click to cancel.") : button.dataset.kgenTitle;
+        const start = find("#kgen_" + tab + "_expand"), stop = find("#kgen_" + tab + "_expand_stop");
+        if (!start || !stop) return;
+        const focused = document.activeElement;
+        for (const button of [start, stop]) button.classList.toggle("kgen-working", Boolean(working[tab]));
+        if (focused === start && working[tab]) stop.focus();
     }
 
     // A line under the prompt, until the prompt is edited or the button is used again; no line for an empty text.
@@ -108,5 +104,5 @@
         if (event.target && event.target.closest && event.target.closest(SEND)) sendSeed();
     }, true);
 
-    window.kgenTools = {expand: expand, show: show, sendSeed: sendSeed};
+    window.kgenTools = {expand: expand, stop: stop, show: show, sendSeed: sendSeed};
 })();

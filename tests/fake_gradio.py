@@ -104,8 +104,8 @@ class FakeGradio(ModuleType):
     def InputAccordion(self, value: bool, *, label: str, elem_id: str) -> Component:
         return Component(self, "InputAccordion", {"value": value, "label": label, "elem_id": elem_id})
 
-    def ToolButton(self, value: str, *, elem_id: str) -> Component:
-        return Component(self, "Button", {"value": value, "elem_id": elem_id})
+    def ToolButton(self, value: str, *, elem_id: str, elem_classes: list[str]) -> Component:
+        return Component(self, "Button", {"value": value, "elem_id": elem_id, "elem_classes": elem_classes})
 
     @staticmethod
     def update(**changes: Any) -> dict[str, Any]:

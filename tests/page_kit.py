@@ -74,31 +74,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) -> Page:
 async def _real(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) -> Page:
     import gradio as gr
 
-    new = int(gr.__version__.split(".")[0]) >= 4
-    if new:
-        _take_js(monkeypatch, gr)
-        # Would write a .pyi file beside this one for the class below.
-        monkeypatch.setattr("gradio.component_meta.create_or_modify_pyi", lambda *_: None)
-
-    class Accordion(gr.Checkbox):  # type: ignore[misc]
-        """A hidden checkbox with an accordion around it, like the hosts' InputAccordion."""
-
-        def __init__(self, value: bool, *, label: str, elem_id: str) -> None:
-            super().__init__(value, label=label, elem_id=f"{elem_id}-checkbox", visible=False)
-            self.accordion = gr.Accordion(label=label, open=value, elem_id=elem_id)
-
-        def __enter__(self) -> Any:
-            self.accordion.__enter__()
-            return self
-
-        def __exit__(self, *error: Any) -> None:
-            self.accordion.__exit__(*error)
-
-        def get_block_name(self) -> str:
-            return "checkbox"
-
-    make = (lambda value, **given: Accordion(value, **given)) if new else Accordion
-    _host_parts(monkeypatch, make, lambda value, **given: gr.Button(value=value, **given))
+    install_gradio_parts(monkeypatch, gr)
     with gr.Blocks(analytics_enabled=False) as blocks:
         _tool_row(stage, img2img)
         controls = ui.build(stage.script, img2img)
@@ -116,6 +92,35 @@ async def _real(monkeypatch: pytest.MonkeyPatch, stage: Stage, img2img: bool) ->
             element = getattr(blocks.blocks[number], "elem_id", None) or ""
             wires.append(Wire(element, trigger, fn, event["js"] or None, inputs, outputs))
     return Page(stage, "img2img" if img2img else "txt2img", controls, parts, wires)
+
+
+def install_gradio_parts(monkeypatch: pytest.MonkeyPatch, gr: Any, *, shown: bool = False) -> None:
+    """Put the hosts' components for the installed gradio in place. shown: an accordion's checkbox is in sight."""
+    new = int(gr.__version__.split(".")[0]) >= 4
+    if new:
+        _take_js(monkeypatch, gr)
+        # Would write a .pyi file beside this one for the class below.
+        monkeypatch.setattr("gradio.component_meta.create_or_modify_pyi", lambda *_: None)
+
+    class Accordion(gr.Checkbox):  # type: ignore[misc]
+        """A hidden checkbox with an accordion around it, like the hosts' InputAccordion."""
+
+        def __init__(self, value: bool, *, label: str, elem_id: str) -> None:
+            super().__init__(value, label=label, elem_id=f"{elem_id}-checkbox", visible=shown)
+            self.accordion = gr.Accordion(label=label, open=value or shown, elem_id=elem_id)
+
+        def __enter__(self) -> Any:
+            self.accordion.__enter__()
+            return self
+
+        def __exit__(self, *error: Any) -> None:
+            self.accordion.__exit__(*error)
+
+        def get_block_name(self) -> str:
+            return "checkbox"
+
+    make = (lambda value, **given: Accordion(value, **given)) if new else Accordion
+    _host_parts(monkeypatch, make, lambda value, **given: gr.Button(value=value, **given))
 
 
 def _tool_row(stage: Stage, img2img: bool) -> None:

@@ -108,12 +108,14 @@ def test_a_tool_row_that_is_built_after_the_controls_has_its_button_too(
 ) -> None:
     script = build_page(monkeypatch, tmp_path, img2img=False, real=False).stage.script
     gradio: Any = sys.modules["gradio"]
-    script.tool_button, script.waiting = None, {}
+    script.tool_row, script.waiting = None, {}
     script.show(False)
     ui.build(script, False)
     before = len(gradio.wires)
     script.component_built("txt2img_style_apply")
-    assert [wire.target for wire in gradio.wires[before:]] == ["kgen_txt2img_expand", "kgen_txt2img_expand"]
+    targets = [(wire.target, wire.event) for wire in gradio.wires[before:]]
+    expand, stop = "kgen_txt2img_expand", "kgen_txt2img_expand_stop"
+    assert targets == [(expand, "click"), (expand, "then"), (stop, "click")]
     forget()
 
 
@@ -343,5 +345,5 @@ def test_neither_again_nor_cancel_is_there_at_first(page: Page) -> None:
 
 def test_nothing_of_the_preview_is_kept_among_the_pages_defaults(page: Page) -> None:
     for name in ("preview", "again", "cancel", "versions", "panel", "report", "refresh", "seed_own", "seed_reuse",
-                 "expand"):
+                 "expand", "expand_stop"):
         assert page.part(name).do_not_save_to_config

@@ -2,7 +2,7 @@
 
 The request is the state of the page as for a preview, and
 
-    {"run": 3, "again": true, "cancel": true}    again: draw a new seed; cancel: stop the run that is working
+    {"run": 3, "again": true}    again: draw a new seed
 
 The answer names the run that it belongs to:
 
@@ -29,7 +29,7 @@ from kgen_ext.webui.session import Session
 def expand_in_place(
     page_text: str, arguments: Sequence[Any], *, host: Host, session: Session, previews: Previews
 ) -> Iterator[str | None]:
-    """Yield None while the expansion works, then the answer. A request to cancel has no answer of its own.
+    """Yield None while the expansion works, then the answer; the page cancels by its id in `previews`.
 
     Never raises: errors are in the answer. A browser that disconnects closes the iterator, which stops the expansion.
     """
@@ -38,10 +38,6 @@ def expand_in_place(
         page = read_page_state(page_text)
         sent = json.loads(page_text)
         run = int(sent.get("run", 0))
-        if sent.get("cancel"):
-            previews.cancel(page.id)
-            yield None
-            return
         values = read_values(arguments)
         seed = values.seed if values.seed >= 0 else page.seed
         if sent.get("again") or seed < 0:

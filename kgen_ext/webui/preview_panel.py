@@ -67,13 +67,13 @@ def build(tab: Tab, buttons: PreviewButtons) -> Callable[[], None]:
         for button, new_seed in ((buttons.preview, False), (buttons.again, True)):
             button.click(fn=_runner(tab, again=new_seed), _js=script, inputs=[page, buttons.versions, *controls],
                          outputs=[cards, buttons.again, buttons.cancel], show_progress="hidden",
-                         **_unlimited(button.click))  # fmt: skip
-        buttons.cancel.click(fn=_cancel, _js=script, inputs=[page], outputs=[], queue=False, show_progress="hidden")
+                         **unlimited(button.click))  # fmt: skip
+        buttons.cancel.click(fn=cancel_preview, _js=script, inputs=[page], outputs=[], queue=False, show_progress="hidden")
 
     return connect
 
 
-def _unlimited(click: Callable[..., Any]) -> dict[str, Any]:
+def unlimited(click: Callable[..., Any]) -> dict[str, Any]:
     """Return the argument that lets several pages preview at once; gradio 3 has no limit and no such argument."""
     return {"concurrency_limit": None} if "concurrency_limit" in inspect.signature(click).parameters else {}
 
@@ -100,7 +100,8 @@ def _runner(tab: Tab, *, again: bool) -> Callable[..., Iterator[Any]]:
     return run
 
 
-def _cancel(page: str) -> None:
+def cancel_preview(page: str) -> None:
+    """Cancel what the page of this state is running."""
     from kgen_ext.webui.preview import shared_previews
 
     shared_previews().cancel(str(json.loads(page or "{}").get("id", "")))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.once import once
-from kgen_ext.webui import tool_button
+from kgen_ext.webui import tool_row
 from kgen_ext.webui.host import Host, HostJob, current_host
 from kgen_ext.webui.infotext import PasteMode, on_pasted
 from kgen_ext.webui.settings import find_model, read_settings, read_timing
@@ -35,7 +35,7 @@ class KGenScript:
 
     def show(self, is_img2img: bool) -> Any:
         """Return that the script is always there; hosts ask before they build the page."""
-        tool_button.place(self, is_img2img)
+        tool_row.place(self, is_img2img)
         return current_host().part("modules.scripts.AlwaysVisible")
 
     def ui(self, is_img2img: bool) -> list[Any]:

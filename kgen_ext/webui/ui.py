@@ -75,10 +75,10 @@ class Tab:
         """
         return f"(...inputs) => window.{of} ? window.{of}.{function}({self.name!r}, inputs) : inputs"
 
-    def tool(self, name: str, sign: str, tooltip: str) -> Any:
+    def tool(self, name: str, sign: str, tooltip: str, *classes: str) -> Any:
         """Return a small button in the style of the host's own."""
         button_class = self.host.part("modules.ui_components.ToolButton") or self.gr.Button
-        button = button_class(value=sign, elem_id=self.id(name))
+        button = button_class(value=sign, elem_id=self.id(name), elem_classes=list(classes))
         button.webui_tooltip = tooltip
         self.keep_unsaved(button)
         return button
@@ -119,8 +119,8 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
             connect_history = history_panel.build(tab)
         with folded(tab, "fold_models", "Models"):
             models_panel.build(tab)
-        if (button := getattr(script, "tool_button", None)) is not None:
-            button.build(tab)
+        if (row := getattr(script, "tool_row", None)) is not None:
+            row.build(tab)
     _connect_tools(tab)
     connect_preview()
     connect_history()

@@ -1,0 +1,210 @@
+"""The page in a browser: what people press, from the click to the prompt box and back."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser_kit import BrowserPage, Site, browser, check_requirements, opened_page, served_page
+
+from kgen_ext.errors import UserError
+
+# gradio's server leaves sockets to the garbage collector, which may come at any time.
+pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"),
+              pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    check_requirements()
+    folder: Path = tmp_path_factory.mktemp("host")
+    with served_page(folder) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def chromium(site: Site) -> Iterator[Any]:
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture(params=["txt2img", "img2img"])
+def any_tab(request: pytest.FixtureRequest, page: BrowserPage) -> BrowserPage:
+    if request.param != page.tab:
+        page.show_tab(request.param)
+    page.prompt = "cat"
+    return page
+
+
+@pytest.fixture
+def page(site: Site, chromium: Any) -> Iterator[BrowserPage]:
+    expander = site.stage.expander
+    expander.failure, expander.adds_nothing = None, False
+    expander.asked.clear()
+    site.gate.reset(open=True)
+    with opened_page(chromium, site) as opened:
+        opened.prompt = "cat"
+        yield opened
+    site.gate.open.set()
+
+
+def preview(page: BrowserPage) -> None:
+    page.press("preview")
+    page.find("#kgen_{tab}_panel .kgen-use").wait_for()
+
+
+def expand(page: BrowserPage) -> None:
+    page.press("expand")
+    page.find("#{tab}_prompt_container .kgen-message").wait_for()
+
+
+def message(page: BrowserPage) -> str:
+    return str(page.find("#{tab}_prompt_container .kgen-message").inner_text())
+
+
+def test_a_preview_shows_the_prompt_and_what_was_added(any_tab: BrowserPage) -> None:
+    preview(any_tab)
+    assert any_tab.find("#kgen_{tab}_panel .kgen-text").inner_text() == "cat, word7"
+
+
+def test_use_this_fills_the_prompt_box(any_tab: BrowserPage) -> None:
+    preview(any_tab)
+    any_tab.find("#kgen_{tab}_panel .kgen-use").click()
+    assert any_tab.prompt == "cat, word7"
+
+
+def test_what_use_this_did_can_be_undone(any_tab: BrowserPage) -> None:
+    preview(any_tab)
+    any_tab.find("#kgen_{tab}_panel .kgen-use").click()
+    any_tab.find("#{tab}_prompt textarea").press("Control+z")
+    assert any_tab.prompt == "cat"
+
+
+def test_a_preview_that_is_cancelled_ends(page: BrowserPage) -> None:
+    page.site.gate.reset(open=False)
+    page.press("preview")
+    page.until(page.site.gate.reached.is_set, "the preview to begin")
+    page.press("cancel")
+    page.page.wait_for_timeout(300)
+    page.site.gate.open.set()
+    page.until(lambda: "Cancelled" in page.find("#kgen_{tab}_panel").inner_text(), "the preview to end")
+
+
+def test_an_error_of_a_preview_is_shown(page: BrowserPage) -> None:
+    page.site.stage.expander.failure = UserError("Banned tags: no", hint="leave it out")
+    page.press("preview")
+    error = page.find("#kgen_{tab}_panel .kgen-error")
+    error.wait_for()
+    assert "Banned tags: no" in error.inner_text()
+
+
+def test_the_button_in_the_tool_row_fills_the_prompt_box(any_tab: BrowserPage) -> None:
+    expand(any_tab)
+    assert any_tab.prompt == "cat, word7"
+
+
+def test_what_the_button_in_the_tool_row_did_can_be_undone_by_keys(any_tab: BrowserPage) -> None:
+    expand(any_tab)
+    any_tab.find("#{tab}_prompt textarea").press("Control+z")
+    assert any_tab.prompt == "cat"
+
+
+def test_what_the_button_in_the_tool_row_did_can_be_undone_by_a_button(page: BrowserPage) -> None:
+    expand(page)
+    page.find(".kgen-undo").click()
+    assert page.prompt == "cat"
+
+
+def test_a_second_click_expands_the_users_own_prompt_anew(page: BrowserPage) -> None:
+    expand(page)
+    page.press("expand")
+    page.until(lambda: page.prompt != "cat, word7", "another expansion")
+    assert [asked[0].prompt for asked in page.site.stage.expander.asked] == ["cat", "cat"]
+
+
+def shown(page: BrowserPage) -> list[str]:
+    """Return which of our two buttons in the tool row are in sight."""
+    return [name for name in ("expand", "expand_stop") if page.find(f"#kgen_{{tab}}_{name}").is_visible()]
+
+
+def test_at_first_the_tool_row_has_the_button_to_expand(any_tab: BrowserPage) -> None:
+    assert shown(any_tab) == ["expand"]
+
+
+def test_while_it_works_the_tool_row_has_the_button_to_stop(any_tab: BrowserPage) -> None:
+    any_tab.site.gate.reset(open=False)
+    any_tab.press("expand")
+    any_tab.until(any_tab.site.gate.reached.is_set, "the expansion to begin")
+    assert shown(any_tab) == ["expand_stop"]
+
+
+def test_when_it_is_done_the_tool_row_is_as_before(page: BrowserPage) -> None:
+    expand(page)
+    assert shown(page) == ["expand"]
+
+
+def test_the_button_to_stop_cancels(any_tab: BrowserPage) -> None:
+    any_tab.site.gate.reset(open=False)
+    any_tab.press("expand")
+    any_tab.until(any_tab.site.gate.reached.is_set, "the expansion to begin")
+    any_tab.press("expand_stop")
+    any_tab.page.wait_for_timeout(300)
+    any_tab.site.gate.open.set()
+    any_tab.find("#{tab}_prompt_container .kgen-message").wait_for()
+    assert (message(any_tab), any_tab.prompt, shown(any_tab)) == ("Cancelled.", "cat", ["expand"])
+
+
+def test_a_second_click_on_stop_does_not_wait_for_a_lost_answer(page: BrowserPage) -> None:
+    page.site.gate.reset(open=False)
+    page.press("expand")
+    page.until(page.site.gate.reached.is_set, "the expansion to begin")
+    page.press("expand_stop")
+    page.press("expand_stop")
+    assert shown(page) == ["expand"]
+
+
+def test_an_error_of_the_button_in_the_tool_row_is_shown_at_the_prompt(any_tab: BrowserPage) -> None:
+    any_tab.site.stage.expander.failure = UserError("Banned tags: no", hint="leave it out")
+    expand(any_tab)
+    assert message(any_tab) == "Banned tags: no (leave it out)"
+
+
+def test_nothing_added_is_said(page: BrowserPage) -> None:
+    page.site.stage.expander.adds_nothing = True
+    expand(page)
+    assert message(page).startswith("Nothing was added.")
+
+
+def test_the_line_at_the_prompt_goes_when_the_prompt_is_edited(page: BrowserPage) -> None:
+    expand(page)
+    page.find("#{tab}_prompt textarea").press("End")
+    page.find("#{tab}_prompt textarea").type(", hat")
+    assert page.find(".kgen-message").count() == 0
+
+
+def tick(page: BrowserPage) -> None:
+    page.find("#kgen_{tab}_enabled-checkbox input[type=checkbox]").check()
+
+
+def send(page: BrowserPage) -> None:
+    """Send the image to img2img, and wait until the host has copied the controls."""
+    page.find("#txt2img_send_to_img2img").click()
+    page.tab = "img2img"
+    page.until(lambda: page.value("ban", "textarea") == "hat", "the host's copy")
+
+
+def test_an_image_sent_to_img2img_keeps_the_words_of_its_expansion(page: BrowserPage) -> None:
+    tick(page)
+    page.fill("ban", "hat")
+    first = page.generate()
+    send(page)
+    page.find("#img2img_seed input").fill("9")  # another image
+    assert (first, page.generate()) == ("cat, word7", "cat, word7")
+
+
+def test_an_image_sent_without_expansion_keeps_the_pages_own_seed(page: BrowserPage) -> None:
+    page.fill("ban", "hat")
+    page.generate()
+    send(page)
+    assert page.value("seed") == "-1"
