@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matrix import BROWSERS
 from page_kit import install_gradio_parts
 from webui_kit import Stage, forget, set_stage
 
@@ -32,7 +33,6 @@ from kgen_ext.webui.controls import CONTROLS
 
 ROOT = Path(__file__).resolve().parents[1]
 TABS = ("txt2img", "img2img")
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 # What the hosts' own scripts define.
 _HOST_SCRIPT = """
@@ -137,7 +137,7 @@ def browser() -> Iterator[Any]:
     """Start headless Chromium."""
     from playwright.sync_api import sync_playwright
 
-    found = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=found, args=[*_OPTIONS])
         yield running
@@ -149,7 +149,7 @@ def check_requirements() -> None:
     for package in ("gradio", "playwright"):
         if importlib.util.find_spec(package) is None:
             require(f"{package} is not installed")
-    if not any(map(shutil.which, _BROWSERS)):
+    if not any(map(shutil.which, BROWSERS)):
         require("no Chromium is installed")
 
 

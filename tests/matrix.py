@@ -4,8 +4,9 @@
 
 In each environment install.py adds what is missing and changes nothing else (`pip freeze` before and after), every
 engine expands a prompt, and the tests that use other libraries run: the engine contract, the hub client, the page, the
-API. Needs PyPI, or a pip configured with wheels. The prebuilt llama-cpp-python is that of the running Python, packed
-again and served as its own index would be; only a newer one is compiled.
+API, and, with the hosts' gradio and where Chromium is installed, the page in a browser. Needs PyPI, or a pip configured
+with wheels. The prebuilt llama-cpp-python is that of the running Python, packed again and served as its own index would
+be; only a newer one is compiled.
 """
 from __future__ import annotations
 
@@ -35,12 +36,14 @@ EXTENSION = ("install.py", "preload.py", "metadata.ini", "kgen_ext", "scripts")
 class Host:
     """Versions that a host pins, of the packages that KGen uses.
 
-    without: packages that are then uninstalled, to be missing. llama_cpp: what replaces the packed llama-cpp-python
-    before the tests. below: the first Python for which these versions have no wheels.
+    without: packages that are then uninstalled, to be missing. browser: whether the page is tried in one. llama_cpp:
+    what replaces the packed llama-cpp-python before the tests. below: the first Python for which these versions have no
+    wheels.
     """
 
     pins: tuple[str, ...]
     without: tuple[str, ...] = ()
+    browser: bool = False
     llama_cpp: str = ""
     below: tuple[int, int] = (4, 0)
 
@@ -50,12 +53,12 @@ HOSTS = {
     "a1111": Host(
         ("transformers==4.30.2", "tokenizers==0.13.3", "pydantic==1.10.19", "huggingface_hub==0.24.7", "numpy==1.26.2",
          "safetensors==0.4.2", "gradio==3.41.2", "gradio_client==0.5.0", "fastapi==0.94.0", "httpx==0.24.1",
-         "pillow==9.5.0", "matplotlib<4"), without=("regex",), below=(3, 12),
+         "pillow==9.5.0", "matplotlib<4"), without=("regex",), browser=True, below=(3, 12),
     ),
     "forge": Host(
         ("transformers==4.46.1", "huggingface_hub==0.26.2", "pydantic==2.8.2", "numpy==1.26.2", "safetensors==0.4.2",
          "gradio==4.40.0", "gradio_client==1.2.0", "fastapi==0.104.1", "httpx==0.24.1", "pillow==9.5.0"),
-        without=("regex",), below=(3, 13),
+        without=("regex",), browser=True, below=(3, 13),
     ),
     "newest": Host(
         ("transformers", "tokenizers", "huggingface_hub", "pydantic", "numpy", "gradio", "fastapi", "httpx"),
@@ -65,6 +68,9 @@ HOSTS = {
 # Tests that use other libraries. The slow ones run once, in the whole test run.
 TESTS = ("engine_contract", "engine_files", "engine_llama_cpp", "engine_transformers", "devices", "download",
          "download_faults", "webui_ui", "webui_preview", "webui_api_routes")  # fmt: skip
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 class Failed(Exception):
@@ -133,13 +139,16 @@ class Environment:
 
     def test(self) -> str:
         """Run the tests that use other libraries in this environment; return pytest's last line."""
-        self.pip("install", *CONSTRAINTS, "pytest", "hypothesis")
+        browser = self.host.browser and any(map(shutil.which, BROWSERS))
+        self.pip("install", *CONSTRAINTS, "pytest", "hypothesis", *(["playwright"] if browser else []))
         # Without dependencies: the constraints would replace the host's NumPy.
         self.pip("install", "--no-deps", *CONSTRAINTS, "gguf")
         if self.host.llama_cpp:
             self.pip("install", "--upgrade", self.host.llama_cpp)
-        files = [f"tests/test_{name}.py" for name in TESTS]
+        files = [f"tests/test_{name}.py" for name in (*TESTS, *(["webui_browser"] if browser else []))]
         required = {f"KGEN_REQUIRE_{name}": "1" for name in ("ENGINES", "GRADIO", "FASTAPI")}
+        if browser:
+            required["KGEN_REQUIRE_BROWSER"] = "1"
         done = subprocess.run(
             [str(self.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *files],
             cwd=ROOT, env={**os.environ, **required}, capture_output=True, text=True, check=False,

@@ -20,7 +20,7 @@ const elements = {}, asked = [];
 let answer = true;
 const heard = {};  // by event: what listens on the document
 const box = (value) => ({value: value, focus(how) { focused.push(how); }, blur() {}, setSelectionRange() {},
-                         dispatchEvent() {}});
+                         dispatchEvent() {}, addEventListener() {}});
 globalThis.window = globalThis;
 const focused = [], scrolled = [];
 let cards = [];
@@ -48,7 +48,7 @@ let selected = -1;
 """
 
 
-def run(script: str, *, files: Sequence[str] = ("kgen.js",), before: str = "") -> Any:
+def run(script: str, *, files: Sequence[str] = ("kgen.js", "kgen_tools.js"), before: str = "") -> Any:
     """Return what a script passes to `tell`, run behind ours."""
     node = shutil.which("node")
     if node is None:
@@ -115,6 +115,60 @@ def test_the_seed_comes_from_the_selected_image_its_own_one_first() -> None:
         tell(found);
     """
     assert run(script) == [5, 5, 77, 3]
+
+
+@pytest.mark.parametrize(("infotext", "seed"), [
+    ("cat, hat\nSteps: 1, Seed: 5, KGen: 1", "5"), ("cat, hat\nSteps: 1, Seed: 5, KGen: 1, KGen seed: 77", "77"),
+    ("cat\nSteps: 1, Seed: 5, Size: 64x64", "-1"),
+])  # fmt: skip
+def test_an_image_that_is_sent_takes_along_the_seed_of_its_words(infotext: str, seed: str) -> None:
+    script = f"""
+        elements["#generation_info_txt2img textarea"] = box({json.dumps(json.dumps({"infotexts": [infotext]}))});
+        elements["#kgen_txt2img_seed input"] = box("-1");
+        elements["#kgen_img2img_seed input"] = box("3");
+        kgenTools.sendSeed();
+        tell(elements["#kgen_img2img_seed input"].value);
+    """
+    assert run(script) == seed
+
+
+def test_the_button_in_the_tool_row_sends_the_page_and_the_number_of_its_run() -> None:
+    told, *rest = run("""
+        elements["#txt2img_prompt textarea"] = box("cat");
+        kgenTools.expand("txt2img", ["", 3]);
+        tell(kgenTools.expand("txt2img", ["", 3]));
+    """)
+    request = json.loads(told)
+    assert (request["prompt"], request["run"], request["again"], rest) == ("cat", 2, False, [3])
+
+
+def test_the_button_in_the_tool_row_draws_a_seed_for_a_prompt_that_it_has_expanded() -> None:
+    told = run("""
+        elements["#txt2img_prompt textarea"] = box("cat");
+        kgenTools.expand("txt2img", [""]);
+        kgenTools.show("txt2img", [JSON.stringify({run: 1, prompt: "cat, hat", source: "cat", added: 1, notes: []})]);
+        tell(kgenTools.expand("txt2img", [""])[0]);
+    """)
+    assert (json.loads(told)["prompt"], json.loads(told)["again"]) == ("cat", True)
+
+
+def test_the_answer_of_an_earlier_run_does_not_touch_the_prompt_box() -> None:
+    told = run("""
+        elements["#txt2img_prompt textarea"] = box("cat");
+        kgenTools.expand("txt2img", [""]);
+        kgenTools.expand("txt2img", [""]);
+        kgenTools.show("txt2img", [JSON.stringify({run: 1, prompt: "cat, hat", source: "cat", added: 1, notes: []})]);
+        tell(elements["#txt2img_prompt textarea"].value);
+    """)
+    assert told == "cat"
+
+
+def test_a_run_is_cancelled_under_the_name_it_was_started_with() -> None:
+    started, stopped = run("""
+        elements["#txt2img_prompt textarea"] = box("cat");
+        tell([kgenTools.expand("txt2img", [""])[0], kgenTools.stop("txt2img")[0]]);
+    """)
+    assert json.loads(started)["id"] == json.loads(stopped)["id"]
 
 
 @pytest.mark.parametrize("line", ["no model", 'a "quoted", one: two', "512x768", "{a}\nb", "ü…"])
