@@ -38,13 +38,13 @@
 
     // Shows the answer of a run: fills the box, or tells why not.
     function show(tab, [text]) {
-        const answer = JSON.parse(text || "{}"), box = promptBox(tab);
-        if (!working[tab] || working[tab].run !== answer.run) return []; // given up
+        const answer = JSON.parse(text || "{}"), box = promptBox(tab), now = working[tab];
+        if (!now || now.run !== answer.run) return []; // given up
         delete working[tab];
         showWork(tab);
         if (answer.error) {
             say(tab, answer.error, {error: true});
-        } else if (answer.cancelled) {
+        } else if (answer.cancelled || now.cancelled) { // a click may come too late for the server, or too early
             say(tab, translate("Cancelled."));
         } else if (!answer.added) {
             say(tab, [translate("Nothing was added."), ...answer.notes].join(" "));

@@ -9,11 +9,9 @@ img2img” is connected as the hosts connect it, by the names of paste fields.
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib.util
 import json
 import os
-import re
 import shutil
 import threading
 import warnings
@@ -33,7 +31,9 @@ from kgen_ext.webui.controls import CONTROLS
 
 ROOT = Path(__file__).resolve().parents[1]
 TABS = ("txt2img", "img2img")
-_OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+# Nothing but this machine can be reached. (A route in its place would switch off the browser's cache.)
+_OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")  # fmt: skip
 # What the hosts' own scripts define.
 _HOST_SCRIPT = """
 window.gradioApp = () => document;
@@ -134,13 +134,13 @@ def require(why: str) -> None:
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """Start headless Chromium."""
+    """Start headless Chromium; yield what opens pages in it."""
     from playwright.sync_api import sync_playwright
 
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=found, args=[*_OPTIONS])
-        yield running
+        yield running.new_context(viewport={"width": 1280, "height": 1000})
         running.close()
 
 
@@ -171,16 +171,11 @@ def served_page(tmp_path: Path) -> Iterator[Site]:
         finally:
             blocks.close(verbose=False)
             forget()
-            del blocks
-            gc.collect()  # its sockets, while warnings are ignored
 
 
 @contextmanager
-def opened_page(running: Any, site: Site) -> Iterator[BrowserPage]:
-    """Open the page in a browser of its own, with our scripts; nothing but this machine can be reached."""
-    context = running.new_context(viewport={"width": 1280, "height": 1000})
-    local = re.compile(r"^(data|blob):|^(https?|wss?)://127\.0\.0\.1[:/]")
-    context.route("**", lambda route: route.continue_() if local.match(route.request.url) else route.abort())
+def opened_page(context: Any, site: Site) -> Iterator[BrowserPage]:
+    """Open the page, with our scripts."""
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -192,7 +187,7 @@ def opened_page(running: Any, site: Site) -> Iterator[BrowserPage]:
     try:
         yield BrowserPage(site, page)
     finally:
-        context.close()
+        page.close()
     assert [error for error in errors if "kgen" in error.lower()] == []
 
 

@@ -147,10 +147,13 @@ class Environment:
             self.pip("install", "--upgrade", self.host.llama_cpp)
         files = [f"tests/test_{name}.py" for name in (*TESTS, *(["webui_browser"] if browser else []))]
         required = {f"KGEN_REQUIRE_{name}": "1" for name in ("ENGINES", "GRADIO", "FASTAPI")}
+        quiet: tuple[str, ...] = ()
         if browser:
             required["KGEN_REQUIRE_BROWSER"] = "1"
+            # gradio's server leaves sockets to the garbage collector, which comes at the very end, too.
+            quiet = ("-W", "ignore::ResourceWarning", "-W", "ignore::pytest.PytestUnraisableExceptionWarning")
         done = subprocess.run(
-            [str(self.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *files],
+            [str(self.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *quiet, *files],
             cwd=ROOT, env={**os.environ, **required}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:

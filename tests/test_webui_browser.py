@@ -155,6 +155,13 @@ def test_the_button_to_stop_cancels(any_tab: BrowserPage) -> None:
     assert (message(any_tab), any_tab.prompt, shown(any_tab)) == ("Cancelled.", "cat", ["expand"])
 
 
+def test_a_click_on_stop_before_the_server_has_begun_cancels_too(page: BrowserPage) -> None:
+    buttons = "['expand', 'expand_stop'].map((name) => document.querySelector('#kgen_txt2img_' + name))"
+    page.page.evaluate(f"() => {{ const [start, stop] = {buttons}; start.click(); setTimeout(() => stop.click()); }}")
+    page.find("#{tab}_prompt_container .kgen-message").wait_for()
+    assert (message(page), page.prompt) == ("Cancelled.", "cat")
+
+
 def test_a_second_click_on_stop_does_not_wait_for_a_lost_answer(page: BrowserPage) -> None:
     page.site.gate.reset(open=False)
     page.press("expand")

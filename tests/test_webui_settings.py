@@ -347,4 +347,4 @@ def test_a_bad_preset_line_is_named_and_costs_no_other(
     host = fake(monkeypatch, tmp_path)
     host.opts.kgen_presets = "soft: temperature=0.7\nhot: temperature=99\nwild: top_k=40"
     assert [preset.name for preset in read_settings(Host()).presets] == ["soft", "wild"]
-    assert "Settings, KGen, Your own creativity presets: preset line 2" in caplog.text
+    assert f"Settings, KGen, {BY_KEY['kgen_presets'].label}: preset line 2" in caplog.text

@@ -68,7 +68,8 @@ def build(tab: Tab, buttons: PreviewButtons) -> Callable[[], None]:
             button.click(fn=_runner(tab, again=new_seed), _js=script, inputs=[page, buttons.versions, *controls],
                          outputs=[cards, buttons.again, buttons.cancel], show_progress="hidden",
                          **unlimited(button.click))  # fmt: skip
-        buttons.cancel.click(fn=cancel_preview, _js=script, inputs=[page], outputs=[], queue=False, show_progress="hidden")
+        buttons.cancel.click(fn=cancel_preview, _js=script, inputs=[page], outputs=[], queue=False,
+                             show_progress="hidden")  # fmt: skip
 
     return connect
 

@@ -119,8 +119,8 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
             connect_history = history_panel.build(tab)
         with folded(tab, "fold_models", "Models"):
             models_panel.build(tab)
-        if (row := getattr(script, "tool_row", None)) is not None:
-            row.build(tab)
+        if (tool_row := getattr(script, "tool_row", None)) is not None:
+            tool_row.build(tab)
     _connect_tools(tab)
     connect_preview()
     connect_history()
