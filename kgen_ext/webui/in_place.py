@@ -53,13 +53,13 @@ def expand_in_place(
         while thread.is_alive() and not (cancelled.is_set() and expansion.waiting):
             thread.join(POLL_SECONDS)
             yield None
-        yield _outcome(run, expansion, cancelled=cancelled.is_set(), session=session)
+        yield _outcome(run, expansion, page.prompt, cancelled=cancelled.is_set(), session=session)
     finally:
         cancelled.set()
         previews.end(page.id, cancelled)
 
 
-def _outcome(run: int, done: PreviewRun, *, cancelled: bool, session: Session) -> str:
+def _outcome(run: int, done: PreviewRun, source: str, *, cancelled: bool, session: Session) -> str:
     if done.error:
         return _answer(run, error=done.error)
     if cancelled or not done.expansions:
@@ -69,8 +69,8 @@ def _outcome(run: int, done: PreviewRun, *, cancelled: bool, session: Session) -
     added = any(piece.by is By.MODEL for piece in expansion.pieces)
     if added:
         # Not expanded a second time when its image is generated.
-        session.remember(expansion.prompt, source=expansion.source)
-    return _answer(run, prompt=expansion.prompt, source=expansion.source, seed=expansion.seed, added=added, notes=notes)
+        session.remember(expansion.prompt, source=source)
+    return _answer(run, prompt=expansion.prompt, source=source, seed=expansion.seed, added=added, notes=notes)
 
 
 def _answer(run: int, **told: Any) -> str:
