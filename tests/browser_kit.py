@@ -169,6 +169,7 @@ def served_page(tmp_path: Path) -> Iterator[Site]:
         try:
             yield Site(url, stage, gate)
         finally:
+            blocks.server.force_exit = True  # does not wait for events that a closed page has left behind
             blocks.close(verbose=False)
             forget()
 
