@@ -31,7 +31,8 @@ LANGUAGES = {
 NOTICE = "KGen: state of this file"
 UNREAD = "Not yet read by a native speaker of the language; corrections are welcome."
 # Stays English: names that are stored or typed, and signs.
-_NAMES = re.compile(r"auto|default|custom|cpu|cuda|xpu|mps|directml|llama_cpp|transformers|reference|KGen|[^a-zA-Z]*")
+_NAMES = re.compile("auto|default|custom|cpu|cuda|xpu|mps|directml|llama_cpp|transformers|reference|KGen|Pony|"
+                    "Illustrious|NoobAI|Anima|[^a-zA-Z]*")  # fmt: skip
 # Texts that only a running preview shows.
 RUNNING = (
     "Waiting for the current image ...", "Loading the model ...", "Expanding ...", "Cancelled.",
