@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import shutil
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -165,7 +166,11 @@ def served_page(tmp_path: Path) -> Iterator[Site]:
         stage.expander.before_row = gate.wait
         # In an event loop: without one, gradio creates its own and leaves them open.
         blocks = asyncio.run(_build(monkeypatch, stage))
-        _, url, _ = blocks.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, show_api=False)
+        with socket.socket() as free:  # gradio's own first choice is where a WebUI runs
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        _, url, _ = blocks.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True,
+                                  show_api=False)  # fmt: skip
         try:
             yield Site(url, stage, gate)
         finally:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.webui.controls import CONTROLS
-from kgen_ext.webui.preview_panel import cancel_preview, unlimited
 
 if TYPE_CHECKING:
     from kgen_ext.webui.ui import Tab
@@ -43,6 +42,8 @@ class ToolRow:
 
     def build(self, tab: Tab) -> None:
         """Build what is hidden in the accordion; connect the buttons, now or as soon as they are there."""
+        from kgen_ext.webui.preview_panel import cancel_preview, unlimited
+
         gr = tab.gr
         # The page's script sends the state of the page in the place of the first.
         page, result = gr.Textbox(value="", visible=False), gr.Textbox(value="", visible=False)
