@@ -133,3 +133,11 @@ def test_a_browser_that_disconnects_stops_it(stage: Stage) -> None:
     with stage.host.queue_lock:  # the thread has left it
         pass
     assert finishes == [True]
+
+
+def test_an_expansion_in_its_box_is_in_the_history(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[str] = []
+    monkeypatch.setattr("kgen_ext.webui.in_place.note_previews",
+                        lambda values, expansions, host: kept.extend(each.prompt for each in expansions))  # fmt: skip
+    answer(ask(stage, request()))
+    assert kept == ["cat, word7"]

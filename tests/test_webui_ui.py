@@ -273,7 +273,7 @@ def test_a_page_stays_small(page: Page) -> None:
     """Each part and each event costs a start of Forge a fifth of a millisecond, twice."""
     if isinstance(gradio := sys.modules["gradio"], FakeGradio):
         assert len(CONTROLS) < len(gradio.made) <= 90
-    assert len(page.wires) <= 27
+    assert len(page.wires) <= 30
 
 
 def test_the_api_asks_twice_for_the_defaults_and_gets_no_page(page: Page) -> None:

@@ -18,8 +18,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kgen_ext.events import By
+from kgen_ext.webui.checkpoint_profile import with_profile
 from kgen_ext.webui.controls import read_values
 from kgen_ext.webui.expanding import request_seed
+from kgen_ext.webui.history import note_previews
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.messages import explain, ui_note
 from kgen_ext.webui.preview import MAX_SEED, POLL_SECONDS, PreviewRun, Previews, read_page_state
@@ -38,7 +40,7 @@ def expand_in_place(
         page = read_page_state(page_text)
         sent = json.loads(page_text)
         run = int(sent.get("run", 0))
-        values = read_values(arguments)
+        values = with_profile(read_values(arguments), host)
         seed = values.seed if values.seed >= 0 else page.seed
         if sent.get("again") or seed < 0:
             seed = secrets.randbelow(MAX_SEED)
@@ -53,6 +55,8 @@ def expand_in_place(
         while thread.is_alive() and not (cancelled.is_set() and expansion.waiting):
             thread.join(POLL_SECONDS)
             yield None
+        if not cancelled.is_set():
+            note_previews(values, expansion.expansions, host=host)
         yield _outcome(run, expansion, page.prompt, cancelled=cancelled.is_set(), session=session)
     finally:
         cancelled.set()
