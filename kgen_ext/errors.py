@@ -18,7 +18,7 @@ An action is what the user can do about the error, as a value: a front end may n
 
     Download(model)          download this model
     ListModels(shows)        look at the list of models
-    AllowDownloads(unset)    go online
+    AllowDownloads(switches) go online
     Install(packages)        install packages that an engine needs
 """
 from __future__ import annotations
@@ -53,14 +53,18 @@ class ListModels(NamedTuple):
 
 
 class AllowDownloads(NamedTuple):
-    """Switch offline mode off. unset: the environment variables that would keep it on."""
+    """Switch offline mode off. switches: those that are on, as command line options, variables or “settings”."""
 
-    unset: tuple[str, ...]
+    switches: tuple[str, ...]
 
     @property
     def hint(self) -> str:
-        """Return the action in words for Python and the command."""
-        return f"to download leave out --offline or --kgen-offline, and unset {', '.join(self.unset)}"
+        """Return the action in words.
+
+        >>> AllowDownloads(("--offline", "HF_HUB_OFFLINE")).hint
+        'to download leave out --offline, and unset HF_HUB_OFFLINE'
+        """
+        return "to download " + ", and ".join(map(_switch_off, self.switches))
 
 
 class Install(NamedTuple):
@@ -72,6 +76,12 @@ class Install(NamedTuple):
     def hint(self) -> str:
         """Return the action in words for Python and the command."""
         return f"pip install {self.packages}"
+
+
+def _switch_off(switch: str) -> str:
+    if switch.startswith("--"):
+        return f"leave out {switch}"
+    return f"switch off {switch}" if switch.startswith("“") else f"unset {switch}"
 
 
 Action = Download | ListModels | AllowDownloads | Install

@@ -53,7 +53,7 @@ class FakeGradio:
 
 
 def controller_of(
-    locations: Locations, *, offline: bool = False, tasks: BackgroundTasks | None = None, unloaded: int = 0
+    locations: Locations, *, offline: tuple[str, ...] = (), tasks: BackgroundTasks | None = None, unloaded: int = 0
 ) -> ModelsController:
     return ModelsController(
         locations=lambda: locations, offline=lambda: offline, unload=lambda: unloaded, tasks=tasks, poll_seconds=0.02

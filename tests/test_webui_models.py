@@ -109,7 +109,7 @@ def test_a_fault_is_shown_and_the_page_goes_on(hub: FakeHub, locations: Location
 
 
 def test_offline_is_obeyed_and_told(hub: FakeHub, locations: Locations) -> None:
-    last = list(controller_of(locations, offline=True).download(NAME))[-1]
+    last = list(controller_of(locations, offline=("--kgen-offline",)).download(NAME))[-1]
     assert "offline, so nothing was asked" in last.status
     assert hub.asked == []
 

@@ -283,7 +283,7 @@ def test_no_value_of_a_plot_leads_to_the_disk(stage: Stage, folder: Path) -> Non
 
 def test_no_name_in_the_models_panel_leads_to_the_disk(stage: Stage, folder: Path) -> None:
     controller = ModelsController(locations=lambda: webui_locations(Host(), read_settings(Host())),
-                                  offline=lambda: True, unload=lambda: 0, poll_seconds=0.005)  # fmt: skip
+                                  offline=lambda: ("KGEN_OFFLINE",), unload=lambda: 0, poll_seconds=0.005)  # fmt: skip
 
     def calls(value: Any) -> dict[str, Callable[[], Any]]:
         name = value if isinstance(value, str) else str(value)

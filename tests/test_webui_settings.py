@@ -60,7 +60,7 @@ def test_a_host_without_our_options_has_the_defaults(monkeypatch: pytest.MonkeyP
     assert (read.model, read.engine, read.device, read.timing, read.paste) == (
         "starter", "auto", "auto", "after", "original",
     )  # fmt: skip
-    assert (read.keep, read.idle_seconds, read.offline, read.presets) == (True, None, False, ())
+    assert (read.keep, read.idle_seconds, read.offline, read.presets) == (True, None, (), ())
 
 
 def test_without_any_host_there_are_defaults_too() -> None:
@@ -249,7 +249,7 @@ def test_flags_go_before_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     host.cmd_opts.kgen_device, host.cmd_opts.kgen_offline = "cpu", True
     host.cmd_opts.kgen_models_dir = str(tmp_path / "mine")
     read = read_settings(Host())
-    assert (read.device, read.offline, read.models_dir) == ("cpu", True, str(tmp_path / "mine"))
+    assert (read.device, read.offline, read.models_dir) == ("cpu", ("--kgen-offline",), str(tmp_path / "mine"))
 
 
 def test_a_card_may_be_named_by_its_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -266,9 +266,14 @@ def test_every_word_for_offline_that_a_download_obeys_counts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     fake(monkeypatch, tmp_path)
-    assert not read_settings(Host()).offline
+    assert read_settings(Host()).offline == ()
     monkeypatch.setenv(name, "1")
-    assert read_settings(Host()).offline
+    assert read_settings(Host()).offline == (name,)
+
+
+def test_the_setting_for_offline_is_named_as_the_page_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake(monkeypatch, tmp_path).opts.kgen_offline = True
+    assert read_settings(Host()).offline == ("“Offline” in Settings, KGen",)
 
 
 def test_models_lie_below_the_hosts_models_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

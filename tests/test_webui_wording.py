@@ -21,10 +21,14 @@ def test_a_model_that_is_not_there_is_told_without_a_command(name: str, tmp_path
         assert "kgen models" not in told and "Models" in told
 
 
-def test_offline_is_told_with_the_setting_that_switches_it() -> None:
-    told = ui_message(offline_error("TIPO-500M-ft"))
-    assert "Offline in Settings, KGen" in told and "--kgen-offline" in told
-    assert "--offline" not in told.replace("--kgen-offline", "")
+@pytest.mark.parametrize("switch, words", [
+    ("“Offline” in Settings, KGen", "switch off “Offline” in Settings, KGen"),
+    ("--kgen-offline", "leave out --kgen-offline"),
+    ("HF_HUB_OFFLINE", "unset HF_HUB_OFFLINE"),
+])  # fmt: skip
+def test_offline_is_told_with_the_one_switch_that_is_on(switch: str, words: str) -> None:
+    told = ui_message(offline_error("TIPO-500M-ft", (switch,)))
+    assert told.endswith(f"(to download {words})")
 
 
 @pytest.mark.parametrize("action, words", [

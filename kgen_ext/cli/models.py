@@ -97,6 +97,7 @@ def show_info(arguments: argparse.Namespace) -> int:
 def download(arguments: argparse.Namespace) -> int:
     """Show size and licence, ask, and download."""
     from kgen_ext.models.download import plan_download, run_download
+    from kgen_ext.models.hub import offline_switches
     from kgen_ext.models.progress import size_text
 
     locations, known, found = _scan()
@@ -112,7 +113,8 @@ def download(arguments: argparse.Namespace) -> int:
         return 0
     if not arguments.yes and not sys.stdin.isatty():
         raise UserError("download: no terminal to ask for confirmation", hint="add --yes")
-    plan = plan_download(model, file, to=locations.own, offline=arguments.offline or None)
+    switches = (*(("--offline",) if arguments.offline else ()), *offline_switches())
+    plan = plan_download(model, file, to=locations.own, offline=switches)
     _say(f"{model.id}:{file.variant} from {model.repo}, {size_text(plan.size)}")
     _say(f"licence: {model.licence or 'unknown'} {model.licence_url}")
     _say(f"into {plan.target}")

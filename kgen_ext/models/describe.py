@@ -41,6 +41,7 @@ def describe(model_id: str, model: Model | None, here: Sequence[FoundModel]) -> 
         "title": model.title if model else "",
         "protocol": model.protocol if model else _protocol(here),
         "parameters": model.parameters if model else None,
+        "active": model.active if model else None,
         "context": model.context if model else None,
         "licence": model.licence if model else "",
         "licence_url": model.licence_url if model else "",
@@ -72,7 +73,8 @@ def info_lines(model_id: str, model: Model | None, here: Sequence[FoundModel]) -
     facts = describe(model_id, model, here)
     lines = [("Name", model_id), ("", facts["title"]), ("Protocol", _PROTOCOLS.get(facts["protocol"] or "", "unknown"))]
     if facts["parameters"]:
-        lines.append(("Parameters", f"{facts['parameters'] / 1e6:,.0f} million"))
+        active = f", {facts['active'] / 1e6:,.0f} million of them for a token" if facts["active"] else ""
+        lines.append(("Parameters", f"{facts['parameters'] / 1e6:,.0f} million{active}"))
     if facts["context"]:
         lines.append(("Context", f"{facts['context']} tokens"))
     if facts["licence"]:

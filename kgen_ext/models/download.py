@@ -17,13 +17,13 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kgen_ext.errors import Cancelled, DownloadError, UserError
-from kgen_ext.models.hub import ConnectionFailed, Hub, NotOnHub, RemoteFile, is_offline, offline_error
+from kgen_ext.models.hub import ConnectionFailed, Hub, NotOnHub, RemoteFile, offline_error, offline_switches
 from kgen_ext.models.progress import DownloadProgress, Meter, size_text
 from kgen_ext.models.schema import Model, ModelFile, relative_path
 
@@ -52,16 +52,16 @@ class DownloadPlan:
 
 
 def plan_download(
-    model: Model, file: ModelFile, *, to: Path, hub: Hub | None = None, offline: bool | None = None
+    model: Model, file: ModelFile, *, to: Path, hub: Hub | None = None, offline: Sequence[str] | None = None
 ) -> DownloadPlan:
     """Ask the hub for sizes and checksums; nothing is written. Raises DownloadError, UserError.
 
-    to: our own folder. offline: None for what the environment says.
+    to: our own folder. offline: the switches that are on and forbid it; None for those of the environment.
     """
     if not model.repo:
         raise UserError(f"model: {model.id} has no repository to download from", hint="put its file into the folder")
-    if is_offline() if offline is None else offline:
-        raise offline_error(model.id)
+    if switches := offline_switches() if offline is None else offline:
+        raise offline_error(model.id, switches)
     hub = hub or Hub()
     target = target_of(model, file, to)
     if file.kind == "gguf":

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -56,10 +56,15 @@ class ResponseBody:
     chunks: Iterator[bytes]
 
 
-def is_offline(environ: Mapping[str, str] | None = None) -> bool:
-    """Return whether KGEN_OFFLINE, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the network."""
+def offline_switches(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return which of KGEN_OFFLINE, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE are set and forbid the network."""
     environ = os.environ if environ is None else environ
-    return any(environ.get(name, "").strip().upper() in ("1", "ON", "YES", "TRUE") for name in _OFFLINE)
+    return tuple(name for name in _OFFLINE if environ.get(name, "").strip().upper() in ("1", "ON", "YES", "TRUE"))
+
+
+def is_offline(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether an environment variable forbids the network."""
+    return bool(offline_switches(environ))
 
 
 class Hub:
@@ -178,7 +183,7 @@ class Hub:
         if isinstance(error, (self._named("EntryNotFoundError"), self._named("RevisionNotFoundError"))):
             return NotOnHub(f"{what}: no such file in the repository (404)", hint="is the catalogue out of date?")
         if isinstance(error, self._named("OfflineModeIsEnabled")):
-            return offline_error(what)
+            return offline_error(what, offline_switches() or ("HF_HUB_OFFLINE",))
         if status in (401, 403):
             return DownloadError(f"{what}: not allowed ({status})", hint="set HF_TOKEN to a token that may read it")
         if status == 407:
@@ -204,9 +209,10 @@ def _root(error: BaseException) -> str:
     return str(error)
 
 
-def offline_error(what: str) -> DownloadError:
-    """Return the error for a download requested while offline."""
-    return DownloadError(f"{what}: offline, so nothing was asked of the network", action=AllowDownloads(_OFFLINE))
+def offline_error(what: str, switches: Iterable[str]) -> DownloadError:
+    """Return the error for a download requested while offline. switches: those that are on."""
+    action = AllowDownloads(tuple(switches))
+    return DownloadError(f"{what}: offline, so nothing was asked of the network", action=action)
 
 
 def _unreadable(error: OSError) -> DownloadError:

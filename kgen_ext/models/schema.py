@@ -2,15 +2,16 @@
 
     {"schema": 1, "models": [MODEL, ...]}
     MODEL    id, protocol ("tipo" or "dtg"), files: [FILE, ...]                             required
-             title, parameters, context, quality_line, licence, licence_url, repo, revision, engines, needs,
-             recommended, blocklist (a text file beside this one, else in ours), notes,
+             title, parameters, active (parameters used for a token, if not all), context, quality_line, licence,
+             licence_url, repo, revision, engines, needs, recommended, notes,
+             blocklist (a text file beside this one, else in ours),
              ratings ({what users write: the model's word}, where training had other words) optional
     FILE     path, kind ("gguf" or "safetensors")                                           required
              quant, size (exact bytes), about (rounded bytes), sha256, companions           optional
 
-A file's path is the one in the repository; without `repo` it is a file or folder in the user's own models folder.
-A model of the user's that has the id of one of ours replaces it. Every value is checked; an error names the file, the
-entry and the field.
+Models are in order of quality, best first. A file's path is the one in the repository; without `repo` it is a file or
+folder in the user's own models folder. A model of the user's that has the id of one of ours replaces it. Every value is
+checked; an error names the file, the entry and the field.
 """
 from __future__ import annotations
 
@@ -90,6 +91,7 @@ class Model:
     files: tuple[ModelFile, ...]
     title: str = ""
     parameters: int | None = None
+    active: int | None = None
     context: int | None = None
     quality_line: bool = False
     licence: str = ""
@@ -154,7 +156,8 @@ def _model(value: Any, where: str, folder: Path) -> Model:
         "recommended": _recommended(reader.take("recommended", json_object, {}), where),
     }
     checks: dict[str, Callable[[Any], Any]] = {
-        "title": text, "parameters": whole_number(1), "context": whole_number(64, 1 << 20), "quality_line": flag,
+        "title": text, "parameters": whole_number(1), "active": whole_number(1),
+        "context": whole_number(64, 1 << 20), "quality_line": flag,
         "licence": text, "licence_url": matching(re.compile(r"https://\S+"), "an https address"),
         "repo": matching(_REPO, "owner/name"), "revision": relative_path,
         "engines": list_of(one_of(*_ENGINES)), "needs": _versions, "notes": text,

@@ -182,7 +182,7 @@ def _lacks(
         broken = packages["llama-cpp-python"] is not None
         again = "--force-reinstall --no-deps " if broken else ""
         yield MissingPart(
-            "llama-cpp-python", llama.reason if broken else "TIPO v2 runs in it only; the others are quicker with it",
+            "llama-cpp-python", llama.reason if broken else "models are quicker with it",
             f"{pip} {again}--only-binary :all: llama-cpp-python "
             "--extra-index-url https://abetlen.github.io/llama-cpp-python/whl/cpu", False,
         )  # fmt: skip

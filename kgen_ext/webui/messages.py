@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import PurePath
 
-from kgen_ext.errors import AllowDownloads, BadTemplate, Download, KGenError, ListModels, UserError
+from kgen_ext.errors import BadTemplate, Download, KGenError, ListModels, UserError
 from kgen_ext.events import name_fields
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, Control
 
@@ -23,9 +23,6 @@ def ui_hint(error: KGenError) -> str:
         return "choose it under Models and press Download"
     if isinstance(action, ListModels):
         return f"the panel “Models” shows {action.shows}"
-    if isinstance(action, AllowDownloads):
-        names = ", ".join(action.unset)
-        return f"to download switch off Offline in Settings, KGen, leave out --kgen-offline, and unset {names}"
     return error.hint
 
 

@@ -35,7 +35,7 @@ class ModelsController:
     """The actions of the panel's buttons; several pages may call them at once."""
 
     def __init__(
-        self, *, locations: Callable[[], Locations], offline: Callable[[], bool], unload: Callable[[], int],
+        self, *, locations: Callable[[], Locations], offline: Callable[[], tuple[str, ...]], unload: Callable[[], int],
         tasks: BackgroundTasks | None = None, poll_seconds: float = POLL_SECONDS,
     ) -> None:  # fmt: skip
         self._locations, self._offline, self._unload = locations, offline, unload
@@ -115,7 +115,7 @@ class ModelsController:
         installed = next((other for other in found if other.name == full_name and not other.problem), None)
         if installed is not None:
             return f"{installed.name} is installed: {installed.path}"
-        plan = plan_download(model, file, to=locations.own, offline=self._offline() or None)
+        plan = plan_download(model, file, to=locations.own, offline=self._offline())
         yield from run_download(plan, to=locations.own, cancelled=stop)
         return f"{name} is installed: {plan.target}"
 
@@ -124,7 +124,7 @@ class ModelsController:
         from kgen_ext.models.manage import verify_steps
 
         installed = _find_installed(name, self._scan()[2])
-        verdict = yield from verify_steps(installed, offline=self._offline() or None, cancelled=stop)
+        verdict = yield from verify_steps(installed, offline=bool(self._offline()), cancelled=stop)
         if not verdict.intact:
             if installed.model is None or not installed.model.repo:
                 hint = "replace it with an intact copy"

@@ -91,7 +91,8 @@ class WebuiSettings:
 
     threads: None for the engine's own choice. keep: False unloads the model after each job. idle_seconds: unload it
     after so long, None for never. tag_file: the name of one of the tag files found, "" for the default one. mark: the
-    name of the marks around what is to be expanded. tag_path, models_dir: paths given by flags, "" for none.
+    name of the marks around what is to be expanded. tag_path, models_dir: paths given by flags, "" for none. offline:
+    the switches that are on and forbid downloads.
     """
 
     model: str
@@ -107,7 +108,7 @@ class WebuiSettings:
     mark: str
     presets: tuple[Preset, ...]
     models_dir: str
-    offline: bool
+    offline: tuple[str, ...]
     log_level: str
 
     def model_of(self, values: Values) -> str:
@@ -140,7 +141,7 @@ def read_settings(host: Host) -> WebuiSettings:
         mark=read_mark(host),
         presets=read("kgen_presets", _presets),
         models_dir=host.flag("kgen_models_dir") or "",
-        offline=bool(host.flag("kgen_offline")) or _offline_by_environment() or read("kgen_offline", _flag),
+        offline=_offline_switches(host),
         log_level=read("kgen_log_level", _choice),
     )
 
@@ -308,10 +309,12 @@ def _model(option: Setting, value: Any) -> str:
     return STARTER if name in ("", DEFAULT) else name
 
 
-def _offline_by_environment() -> bool:
-    from kgen_ext.models.hub import is_offline
+def _offline_switches(host: Host) -> tuple[str, ...]:
+    from kgen_ext.models.hub import offline_switches
 
-    return is_offline()
+    option = ("“Offline” in Settings, KGen",) if _read(host, "kgen_offline", _flag) else ()
+    flag = ("--kgen-offline",) if host.flag("kgen_offline") else ()
+    return (*option, *flag, *offline_switches())
 
 
 def _absolute(host: Host, path: str) -> Path:
