@@ -193,6 +193,46 @@
         }));
     }
 
+    // Models: the fold is filled when it is opened, buttons in our HTML press those of the panel, and after an expansion
+    // the server is asked once whether there is a model to offer.
+    const press = (tab, name) => (find("#kgen_" + tab + "_" + name) || {click() {}}).click();
+    const wanted = {}; // by tab: the model of the button pressed last
+    const asked = {}; // by tab and part of the page: what the server was asked after
+    const wantedModel = (tab, inputs) => [wanted[tab] || "", ...inputs.slice(1)];
+
+    document.addEventListener("click", function (event) {
+        const target = event.target && event.target.closest ? event.target : null;
+        const button = target && target.closest(".kgen-press"), label = target && target.closest(".label-wrap");
+        for (const tab of TABS) {
+            if (button && button.closest("#kgen_" + tab + "_offer")) {
+                event.preventDefault();
+                wanted[tab] = button.dataset.kgenName;
+                press(tab, button.dataset.kgenPress);
+            }
+            if (target && target.closest("#kgen_" + tab + "_offer_cancel")) press(tab, "models_cancel");
+            const list = find("#kgen_" + tab + "_models_name");
+            const fold = label && !label.classList.contains("open") && label.parentElement;
+            if (fold && list && fold.contains(list) && fold.classList.contains("kgen-folded")) press(tab, "models_refresh");
+        }
+    }, true);
+
+    function askForOffer(tab, part, state) {
+        if (!state || asked[tab + part] === state) return;
+        asked[tab + part] = state;
+        press(tab, "models_ask");
+    }
+
+    function offer(tab) {
+        const panel = find("#kgen_" + tab + "_panel"), box = find("#generation_info_" + tab + " textarea");
+        const error = panel && panel.querySelector(".kgen-error");
+        if (panel) askForOffer(tab, "preview", error ? error.textContent : panel.querySelector(".kgen-use") && "used");
+        if (box && box.value !== asked[tab]) {
+            asked[tab] = box.value;
+            const found = infotexts(tab).map(entries).find((values) => values.KGen) || {};
+            askForOffer(tab, "image", found["KGen error"] || (found.KGen && "used"));
+        }
+    }
+
     // Adds tag completion to our text boxes if a1111-sd-webui-tagcomplete is installed; returns whether it is ready.
     function addTagCompletion() {
         if (typeof addAutocompleteToArea !== "function" || typeof TAC_CFG === "undefined" || !TAC_CFG) return false;
@@ -208,12 +248,15 @@
         return true;
     }
 
-    window.kgen = {page: page, reuseSeed: reuseSeed, selected: selected, use: use, entries: entries};
+    window.kgen = {
+        page: page, reuseSeed: reuseSeed, selected: selected, use: use, entries: entries, wantedModel: wantedModel,
+    };
     if (typeof onAfterUiUpdate === "function") {
         onAfterUiUpdate(function () {
             for (const tab of TABS) {
                 report(tab);
                 markUsed(tab);
+                offer(tab);
             }
         });
     }

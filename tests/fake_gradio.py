@@ -11,7 +11,7 @@ from typing import Any
 
 _ANY = {"label", "info", "value", "elem_id", "elem_classes", "visible"}
 _KNOWS = {
-    "Checkbox": _ANY, "CheckboxGroup": _ANY | {"choices"}, "Radio": _ANY | {"choices"},
+    "Checkbox": _ANY, "CheckboxGroup": _ANY | {"choices"}, "Radio": _ANY | {"choices", "show_label"},
     "Dropdown": _ANY | {"choices", "allow_custom_value"}, "Textbox": _ANY | {"lines", "max_lines", "placeholder"},
     "Slider": _ANY | {"minimum", "maximum", "step"}, "Number": _ANY | {"precision", "minimum", "maximum"},
     "HTML": {"value", "elem_id", "elem_classes", "visible"}, "State": {"value"},

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 from hub_server import FakeHub, running_hub
-from models_kit import controller_of, page
+from models_kit import ABLE, OLD, controller_of, panel_of, rows_of
 
 from kgen_ext.models import Locations, load_catalogue
 from kgen_ext.models.describe import model_rows
 from kgen_ext.models.hub import Hub
+from kgen_ext.models.needs import Machine
 from kgen_ext.webui.background import BackgroundTasks, TaskState
-from kgen_ext.webui.models_controller import model_names
-from kgen_ext.webui.models_html import facts_html, state_html, table_html
-from kgen_ext.webui.models_panel import BUTTONS
+from kgen_ext.webui.models_html import facts_html, state_html
 
 WEIGHTS = struct.pack("<4sIQQ", b"GGUF", 3, 0, 0) + random.Random(8).randbytes(300_000)
 NAME, FILE = "TIPO-100M:F16", "TIPO-100M_TIPO-100M-F16.gguf"
@@ -54,14 +53,14 @@ def test_a_click_downloads_with_progress_and_shows_the_model_as_installed(hub: F
     last = views[-1]
     assert "is installed" in last.status
     assert last.changed
-    assert last.table is not None
-    assert '<tr class="kgen-installed"><td>TIPO-100M</td>' in last.table
+    assert last.installed == "TIPO-100M"
+    assert rows_of(last)["TIPO-100M"].endswith("installed: F16")
 
 
 def test_nothing_is_asked_of_the_network_before_the_click(hub: FakeHub, locations: Locations) -> None:
     controller = controller_of(locations)
-    controller.refresh(NAME)
-    controller.select(NAME)
+    controller.show("")
+    controller.show(NAME)
     assert hub.asked == []
     assert not locations.own.exists()
 
@@ -80,7 +79,7 @@ def test_cancel_stops_a_download_and_the_next_goes_on(hub: FakeHub, locations: L
     stopped = ""
     for view in controller.download(NAME):
         if "%" in view.status:
-            assert "stopping" in controller.cancel(NAME).status
+            assert "stopping" in controller.cancel().status
         stopped = view.status
     assert "stopped" in stopped
     assert not (locations.own / FILE).exists()
@@ -174,7 +173,7 @@ def test_unload_says_what_went(locations: Locations) -> None:
 def test_a_mistake_in_the_user_s_catalogue_is_shown_and_breaks_nothing(locations: Locations) -> None:
     locations.own.mkdir()
     (locations.own / "kgen-models.json").write_text("{")
-    assert "cannot be read" in controller_of(locations).refresh(NAME).status
+    assert "cannot be read" in controller_of(locations).show(NAME).status
     assert "cannot be read" in list(controller_of(locations).download(NAME))[-1].status
 
 
@@ -186,47 +185,115 @@ def test_what_a_user_s_file_says_is_escaped(tmp_path: Path) -> None:
         .replace('"X"', '"' + evil.replace('"', '\\"') + '"')
     )  # fmt: skip
     listed = list(model_rows(load_catalogue(tmp_path / "kgen-models.json"), ()))
-    shown = table_html(listed) + facts_html(listed[-1]) + state_html(TaskState(evil))
+    shown = facts_html(listed[-1], None) + state_html(TaskState(evil))
     assert "<img" not in shown
     assert '"onmouseover' not in shown
-    assert shown.count("&lt;img") == 5
+    assert shown.count("&lt;img") == 4
 
 
-def test_the_facts_show_size_licence_and_link_before_a_download() -> None:
-    row = next(row for row in model_rows(load_catalogue(), ()) if row[0] == "TIPO-v2.1-1B-A200M")
-    shown = facts_html(row, scanned=False)
-    assert "1.07 GB" in shown
-    assert "Kohaku License 1.0" in shown
-    assert '<a href="https://huggingface.co/KBlueLeaf/TIPO-v2.1-1B-A200M" target="_blank" rel="noopener' in shown
-    assert "press Refresh" in shown
+def test_a_row_tells_size_and_licence_before_a_download(locations: Locations) -> None:
+    row = rows_of(controller_of(locations).show(""))["TIPO-v2.1-1B-A200M"]
+    assert row.startswith("1.07 GB · Kohaku License 1.0 · ")
 
 
-def test_the_list_offers_every_file_that_can_be_fetched_once() -> None:
-    names = model_names(load_catalogue())
-    assert names[0] == "TIPO-v2.1-1B-A200M:Q8_0"
-    assert "TIPO-500M-ft:safetensors" in names
-    assert len(set(names)) == len(names)
-    assert not any(name.startswith("starter") for name in names)
+def test_the_licence_is_a_link(locations: Locations) -> None:
+    view = controller_of(locations).show("TIPO-v2.1-1B-A200M").view
+    assert view is not None
+    assert '<a href="https://huggingface.co/KBlueLeaf/TIPO-v2.1-1B-A200M" target="_blank" rel="noopener' in view.facts
+
+
+def test_each_model_has_one_row(locations: Locations) -> None:
+    assert list(rows_of(controller_of(locations).show(""))) == [model.id for model in load_catalogue()]
+
+
+@pytest.mark.parametrize("machine, best", [(ABLE, "TIPO-v2.1-1B-A200M:Q8_0"), (OLD, "TIPO-500M-ft:F16")])
+def test_the_best_that_runs_here_is_preselected(machine: Machine, best: str, locations: Locations) -> None:
+    view = controller_of(locations, machine=machine).show("").view
+    assert view is not None and view.file == best
+
+
+@pytest.mark.parametrize("name, told", [
+    ("TIPO-500M-ft", "the best that runs here"), ("TIPO-200M", "runs here"),
+    ("TIPO-v2.1-1B-A200M", "needs llama-cpp-python 0.3.10 or transformers 4.53"),
+    ("starter", "ships with KGen"),
+])  # fmt: skip
+def test_a_row_tells_what_the_model_needs(name: str, told: str, locations: Locations) -> None:
+    assert rows_of(controller_of(locations, machine=OLD).show(""))[name].split(" · ")[-1] == told
+
+
+def test_a_file_of_the_user_s_own_is_told_as_such(locations: Locations) -> None:
+    locations.own.mkdir()
+    (locations.own / "mine-F16.gguf").write_bytes(WEIGHTS)
+    assert rows_of(controller_of(locations).show(""))["mine"] == "300 kB · your own file"
+
+
+def test_other_files_of_a_model_are_under_it(locations: Locations) -> None:
+    view = controller_of(locations).show("TIPO-v2.1-1B-A200M").view
+    assert view is not None
+    assert view.files == (
+        ("Q8_0, 1.07 GB", "TIPO-v2.1-1B-A200M:Q8_0"), ("F16, 1.98 GB", "TIPO-v2.1-1B-A200M:F16"),
+    )  # fmt: skip
+
+
+def test_another_file_can_be_chosen(locations: Locations) -> None:
+    view = controller_of(locations).show("TIPO-v2.1-1B-A200M:F16").view
+    assert view is not None and view.download == "Download 1.98 GB"
+
+
+def test_the_installed_file_is_shown_first(locations: Locations) -> None:
+    locations.own.mkdir()
+    (locations.own / "TIPO-v2.1-1B-A200M_TIPO-v2.1-1B-A200M-f16.gguf").write_bytes(WEIGHTS)
+    view = controller_of(locations).show("TIPO-v2.1-1B-A200M").view
+    assert view is not None and view.file == "TIPO-v2.1-1B-A200M:F16"
+
+
+@pytest.mark.parametrize("name, buttons", [
+    ("starter", (False, False, False)), (NAME, (False, True, True)), ("mine", (False, True, True)),
+    ("TIPO-500M-ft", (True, False, False)), ("DanTagGen-beta:Q8_0", (False, True, False)),
+])  # fmt: skip
+def test_only_buttons_that_do_something_are_shown(
+    name: str, buttons: tuple[bool, bool, bool], locations: Locations
+) -> None:
+    locations.own.mkdir()
+    (locations.own / FILE).write_bytes(WEIGHTS)
+    (locations.own / "mine.gguf").write_bytes(WEIGHTS)
+    locations.hosts[0].mkdir()
+    (locations.hosts[0] / "DanTagGen-beta_ggml-model-Q8_0.gguf").write_bytes(WEIGHTS)
+    view = controller_of(locations).show(name).view
+    assert view is not None
+    assert (bool(view.download), view.verify, view.remove) == buttons
+
+
+def test_the_page_is_told_of_a_download_that_is_running(hub: FakeHub, locations: Locations) -> None:
+    hub.faults.slow = 0.05
+    controller = controller_of(locations)
+    watching = controller.download(NAME)
+    next(watching)
+    update = controller.show("")
+    assert update.running and "kgen-running" in update.status
+    list(watching)
+
+
+def test_offline_names_the_one_switch_that_is_on(locations: Locations) -> None:
+    last = list(controller_of(locations, offline=("--kgen-offline",)).download(NAME))[-1]
+    assert "(to download leave out --kgen-offline)" in last.status
 
 
 # The page.
 
 
 def test_every_button_answers_for_each_of_its_outputs(hub: FakeHub, locations: Locations) -> None:
-    _, made = page(locations)
-    for part in ("refresh", *BUTTONS):
-        fn, inputs, outputs = made[f"kgen_txt2img_models_{part}"].events["click"]
-        answer = fn(*([NAME, ""][: len(inputs)]))
-        for changes in [answer] if isinstance(answer, list) else answer:
-            assert len(changes) == len(outputs)
+    panel = panel_of(locations)
+    for wire in panel.gradio.wires:
+        for updates in panel.do(wire.target.removeprefix(panel.tab.id("")), *([NAME] * len(wire.inputs)),
+                                event=wire.event):  # fmt: skip
+            assert len(updates) == len(wire.outputs)
 
 
 def test_a_download_puts_the_new_model_into_the_page_s_own_list(hub: FakeHub, locations: Locations) -> None:
-    tab, made = page(locations)
-    fn, _, outputs = made["kgen_txt2img_models_download"].events["click"]
-    last = list(fn(NAME))[-1]
-    assert outputs[-1] is tab.controls["model"]
-    assert last[-1] == {"choices": ["default", "starter", "new"]}
+    assert panel_of(locations).last("models_download", NAME)["model"] == {
+        "__type__": "update", "choices": ["default", "starter", "new"],
+    }  # fmt: skip
 
 
 def test_the_panel_looks_at_no_disk_while_the_page_is_built(
@@ -236,19 +303,39 @@ def test_the_panel_looks_at_no_disk_while_the_page_is_built(
         raise AssertionError("scanned")
 
     monkeypatch.setattr("kgen_ext.models.find_models", fail)
-    _, made = page(locations)
-    assert "1.07 GB" in made["kgen_txt2img_models_facts"].args[0]
+    panel_of(locations)
+
+
+def test_opening_it_fills_the_rows_and_chooses_the_best(locations: Locations) -> None:
+    shown = panel_of(locations).last("models_refresh", None, None)
+    assert (shown["models_name"]["value"], shown["models_file"]["value"]) == (
+        "TIPO-v2.1-1B-A200M", "TIPO-v2.1-1B-A200M:Q8_0",
+    )  # fmt: skip
+
+
+def test_opening_it_again_keeps_the_choice(locations: Locations) -> None:
+    shown = panel_of(locations).last("models_refresh", "DanTagGen-beta", "DanTagGen-beta:Q6_K")
+    assert shown["models_file"]["value"] == "DanTagGen-beta:Q6_K"
+
+
+def test_another_model_brings_its_own_files(locations: Locations) -> None:
+    shown = panel_of(locations).last("models_name", "TIPO-100M", "DanTagGen-beta:Q6_K", event="input")
+    assert shown["models_file"]["value"] == "TIPO-100M:F16"
+
+
+def test_cancel_is_shown_while_a_download_runs(hub: FakeHub, locations: Locations) -> None:
+    hub.faults.slow = 0.02
+    first, *_, last = panel_of(locations).do("models_download", NAME)
+    assert [part["models_cancel"]["visible"] for part in (first, last)] == [True, False]
 
 
 def test_nothing_of_the_panel_is_saved_among_the_page_s_defaults(locations: Locations) -> None:
-    _, made = page(locations)
-    parts = {name: part for name, part in made.items() if name.startswith("kgen")}
-    assert len(parts) == 10
-    assert all(getattr(part, "do_not_save_to_config", False) for part in parts.values())
+    panel = panel_of(locations)
+    parts = [part for part in panel.gradio.made if part.elem_id and part is not panel.tab.controls["model"]]
+    assert len(parts) == 14
+    assert all(getattr(part, "do_not_save_to_config", False) for part in parts)
 
 
-def test_a_value_gradio_may_hand_over_is_taken_as_text(locations: Locations) -> None:
-    _, made = page(locations)
-    fn, _, _ = made["kgen_txt2img_models_name"].events["change"]
-    for odd in (None, [], 3):
-        assert isinstance(fn(odd), list)
+@pytest.mark.parametrize("odd", [None, [], 3])
+def test_a_value_gradio_may_hand_over_is_taken_as_text(odd: object, locations: Locations) -> None:
+    assert panel_of(locations).last("models_name", odd, odd, event="input")["models_name"]["value"]

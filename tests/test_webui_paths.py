@@ -29,6 +29,7 @@ from kgen_ext.webui.controls import CONTROLS, Widget
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.infotext import paste_fields
 from kgen_ext.webui.models_controller import ModelsController
+from kgen_ext.webui.models_offer import ModelOffers
 from kgen_ext.webui.preview import Previews, run_preview
 from kgen_ext.webui.settings import (
     SETTINGS,
@@ -284,13 +285,14 @@ def test_no_value_of_a_plot_leads_to_the_disk(stage: Stage, folder: Path) -> Non
 def test_no_name_in_the_models_panel_leads_to_the_disk(stage: Stage, folder: Path) -> None:
     controller = ModelsController(locations=lambda: webui_locations(Host(), read_settings(Host())),
                                   offline=lambda: ("KGEN_OFFLINE",), unload=lambda: 0, poll_seconds=0.005)  # fmt: skip
+    offers = ModelOffers(locations=lambda: webui_locations(Host(), read_settings(Host())), offline=lambda: ())
 
     def calls(value: Any) -> dict[str, Callable[[], Any]]:
         name = value if isinstance(value, str) else str(value)
         return {
             "download": lambda: list(controller.download(name)), "verify": lambda: list(controller.verify(name)),
-            "remove": lambda: controller.remove(name, name), "select": lambda: controller.select(name),
-            "refresh": lambda: controller.refresh(name), "cancel": lambda: controller.cancel(name),
+            "remove": lambda: controller.remove(name, name), "show": lambda: controller.show(name),
+            "offer": lambda: offers.find(name),
         }  # fmt: skip
 
     assert beyond(calls, folder) == {}

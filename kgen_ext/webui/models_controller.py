@@ -12,42 +12,47 @@ from typing import TYPE_CHECKING
 from kgen_ext.errors import KGenError, UserError
 from kgen_ext.webui.background import BackgroundTasks, TaskFn, TaskSteps
 from kgen_ext.webui.messages import ui_message
-from kgen_ext.webui.models_html import facts_html, message_html, state_html, table_html
+from kgen_ext.webui.models_html import message_html, state_html
 
 if TYPE_CHECKING:
     from kgen_ext.models import FoundModel, Locations, Model
+    from kgen_ext.models.needs import Machine
+    from kgen_ext.webui.models_view import PanelView
 
 POLL_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class PanelUpdate:
-    """New content of the panel's parts, as HTML but for the names; None leaves a part unchanged."""
+    """A change of the panel. status: HTML. view: the new content, None if unchanged. running: whether a task runs.
+
+    changed: the installed models may have changed, so other lists of them are out of date. installed: the name under
+    which the page's list of models has the file shown, "" where it is not installed.
+    """
 
     status: str
-    table: str | None = None
-    facts: str | None = None
-    names: tuple[str, ...] | None = None
-    changed: bool = False  # the installed models may have changed: other lists of them are out of date
+    view: PanelView | None = None
+    running: bool = False
+    changed: bool = False
+    installed: str = ""
 
 
 class ModelsController:
     """The actions of the panel's buttons; several pages may call them at once."""
 
     def __init__(
-        self, *, locations: Callable[[], Locations], offline: Callable[[], tuple[str, ...]], unload: Callable[[], int],
+        self, *, locations: Callable[[], Locations], offline: Callable[[], tuple[str, ...]],
+        unload: Callable[[], int], machine: Callable[[], Machine] | None = None,
         tasks: BackgroundTasks | None = None, poll_seconds: float = POLL_SECONDS,
     ) -> None:  # fmt: skip
-        self._locations, self._offline, self._unload = locations, offline, unload
+        """offline: the switches that forbid downloads. machine: what is installed, None to look."""
+        self._locations, self._offline, self._unload, self._machine = locations, offline, unload, machine
         self._tasks, self._poll_seconds = tasks or BackgroundTasks(), poll_seconds
 
-    def refresh(self, name: str) -> PanelUpdate:
-        """Scan the disk again."""
-        return self._updated("", name)
-
-    def select(self, name: str) -> PanelUpdate:
-        """Show the details of another model."""
-        return self._updated("", name, table=False)
+    def show(self, name: str) -> PanelUpdate:
+        """Scan the disk and show a model or one of its files by name, "" for the best that runs here."""
+        running = self._tasks.running
+        return self._updated(state_html(running.state) if running else "", name, running=running is not None)
 
     def download(self, name: str) -> Iterator[PanelUpdate]:
         """Download a model in the background and yield its progress; joins a running download of the same name."""
@@ -57,9 +62,10 @@ class ModelsController:
         """Compare an installed model with its checksum in the background and yield the progress."""
         yield from self._watch(f"Verification of {name}", name, lambda stop: self._verify_steps(name, stop))
 
-    def cancel(self, name: str) -> PanelUpdate:
+    def cancel(self) -> PanelUpdate:
         """Stop the running task; a download keeps what it has so far."""
-        return PanelUpdate(message_html("stopping ..." if self._tasks.stop() else "nothing is running"))
+        stopping = self._tasks.stop()
+        return PanelUpdate(message_html("stopping ..." if stopping else "nothing is running"), running=stopping)
 
     def remove(self, name: str, pending: str) -> tuple[PanelUpdate, str]:
         """Delete a model from our own folder, at the second click on the same name.
@@ -78,7 +84,8 @@ class ModelsController:
 
             self._unload()  # some systems refuse to delete a file that is in use
             freed = remove_model(model, locations) + remove_parts(model.id, locations)
-            return self._updated(f"{model.name} removed, {size_text(freed)} freed", name, changed=True), ""
+            removed = message_html(f"{model.name} removed, {size_text(freed)} freed")
+            return self._updated(removed, name, changed=True), ""
         except (KGenError, OSError) as error:
             return PanelUpdate(message_html(ui_message(error), failed=True)), ""
 
@@ -94,9 +101,8 @@ class ModelsController:
             yield PanelUpdate(message_html(ui_message(error), failed=True))
             return
         while not task.wait(self._poll_seconds):
-            yield PanelUpdate(state_html(task.state))
-        state = task.state
-        yield self._updated(state.line, name, failed=state.failed, changed=True)
+            yield PanelUpdate(state_html(task.state), running=True)
+        yield self._updated(state_html(task.state), name, changed=True)
 
     def _download_steps(self, name: str, stop: Callable[[], bool]) -> TaskSteps:
         from kgen_ext.models import find_entry
@@ -142,31 +148,18 @@ class ModelsController:
         known = load_catalogue(locations.user_file)
         return locations, known, find_models(locations, models=known)
 
-    def _updated(
-        self, line: str, name: str, *, failed: bool = False, table: bool = True, changed: bool = False
-    ) -> PanelUpdate:
-        from kgen_ext.models.describe import model_rows
+    def _updated(self, status: str, name: str, *, running: bool = False, changed: bool = False) -> PanelUpdate:
+        from kgen_ext.models import choices
+        from kgen_ext.models.needs import this_machine
+        from kgen_ext.webui.models_view import panel_view
 
         try:
             _, known, found = self._scan()
         except (KGenError, OSError) as error:
             return PanelUpdate(message_html(ui_message(error), failed=True))
-        rows = tuple(model_rows(known, found))
-        model_id = name.partition(":")[0]
-        selected = next((row for row in rows if row[0] == model_id), None)
-        return PanelUpdate(
-            status=message_html(line, failed=failed),
-            table=table_html(rows) if table else None,
-            facts=facts_html(selected) if selected else "",
-            names=model_names(known, found) if table else None,
-            changed=changed,
-        )
-
-
-def model_names(known: tuple[Model, ...], found: tuple[FoundModel, ...] = ()) -> tuple[str, ...]:
-    """Return the names that the panel's list offers: every downloadable file, then whatever else is installed."""
-    downloadable = (f"{model.id}:{file.variant}" for model in known if model.repo for file in model.files)
-    return tuple(dict.fromkeys((*downloadable, *(installed.name for installed in found))))
+        view = panel_view(name, known=known, found=found, machine=(self._machine or this_machine)())
+        installed = choices(model for model in found if model.name == view.file)
+        return PanelUpdate(status, view, running=running, changed=changed, installed="".join(installed))
 
 
 def _find_installed(name: str, found: tuple[FoundModel, ...]) -> FoundModel:

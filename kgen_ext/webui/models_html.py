@@ -1,47 +1,44 @@
-"""HTML of the models panel: the table of models, the details of one, and the state of a task.
+"""HTML of the models panel: the details of a model, and the state of a task.
 
 Everything is escaped: names, notes and addresses may come from a catalogue from a third party.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
 from html import escape
+from typing import TYPE_CHECKING
 
-from kgen_ext.models.describe import ModelRow, describe, info_lines
+from kgen_ext.models.describe import ModelRow, info_lines
 from kgen_ext.webui.background import TaskState
 
-NOT_SCANNED = '<p class="kgen-models-hint">Press Refresh to list the installed models.</p>'
+if TYPE_CHECKING:
+    from kgen_ext.models.needs import Fit
+
+ENGINE_NAMES = {"llama_cpp": "llama.cpp", "reference": "NumPy"}
 
 
-def table_html(rows: Iterable[ModelRow]) -> str:
-    """Return a table of all models: name, size, licence, installed variants."""
-    body = []
-    for row in rows:
-        facts = describe(*row)
-        installed = bool(facts["installed"])
-        cells = (
-            facts["id"], facts["shown_size"], facts["licence"] or "?",
-            facts["shown_installed"] if installed else "no",
-        )  # fmt: skip
-        css_class = ' class="kgen-installed"' if installed else ""
-        body.append(f"<tr{css_class}>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
-    head = "".join(f"<th>{name}</th>" for name in ("Model", "Size", "Licence", "Installed"))
-    return f'<table class="kgen-models"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-
-
-def facts_html(row: ModelRow, *, scanned: bool = True) -> str:
-    """Return the details of one model, its licence as a link. scanned: whether the disk has been scanned."""
-    address = row[1].licence_url if row[1] else ""
-    lines = []
+def facts_html(row: ModelRow, fits: Fit | None) -> str:
+    """Return the details of a model, its licence as a link. fits: how the chosen file runs here, None if unknown."""
+    model, here = row[1:]
+    address = model.licence_url if model else ""
+    lines, group = [], ""
     for label, text in info_lines(*row):
-        if label == "Installed" and not row[2]:
-            text = "no" if scanned else "press Refresh to see"  # in place of the command to download it
+        group = label or group
+        if group == "To download" or (group == "Installed" and not here):
+            continue  # the list of files says so
         shown = escape(text)
         if address and label == "Licence":
-            link = f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{escape(address)}</a>'
-            shown = shown.replace(escape(address), link)
-        lines.append(f"<tr><th>{escape(label)}</th><td>{shown}</td></tr>")
-    return f'<table class="kgen-model-facts"><tbody>{"".join(lines)}</tbody></table>'
+            shown = shown.replace(escape(address), link_html(address, address))
+        lines.append((label, shown))
+    if fits is not None:
+        runs = f"yes, in {ENGINE_NAMES.get(fits.engine, fits.engine)}" if fits.engine else f"no: it needs {fits.needs}"
+        lines.append(("Runs here", escape(runs)))
+    body = "".join(f"<tr><th>{escape(label)}</th><td>{shown}</td></tr>" for label, shown in lines)
+    return f'<table class="kgen-model-facts"><tbody>{body}</tbody></table>'
+
+
+def link_html(address: str, text: str) -> str:
+    """Return a link that opens in a new tab."""
+    return f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{escape(text)}</a>'
 
 
 def state_html(state: TaskState) -> str:

@@ -109,6 +109,7 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
             _build_fields(tab, SECOND)
             buttons = preview_panel.build_buttons(tab)
         connect_preview = preview_panel.build(tab, buttons)
+        offer = models_panel.build_offer(tab)
         for fold in FOLDS:
             with folded(tab, fold.name, fold.title):
                 for row in fold.rows:
@@ -118,7 +119,7 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
         with folded(tab, "fold_history", "History"):
             connect_history = history_panel.build(tab)
         with folded(tab, "fold_models", "Models"):
-            models_panel.build(tab)
+            models_panel.build(tab, offer)
         if (tool_row := getattr(script, "tool_row", None)) is not None:
             tool_row.build(tab)
     _connect_tools(tab)
