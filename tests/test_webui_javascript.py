@@ -277,3 +277,85 @@ def test_opening_its_fold_tells_the_profile_anew() -> None:
 
 def test_the_search_goes_along_with_a_button_of_the_history() -> None:
     assert run_history('tell(kgen.history("txt2img", ["", "w", true]).slice(1));') == ["w", True]
+
+
+MODELS = """
+const pressed = [];
+for (const name of ["models_refresh", "models_get", "models_cancel", "models_dismiss", "models_ask"]) {
+    elements["#kgen_txt2img_" + name] = {click() { pressed.push(name); }};
+}
+const list = elements["#kgen_txt2img_models_name"] = {};
+const click = (target) => heard.click.forEach((call) => call({target: target, preventDefault() {}}));
+const within = (...known) => ({dataset: {}, closest(selector) { return known.includes(selector) ? this : null; }});
+const label = (open, inside) => ({
+    closest(selector) { return selector === ".label-wrap" ? this : null; },
+    classList: {contains: () => open},
+    parentElement: {classList: {contains: (name) => name === "kgen-folded"}, contains: () => inside},
+});
+"""
+
+
+@pytest.mark.parametrize("is_open, inside, pressed", [
+    (False, True, ["models_refresh"]), (True, True, []), (False, False, []),
+])  # fmt: skip
+def test_the_models_are_looked_for_when_their_fold_is_opened(is_open: bool, inside: bool, pressed: list[str]) -> None:
+    told = run(f"{MODELS} click(label({json.dumps(is_open)}, {json.dumps(inside)})); tell(pressed);")
+    assert told == pressed
+
+
+def test_the_offer_s_button_sends_its_model() -> None:
+    told = run(MODELS + """
+        const button = within(".kgen-press", "#kgen_txt2img_offer");
+        button.dataset = {kgenPress: "models_get", kgenName: "TIPO-100M:F16"};
+        click(button);
+        tell([pressed, kgen.wantedModel("txt2img", ["", "starter"]), kgen.wantedModel("img2img", [""])]);
+    """)
+    assert told == [["models_get"], ["TIPO-100M:F16", "starter"], [""]]
+
+
+def test_a_button_of_that_class_elsewhere_on_the_page_presses_nothing() -> None:
+    told = run(MODELS + """
+        const button = within(".kgen-press");
+        button.dataset = {kgenPress: "models_get", kgenName: "x"};
+        click(button);
+        tell(pressed);
+    """)
+    assert told == []
+
+
+def test_the_offer_s_cancel_is_the_panel_s() -> None:
+    assert run(MODELS + 'click(within("#kgen_txt2img_offer_cancel")); tell(pressed);') == ["models_cancel"]
+
+
+PANEL = """
+let update;
+globalThis.onAfterUiUpdate = (listener) => { update = listener; };
+"""
+
+
+@pytest.mark.parametrize("states, times", [
+    ([None], 0), ([".kgen-use"], 1), ([".kgen-use", ".kgen-use"], 1), ([".kgen-error"], 1),
+    ([".kgen-use", ".kgen-error"], 2), ([".kgen-error", ".kgen-use"], 2),
+])  # fmt: skip
+def test_after_an_expansion_the_server_is_asked_once_what_to_offer(states: list[str | None], times: int) -> None:
+    told = run(MODELS + f"""
+        for (const state of {json.dumps(states)}) {{
+            elements["#kgen_txt2img_panel"] = {{querySelector: (part) => part === state ? {{textContent: "x"}} : null}};
+            update();
+        }}
+        tell(pressed);
+    """, before=PANEL)
+    assert told == ["models_ask"] * times
+
+
+@pytest.mark.parametrize("infotext, times", [
+    ("cat\\nSteps: 1, KGen: 0.2.0", 1), ("cat\\nSteps: 1", 0), ("cat\\nKGen: 0.2.0, KGen error: x", 1),
+])  # fmt: skip
+def test_after_an_image_the_server_is_asked_if_it_was_expanded(infotext: str, times: int) -> None:
+    told = run(MODELS + f"""
+        elements["#generation_info_txt2img textarea"] = box(JSON.stringify({{infotexts: ["{infotext}"]}}));
+        update();
+        update();
+        tell(pressed);
+    """, before=PANEL)
+    assert told == ["models_ask"] * times

@@ -103,7 +103,7 @@ def test_a_page_that_was_closed_does_not_stop_the_download(hub: FakeHub, locatio
 def test_a_fault_is_shown_and_the_page_goes_on(hub: FakeHub, locations: Locations) -> None:
     hub.faults.corrupt = True
     last = list(controller_of(locations).download(NAME))[-1]
-    assert "kgen-failed" in last.status
+    assert "kgen-error" in last.status
     assert "another checksum" in last.status
 
 
@@ -134,7 +134,7 @@ def test_verify_tells_whole_from_damaged(hub: FakeHub, locations: Locations) -> 
     (locations.own / FILE).write_bytes(WEIGHTS[:-1] + bytes([WEIGHTS[-1] ^ 1]))
     last = list(controller_of(locations).verify(NAME))[-1]
     assert "damaged" in last.status
-    assert "kgen-failed" in last.status and "download" in last.status
+    assert "kgen-error" in last.status and "download" in last.status
     (locations.own / "mine.gguf").write_bytes(b"GGUF, and no more")
     last = list(controller_of(locations).verify("mine"))[-1]
     assert "mine is damaged" in last.status and "replace it with an intact copy" in last.status
@@ -332,7 +332,7 @@ def test_cancel_is_shown_while_a_download_runs(hub: FakeHub, locations: Location
 def test_nothing_of_the_panel_is_saved_among_the_page_s_defaults(locations: Locations) -> None:
     panel = panel_of(locations)
     parts = [part for part in panel.gradio.made if part.elem_id and part is not panel.tab.controls["model"]]
-    assert len(parts) == 14
+    assert len(parts) == 15
     assert all(getattr(part, "do_not_save_to_config", False) for part in parts)
 
 

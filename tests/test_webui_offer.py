@@ -140,7 +140,7 @@ def test_nothing_is_asked_of_the_network_for_an_offer(hub: FakeHub, locations: L
 
 
 @pytest.mark.parametrize("chosen, told", [
-    ("starter", "The starter is small. TIPO 100M runs here"), ("TIPO-100M", "TIPO-100M is not installed"),
+    ("starter", "The starter is small. TIPO-100M runs here"), ("TIPO-100M", "TIPO-100M is not installed"),
 ])  # fmt: skip
 def test_the_offer_follows_the_page_s_model(chosen: str, told: str, locations: Locations) -> None:
     assert told in panel_of(locations, machine=SMALL).last("models_ask", chosen)["offer"]["value"]
@@ -163,8 +163,13 @@ def test_a_folder_that_cannot_be_written_to_still_takes_the_line_away(tmp_path: 
 
 def test_its_download_shows_progress_in_the_line_and_a_way_to_stop(hub: FakeHub, locations: Locations) -> None:
     hub.faults.slow = 0.02
-    first = next(panel_of(locations).do("models_get", NAME, "starter"))["offer"]["value"]
-    assert "<progress" in first and 'data-kgen-press="models_cancel"' in first
+    first, *_, last = panel_of(locations).do("models_get", NAME, "starter")
+    assert "<progress" in first["offer"]["value"]
+    assert [part["offer_cancel"]["visible"] for part in (first, last)] == [True, False]
+
+
+def test_an_offer_goes_away_when_its_model_is_downloaded_elsewhere(hub: FakeHub, locations: Locations) -> None:
+    assert panel_of(locations).last("models_download", NAME)["offer"] == {"__type__": "update", "value": ""}
 
 
 def test_the_downloaded_model_is_chosen_in_place_of_the_starter(hub: FakeHub, locations: Locations) -> None:

@@ -65,7 +65,7 @@ class ModelsController:
     def cancel(self) -> PanelUpdate:
         """Stop the running task; a download keeps what it has so far."""
         stopping = self._tasks.stop()
-        return PanelUpdate(message_html("stopping ..." if stopping else "nothing is running"), running=stopping)
+        return PanelUpdate(message_html("stopping ..." if stopping else "nothing is running"))
 
     def remove(self, name: str, pending: str) -> tuple[PanelUpdate, str]:
         """Delete a model from our own folder, at the second click on the same name.

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kgen_ext.models.needs import Fit
 
 ENGINE_NAMES = {"llama_cpp": "llama.cpp", "reference": "NumPy"}
+# Lines of the command's that the rows and the list of files make superfluous.
+_LEFT_OUT = ("Protocol", "Context", "Engines", "To download")
 
 
 def facts_html(row: ModelRow, fits: Fit | None) -> str:
@@ -23,12 +25,12 @@ def facts_html(row: ModelRow, fits: Fit | None) -> str:
     lines, group = [], ""
     for label, text in info_lines(*row):
         group = label or group
-        if group == "To download" or (group == "Installed" and not here):
-            continue  # the list of files says so
+        if group in _LEFT_OUT or label == "Name" or (group == "Installed" and not here):
+            continue
         shown = escape(text)
-        if address and label == "Licence":
-            shown = shown.replace(escape(address), link_html(address, address))
-        lines.append((label, shown))
+        if model and address and label == "Licence":
+            shown = link_html(address, model.licence or address)
+        lines.append((label or group, shown))
     if fits is not None:
         runs = f"yes, in {ENGINE_NAMES.get(fits.engine, fits.engine)}" if fits.engine else f"no: it needs {fits.needs}"
         lines.append(("Runs here", escape(runs)))
@@ -43,12 +45,13 @@ def link_html(address: str, text: str) -> str:
 
 def state_html(state: TaskState) -> str:
     """Return the line of a task, with a progress bar while it runs."""
-    css_class = "kgen-failed" if state.failed else "kgen-over" if state.done else "kgen-running"
+    css_class = "kgen-line kgen-error" if state.failed else "kgen-over" if state.done else "kgen-running"
+    role = "alert" if state.failed else "status"
     bar = ""
     if not state.done:
         value = "" if state.fraction is None else f' value="{state.fraction:.4f}"'
         bar = f'<progress class="kgen-bar" max="1"{value}></progress>'
-    return f'<div class="{css_class}" role="status">{bar}<span>{escape(state.line)}</span></div>'
+    return f'<div class="{css_class}" role="{role}">{bar}<span>{escape(state.line)}</span></div>'
 
 
 def message_html(line: str, *, failed: bool = False) -> str:

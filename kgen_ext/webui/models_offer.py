@@ -1,7 +1,7 @@
 """Offer of a download under the preview: the model an expansion lacked, or the first one larger than the starter.
 
     TIPO-500M-ft is not installed: 1.02 GB, Kohaku License 1.0 [Download]
-    The starter is small. TIPO v2.1 runs here and writes better prompts: 1.07 GB, Kohaku License 1.0 [Download] [...]
+    The starter is small. TIPO-200M-ft2 runs here and writes better prompts: 406 MB, Kohaku License 1.0 [Download] [...]
 
 The second comes while the starter is the only model, until it is dismissed: then there is an empty file of a fixed name
 in KGen's own models folder. Offline, nothing is offered. The buttons press hidden ones of the models panel.
@@ -88,7 +88,7 @@ def offer_html(offer: Offer) -> str:
         licence = link_html(model.licence_url, model.licence or "licence")
     what = f"{escape(model.id)} is not installed"
     if offer.first:
-        what = f"The starter is small. {escape(model.title or model.id)} runs here and writes better prompts"
+        what = f"The starter is small. {escape(model.id)} runs here and writes better prompts"
     buttons = press_html("Download", "models_get", offer.name)
     if offer.first:
         buttons += press_html("No, thanks", "models_dismiss")

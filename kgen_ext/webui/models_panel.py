@@ -9,7 +9,7 @@ Nothing here is an argument of the script or saved in ui-config.json.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kgen_ext.webui.background import shared_tasks
 from kgen_ext.webui.controls import DEFAULT
@@ -33,15 +33,25 @@ _TOOLTIPS = {
 }
 
 
-def build_offer(tab: Tab) -> Any:
+class OfferParts(NamedTuple):
+    """Components of the offer: its line, and the button that stops its download."""
+
+    line: Any
+    cancel: Any
+
+
+def build_offer(tab: Tab) -> OfferParts:
     """Build the place of the offer; it is empty until the page's script asks for it after an expansion."""
-    offer = tab.gr.HTML("", elem_id=tab.id("offer"))
-    tab.keep_unsaved(offer)
-    return offer
+    line = tab.gr.HTML("", elem_id=tab.id("offer"), elem_classes=["kgen-offer-place"])
+    # Not in the line: that is replaced several times a second, and a click needs its button to stay. The page's script
+    # presses the panel's own Cancel.
+    cancel = tab.gr.Button("Cancel the download", size="sm", visible=False, elem_id=tab.id("offer_cancel"))
+    tab.keep_unsaved(line, cancel)
+    return OfferParts(line, cancel)
 
 
 def build(
-    tab: Tab, offer: Any, *, controller: ModelsController | None = None, offers: ModelOffers | None = None
+    tab: Tab, offer: OfferParts, *, controller: ModelsController | None = None, offers: ModelOffers | None = None
 ) -> None:
     """Build the panel inside the open accordion of a tab; without a controller, for this WebUI's models.
 
@@ -50,7 +60,8 @@ def build(
     gr = tab.gr
     controller = controller or webui_controller(tab.host)
     offers = offers or webui_offers(tab.host)
-    models = gr.Radio(choices=[], label="Models", elem_id=tab.id("models_name"), elem_classes=["kgen-models"])
+    models = gr.Radio(choices=[], label="Models", show_label=False, elem_id=tab.id("models_name"),
+                      elem_classes=["kgen-models"])  # fmt: skip
     file = gr.Radio(choices=[], label="File", visible=False, elem_id=tab.id("models_file"))
     facts = gr.HTML("", elem_id=tab.id("models_facts"))
     with gr.Row(elem_classes=["kgen-row", "kgen-buttons"]):
@@ -67,10 +78,14 @@ def build(
     for name, tooltip in _TOOLTIPS.items():
         buttons[name].webui_tooltip = tooltip
     shown = [buttons[name] for name in ("download", "cancel", "verify", "remove")]
-    outputs = [status, models, file, facts, *shown, tab.controls["model"]]
+    outputs = [status, models, file, facts, *shown, tab.controls["model"], *offer]
 
-    def changes(update: PanelUpdate, *, use: str = "") -> list[Any]:
-        return [gr.update(value=update.status), *_content(gr, update), _model_list(tab, update, use)]
+    def changes(update: PanelUpdate, *, use: str = "", line: str | None = None) -> list[Any]:
+        if line is None and update.changed and update.installed:
+            line = ""  # what was offered is here
+        shown = gr.update() if line is None else gr.update(value=line)
+        stop = gr.update(visible=update.running and line is not None)
+        return [gr.update(value=update.status), *_content(gr, update), _model_list(tab, update, use), shown, stop]
 
     def stream(action: Callable[[str], Iterator[PanelUpdate]]) -> Callable[[Any], Iterator[list[Any]]]:
         def run(name: Any) -> Iterator[list[Any]]:
@@ -101,14 +116,13 @@ def build(
     def get(name: Any, model: Any) -> Iterator[list[Any]]:
         instead = _wanted(tab.host, model) == STARTER  # else the list has the model's name already
         for update in controller.download(_text(name)):
-            line = update.status + (press_html("Cancel", "models_cancel") if update.running else "")
+            line = update.status
             if update.installed:
-                chosen = ", and chosen as the model" if instead else ""
-                line = message_html(f"{update.installed} is installed{chosen}.")
+                line = message_html(f"{update.installed} is installed{', and chosen as the model' * instead}.")
             elif not update.running:
                 line += press_html("Try again", "models_get", _text(name))
             use = update.installed if instead else ""
-            yield [gr.update(value=f'<div class="kgen-offer">{line}</div>'), *changes(update, use=use)]
+            yield changes(update, use=use, line=f'<div class="kgen-offer">{line}</div>')
 
     quiet = {"show_progress": "hidden"}
     buttons["refresh"].click(show, [models, file], outputs, **quiet)
@@ -116,12 +130,12 @@ def build(
     file.input(lambda name: changes(controller.show(_text(name))), [file], outputs, **quiet)
     buttons["download"].click(stream(controller.download), [file], outputs, **quiet)
     buttons["verify"].click(stream(controller.verify), [file], outputs, **quiet)
-    buttons["cancel"].click(lambda: changes(controller.cancel()), [], outputs, **quiet)
+    buttons["cancel"].click(lambda: gr.update(value=controller.cancel().status), [], [status], **quiet)
     buttons["remove"].click(remove, [file, pending], [*outputs, pending], **quiet)
     buttons["unload"].click(lambda: changes(controller.unload()), [], outputs, **quiet)
-    hidden["ask"].click(ask, [tab.controls["model"]], [offer], **quiet)
-    hidden["dismiss"].click(dismiss, [], [offer], **quiet)
-    hidden["get"].click(get, [wanted, tab.controls["model"]], [offer, *outputs], _js=tab.script("wantedModel"), **quiet)
+    hidden["ask"].click(ask, [tab.controls["model"]], [offer.line], **quiet)
+    hidden["dismiss"].click(dismiss, [], [offer.line], **quiet)
+    hidden["get"].click(get, [wanted, tab.controls["model"]], outputs, _js=tab.script("wantedModel"), **quiet)
 
 
 def _content(gr: Any, update: PanelUpdate) -> list[Any]:
