@@ -70,7 +70,7 @@ def build(
                             variant="primary" if name == "download" else "secondary", elem_id=tab.id(f"models_{name}"))
             for name in BUTTONS
         }  # fmt: skip
-        hidden = {name: gr.Button(name, elem_id=tab.id(f"models_{name}"), elem_classes=["kgen-hidden"])
+        hidden = {name: gr.Button("", elem_id=tab.id(f"models_{name}"), elem_classes=["kgen-pressed-by-script"])
                   for name in HIDDEN}  # fmt: skip
     status = gr.HTML("", elem_id=tab.id("models_status"))
     pending, wanted = gr.State(""), gr.Textbox(value="", visible=False)
