@@ -24,7 +24,7 @@ from kgen_ext.webui.checkpoint_profile import (
 )
 from kgen_ext.webui.controls import AUTO, BY_FIELD, DEFAULT, NO_PROFILE, Values, read_named
 from kgen_ext.webui.host import current_host
-from kgen_ext.webui.infotext import pasted
+from kgen_ext.webui.infotext import PasteKey
 from kgen_ext.webui.job import OWN, ExpandedPrompt, ImagePrompt
 from kgen_ext.webui.profiles import PROFILES, find_profile
 
@@ -281,7 +281,7 @@ def test_pasting_an_image_gives_its_text_again_whatever_is_loaded(stage: Stage) 
     done = stage.run(prompt="cat", seed=7, values={"profile": AUTO})
     found = stage.host.paste(done.infotexts[0])
     stage.host.opts.sd_model_checkpoint = "dreamshaper_8.safetensors"
-    again = {field: pasted(field)(found) for field in ("profile", "add")}
+    again = {field: PasteKey(BY_FIELD[field])(found) for field in ("profile", "add")}
     assert again == {"profile": "Pony", "add": "tags"}
     assert stage.run(prompt=found["Prompt"], seed=7, values={"profile": "pony"}).prompts == done.prompts
 
