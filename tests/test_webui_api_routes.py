@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,8 @@ import pytest
 from fake_host import FakeHost, install
 
 from kgen_ext.webui import script
-from kgen_ext.webui.api_routes import PREFIX, add_routes, authorised, passwords
+from kgen_ext.webui.api_access import ApiAccess, is_authorised, read_access
+from kgen_ext.webui.api_routes import PREFIX, add_routes
 from kgen_ext.webui.api_schema import MAX_BYTES, expand_schema
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.session import Session
@@ -138,50 +140,126 @@ def test_a_browser_must_ask_before_another_site_may_expand(client: Any) -> None:
     assert client.get(f"{PREFIX}/expand").status_code == 405
 
 
-@pytest.mark.parametrize("flags", [{"api_auth": "me:pa:ss,you:x"}, {"gradio_auth": "me:pa:ss"}])
-def test_the_hosts_passwords_protect_every_route(
-    flags: dict[str, str], fake: FakeHost, session: Session, monkeypatch: pytest.MonkeyPatch
+ROUTES = (("GET", "schema"), ("GET", "models"), ("POST", "expand"), ("POST", "unload"))
+STRANGERS = (None, ("me", "pa"), ("me", "x"), ("nobody", "pa:ss"), ("", ""), ("m\xe9", "p\xe4"))
+
+
+def host_route(app: Any, users: dict[str, str]) -> None:
+    """Add txt2img as all hosts do: with a dependency that checks the password, where one is set."""
+    from fastapi import Depends, HTTPException
+    from fastapi.security import HTTPBasic
+
+    asked = Depends(HTTPBasic())
+
+    def check(credentials: Any = asked) -> bool:
+        if users.get(credentials.username) == credentials.password:
+            return True
+        raise HTTPException(401, "Incorrect username or password", {"WWW-Authenticate": "Basic"})
+
+    dependencies = [Depends(check)] if users else []
+    app.add_api_route("/sdapi/v1/txt2img", lambda: {}, methods=["POST"], dependencies=dependencies)
+
+
+def page_password(app: Any, monkeypatch: pytest.MonkeyPatch, fake: FakeHost) -> None:
+    """Set the page's password as a host with a page does: Gradio's server knows it, and the API stays open."""
+    fake.cmd_opts.gradio_auth = "me:pa:ss"
+    app.auth = {"me": "pa:ss"}
+    host_route(app, {})
+
+
+def page_password_without_a_page(app: Any, monkeypatch: pytest.MonkeyPatch, fake: FakeHost) -> None:
+    fake.cmd_opts.gradio_auth, fake.cmd_opts.nowebui = "me:pa:ss", True
+    creds = SimpleNamespace(get_gradio_auth_creds=lambda: iter([("me", "pa:ss")]))
+    monkeypatch.setitem(sys.modules, "modules.initialize_util", creds)
+    host_route(app, {})
+
+
+def api_password(app: Any, monkeypatch: pytest.MonkeyPatch, fake: FakeHost) -> None:
+    fake.cmd_opts.api_auth = "me:pa:ss,you:x"
+    host_route(app, {"me": "pa:ss", "you": "x"})
+
+
+def leftover_api_password(app: Any, monkeypatch: pytest.MonkeyPatch, fake: FakeHost) -> None:
+    """Set --api-auth on SD.Next, which takes the option and ignores it."""
+    fake.cmd_opts.api_auth = "me:pa:ss,you:x"
+    host_route(app, {})
+
+
+def sdnext_password(app: Any, monkeypatch: pytest.MonkeyPatch, fake: FakeHost) -> None:
+    fake.cmd_opts.auth, app.auth = "me:pa:ss", {"me": "pa:ss"}
+    host_route(app, {"me": "pa:ss"})
+
+
+def sdnext_password_file(app: Any, monkeypatch: pytest.MonkeyPatch, fake: FakeHost) -> None:
+    fake.cmd_opts.auth_file = "users.txt"
+    host_route(app, {"me": "pa:ss"})
+
+
+@pytest.mark.parametrize("protect", [
+    api_password, leftover_api_password, page_password, page_password_without_a_page, sdnext_password,
+    sdnext_password_file,
+])  # fmt: skip
+def test_a_password_of_the_host_protects_every_route(
+    protect: Any, fake: FakeHost, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fastapi.testclient import TestClient
 
-    vars(fake.cmd_opts).update(flags)
-    creds = lambda: (tuple(pair.split(":", 1)) for pair in flags.get("gradio_auth", "").split(","))  # noqa: E731
-    monkeypatch.setitem(
-        __import__("sys").modules, "modules.initialize_util", SimpleNamespace(get_gradio_auth_creds=creds)
-    )
     app = server()
-    add_routes(Host(), lambda: session, app, title="KGen")
+    protect(app, monkeypatch, fake)
+    assert add_routes(Host(), lambda: session, app, title="KGen")
     caller = TestClient(app)
-    for method, path in (("GET", "schema"), ("GET", "models"), ("POST", "expand"), ("POST", "unload")):
-        for auth in (None, ("me", "pa"), ("me", "x"), ("nobody", "pa:ss"), ("", ""), ("mé", "pä")):
+    for method, path in ROUTES:
+        for auth in STRANGERS:
             answer = caller.request(method, f"{PREFIX}/{path}", auth=auth)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Basic"), (path, auth)
         assert caller.request(method, f"{PREFIX}/{path}", auth=("me", "pa:ss")).status_code != 401
 
 
-def test_passwords_that_cannot_be_read_keep_the_routes_away(
-    fake: FakeHost, session: Session, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("flag", ["gradio_auth_path", "auth", "auth_file", "some_future_auth"])
+def test_a_password_that_nothing_checks_keeps_the_routes_away(
+    flag: str, fake: FakeHost, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fake.cmd_opts.gradio_auth_path = "/nowhere/passwords"
+    setattr(fake.cmd_opts, flag, "/nowhere/passwords")
     app = server()
+    host_route(app, {})
     assert not add_routes(Host(), lambda: session, app, title="KGen")
     assert paths(app) == []
-    assert "passwords" in caplog.text
+    assert "password" in caplog.text
 
 
-def test_who_may_call(fake: FakeHost) -> None:
-    assert passwords(Host()) == {}
+def test_a_page_that_asks_a_function_for_the_password_keeps_the_routes_away(fake: FakeHost, session: Session) -> None:
+    app = server()
+    app.auth = lambda name, password: name == password
+    host_route(app, {})
+    assert not add_routes(Host(), lambda: session, app, title="KGen")
+
+
+def test_the_hosts_own_route_turns_ours_on_where_no_option_does(fake: FakeHost, session: Session) -> None:
+    fake.cmd_opts.api = False
+    app = server()
+    host_route(app, {})
+    assert add_routes(Host(), lambda: session, app, title="KGen")
+
+
+def test_without_a_password_everybody_may_call(fake: FakeHost) -> None:
+    assert read_access(Host(), server()) == ApiAccess()
+
+
+def test_a_password_of_the_api_may_hold_a_colon(fake: FakeHost) -> None:
     fake.cmd_opts.api_auth = "a:1,b:2:3"
-    assert passwords(Host()) == {"a": "1", "b": "2:3"}
+    assert read_access(Host(), server()) == ApiAccess(users={"a": "1", "b": "2:3"})
+
+
+def test_an_option_without_a_password_in_it_is_refused(fake: FakeHost) -> None:
     fake.cmd_opts.api_auth = "nonsense"
-    assert passwords(Host()) is None
+    assert read_access(Host(), server()) is None
 
 
 @pytest.mark.parametrize("header", ["", "Basic", "Basic !", "Bearer YTox", "Basic YQ==", "Basic YTo=", "Basic éé"])
 def test_a_header_that_is_no_password_is_none(header: str) -> None:
-    assert not authorised(header, {"a": "1"})
-    assert authorised("Basic YTox", {"a": "1"})
-    assert authorised(header, {})
+    assert not is_authorised(header, {"a": "1"})
+    assert is_authorised("Basic YTox", {"a": "1"})
+    assert is_authorised(header, {})
 
 
 def test_twenty_clients_at_once_each_get_their_own_and_others_are_served_meanwhile(client: Any) -> None:

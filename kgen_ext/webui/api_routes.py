@@ -1,18 +1,14 @@
-"""The API's routes on the host's server, present when the host's own API is on and behind the same passwords.
+"""The API's routes on the host's server, present when the host's own API is on and for the same clients.
 
---api and --nowebui turn the host's API on, and with it this one; --api-auth protects both. With --gradio-auth alone
-the host leaves its API open; these routes then require one of its user names and passwords (HTTP Basic), as the page
-does. Without pydantic models, as hosts come with different versions of pydantic.
+`api_access` says for whom. Without pydantic models, as hosts come with different versions of pydantic.
 """
 # No `from __future__ import annotations`: FastAPI evaluates the routes' annotations, and `Request` is a local name.
 import asyncio
-import hmac
-from base64 import b64decode
-from binascii import Error
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from kgen_ext.webui.api_access import ApiAccess, api_is_on, is_authorised, read_access
 from kgen_ext.webui.host import Host
 
 if TYPE_CHECKING:
@@ -25,53 +21,19 @@ _TAGS = ["KGen"]
 
 def add_routes(host: Host, session: "Callable[[], Session]", app: Any, *, title: str) -> bool:
     """Add the routes to a running server; return whether it has them now."""
-    if not (host.flag("api", False) or host.flag("nowebui", False)):
+    if not api_is_on(host, app):
         return False
-    users = passwords(host)
-    if users is None:
-        host.log.warning("the KGen API is off: cannot read the passwords of --api-auth or --gradio-auth")
+    access = read_access(host, app)
+    if access is None:
+        host.log.warning("the KGen API is off: a password is set, but not one that it can check")
         return False
     if any(getattr(route, "path", "") == f"{PREFIX}/schema" for route in app.routes):
         return True
-    _add(host, session, app, users, title)
+    _add(host, session, app, access, title)
     return True
 
 
-def passwords(host: Host) -> Mapping[str, str] | None:
-    """Return the passwords by user name; empty if the API is open, None if passwords are set but cannot be read."""
-    if given := host.flag("api_auth"):
-        return _users(pair.split(":", 1) for pair in str(given).split(",")) or None
-    if not (host.flag("gradio_auth") or host.flag("gradio_auth_path")):
-        return {}
-    credentials = host.part("modules.initialize_util.get_gradio_auth_creds")
-    try:
-        return _users(credentials() if credentials else ()) or None
-    except (OSError, ValueError) as error:
-        host.log.warning("passwords: %s", error)
-        return None
-
-
-def authorised(header: str, users: Mapping[str, str]) -> bool:
-    """Return whether an Authorization header holds a user name and its password, in time independent of both."""
-    if not users:
-        return True
-    scheme, _, encoded = header.partition(" ")
-    try:
-        name, _, password = b64decode(encoded.strip(), validate=True).partition(b":")
-    except (Error, ValueError):
-        return False
-    correct = False
-    for user_name, user_password in users.items():
-        same_name = hmac.compare_digest(user_name.encode(), name)
-        correct |= same_name & hmac.compare_digest(user_password.encode(), password)
-    return correct and scheme.lower() == "basic"
-
-
-def _users(pairs: Iterable[Any]) -> dict[str, str]:
-    return {pair[0].strip(): pair[1] for pair in pairs if len(pair) == 2 and pair[0].strip()}
-
-
-def _add(host: Host, session: "Callable[[], Session]", app: Any, users: Mapping[str, str], title: str) -> None:
+def _add(host: Host, session: "Callable[[], Session]", app: Any, access: ApiAccess, title: str) -> None:
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
 
@@ -91,7 +53,7 @@ def _add(host: Host, session: "Callable[[], Session]", app: Any, users: Mapping[
         return Response(response.body.encode(), response.status, headers=headers, media_type="application/json")
 
     def check_password(request: Any) -> Any:
-        if authorised(request.headers.get("authorization", ""), users):
+        if is_authorised(request.headers.get("authorization", ""), access.users):
             return None
         return send(error_response(401, "Unauthorised", "wrong user name or password", "send both as HTTP Basic"))
 
@@ -126,5 +88,6 @@ def _add(host: Host, session: "Callable[[], Session]", app: Any, users: Mapping[
     ):
         app.add_api_route(
             f"{PREFIX}/{path}", call, methods=[method], response_model=None, tags=_TAGS, summary=summary,
+            dependencies=list(access.dependencies),
             openapi_extra={"requestBody": body_schema} if path == "expand" else None,
         )  # fmt: skip
