@@ -226,8 +226,8 @@ class Hooks:
             recorded = {}
         # 3. Put the results in the prompts' place, and record them.
         results = [expanded.prompt for expanded in outcome.expanded]
-        if p.main_prompt == prompts[0]:
-            p.main_prompt = results[0]
+        if getattr(p, "main_prompt", None) == prompts[0]:
+            setattr(p, "main_prompt", results[0])
         p.all_prompts = results
         if hires[0] is not None and has_hires(p):
             p.all_hr_prompts = [expanded.hires for expanded in outcome.expanded]

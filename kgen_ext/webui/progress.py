@@ -68,7 +68,7 @@ def own_job(host: Host, name: str) -> Iterator[None]:
     if begin is None or end is None:
         yield
         return
-    begin(job=name)
+    begin(name)  # by position: its name differs from host to host
     try:
         yield
     finally:
