@@ -13,21 +13,22 @@ from typing import Any
 import pytest
 from fake_host import install
 
-from kgen_ext.webui.host import Host, HostKind
+from kgen_ext.webui.host import Host
+from kgen_ext.webui.hosts import find_host
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("kind", ["a1111", "forge", "reforge"])
-def test_the_family_of_a_host_is_told_by_its_modules(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), [
+    ("a1111", "A1111"), ("forge", "Forge"), ("reforge", "ReForge"), ("sdnext", "SdNext"), ("bare", "A1111"),
+])  # fmt: skip
+def test_a_host_is_told_by_its_modules(monkeypatch: pytest.MonkeyPatch, kind: str, name: str) -> None:
     install(monkeypatch, kind=kind)
-    assert Host().kind is HostKind(kind)
+    assert type(find_host()).__name__ == name
 
 
-def test_a_strange_host_is_other_and_no_host_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Host().kind is HostKind.NONE
-    install(monkeypatch, kind="bare")
-    assert Host().kind is HostKind.OTHER
+def test_without_a_host_there_is_none() -> None:
+    assert type(find_host()) is Host
 
 
 def test_everything_can_be_asked_of_no_host_at_all() -> None:

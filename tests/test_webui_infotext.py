@@ -73,7 +73,7 @@ def write(values: Values, *records: Record) -> dict[str, Any]:
 
 
 def paste(params: dict[str, Any], *, mode: PasteMode = PasteMode.ORIGINAL, timing: str = "after") -> dict[str, Any]:
-    on_pasted(params, host=Host(), mode=mode, timing=timing)
+    on_pasted("", params, host=Host(), mode=mode, timing=timing)
     return {field: function(params) for field, function in paste_fields({p.field: p.field for p in CONTROLS})}
 
 

@@ -14,7 +14,7 @@ from fake_host import install
 
 from kgen_ext.models import ModelFiles
 from kgen_ext.service import engines as opening
-from kgen_ext.webui.host import Host
+from kgen_ext.webui.hosts import find_host
 from kgen_ext.webui.settings import WebuiSettings, read_settings
 from kgen_ext.webui.vram import acquire
 
@@ -46,6 +46,20 @@ class Weights:
 
     def parameters(self) -> Iterator[Any]:
         yield SimpleNamespace(device=self.at)
+
+    @property
+    def device(self) -> str:
+        """As transformers' models have it: it cannot be set."""
+        return self.at
+
+
+class ModuleList(list[Weights]):
+    """torch.nn.ModuleList with one module."""
+
+    device: Any = None
+
+    def to(self, device: Any) -> None:
+        self[0].to(device)
 
 
 @dataclass
@@ -102,8 +116,8 @@ class Rig:
             send_model_to_cpu=self._to_cpu, send_model_to_device=lambda model: model.to("cuda"))  # fmt: skip
         put("torch", cuda=SimpleNamespace(is_available=lambda: device == "cuda", device_count=lambda: 1,
                                  mem_get_info=lambda: (self.free, 0)),
-            backends=SimpleNamespace(), is_inference_mode_enabled=lambda: self.inference,
-            inference_mode=self._inference_mode)  # fmt: skip
+            backends=SimpleNamespace(), nn=SimpleNamespace(ModuleList=ModuleList), device=Place,
+            is_inference_mode_enabled=lambda: self.inference, inference_mode=self._inference_mode)  # fmt: skip
         put("llama_cpp", llama_supports_gpu_offload=lambda: device == "cuda")
         self.loaded: list[Any] = []
         manager = {"free_memory": self._free(freeable), "get_free_memory": lambda device: self.free,
@@ -117,7 +131,7 @@ class Rig:
             put("ldm_patched.modules")
             put("ldm_patched.modules.model_management", **manager)
         monkeypatch.setattr(opening, "choose_engines", lambda files, wanted, **_: [(engine, "")])
-        self.settings = read_settings(Host())
+        self.settings = read_settings(find_host())
 
     def _to_cpu(self, model: Weights) -> None:
         self.free += 4 * GIB
@@ -149,7 +163,7 @@ class Rig:
     def use(self, settings: WebuiSettings | None = None, *, fail: bool = False) -> list[str]:
         """Lend once; return what the host and the session were asked, in order."""
         try:
-            with acquire(Host(), self.session, settings or self.settings, self.files, engine="auto") as expander:
+            with acquire(find_host(), self.session, settings or self.settings, self.files, engine="auto") as expander:
                 assert expander is self.model
                 assert not self.inference
                 assert self.model.module is None or not self.on_card or self.weights.at == "cuda"

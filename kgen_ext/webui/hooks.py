@@ -30,6 +30,7 @@ from kgen_ext.webui.xyz import OVERRIDES, apply_overrides
 # Attributes of ours on the host's job: what `before_process` did, and the entries of the job around it,
 # which shares its dict of entries.
 _BEFORE, _OUTER = "_kgen_before", "_kgen_outer"
+_STOPPED = "_kgen_stopped"  # attribute of the job: whether it was stopped while its prompts were expanded
 # Set on inner jobs of other extensions: ADetailer's passes over an image whose prompt is expanded already.
 _INNER = ("_ad_inner",)
 _SEEDS = 2**32 - 2  # the host draws its seeds below this
@@ -93,6 +94,7 @@ class Hooks:
         if _is_inner(p):
             return
         self._begin(p)
+        setattr(p, _STOPPED, False)
         if not _is_enabled(p, arguments):
             return
         try:
@@ -114,7 +116,7 @@ class Hooks:
             ImagePrompt(text, seed, hires) for text, hires in zip(sources, _typed_hires(p, sources), strict=True)
         ])  # fmt: skip
         # 3. Expand them, and put the results in their place.
-        outcome = self._expander(p)(values, image_prompts, width=p.width, height=p.height)
+        outcome = self._expand_prompts(p, values, image_prompts)
         prompts = [expanded.prompt for expanded in outcome.expanded]
         p.prompt = prompts if isinstance(p.prompt, list) else prompts[0]
         if has_hires(p):
@@ -138,9 +140,20 @@ class Hooks:
             self._expand_all(p, values)
 
     def before_process_batch(self, p: HostJob) -> None:
-        """Replace the host's hires prompt entry, which repeats the first batch's prompts in every batch."""
+        """Stop a job that was stopped while its prompts were expanded; else get the batch's entries ready.
+
+        The host's own entry of the hires prompt repeats the first batch's prompts in every batch: it is replaced.
+        """
+        if getattr(p, _STOPPED, False):
+            self._host.stop_job(p)
+            return
+        self._host.select_image(p, getattr(p, "iteration", 0) if p.batch_size == 1 else None)
         if infotext.VERSION in p.extra_generation_params and callable(p.extra_generation_params.get("Hires prompt")):
             p.extra_generation_params["Hires prompt"] = _hires_entry
+
+    def postprocess_image(self, p: HostJob) -> None:
+        """Get the entries of an image ready, of which the host writes the infotext next."""
+        self._host.select_image(p, getattr(p, "iteration", 0) * p.batch_size + getattr(p, "batch_index", 0))
 
     def postprocess(self, p: HostJob) -> None:
         """End the job: the job around it gets its own entries back."""
@@ -150,7 +163,7 @@ class Hooks:
         if self._owners.get(id(params)) is p:
             del self._owners[id(params)]
         elif (outer := getattr(p, _OUTER, None)) is not None:
-            _drop_entries(p)
+            self._drop_entries(p)
             params.update(outer)
 
     def failed(self, p: HostJob, error: BaseException) -> None:
@@ -171,7 +184,10 @@ class Hooks:
         owner = self._owners.setdefault(id(params), p)
         is_nested = owner is not p and owner.extra_generation_params is params
         setattr(p, _OUTER, _our_entries(p) if is_nested else None)
-        _drop_entries(p)
+        self._drop_entries(p)
+
+    def _drop_entries(self, p: HostJob) -> None:
+        self._host.drop_entries(p, list(_our_entries(p)))
 
     def _values(self, p: HostJob, arguments: Sequence[Any]) -> Values:
         """Return the values of the controls and of a plot's axes, timing and profile resolved. Raises KGenError."""
@@ -181,6 +197,11 @@ class Hooks:
             values = apply_overrides(values, overrides, resolve=self._resolve)
         values = with_profile(values, self._host, p)
         return replace(values, timing=self._timing()) if values.timing == "default" else values
+
+    def _expand_prompts(self, p: HostJob, values: Values, image_prompts: Sequence[ImagePrompt]) -> Outcome:
+        outcome = self._expander(p)(values, image_prompts, width=p.width, height=p.height)
+        setattr(p, _STOPPED, self._host.interrupted())
+        return outcome
 
     def _expander(self, p: HostJob) -> ExpandFn:
         settings = self._settings()
@@ -222,16 +243,16 @@ class Hooks:
             same = ExpandedPrompt(image_prompts[0], text, hires[0] if values.hires == "leave" else text)
             outcome = Outcome((same,), "")
         else:
-            outcome = self._expander(p)(values, image_prompts, width=p.width, height=p.height)
+            outcome = self._expand_prompts(p, values, image_prompts)
             recorded = {}
         # 3. Put the results in the prompts' place, and record them.
         results = [expanded.prompt for expanded in outcome.expanded]
         if getattr(p, "main_prompt", None) == prompts[0]:
-            setattr(p, "main_prompt", results[0])
+            p.main_prompt = results[0]
         p.all_prompts = results
         if hires[0] is not None and has_hires(p):
             p.all_hr_prompts = [expanded.hires for expanded in outcome.expanded]
-        p.extra_generation_params.update(recorded or _entries(p, values, outcome))
+        self._host.write_entries(p, recorded or _entries(p, values, outcome))
         self._note(values, outcome)
 
     def _record_before(self, p: HostJob) -> None:
@@ -240,7 +261,7 @@ class Hooks:
             expanded = before.outcome.expanded
             count = len(p.all_prompts)
             each = expanded if len(expanded) == count else tuple(expanded[0] for _ in range(count))
-            p.extra_generation_params.update(_entries(p, before.values, replace(before.outcome, expanded=each)))
+            self._host.write_entries(p, _entries(p, before.values, replace(before.outcome, expanded=each)))
 
     def _upscaled(self, p: HostJob) -> Mapping[str, str] | None:
         """Return the infotext of the image that a hires pass from the gallery upscales; None for every other job."""
@@ -280,11 +301,6 @@ def _recorded_seed(params: Mapping[str, str], *, default: int) -> int:
 
 def _our_entries(p: HostJob) -> dict[str, Any]:
     return {key: value for key, value in p.extra_generation_params.items() if key.startswith(infotext.PREFIX)}
-
-
-def _drop_entries(p: HostJob) -> None:
-    for key in _our_entries(p):
-        del p.extra_generation_params[key]
 
 
 def _typed_hires(p: HostJob, sources: Sequence[str]) -> list[str | None]:

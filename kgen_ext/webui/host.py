@@ -1,8 +1,8 @@
-"""Access to the WebUI: the kind of host, its modules, options, state and folders, and its jobs.
+"""Access to the WebUI: its modules, options, state and folders, its jobs, and what differs from host to host.
 
 Everything is looked up when it is needed, so importing this loads nothing. What a host lacks reads as absent (None, a
 default, a lock that does nothing) and never raises: a missing part switches a feature off and breaks nothing. The rest
-of the package imports nothing of the host.
+of the package imports nothing of the host, and asks `Host` wherever hosts differ: `hosts/` has a file for each.
 """
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import importlib.util
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from enum import Enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -27,13 +26,15 @@ if TYPE_CHECKING:
 LOGGER = "kgen"
 EXTENSION = Path(__file__).resolve().parents[2]
 SCRIPT = EXTENSION / "scripts" / "kgen.py"
+_LOW_VRAM = ("lowvram", "medvram", "medvram_sdxl")
 
 
 class HostJob(Protocol):
     """A job of the host: the attributes of `StableDiffusionProcessing` that hooks read and write.
 
     `before_process` finds `prompt`, `seed` and the size only: the host fills the `all_` lists and `main_prompt` before
-    `process`, an entry for each image. prompt, seed: an API client may send a list, or anything else.
+    `process`, an entry for each image, and `prompts` for each batch. prompt, seed: an API client may send a list, or
+    anything else. main_prompt: of the grid and of params.txt; SD.Next has none.
 
     Attributes that not every job has are read with `getattr`:
 
@@ -51,6 +52,7 @@ class HostJob(Protocol):
     height: int
     main_prompt: str
     all_prompts: list[str]
+    prompts: list[str]
     all_seeds: list[int]
     batch_size: int
     script_args: Sequence[Any]
@@ -69,18 +71,11 @@ def has_hires(p: HostJob) -> TypeGuard[HiresJob]:
     return bool(getattr(p, "enable_hr", False))
 
 
-class HostKind(str, Enum):
-    """Families of hosts; OTHER is any other that has `modules` (SD.Next, future forks)."""
-
-    A1111 = "a1111"
-    FORGE = "forge"  # Forge, Forge Classic and Neo: `backend.memory_management`
-    REFORGE = "reforge"  # reForge and the first Forge: `ldm_patched.modules.model_management`
-    OTHER = "other"
-    NONE = "none"  # no host at all, as in the command
-
-
 class Host:
-    """The host that this process runs in. Tests put fake `modules.*` into sys.modules, or use a subclass."""
+    """The host that this process runs in, or none at all. A host that differs has a subclass in `hosts/`.
+
+    Tests put fake `modules.*` into sys.modules.
+    """
 
     def module(self, name: str) -> ModuleType | None:
         """Return a module of the host by its full name, or None where the host has no such module.
@@ -101,16 +96,8 @@ class Host:
         module, _, attribute = name.rpartition(".")
         return getattr(self.module(module), attribute, None)
 
-    @property
-    def kind(self) -> HostKind:
-        """Return the family of the host, recognised by its modules."""
-        if self.module("modules.shared") is None:
-            return HostKind.NONE
-        if self._has("modules_forge"):
-            return HostKind.FORGE if self._has("backend.memory_management") else HostKind.REFORGE
-        return HostKind.A1111 if self._has("modules.processing_scripts.comments") else HostKind.OTHER
-
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
+        """Return whether there is a module of this name; it is not imported."""
         if name in sys.modules:
             return True
         try:
@@ -141,6 +128,16 @@ class Host:
         state = self.state
         return bool(getattr(state, "interrupted", False) or getattr(state, "stopping_generation", False))
 
+    def bar_is_free(self) -> bool:
+        """Return whether the progress bar counts no images yet, as it does for the cells of an X/Y/Z plot."""
+        return (getattr(self.state, "job_count", None) or -1) <= 0
+
+    def stop_job(self, p: HostJob) -> None:
+        """Have no image made of a job that was stopped in one of its hooks. Called before each batch.
+
+        Most hosts remember by themselves that the job was stopped.
+        """
+
     def queue_lock(self) -> AbstractContextManager[Any]:
         """Return the lock that is held by one generation at a time."""
         lock = self.part("modules.call_queue.queue_lock")
@@ -159,6 +156,62 @@ class Host:
     def extension_dir(self) -> Path:
         """Return the folder of this extension, whatever the user named it."""
         return EXTENSION
+
+    # Infotext.
+
+    def write_entries(self, p: HostJob, entries: Mapping[str, Any]) -> None:
+        """Write entries into a job's infotexts; a value may be a `PerImage`, which a host calls for each image."""
+        p.extra_generation_params.update(entries)
+
+    def drop_entries(self, p: HostJob, keys: Sequence[str]) -> None:
+        """Take entries out of a job's infotexts again."""
+        for key in keys:
+            p.extra_generation_params.pop(key, None)
+
+    def select_image(self, p: HostJob, index: int) -> None:
+        """Write the entries of one image, as its infotext comes next. index: counts from the job's start.
+
+        Most hosts call a `PerImage`.
+        """
+
+    # Memory.
+
+    def low_vram(self) -> bool:
+        """Return whether the host runs with one of its options for little VRAM."""
+        return any(bool(self.flag(name, False)) for name in _LOW_VRAM)
+
+    def free_vram(self) -> int | None:
+        """Return the free VRAM in bytes, None where torch cannot tell."""
+        from kgen_ext.engines.devices import free_bytes
+
+        torch = self.module("torch")
+        return None if torch is None else free_bytes(torch)
+
+    def collect(self) -> None:
+        """Free the VRAM that torch caches."""
+        torch_gc = self.part("modules.devices.torch_gc")
+        if torch_gc is not None:
+            torch_gc()
+
+    @contextmanager
+    def reserve(self, needed: int) -> Iterator[bool]:
+        """Make room on the GPU for the time of use. needed: bytes; yields whether there is enough now."""
+        yield True
+
+    @contextmanager
+    def on_gpu(self, module: Any, device: Any) -> Iterator[None]:
+        """Have a torch module on the GPU for the time of use; the caller moves it to RAM afterwards."""
+        module.to(device)
+        yield
+
+    # The page, and the order of scripts.
+
+    def switch_label(self, label: str) -> str:
+        """Return the label of the accordion that switches expansion on."""
+        return label
+
+    def prepare(self) -> None:
+        """Register what only this host needs. Called at each load of the scripts."""
 
     # Callbacks, images, styles and the log.
 
@@ -214,4 +267,6 @@ class Host:
 @once
 def current_host() -> Host:
     """Return the host this process runs in."""
-    return Host()
+    from kgen_ext.webui.hosts import find_host
+
+    return find_host()

@@ -8,7 +8,8 @@
 
 The host quotes a value as JSON only if it has a comma, a colon or a newline, splits `512x768` in two, drops the colon
 of a value equal to its key, fails on an empty one and strips spaces. Text that such handling would alter is written as
-`json: "..."`.
+`json: "..."`. SD.Next's reader alters more: commas at an end, `007`, keys with a hyphen, words that are in the prompt,
+too. So our entries of a pasted infotext are read here, not by the host.
 
 Pasting restores the user's own prompt with expansion on, which gives the same result again, or the expanded prompt with
 expansion off (`PasteMode`). An image without expansion unticks the checkbox and changes nothing else.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -94,6 +95,10 @@ class PerImage:
     ) -> str | int | None:  # fmt: skip
         if not use_main_prompt and len(all_prompts) < len(getattr(p, "all_prompts", None) or ()):
             index += getattr(p, "iteration", 0) * getattr(p, "batch_size", 1)
+        return self.of(index)
+
+    def of(self, index: int) -> str | int | None:
+        """Return the value of an image, None where it has none. index: counts from the job's start."""
         return self.values[index] if 0 <= index < len(self.values) else None
 
 
@@ -194,19 +199,30 @@ def carried(prompt: str) -> bool:
 
 
 # The host's grammar of the last line: a key, a colon, then a JSON string or the text up to the next comma.
-_ENTRY = r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'
+_ENTRY = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 
 
 def parse_infotext(text: str) -> dict[str, str]:
     """Read an image's infotext without the host: its entries as text, the prompt as `Prompt`."""
     *lines, last = text.strip().split("\n")
-    entries = re.findall(_ENTRY, last)
+    entries = list(_entries_in(last))
     if len(entries) < 3:
         lines, entries = [*lines, last], []
     end = next((i for i, line in enumerate(lines) if line.strip().startswith("Negative prompt:")), len(lines))
     params = {key: _unquoted(value) for key, value in entries}
     params["Prompt"] = "\n".join(line.strip() for line in lines[:end])
     return params
+
+
+def _entries_in(line: str) -> Iterator[tuple[str, str]]:
+    """Yield the keys and values of an infotext's last line, in linear time: what is no entry is skipped."""
+    position = 0
+    while position < len(line):
+        found = _ENTRY.match(line, position)
+        if found:
+            yield found[1], found[2]
+        end = found.end() if found else line.find(",", position) + 1
+        position = end if end > position else len(line)
 
 
 def _unquoted(value: str) -> str:
@@ -244,8 +260,13 @@ class PasteMode(str, Enum):
     EXPANDED = "expanded"
 
 
-def on_pasted(params: dict[str, Any], *, host: Host, mode: PasteMode, timing: str) -> None:
-    """Edit a pasted infotext's entries before the host fills the page from them. timing: the setting."""
+def on_pasted(infotext: str, params: dict[str, Any], *, host: Host, mode: PasteMode, timing: str) -> None:
+    """Edit a pasted infotext's entries before the host fills the page from them.
+
+    params: what the host read. timing: the setting.
+    """
+    own = {key: value for key, value in parse_infotext(infotext).items() if key.startswith(PREFIX)}
+    params.update(own)
     values = read_infotext_values(params, timing=timing)
     if values is None:
         return

@@ -37,7 +37,7 @@ def shown_progress(host: Host, *, rows: int) -> Iterator[JobProgress]:
         yield JobProgress(lambda event: None, host.interrupted)
         return
     kept = {name: getattr(state, name) for name in _KEPT if hasattr(state, name)}
-    owns_bar = (kept.get("job_count") or -1) <= 0
+    owns_bar = host.bar_is_free()
     tags = dict.fromkeys(range(rows), 0)
 
     def on_event(event: Event) -> None:

@@ -53,6 +53,9 @@ class KGenScript:
     def before_process_batch(self, p: HostJob, *arguments: Any, **kwargs: Any) -> None:
         _guarded(p, lambda hooks: hooks.before_process_batch(p))
 
+    def postprocess_image(self, p: HostJob, image: Any, *arguments: Any) -> None:
+        _guarded(p, lambda hooks: hooks.postprocess_image(p))
+
     def postprocess(self, p: HostJob, processed: Any, *arguments: Any) -> None:
         _guarded(p, lambda hooks: hooks.postprocess(p))
 
@@ -60,10 +63,11 @@ class KGenScript:
 def register() -> None:
     """Register settings, axes and callbacks; the host finds the script itself in `scripts/kgen.py`."""
     host = current_host()
+    host.prepare()
     register_settings(host)
     register_axes(host)
     host.on("on_before_ui", _refresh_choices)
-    host.on("on_infotext_pasted", lambda infotext, params: _pasted(host, params))
+    host.on("on_infotext_pasted", lambda infotext, params: _pasted(host, infotext, params))
     host.on("on_app_started", lambda demo, app: _add_routes(host, app))
 
 
@@ -104,9 +108,9 @@ def _refresh_choices() -> None:
     refresh_choices()
 
 
-def _pasted(host: Host, params: dict[str, Any]) -> None:
+def _pasted(host: Host, infotext: str, params: dict[str, Any]) -> None:
     settings = read_settings(host)
-    on_pasted(params, host=host, mode=PasteMode(settings.paste), timing=settings.timing)
+    on_pasted(infotext, params, host=host, mode=PasteMode(settings.paste), timing=settings.timing)
 
 
 def _add_routes(host: Host, app: Any) -> None:

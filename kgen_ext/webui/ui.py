@@ -102,8 +102,8 @@ def build(script: Any, is_img2img: bool) -> list[Any]:
         return list(_defaults())
     tab = Tab(gradio, host, "img2img" if is_img2img else "txt2img", {}, {})
     enabled = BY_FIELD["enabled"]
-    accordion = host.part("modules.ui_components.InputAccordion")
-    with accordion(enabled.default, label=enabled.label, elem_id=tab.id("enabled")) as tab.controls["enabled"]:
+    accordion, label = host.part("modules.ui_components.InputAccordion"), host.switch_label(enabled.label)
+    with accordion(enabled.default, label=label, elem_id=tab.id("enabled")) as tab.controls["enabled"]:
         _build_row(tab, FIRST)
         with gradio.Row(elem_classes=["kgen-row", "kgen-second"]):
             _build_fields(tab, SECOND)
