@@ -25,7 +25,7 @@ from fake_parts import ALWAYS_VISIBLE, OptionHTML, OptionInfo, Options, Script, 
 
 EVENTS = (
     "on_ui_settings", "on_app_started", "on_before_ui", "on_ui_tabs", "on_infotext_pasted", "on_script_unloaded",
-    "on_model_loaded", "on_before_token_counter", "on_after_component", "on_before_component",
+    "on_model_loaded", "on_before_token_counter", "on_after_component", "on_before_component", "on_image_grid",
 )  # fmt: skip
 
 
@@ -110,7 +110,10 @@ class FakeHost:
             done.first = done.first or self.infotext(p, p.all_prompts, p.all_seeds, 0)
             p.scripts.call("postprocess_batch", p, **kwargs)
             p.prompts = p.all_prompts[part]
-            done.infotexts += [self.infotext(p, p.prompts, p.seeds, index) for index in range(len(p.prompts))]
+            for index in range(len(p.prompts)):
+                p.batch_index = index
+                p.scripts.call("postprocess_image", p, None)
+                done.infotexts.append(self.infotext(p, p.prompts, p.seeds, index))
             done.grid = self.infotext(p, p.prompts, p.seeds, 0, use_main_prompt=True)
         p.scripts.call("postprocess", p, done)
         done.info = json.loads(json.dumps(p.extra_generation_params, default=lambda value: None))
@@ -180,11 +183,16 @@ class FakeHost:
 def install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path | None = None, *, kind: str = "a1111", **extra: ModuleType
 ) -> FakeHost:
-    """Install the host's modules and return the host. kind: a1111, forge, reforge or bare (almost no modules).
+    """Install the host's modules and return the host. kind: a1111, forge, reforge, sdnext or bare (almost no modules).
 
     `extra`: further modules, dots written as double underscores (`modules__devices=...`).
     """
-    host = FakeHost(kind, tmp_path or Path("/nonexistent"))
+    if kind == "sdnext":
+        from fake_sdnext import FakeSdNext
+
+        host: FakeHost = FakeSdNext(kind, tmp_path or Path("/nonexistent"))
+    else:
+        host = FakeHost(kind, tmp_path or Path("/nonexistent"))
     host.opts.infotext_styles = "Apply if any"
 
     def add(name: str, **parts: Any) -> ModuleType:
@@ -233,6 +241,9 @@ def install(
         add("modules.images", read_info_from_image=lambda image: (image.info.get("parameters"), image.info))
     add("modules.scripts", Script=Script, AlwaysVisible=ALWAYS_VISIBLE, scripts_data=host.scripts_data,
         basedir=lambda: str(host.root / "extensions" / "sd-webui-kgen"))  # fmt: skip
+    if kind == "sdnext":
+        monkeypatch.delitem(sys.modules, "modules.processing_scripts.comments")
+        add("modules.scripts_manager", scripts_txt2img=None, scripts_img2img=None)
     if kind in ("forge", "reforge"):
         add("modules_forge")
         add("modules_forge.forge_version", version="2.0.1v1.10.1")

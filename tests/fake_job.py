@@ -29,6 +29,7 @@ class Processing:
     script_args: Sequence[Any] = ()
     extra_generation_params: dict[str, Any] = field(default_factory=dict)
     iteration: int = 0
+    batch_index: int = 0
     all_prompts: Any = None
     all_negative_prompts: Any = None
     all_seeds: Any = None

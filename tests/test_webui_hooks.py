@@ -18,7 +18,7 @@ from kgen_ext.webui.host import Host
 from kgen_ext.webui.settings import read_settings, webui_locations
 
 
-@pytest.fixture(params=["a1111", "forge", "reforge", "bare"])
+@pytest.fixture(params=["a1111", "forge", "reforge", "sdnext", "bare"])
 def any_stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     yield set_stage(monkeypatch, tmp_path, kind=request.param)
     forget()

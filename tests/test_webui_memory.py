@@ -216,6 +216,55 @@ def test_forge_frees_and_loads_and_forgets_our_model_afterwards(rig: Callable[..
     assert made.loaded == []
 
 
+def test_a_patcher_that_sets_the_models_device_takes_our_model(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forge Neo's does, and the `device` of transformers' models is a read-only property."""
+
+    class Patcher:
+        def __init__(self, model: Any, load_device: Any, offload_device: Any, *, current_device: Any = None) -> None:
+            model.device = current_device
+            self.model, self.load_device, self.offload_device = model, load_device, offload_device
+
+    made = rig(kind="forge")
+    monkeypatch.setattr(sys.modules["backend.patcher.base"], "ModelPatcher", Patcher)
+    assert "load_model_gpu" in made.use()
+
+
+def test_a_patcher_is_given_only_what_it_takes(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    def patcher(model: Any, load_device: Any, offload_device: Any) -> Any:
+        return SimpleNamespace(model=model, load_device=load_device, offload_device=offload_device)
+
+    made = rig(kind="forge")
+    monkeypatch.setattr(sys.modules["backend.patcher.base"], "ModelPatcher", patcher)
+    assert "load_model_gpu" in made.use()
+
+
+def test_entries_whose_model_is_gone_are_left_to_the_host(rig: Callable[..., Rig]) -> None:
+    """Forge Neo's refer weakly to their models."""
+    made = rig(kind="forge")
+    dead = SimpleNamespace(model=None)
+    made.loaded.append(dead)
+    made.use()
+    assert made.loaded == [dead]
+
+
+def test_other_models_of_the_host_stay_loaded(rig: Callable[..., Rig]) -> None:
+    made = rig(kind="forge")
+    other = SimpleNamespace(model=SimpleNamespace(model=made.checkpoint))
+    made.loaded.append(other)
+    made.use()
+    assert made.loaded == [other]
+
+
+def test_a_forge_without_a_patcher_has_the_module_moved_by_hand(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = rig(kind="forge")
+    monkeypatch.delattr(sys.modules["backend.patcher.base"], "ModelPatcher")
+    assert [call for call in made.use() if "ours" in call] == ["ours to cuda", "ours to cpu"]
+
+
 def test_reforge_frees_and_the_module_is_moved_by_hand(rig: Callable[..., Rig]) -> None:
     assert rig(kind="reforge", free=0).use() == [
         "free on cuda", "lend on auto", "ours to cuda", "expand", "release", "ours to cpu", "collect", "back",

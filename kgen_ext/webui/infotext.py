@@ -191,8 +191,13 @@ def _read(param: Control, text: Any) -> Any:
 
 
 def carried(prompt: str) -> bool:
-    """Return whether the prompt line of an infotext restores this prompt: spaces at line ends are lost, for example."""
+    """Return whether the prompt line of an infotext restores this prompt: spaces at line ends are lost, for example.
+
+    SD.Next's reader of EXIF takes out tabs and what is before them in ASCII.
+    """
     lines = prompt.split("\n")
+    if re.search("[\x00-\x09]", prompt):
+        return False
     if any(line != line.strip() or line.startswith("Negative prompt:") for line in lines):
         return False
     return not prompt or bool(lines[0] and lines[-1])
