@@ -89,8 +89,8 @@ def order() -> configparser.SectionProxy:
 
 def test_our_hooks_run_behind_dynamic_prompts_and_before_regional_prompter() -> None:
     after, before = ([name.strip() for name in order()[key].split(",")] for key in ("After", "Before"))
-    assert "sd-dynamic-prompts" in after
-    assert "sd-webui-regional-prompter" in before
+    assert {"sd-dynamic-prompts", "sd-dynamic-prompts_neo"} <= set(after)
+    assert {"sd-webui-regional-prompter", "sd-forge-regional-prompter-neo", "aadetailer-neoforge"} <= set(before)
     assert not set(after) & set(before)
 
 

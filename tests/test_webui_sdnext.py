@@ -17,7 +17,7 @@ from webui_kit import Stage, forget, set_stage
 
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, Values
 from kgen_ext.webui.host import SCRIPT, Host
-from kgen_ext.webui.hosts.sdnext import SdNext, move_script
+from kgen_ext.webui.hosts.sdnext import SdNext, move_script, read_order
 from kgen_ext.webui.infotext import PasteMode, Record, decode, on_pasted, paste_fields
 from kgen_ext.webui.progress import own_job, shown_progress
 
@@ -26,6 +26,9 @@ from kgen_ext.webui.progress import own_job, shown_progress
 def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     yield set_stage(monkeypatch, tmp_path, kind="sdnext")
     forget()
+
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def host_of(stage: Stage) -> FakeSdNext:
@@ -257,6 +260,17 @@ def test_our_script_goes_behind_some_and_in_front_of_others(before: str, after: 
     listed = scripts(*before.split())
     move_script(listed, after=["after"], before=["before"])
     assert " ".join(script.name for script in listed) == after
+
+
+def test_the_order_is_that_of_metadata_ini() -> None:
+    after, before = read_order(ROOT / "metadata.ini")
+    assert "sd-webui-prompt-postprocessor" in after and "adetailer" in before
+
+
+@pytest.mark.parametrize("text", ["", "[scripts]\n", "no section", "[scripts]\nAfter = %(x)s"])
+def test_without_an_order_our_script_stays_where_it_is(text: str, tmp_path: Path) -> None:
+    (tmp_path / "metadata.ini").write_text(text, "utf-8")
+    assert read_order(tmp_path / "metadata.ini") == ([], [])
 
 
 def test_prompt_post_processor_runs_before_ours_in_both_tabs(stage: Stage) -> None:

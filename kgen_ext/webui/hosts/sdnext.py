@@ -100,9 +100,9 @@ class SdNext(Host):
 
     def _order_scripts(self) -> None:
         """Put our script where metadata.ini says, in both tabs."""
-        after, before = _neighbours(self.extension_dir / "metadata.ini")
-        for tab in ("txt2img", "img2img"):
-            runner = self.part(f"modules.scripts_manager.scripts_{tab}")
+        after, before = read_order(self.extension_dir / "metadata.ini")
+        for name in ("modules.scripts_manager.scripts_txt2img", "modules.scripts_manager.scripts_img2img"):
+            runner = self.part(name)
             if runner is not None:
                 move_script(runner.alwayson_scripts, after=after, before=before)
 
@@ -135,13 +135,13 @@ def move_script(scripts: list[Any], *, after: Sequence[str], before: Sequence[st
     scripts.insert(target, own)
 
 
-def _neighbours(metadata: Path) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the folders that metadata.ini names after `After` and `Before`."""
+def read_order(metadata: Path) -> tuple[list[str], list[str]]:
+    """Return the folders of the extensions behind and in front of which metadata.ini puts our script."""
     parser = ConfigParser()
     try:
         parser.read(metadata, encoding="utf-8")
-        names = [parser.get("scripts", key, fallback="") for key in ("After", "Before")]
+        lines = [parser.get("scripts", key, fallback="") for key in ("After", "Before")]
     except Error:
-        return (), ()
-    after, before = ([name.strip().lower() for name in line.split(",") if name.strip()] for line in names)
+        return [], []
+    after, before = ([name.strip().lower() for name in line.split(",") if name.strip()] for line in lines)
     return after, before
