@@ -188,7 +188,7 @@ def test_a_stop_keeps_what_is_whole_and_says_so(api: Api, fake: FakeHost, monkey
         (b'{"model": "TIPO-500M"}', "is not installed"),
         (b'{"engine": "onnx"}', "engine"),
         (b'{"engine": ["auto"]}', "engine"),
-        (b'{"creativity": "wild"}', "Sampling preset"),
+        (b'{"creativity": "wild"}', "creativity"),
         (b'{"creativity": 1}', "creativity"),
         (b'{"seed": 1.5}', "seed"),
         (b'{"seed": -2}', "seed"),
@@ -234,6 +234,37 @@ def test_too_much_is_refused(api: Api) -> None:
     assert "count" in error(ask(api, prompts=["a"] * 9, count=MAX_ROWS // 8))["detail"]
     assert "longer than" in error(ask(api, prompt="a" * (MAX_TEXT + 1)))["detail"]
     assert "longer than" in error(ask(api, ban=["ab"] * MAX_TEXT))["detail"]
+
+
+@pytest.mark.parametrize("model", ["TIPO-500M-ft", "TIPO-500M-ft:Q8_0", "nope", "/x/y.gguf"])
+def test_a_model_that_is_not_there_is_told_in_the_apis_words(model: str, api: Api) -> None:
+    hint = error(ask(api, prompt="a", model=model))["hint"]
+    assert "kgen models" not in hint and "GET /kgen/v1/models" in hint
+
+
+def test_a_creativity_that_nobody_knows_is_told_by_the_name_of_its_field(api: Api) -> None:
+    assert error(ask(api, prompt="a", creativity="wild"))["detail"] == "creativity: 'wild' is not allowed"
+
+
+def test_an_error_in_a_model_names_the_file_without_its_folder(api: Api, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "kgen" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"x" * 100)
+    (folder / "config.json").write_text("{}", "utf-8")
+    told = error(ask(api, prompt="a", model="mine"), 503)
+    assert "config.json" in told["detail"] and str(tmp_path) not in str(told)
+
+
+def test_an_error_in_the_tag_file_names_it_without_its_folder(api: Api, tmp_path: Path) -> None:
+    tags = tmp_path / "models" / "kgen" / "tags"
+    tags.mkdir(parents=True)
+    (tags / "danbooru.csv").write_bytes(b"\xff\xfe\x00")
+    told = error(ask(api, prompt="a", known_only=True))
+    assert told["detail"].startswith("tag_file: danbooru.csv") and str(tmp_path) not in str(told)
+
+
+def test_a_pattern_that_looks_like_a_path_is_repeated_as_it_is(api: Api) -> None:
+    assert "/a/b/(/" in error(ask(api, prompt="a", ban=["/a/b/(/"]))["detail"]
 
 
 def test_a_failure_that_is_not_the_clients_is_a_503(

@@ -25,8 +25,8 @@ from kgen_ext.webui.api_schema import EXTRA_FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_T
 from kgen_ext.webui.controls import DEFAULT
 from kgen_ext.webui.expanding import NO_TAG_FILE
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.messages import explain
-from kgen_ext.webui.presets import resolve_sampling
+from kgen_ext.webui.messages import api_hint, explain, without_folders
+from kgen_ext.webui.presets import preset_names, resolve_sampling
 from kgen_ext.webui.progress import own_job, shown_progress
 from kgen_ext.webui.settings import ENGINE_CHOICES, WebuiSettings, find_model, read_settings, tag_file, webui_locations
 from kgen_ext.webui.vram import acquire
@@ -80,7 +80,9 @@ class Api:
             return ApiResponse(200, work())
         except KGenError as error:
             status = 422 if isinstance(error, UserError) else 503
-            return error_response(status, type(error).__name__, error.message, error.hint)
+            return error_response(
+                status, type(error).__name__, without_folders(error, error.message), api_hint(error)
+            )
         except Exception as error:  # the edge: a client gets JSON, whatever went wrong
             self._host.log.warning("API: %s", explain(error))
             self._host.log.debug("traceback:", exc_info=error)
@@ -121,7 +123,11 @@ class Api:
         if creativity is not None:
             recommended = files.entry.recommended if files.entry else None
             numbers = replace(Sampling(), **{name: given[name] for name in SAMPLING_NAMES if name in given})
-            given = {**asdict(resolve_sampling(creativity, numbers, recommended, settings.presets)), **given}
+            try:
+                sampling = resolve_sampling(creativity, numbers, recommended, settings.presets)
+            except BadValue:  # names the control of the page
+                raise BadValue("creativity", creativity, preset_names(settings.presets)) from None
+            given = {**asdict(sampling), **given}
         if given.get("seed", 0) == -1:
             given["seed"] = self._draw(_RANDOM_SEEDS)
         first = ExpandRequest(**{"mark": settings.mark, **given})

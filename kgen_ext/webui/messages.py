@@ -1,11 +1,11 @@
-"""Error messages of the WebUI: one line that says what went wrong and what to do, in terms of the page."""
+"""Error messages of the WebUI: what went wrong and what to do, in terms of the page or of the API."""
 from __future__ import annotations
 
 import os
 import re
 from pathlib import PurePath
 
-from kgen_ext.errors import BadTemplate, Download, KGenError, ListModels, UserError
+from kgen_ext.errors import BadCatalogue, BadTemplate, Download, KGenError, ListModels, UserError
 from kgen_ext.events import name_fields
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, Control
 
@@ -49,6 +49,16 @@ def way_out(error: BaseException) -> str:
     return "" if control is None else control.field
 
 
+def api_hint(error: KGenError) -> str:
+    """Return what a client of the API can do about an error, "" where nothing is known."""
+    action = error.action
+    if isinstance(action, Download):
+        return f"have {action.model} downloaded in the WebUI, under Models; GET /kgen/v1/models shows what is installed"
+    if isinstance(action, ListModels):
+        return f"GET /kgen/v1/models shows {action.shows}"
+    return without_folders(error, ui_hint(error))
+
+
 def ui_message(error: BaseException) -> str:
     """Return an error as the page shows it, with its field named as the page names it.
 
@@ -75,11 +85,20 @@ def ui_note(note: str) -> str:
     return re.sub(r"\bvery_(long|short)\b", r"very \1", named)
 
 
+def without_folders(error: KGenError, text: str) -> str:
+    """Return a text about an error with files named without their folders, which are nobody else's business.
+
+    A user's own input is repeated as it is: a pattern looks like a path.
+    """
+    # No page and no client can name the tag file or the catalogue.
+    of_server = isinstance(error, BadCatalogue) or error.message.startswith("tag_file:")
+    return text if isinstance(error, UserError) and not of_server else _FOLDERS.sub("", text)
+
+
 def explain(error: BaseException) -> str:
     """Return what went wrong and what to do, in one line of at most 300 characters and without private folders."""
     if isinstance(error, KGenError):
-        # A user's own input is repeated as it is: a pattern looks like a path.
-        text = ui_message(error) if isinstance(error, UserError) else _FOLDERS.sub("", ui_message(error))
+        text = without_folders(error, ui_message(error))
     elif isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
         text = f"out of memory: {error or 'too little is left'} (use a smaller model, or the device “cpu” in Settings)"
     elif isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
