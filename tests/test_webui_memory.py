@@ -96,7 +96,7 @@ class Rig:
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, folder: Path, *, kind: str, device: str = "cuda", free: float = 8,
-        freeable: float = 8, engine: str = "transformers", **flags: bool,
+        freeable: float = 8, engine: str = "transformers", vram_state: str = "NORMAL_VRAM", **flags: bool,
     ) -> None:  # fmt: skip
         self.calls: list[str] = []
         self.free = free * GIB
@@ -121,7 +121,8 @@ class Rig:
         put("llama_cpp", llama_supports_gpu_offload=lambda: device == "cuda")
         self.loaded: list[Any] = []
         manager = {"free_memory": self._free(freeable), "get_free_memory": lambda device: self.free,
-                   "load_model_gpu": self._load, "current_loaded_models": self.loaded}  # fmt: skip
+                   "load_model_gpu": self._load, "current_loaded_models": self.loaded,
+                   "vram_state": SimpleNamespace(name=vram_state)}  # fmt: skip
         if kind == "forge":
             put("backend.memory_management", **manager)
             put("backend.patcher")
@@ -311,6 +312,17 @@ def test_llama_cpp_never_stays_on_a_small_card(flag: str, rig: Callable[..., Rig
     made = rig(kind="a1111", engine="llama_cpp", **{flag: True})
     assert made.use() == ["checkpoint to cpu", "lend on auto", "expand", "back", "unload", "collect", "collect",
                           "checkpoint to cuda"]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["forge", "reforge"])
+@pytest.mark.parametrize(("state", "unloads"), [
+    ("NO_VRAM", True), ("LOW_VRAM", True), ("NORMAL_VRAM", False), ("HIGH_VRAM", False),
+])  # fmt: skip
+def test_forges_own_state_of_vram_decides_whether_llama_cpp_stays(
+    kind: str, state: str, unloads: bool, rig: Callable[..., Rig]
+) -> None:
+    made = rig(kind=kind, engine="llama_cpp", vram_state=state, lowvram=True)
+    assert ("unload" in made.use()) is unloads
 
 
 def test_a_model_that_is_not_to_stay_is_unloaded_after_use(rig: Callable[..., Rig]) -> None:

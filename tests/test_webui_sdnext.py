@@ -20,6 +20,7 @@ from kgen_ext.webui.host import SCRIPT, Host
 from kgen_ext.webui.hosts.sdnext import SdNext, move_script, read_order
 from kgen_ext.webui.infotext import PasteMode, Record, decode, on_pasted, paste_fields
 from kgen_ext.webui.progress import own_job, shown_progress
+from kgen_ext.webui.token_counter import count_tokens
 
 
 @pytest.fixture
@@ -287,6 +288,20 @@ def test_prompt_post_processor_runs_before_ours_in_both_tabs(stage: Stage) -> No
 
 def test_the_accordions_label_says_that_opening_is_the_switch() -> None:
     assert SdNext().switch_label("KGen") == "KGen (open: on, closed: off)"
+
+
+# The token count.
+
+
+@pytest.mark.parametrize(("shown", "counted"), [
+    ("5/75", (5, 75)), ("92/75", (92, 150)), ("--/--", None), ("0/0", (0, 0)),
+])  # fmt: skip
+def test_tokens_are_counted_by_the_host(
+    shown: str, counted: tuple[int, int] | None, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(monkeypatch, "modules.sd_models", model_data=SimpleNamespace(sd_model=object()))
+    put(monkeypatch, "modules.ui_common", update_token_counter=lambda text: {"value": f"<div>{shown}</div>"})
+    assert count_tokens(SdNext(), "cat") == counted
 
 
 # Memory.

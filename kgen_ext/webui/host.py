@@ -206,6 +206,12 @@ class Host:
 
     # The page, and the order of scripts.
 
+    def token_counter(self) -> Callable[[str], Any] | None:
+        """Return the host's function that tells the number of CLIP tokens in its own markup, None where it has none."""
+        count = self.part("modules.ui.update_token_counter")
+        # The steps are those of prompt editing: the longest form counts, whatever their number.
+        return None if count is None else lambda prompt: count(prompt, 20, [])
+
     def switch_label(self, label: str) -> str:
         """Return the label of the accordion that switches expansion on."""
         return label

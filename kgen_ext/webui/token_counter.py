@@ -11,7 +11,6 @@ from typing import Protocol
 from kgen_ext.webui.host import Host
 
 _COUNT = re.compile(r"(\d{1,9})/(\d{1,9})")
-_STEPS = 20  # of prompt editing; the host counts its longest form, whatever the number
 
 
 class TokenCounter(Protocol):
@@ -22,15 +21,18 @@ class TokenCounter(Protocol):
 
 def count_tokens(host: Host, prompt: str) -> tuple[int, int] | None:
     """Count the tokens of a prompt as `TokenCounter` says."""
-    count = host.part("modules.ui.update_token_counter")
+    count = host.token_counter()
     if count is None or getattr(host.part("modules.sd_models.model_data"), "sd_model", None) is None:
         return None
     try:
-        found = _COUNT.search(str(count(prompt, _STEPS, [])))
+        found = _COUNT.search(str(count(prompt)))
     except Exception as error:  # the host's code changes from version to version; a preview works without the number
         host.log.debug("cannot count tokens: %s", error)
         return None
-    return (int(found[1]), int(found[2])) if found else None
+    if found is None:
+        return None
+    tokens, block = int(found[1]), int(found[2])
+    return tokens, -(-tokens // block) * block if tokens > block > 0 else block  # SD.Next names the first block's end
 
 
 def token_counter(host: Host) -> TokenCounter:

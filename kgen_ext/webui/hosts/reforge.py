@@ -18,6 +18,10 @@ class ReForge(Host):
         """Return the host's memory management."""
         return self.module(self.manager_name)
 
+    def low_vram(self) -> bool:
+        """Return whether the host saves VRAM: its own options decide, --lowvram and --medvram have no effect."""
+        return getattr(self.manager.vram_state, "name", "") in ("NO_VRAM", "LOW_VRAM")
+
     @contextmanager
     def reserve(self, needed: int) -> Iterator[bool]:
         """Have the host unload what it takes to free the VRAM; it loads its models again when it needs them."""

@@ -7,7 +7,7 @@ It runs scripts in the order of their titles and reads no metadata.ini.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from configparser import ConfigParser, Error
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +82,11 @@ class SdNext(Host):
             yield
         finally:
             aux.deregister_aux(_AUX)
+
+    def token_counter(self) -> Callable[[str], Any] | None:
+        """Return the host's function that tells the number of CLIP tokens in its own markup."""
+        count: Callable[[str], Any] | None = self.part("modules.ui_common.update_token_counter")
+        return count
 
     def switch_label(self, label: str) -> str:
         """Return a label that says what opening does: the host's accordion has no checkbox of its own."""
