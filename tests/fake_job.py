@@ -35,8 +35,9 @@ class Processing:
     all_seeds: Any = None
     all_subseeds: Any = None
     prompts: Any = None
-    main_prompt: Any = None
-    main_negative_prompt: Any = None
+    # Not attributes of the class, so that SD.Next's jobs can be without them.
+    main_prompt: Any = field(default_factory=lambda: None)
+    main_negative_prompt: Any = field(default_factory=lambda: None)
 
     def setup_prompts(self, styles: Styles) -> None:
         count = self.batch_size * self.n_iter

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_job import shallow
 from fake_sdnext import FakeSdNext, through_exif
 from hypothesis import example, given
 from hypothesis import strategies as st
 from test_webui_infotext import PLAIN, all_values, texts, write
-from webui_kit import Stage, forget, set_stage
+from webui_kit import Stage, forget, positional, set_stage
 
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, Values
 from kgen_ext.webui.host import SCRIPT, Host
@@ -90,6 +91,22 @@ def test_entries_of_an_earlier_job_are_not_written_for_a_later_one(stage: Stage)
     stage.run(prompt=["cat", "dog"], n_iter=2, extra_generation_params=shared)
     done = stage.run(prompt="fox", n_iter=2, extra_generation_params=shared)
     assert own_prompts(stage, done.infotexts) == ["fox", "fox"]
+
+
+def test_a_copy_of_a_job_without_expansion_has_no_entries_of_the_job(stage: Stage) -> None:
+    """The cells of a plot are copies."""
+    job = stage.job(prompt=["cat", "dog"], n_iter=2)
+    stage.host.run(job)
+    cell = shallow(job)
+    cell.script_args = [0, *positional(enabled=False)]
+    assert "KGen" not in "".join(stage.host.run(cell).infotexts)
+
+
+def test_an_image_saved_in_the_middle_of_a_batch_has_the_entries_of_the_batchs_first(stage: Stage) -> None:
+    host, seen = host_of(stage), list[str]()
+    host.draw = lambda p: seen.append(host.written(p, p.prompts, p.seeds, 0))
+    stage.run(prompt=["red cat", "blue cat", "red dog", "blue dog"], n_iter=2, batch_size=2)
+    assert own_prompts(stage, seen) == ["red cat", "red dog"]
 
 
 @pytest.mark.parametrize("param", CONTROLS, ids=lambda param: param.field)
@@ -229,6 +246,22 @@ def test_a_stop_during_an_image_ends_the_job_as_ever(stage: Stage) -> None:
     assert stage.run(n_iter=4).prompts == ["cat, word7"]
 
 
+def test_a_job_that_was_stopped_can_be_run_again(stage: Stage) -> None:
+    job = stage.job(n_iter=2)
+    stage.expander.before_row = press_stop(stage)
+    stage.host.run(job)
+    stage.expander.before_row = lambda row: None
+    host_of(stage).state.begin("API-TXT")
+    job.scripts.call("before_process", job)
+    job.prompts = ["cat"]
+    job.scripts.call("before_process_batch", job)
+    assert job.prompts == ["cat"]
+
+
+def test_the_prompt_of_a_job_is_expanded_although_it_has_no_main_prompt(stage: Stage) -> None:
+    assert (stage.run().prompts, stage.host_errors()) == (["cat, word7"], [])
+
+
 def test_the_next_job_runs_although_the_one_before_was_stopped(stage: Stage) -> None:
     stage.expander.before_row = press_stop(stage)
     stage.run(n_iter=2)
@@ -255,6 +288,7 @@ def scripts(*names: str) -> list[Any]:
     ("a own b After c before", "a b After own c before"),
     ("a before b own c", "a own before b c"),
     ("own before after b", "before after own b"),
+    ("before after b own", "before after own b"),
     ("a b", "a b"),
 ])  # fmt: skip
 def test_our_script_goes_behind_some_and_in_front_of_others(before: str, after: str) -> None:
