@@ -40,6 +40,15 @@ def test_without_a_tag_file_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert tag_file(Host(), read_settings(Host())) == ""
 
 
+@pytest.mark.parametrize("folder", ["a1111-sd-webui-tagcomplete", "sd-webui-tagcomplete-neo"])
+def test_the_autocomplete_extension_is_known_by_either_name(
+    folder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(monkeypatch, tmp_path)
+    tags = lay(tmp_path / "extensions" / folder / "tags", "danbooru.csv")
+    assert tag_file(Host(), read_settings(Host())) == str(tags / "danbooru.csv")
+
+
 def test_the_tag_file_of_the_autocomplete_extension_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, tmp_path)
     tags = lay_tags(tmp_path, "danbooru.csv", "e621.csv")

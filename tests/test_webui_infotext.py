@@ -1,6 +1,7 @@
 """Round trips of an image's infotext through faithful copies of the hosts' writing and reading."""
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -201,6 +202,20 @@ def test_a_page_without_hires_prompt_gets_none() -> None:
     del params["Hires prompt"]
     paste(params)
     assert "Hires prompt" not in params
+
+
+LONG = ("a " * 60_000, 'aa: "' * 40_000, "\\" * 120_000, ' aa: "\\",' * 30_000, "aa:" * 60_000)
+
+
+@pytest.mark.parametrize("line", LONG, ids=range(len(LONG)))
+def test_a_pasted_text_of_any_shape_is_read_in_linear_time(line: str) -> None:
+    began = time.perf_counter()
+    infotext.parse_infotext(f"a cat\n{line}")
+    assert time.perf_counter() - began < 2
+
+
+def test_what_is_no_entry_costs_no_other() -> None:
+    assert infotext.parse_infotext("cat\nSteps: 1, ?, KGen ban: hat, Size: 8x8")["KGen ban"] == "hat"
 
 
 def test_where_no_callback_came_first_the_controls_are_read_all_the_same() -> None:
