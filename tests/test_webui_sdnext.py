@@ -102,11 +102,25 @@ def test_a_copy_of_a_job_without_expansion_has_no_entries_of_the_job(stage: Stag
     assert "KGen" not in "".join(stage.host.run(cell).infotexts)
 
 
-def test_an_image_saved_in_the_middle_of_a_batch_has_the_entries_of_the_batchs_first(stage: Stage) -> None:
+def test_an_image_saved_while_its_batch_is_drawn_has_its_entries_if_it_is_alone(stage: Stage) -> None:
     host, seen = host_of(stage), list[str]()
     host.draw = lambda p: seen.append(host.written(p, p.prompts, p.seeds, 0))
+    stage.run(prompt=["red cat", "blue cat"], n_iter=2)
+    assert own_prompts(stage, seen) == ["red cat", "blue cat"]
+
+
+def test_among_others_it_has_none_rather_than_those_of_another_image(stage: Stage) -> None:
+    host, seen = host_of(stage), list[str]()
+    host.draw = lambda p: seen.extend(host.written(p, p.prompts, p.seeds, index) for index in range(2))
     stage.run(prompt=["red cat", "blue cat", "red dog", "blue dog"], n_iter=2, batch_size=2)
-    assert own_prompts(stage, seen) == ["red cat", "red dog"]
+    assert len(seen) == 4 and "KGen" not in "".join(seen)
+
+
+def test_images_that_do_not_differ_have_their_entries_at_any_time(stage: Stage) -> None:
+    host, seen = host_of(stage), list[str]()
+    host.draw = lambda p: seen.extend(host.written(p, p.prompts, p.seeds, index) for index in range(2))
+    stage.run(prompt="cat", batch_size=2)
+    assert own_prompts(stage, seen) == ["cat", "cat"]
 
 
 @pytest.mark.parametrize("param", CONTROLS, ids=lambda param: param.field)

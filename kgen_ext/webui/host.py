@@ -168,10 +168,10 @@ class Host:
         for key in keys:
             p.extra_generation_params.pop(key, None)
 
-    def select_image(self, p: HostJob, index: int) -> None:
-        """Write the entries of one image, as its infotext comes next. index: counts from the job's start.
+    def select_image(self, p: HostJob, index: int | None) -> None:
+        """Write the entries of one image, as its infotext comes next.
 
-        Most hosts call a `PerImage`.
+        index: counts from the job's start; None where no image is known. Most hosts call a `PerImage`.
         """
 
     # Memory.

@@ -1,8 +1,9 @@
 """SD.Next: infotext entries per image, a stop that the host forgets, memory, and the order of scripts.
 
-The host writes an infotext from what `extra_generation_params` holds at that moment and calls nothing: the entries of
-each image are put there before it is written. It clears `interrupted` between the hook `process` and the first batch.
-It runs scripts in the order of their titles and reads no metadata.ini.
+The host writes an infotext from what `extra_generation_params` holds at that moment and calls nothing: where images
+differ, the entries of each are put there before it is written, and are not there at other times. The host clears
+`interrupted` between the hook `process` and the first batch, runs scripts in the order of their titles, and reads no
+metadata.ini.
 """
 from __future__ import annotations
 
@@ -38,22 +39,25 @@ class SdNext(Host):
         p.prompts = []
 
     def write_entries(self, p: HostJob, entries: Mapping[str, Any]) -> None:
-        """Write the entries that all images have, and those of the first image."""
-        differing = {key: value for key, value in entries.items() if isinstance(value, PerImage)}
-        p.extra_generation_params.update({key: value for key, value in entries.items() if key not in differing})
-        setattr(p, _ENTRIES, differing)
-        self._written = (ref(p), threading.get_ident()) if differing else None
-        self.select_image(p, 0)
+        """Write entries that all images have; those of images that differ wait until their image is known."""
+        differ = any(isinstance(value, PerImage) for value in entries.values())
+        setattr(p, _ENTRIES, dict(entries) if differ else {})
+        self._written = (ref(p), threading.get_ident()) if differ else None
+        if not differ:
+            super().write_entries(p, entries)
 
     def drop_entries(self, p: HostJob, keys: Sequence[str]) -> None:
         """Take entries out of a job's infotexts again."""
         super().drop_entries(p, keys)
         setattr(p, _ENTRIES, {})
 
-    def select_image(self, p: HostJob, index: int) -> None:
-        """Write the entries of one image."""
+    def select_image(self, p: HostJob, index: int | None) -> None:
+        """Write the entries of one image, or take them all out: none are better than those of another image."""
         for key, entry in getattr(p, _ENTRIES, {}).items():
-            p.extra_generation_params[key] = entry.of(index)
+            if index is None:
+                p.extra_generation_params[key] = None
+            else:
+                p.extra_generation_params[key] = entry.of(index) if isinstance(entry, PerImage) else entry
 
     @contextmanager
     def reserve(self, needed: int) -> Iterator[bool]:
