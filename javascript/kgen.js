@@ -127,9 +127,10 @@
     }
 
     // Opening the panel by its label ticks the box, too: that is how the host's accordion works, so its label says so.
+    // SD.Next's has no box.
     function explainLabel(tab) {
         const label = find("#kgen_" + tab + "_enabled .label-wrap");
-        if (label) label.title = translate("Opening this also ticks it: every prompt is then expanded. Untick the box to keep it open without.");
+        if (label && label.querySelector("input")) label.title = translate("Opening this also ticks it: every prompt is then expanded. Untick the box to keep it open without.");
     }
 
     // The parameters in an infotext's last line, unquoted and decoded (see `encode` in infotext.py).

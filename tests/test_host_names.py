@@ -32,6 +32,7 @@ INDIRECT: dict[str, set[str]] = {
     "host.py": {"cmd_opts.lowvram", "cmd_opts.medvram", "cmd_opts.medvram_sdxl"},
     "xyz.py": {"xyz_grid.axis_options", "xyz_grid.AxisOption"},
     "ui.py": {"script.infotext_fields", "script.paste_field_names"},
+    "tool_row.py": {"script.on_after_component"},
     "regions.py": {"script.args_from", "script.args_to"},
     "sdnext.py": {"script.filename"},
     "script.py": {"script.before_process", "script.process", "script.before_process_batch", "script.postprocess_image",
