@@ -227,6 +227,21 @@ def test_a_file_of_the_user_s_own_is_told_as_such(locations: Locations) -> None:
     assert rows_of(controller_of(locations).show(""))["mine"] == "300 kB · your own file"
 
 
+def test_a_refused_file_is_told_as_such(locations: Locations, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.gguf").write_bytes(WEIGHTS)
+    locations.own.mkdir()
+    (locations.own / FILE).symlink_to(tmp_path / "elsewhere.gguf")
+    assert rows_of(controller_of(locations).show(""))["TIPO-100M"].endswith("Apache-2.0 · refused")
+
+
+def test_an_entry_of_the_user_s_without_its_file_is_told_as_such(locations: Locations) -> None:
+    locations.own.mkdir()
+    (locations.own / "kgen-models.json").write_text(
+        '{"schema": 1, "models": [{"id": "mine", "protocol": "tipo", "files": [{"path": "a.gguf", "kind": "gguf"}]}]}'
+    )
+    assert rows_of(controller_of(locations).show(""))["mine"] == "size unknown · your own file, not found"
+
+
 def test_other_files_of_a_model_are_under_it(locations: Locations) -> None:
     view = controller_of(locations).show("TIPO-v2.1-1B-A200M").view
     assert view is not None
