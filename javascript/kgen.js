@@ -194,11 +194,11 @@
         }));
     }
 
-    // Models: the fold is filled when it is opened, buttons in our HTML press those of the panel, and after an expansion
+    // Models: the fold is filled when it is opened, buttons in our HTML press those of the panel, and after each expansion
     // the server is asked once whether there is a model to offer.
     const press = (tab, name) => (find("#kgen_" + tab + "_" + name) || {click() {}}).click();
     const wanted = {}; // by tab: the model of the button pressed last
-    const asked = {}; // by tab and part of the page: what the server was asked after
+    const asked = {}; // by tab and part of the page: the expansion after which the server was last asked
     const wantedModel = (tab, inputs) => [wanted[tab] || "", ...inputs.slice(1)];
 
     document.addEventListener("click", function (event) {
@@ -217,20 +217,17 @@
         }
     }, true);
 
-    function askForOffer(tab, part, state) {
-        if (!state || asked[tab + part] === state) return;
-        asked[tab + part] = state;
-        press(tab, "models_ask");
-    }
-
     function offer(tab) {
         const panel = find("#kgen_" + tab + "_panel"), box = find("#generation_info_" + tab + " textarea");
-        const error = panel && panel.querySelector(".kgen-error");
-        if (panel) askForOffer(tab, "preview", error ? error.textContent : panel.querySelector(".kgen-use") && "used");
-        if (box && box.value !== asked[tab]) {
-            asked[tab] = box.value;
-            const found = infotexts(tab).map(entries).find((values) => values.KGen) || {};
-            askForOffer(tab, "image", found["KGen error"] || (found.KGen && "used"));
+        const error = panel && panel.querySelector(".kgen-error"), button = panel && panel.querySelector(".kgen-use");
+        const preview = error ? error.textContent : button && button.dataset.kgen;
+        if (preview && preview !== asked[tab + " preview"]) {
+            asked[tab + " preview"] = preview;
+            press(tab, "models_ask");
+        }
+        if (box && box.value !== asked[tab + " image"]) {
+            asked[tab + " image"] = box.value;
+            if (infotexts(tab).some((text) => entries(text).KGen)) press(tab, "models_ask");
         }
     }
 

@@ -335,12 +335,14 @@ globalThis.onAfterUiUpdate = (listener) => { update = listener; };
 
 @pytest.mark.parametrize("states, times", [
     ([None], 0), ([".kgen-use"], 1), ([".kgen-use", ".kgen-use"], 1), ([".kgen-error"], 1),
-    ([".kgen-use", ".kgen-error"], 2), ([".kgen-error", ".kgen-use"], 2),
+    ([".kgen-use", ".kgen-error"], 2), ([".kgen-error", ".kgen-use"], 2), ([".kgen-use", ".kgen-use 2"], 2),
 ])  # fmt: skip
 def test_after_an_expansion_the_server_is_asked_once_what_to_offer(states: list[str | None], times: int) -> None:
     told = run(MODELS + f"""
         for (const state of {json.dumps(states)}) {{
-            elements["#kgen_txt2img_panel"] = {{querySelector: (part) => part === state ? {{textContent: "x"}} : null}};
+            const shown = {{textContent: state, dataset: {{kgen: state}}}};
+            const has = (part) => state && state.startsWith(part);
+            elements["#kgen_txt2img_panel"] = {{querySelector: (part) => has(part) ? shown : null}};
             update();
         }}
         tell(pressed);
