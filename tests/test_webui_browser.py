@@ -9,6 +9,7 @@ import pytest
 from browser_kit import BrowserPage, Site, browser, check_requirements, opened_page, served_page
 
 from kgen_ext.errors import UserError
+from kgen_ext.webui.history import FILE, current_history
 
 # gradio's server leaves sockets to the garbage collector, which may come at any time.
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -215,3 +216,101 @@ def test_an_image_sent_without_expansion_keeps_the_pages_own_seed(page: BrowserP
     page.generate()
     send(page)
     assert page.value("seed") == "-1"
+
+
+@pytest.fixture
+def history(page: BrowserPage) -> BrowserPage:
+    """The page with the history open and one expansion in it: of “cat”, with “hat” banned."""
+    current_history().clear(favourites=True)
+    page.fill("ban", "hat")
+    preview(page)
+    current_history().wait()
+    page.find("#kgen_{tab}_fold_history .label-wrap").click()
+    page.find("#kgen_{tab}_history .kgen-card").wait_for()
+    return page
+
+
+def cards(page: BrowserPage) -> list[str]:
+    """Return the texts that the history lists."""
+    return [str(text) for text in page.page.locator(f"#kgen_{page.tab}_history .kgen-text").all_inner_texts()]
+
+
+def press_in_history(page: BrowserPage, label: str) -> None:
+    """Press a button of the history's list, by its words."""
+    page.page.locator(f"#kgen_{page.tab}_history button", has_text=label).first.click()
+
+
+def until_history_says(page: BrowserPage, line: str) -> None:
+    page.until(lambda: line in page.find("#kgen_{tab}_history").inner_text(), f"“{line}” in the history")
+
+
+def add_to_history(page: BrowserPage, prompt: str) -> None:
+    """Expand another prompt, and wait until the history lists two."""
+    page.prompt = prompt
+    page.press("preview")
+    page.until(lambda: prompt in page.find("#kgen_{tab}_panel .kgen-text").inner_text(), "the preview")
+    current_history().wait()
+    press_in_history(page, "Refresh")
+    page.until(lambda: len(cards(page)) == 2, "two expansions")
+
+
+def test_opening_the_history_lists_a_previews_expansion(history: BrowserPage) -> None:
+    source, added = history.page.locator("#kgen_txt2img_history .kgen-text span").all_inner_texts()
+    assert (source, added.lstrip(", ")) == ("cat", "word7")
+
+
+def test_the_history_is_kept_in_the_hosts_folder(history: BrowserPage) -> None:
+    assert (history.site.stage.host.root / FILE).is_file()
+
+
+def test_use_result_in_the_history_fills_the_prompt_box(history: BrowserPage) -> None:
+    press_in_history(history, "Use result")
+    until_history_says(history, "The expanded prompt is in the prompt box.")
+    assert history.prompt == "cat, word7"
+
+
+def test_what_use_result_in_the_history_did_can_be_undone(history: BrowserPage) -> None:
+    press_in_history(history, "Use result")
+    history.until(lambda: history.prompt == "cat, word7", "the expanded prompt")
+    history.find("#{tab}_prompt textarea").press("Control+z")
+    assert history.prompt == "cat"
+
+
+def test_use_again_in_the_history_brings_the_prompt_and_the_controls_back(history: BrowserPage) -> None:
+    history.prompt = "dog"
+    history.fill("ban", "")
+    press_in_history(history, "Use again")
+    until_history_says(history, "The prompt and the settings are as they were.")
+    history.until(lambda: history.value("ban", "textarea") == "hat", "the banned tags")
+    assert (history.prompt, history.value("seed")) == ("cat", "7")
+
+
+def test_a_search_of_the_history_hides_the_rest(history: BrowserPage) -> None:
+    add_to_history(history, "dog")
+    history.find("#kgen_{tab}_history_search").locator("input, textarea").first.fill("dog")
+    history.until(lambda: cards(history) == ["dog, word7"], "the match alone")
+
+
+def test_favourites_only_shows_what_has_a_star_in_the_history(history: BrowserPage) -> None:
+    press_in_history(history, "☆")
+    history.page.locator("#kgen_txt2img_history .kgen-starred").wait_for()
+    add_to_history(history, "dog")
+    history.find("#kgen_{tab}_history_starred input").check()
+    history.until(lambda: cards(history) == ["cat, word7"], "the favourite alone")
+
+
+def test_the_first_press_on_clear_history_deletes_nothing(history: BrowserPage) -> None:
+    press_in_history(history, "Clear history")
+    until_history_says(history, "Delete 1 expansion")
+    assert cards(history) == ["cat, word7"]
+
+
+def test_the_second_press_on_clear_history_keeps_favourites(history: BrowserPage) -> None:
+    press_in_history(history, "☆")
+    history.page.locator("#kgen_txt2img_history .kgen-starred").wait_for()
+    add_to_history(history, "dog")
+    press_in_history(history, "Clear history")
+    until_history_says(history, "Delete 1 expansion")
+    press_in_history(history, "Delete 1 expansion")
+    until_history_says(history, "Deleted: 1.")
+    assert cards(history) == ["cat, word7"]
