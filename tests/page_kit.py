@@ -105,7 +105,10 @@ def install_gradio_parts(monkeypatch: pytest.MonkeyPatch, gr: Any, *, shown: boo
     class Accordion(gr.Checkbox):  # type: ignore[misc]
         """A hidden checkbox with an accordion around it, like the hosts' InputAccordion."""
 
-        def __init__(self, value: bool, *, label: str, elem_id: str) -> None:
+        def __init__(self, value: bool = False, *, label: str = "", elem_id: str = "", **others: Any) -> None:
+            if others:  # gradio 4 makes a changed component anew from its settings
+                super().__init__(value, label=label, elem_id=elem_id, **others)
+                return
             super().__init__(value, label=label, elem_id=f"{elem_id}-checkbox", visible=shown)
             self.accordion = gr.Accordion(label=label, open=value or shown, elem_id=elem_id)
 
