@@ -30,27 +30,31 @@
         return [JSON.stringify(state), ...inputs.slice(1)];
     }
 
-    // Puts a version into the prompt box as if it had been typed; asks first if the prompt was edited since the preview.
-    // The page stays where it is, and on a touch screen no keyboard opens.
+    // Puts a text into the prompt box as if it had been typed, so that it can be undone; on a touch screen no keyboard
+    // opens. The inserted text must not open tag completion; the event dispatched at the end notifies all other listeners.
+    function fill(box, text) {
+        const stop = (event) => event.stopImmediatePropagation();
+        document.addEventListener("input", stop, true);
+        box.focus({preventScroll: true});
+        box.setSelectionRange(0, box.value.length);
+        if (!document.execCommand("insertText", false, text) || box.value !== text) {
+            box.setRangeText(text, 0, box.value.length, "end");
+        }
+        document.removeEventListener("input", stop, true);
+        box.dispatchEvent(new Event("input", {bubbles: true}));
+        if (matchMedia("(pointer: coarse)").matches) box.blur();
+    }
+
+    // Puts a version into the prompt box; asks first if the prompt was edited since the preview. The page stays where it is.
     function use(tab, version) {
         const box = promptBox(tab), last = used[tab];
         if (!box || box.value === version.prompt) return;
         const unedited = box.value === version.source || (last && last.prompt === box.value);
         const question = "The prompt has changed since this preview. Replace it? You can undo this.";
         if (!unedited && !confirm(translate(question))) return;
-        // The inserted text must not open tag completion; the event dispatched below notifies all other listeners.
-        const stop = (event) => event.stopImmediatePropagation();
-        document.addEventListener("input", stop, true);
         const cards = find("#kgen_" + tab + "_panel"), top = () => cards ? cards.getBoundingClientRect().top : 0;
         const before = top();
-        box.focus({preventScroll: true});
-        box.setSelectionRange(0, box.value.length);
-        if (!document.execCommand("insertText", false, version.prompt) || box.value !== version.prompt) {
-            box.setRangeText(version.prompt, 0, box.value.length, "end");
-        }
-        document.removeEventListener("input", stop, true);
-        box.dispatchEvent(new Event("input", {bubbles: true}));
-        if (matchMedia("(pointer: coarse)").matches) box.blur();
+        fill(box, version.prompt);
         // The box was scrolled into view, or has grown: the cards stay where they were on the screen.
         window.scrollBy({top: top() - before, behavior: "instant"});
         used[tab] = version;
@@ -247,7 +251,7 @@
     }
 
     window.kgen = {
-        page: page, reuseSeed: reuseSeed, selected: selected, use: use, entries: entries, wantedModel: wantedModel,
+        page: page, reuseSeed: reuseSeed, selected: selected, fill: fill, use: use, entries: entries, wantedModel: wantedModel,
     };
     if (typeof onAfterUiUpdate === "function") {
         onAfterUiUpdate(function () {

@@ -1,5 +1,4 @@
-// Folds that are filled when they are opened, and the buttons of the history's list. The prompt box is filled as if by
-// typing, so that it can be undone.
+// Folds that are filled when they are opened, and the buttons of the history's list. Uses `window.kgen` of kgen.js.
 (function () {
     "use strict";
 
@@ -8,21 +7,12 @@
 
     const find = (selector) => gradioApp().querySelector(selector);
 
-    // Puts a text into the prompt box; the inserted text must not open tag completion.
+    // Puts a text into the prompt box; the page stays where it is.
     function fill(tab, text) {
         const box = find("#" + tab + "_prompt textarea");
         if (!box || box.value === text) return;
-        const stop = (event) => event.stopImmediatePropagation();
-        document.addEventListener("input", stop, true);
         const left = window.scrollX, top = window.scrollY;
-        box.focus({preventScroll: true});
-        box.setSelectionRange(0, box.value.length);
-        if (!document.execCommand("insertText", false, text) || box.value !== text) {
-            box.setRangeText(text, 0, box.value.length, "end");
-        }
-        document.removeEventListener("input", stop, true);
-        box.dispatchEvent(new Event("input", {bubbles: true}));
-        if (matchMedia("(pointer: coarse)").matches) box.blur(); // no keyboard over the page
+        window.kgen.fill(box, text);
         window.scrollTo({left: left, top: top, behavior: "instant"});
     }
 

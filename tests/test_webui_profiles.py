@@ -16,9 +16,9 @@ from webui_kit import Stage, forget, set_stage
 from kgen_ext.events import By, Expansion, Fields, Finish, Piece
 from kgen_ext.models import ModelFiles, load_catalogue
 from kgen_ext.webui.checkpoint_profile import (
+    add_quality_to_result,
+    add_quality_words,
     checkpoint_title,
-    dress_expansion,
-    dress_result,
     profile_line,
     with_profile,
 )
@@ -46,7 +46,7 @@ def expansion(source: str, added: str = ", hat", tags: tuple[str, ...] = ("hat",
 
 
 def dressed(source: str, added: str = ", hat", tags: tuple[str, ...] = ("hat",), **given: Any) -> str:
-    return dress_expansion(expansion(source, added, tags), values(**given)).prompt
+    return add_quality_words(expansion(source, added, tags), values(**given)).prompt
 
 
 # Names.
@@ -217,7 +217,7 @@ def test_quality_words_go_behind(prompt: str, result: str | None) -> None:
     "🦊", "<kgen>", "((a), [b", "cat\n\n", "\\", "a AND b # c",
 ])  # fmt: skip
 def test_the_users_bytes_stay_as_they_are(family: str, prompt: str) -> None:
-    got = dress_expansion(expansion(prompt), values(profile=family))
+    got = add_quality_words(expansion(prompt), values(profile=family))
     assert "".join(piece.text for piece in got.pieces) == got.prompt
     assert "".join(piece.text for piece in got.pieces if piece.by is By.USER) == prompt
 
@@ -268,7 +268,7 @@ def test_hires_prompts_get_the_quality_words_too(stage: Stage, hires: str, typed
 def test_a_prompt_of_which_nothing_could_be_used_stays_as_it_is() -> None:
     nothing = replace(expansion("cat", ""), prompt="", pieces=())
     own = ExpandedPrompt(ImagePrompt("cat", 7), "cat", None, nothing, OWN)
-    assert dress_result(own, values()) == own
+    assert add_quality_to_result(own, values()) == own
 
 
 def test_a_failure_leaves_the_prompt_as_it_is(stage: Stage) -> None:

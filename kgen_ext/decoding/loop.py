@@ -184,43 +184,43 @@ class Slots:
             for row, (slot, chunk) in zip(rows, chunks, strict=True):
                 if row.cached >= self._prompt[slot] and len(chunk) <= _SHORT_RUN:
                     del chunk[1:]
-        behind = self._guess(rows, chunks) if lone or self._cache.joins else None
+        behind = [1] * len(rows)
+        if lone or self._cache.joins:
+            self._guess(rows, chunks, behind)
         began = perf_counter()
         logits = self._cache.forward(chunks, behind)
         seconds = perf_counter() - began
         end = 0
-        for place, (row, (slot, chunk)) in enumerate(zip(rows, chunks, strict=True)):
+        for row, (slot, chunk), count in zip(rows, chunks, behind, strict=True):
             self._held[slot] += chunk
-            end += behind[place] if behind else 1
-            row.fed(self._held[slot], behind[place] if behind else 1, end)
+            end += count
+            row.fed(self._held[slot], count, end)
         width = max(len(chunk) for _, chunk in chunks)
         if exact and width <= WIDEST:
             self._pace.measure(len(rows), width, seconds)
         return logits
 
-    def _guess(self, rows: list[Row], chunks: list[tuple[int, list[int]]]) -> list[int] | None:
-        """Append guesses to the chunks where they pay; return of how many tokens of each logits are needed."""
+    def _guess(self, rows: list[Row], chunks: list[tuple[int, list[int]]], behind: list[int]) -> None:
+        """Append guesses to the chunks where they pay, and count them in `behind`."""
         fed = [len(chunk) for _, chunk in chunks]
         if max(fed) >= WIDEST:
-            return None
+            return
         guesses = [
             row.guess(WIDEST - count) if row.cached + count == len(row.ids) else None
             for row, count in zip(rows, fed, strict=True)
         ]
         if not any(guesses):
-            return None
+            return
         if self._cache.exact:
             width = self._pace.width(fed, [(guess.kind, len(guess.ids)) if guess else ("", 0) for guess in guesses])
         else:
             width = FIXED_LONE if len(rows) == 1 else FIXED_BATCH
-        behind = [1] * len(rows)
         for place, (guess, (slot, chunk)) in enumerate(zip(guesses, chunks, strict=True)):
             if guess is not None:
                 taken = guess.ids[: max(0, width - len(chunk))]
                 self._guessed[slot] = guess.kind, rows[place].cached + len(chunk), len(taken)
                 chunk += taken
                 behind[place] += len(taken)
-        return behind
 
     def release(self, slot: int) -> None:
         """Free a slot; what its row began with stays, to be shared."""

@@ -39,9 +39,10 @@ class Pace:
         """
         size = len(fed).bit_length()
         low = max(fed)
+        longest = max(count + length for count, (_, length) in zip(fed, guesses, strict=True))
         best, best_speed = low, 0.0
         gains = [float(count) for count in fed]
-        for width in range(low, min(WIDEST, max(map(_sum, fed, guesses))) + 1):
+        for width in range(low, min(WIDEST, longest) + 1):
             gain = 0.0
             for place, (kind, length) in enumerate(guesses):
                 index = width - fed[place] - 1
@@ -78,7 +79,3 @@ class Pace:
         if chances is None:
             chances = self._chances[kind] = [_HOPE ** (index + 1) for index in range(WIDEST)]
         return chances
-
-
-def _sum(fed: int, guess: tuple[str, int]) -> int:
-    return fed + guess[1]

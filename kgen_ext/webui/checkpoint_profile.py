@@ -66,18 +66,18 @@ def profile_line(choice: Any, host: Host) -> str:
     return f"The checkpoint’s name fits the profile “{PROFILES[found].label}”." if found else ""
 
 
-def dress_result(result: ExpandedPrompt, values: Values) -> ExpandedPrompt:
+def add_quality_to_result(result: ExpandedPrompt, values: Values) -> ExpandedPrompt:
     """Return an image's result with the quality words of its profile, also in the hires prompt if that was expanded."""
     if values.profile not in PROFILES or result.expansion is None or result.prompt != result.expansion.prompt:
         return result  # not expanded, or nothing of it could be used
-    expansion, hires, typed = dress_expansion(result.expansion, values), result.hires, result.image_prompt.hires
+    expansion, hires, typed = add_quality_words(result.expansion, values), result.hires, result.image_prompt.hires
     if hires is not None and values.hires != "leave":
         same = hires == result.prompt
-        hires = expansion.prompt if same else _dressed(hires, typed or "", result.expansion.added_tags, values)
+        hires = expansion.prompt if same else _with_quality(hires, typed or "", result.expansion.added_tags, values)
     return replace(result, prompt=expansion.prompt, hires=hires, expansion=expansion)
 
 
-def dress_expansion(expansion: Expansion, values: Values) -> Expansion:
+def add_quality_words(expansion: Expansion, values: Values) -> Expansion:
     """Return an expansion with the quality words of the profile as a piece of its own; the user's pieces stay."""
     own = "".join(piece.text for piece in expansion.pieces if piece.by is By.USER)
     place = _place(expansion.prompt, own, expansion.added_tags, values)
@@ -87,7 +87,7 @@ def dress_expansion(expansion: Expansion, values: Values) -> Expansion:
     return replace(expansion, prompt="".join(piece.text for piece in pieces), pieces=pieces)
 
 
-def _dressed(prompt: str, own: str, added: Sequence[str], values: Values) -> str:
+def _with_quality(prompt: str, own: str, added: Sequence[str], values: Values) -> str:
     place = _place(prompt, own, added, values)
     return prompt if place is None else prompt[: place[0]] + place[1] + prompt[place[0] :]
 

@@ -15,7 +15,7 @@ from kgen_ext.events import Event
 from kgen_ext.request import MAX_SEED, ExpandRequest, TextLength, split_list
 from kgen_ext.rules.known import ANY
 from kgen_ext.sampling import Sampling
-from kgen_ext.webui.checkpoint_profile import dress_result
+from kgen_ext.webui.checkpoint_profile import add_quality_to_result
 from kgen_ext.webui.controls import BY_FIELD, CUSTOM, DEFAULT, Values
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.job import MARK, ExpandedPrompt, ImagePrompt, run_job, untouched
@@ -178,7 +178,7 @@ def expand_job(
             image_prompts, make=context.request, stream=stream, hires=values.hires, written_before=session.wrote,
             mark=settings.mark,
         )  # fmt: skip
-        expanded = [dress_result(result, values) for result in expanded]
+        expanded = [add_quality_to_result(result, values) for result in expanded]
     except Exception as error:  # the outermost frame: the image is made in any case
         line = explain(error)
         host.log.warning("the prompt is used as it is: %s", line)

@@ -56,10 +56,9 @@ def build(tab: Tab) -> Callable[[], None]:
         search = gr.Textbox(value="", label="Search the history", max_lines=1, elem_id=tab.id("history_search"))
         starred = gr.Checkbox(value=False, label="Favourites only", elem_id=tab.id("history_starred"))
     cards = gr.HTML("", elem_id=tab.id("history"))
-    # Pressed by the page's script: a button that is not visible would not be on the page at all.
-    act = gr.Button("", elem_id=tab.id("history_act"), elem_classes=["kgen-pressed-by-script"])
+    act = tab.pressed_by_script("history_act")
     asked = gr.Textbox(value="", visible=False)  # the page's script sends what was asked in its place
-    tab.keep_unsaved(search, starred, cards, act, asked)
+    tab.keep_unsaved(search, starred, cards, asked)
 
     def listing(words: Any, only: Any) -> Any:
         return gr.update(value=panel(tab, Asked(), words, only))

@@ -12,7 +12,6 @@ The answer names the run that it belongs to:
 from __future__ import annotations
 
 import json
-import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,11 +19,10 @@ from typing import Any
 from kgen_ext.events import By
 from kgen_ext.webui.checkpoint_profile import with_profile
 from kgen_ext.webui.controls import read_values
-from kgen_ext.webui.expanding import request_seed
 from kgen_ext.webui.history import note_previews
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.messages import explain, ui_note
-from kgen_ext.webui.preview import MAX_SEED, POLL_SECONDS, PreviewRun, Previews, read_page_state
+from kgen_ext.webui.preview import POLL_SECONDS, PreviewRun, Previews, choose_seed, read_page_state
 from kgen_ext.webui.session import Session
 
 
@@ -41,10 +39,8 @@ def expand_in_place(
         sent = json.loads(page_text)
         run = int(sent.get("run", 0))
         values = with_profile(read_values(arguments), host)
-        seed = values.seed if values.seed >= 0 else page.seed
-        if sent.get("again") or seed < 0:
-            seed = secrets.randbelow(MAX_SEED)
-        expansion = PreviewRun(page, values, 1, request_seed(seed), host, session)
+        seed = choose_seed(page, values, again=bool(sent.get("again")))
+        expansion = PreviewRun(page, values, 1, seed, host, session)
     except Exception as error:  # top of the event handler: the page shows what went wrong
         yield _answer(run, error=explain(error))
         return

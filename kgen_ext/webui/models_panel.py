@@ -70,11 +70,10 @@ def build(
                             variant="primary" if name == "download" else "secondary", elem_id=tab.id(f"models_{name}"))
             for name in BUTTONS
         }  # fmt: skip
-        hidden = {name: gr.Button("", elem_id=tab.id(f"models_{name}"), elem_classes=["kgen-pressed-by-script"])
-                  for name in HIDDEN}  # fmt: skip
+        hidden = {name: tab.pressed_by_script(f"models_{name}") for name in HIDDEN}
     status = gr.HTML("", elem_id=tab.id("models_status"))
     pending, wanted = gr.State(""), gr.Textbox(value="", visible=False)
-    tab.keep_unsaved(models, file, facts, status, wanted, *buttons.values(), *hidden.values())
+    tab.keep_unsaved(models, file, facts, status, wanted, *buttons.values())
     for name, tooltip in _TOOLTIPS.items():
         buttons[name].webui_tooltip = tooltip
     shown = [buttons[name] for name in ("download", "cancel", "verify", "remove")]

@@ -20,7 +20,7 @@ from typing import Any
 from kgen_ext.errors import BadValue
 from kgen_ext.events import By, Expansion, Finish, Finished, PartialText
 from kgen_ext.once import once
-from kgen_ext.webui.checkpoint_profile import dress_expansion, with_profile
+from kgen_ext.webui.checkpoint_profile import add_quality_words, with_profile
 from kgen_ext.webui.controls import Values, read_values
 from kgen_ext.webui.expanding import JobContext, request_seed
 from kgen_ext.webui.history import note_previews
@@ -117,6 +117,14 @@ def shared_previews() -> Previews:
     return Previews()
 
 
+def choose_seed(page: PageState, values: Values, *, again: bool) -> int:
+    """Return the seed of a preview's first version: the panel's, else the page's, else (or `again`) a new one."""
+    seed = values.seed if values.seed >= 0 else page.seed
+    if again or seed < 0:
+        seed = secrets.randbelow(MAX_SEED)
+    return request_seed(seed)
+
+
 def run_preview(
     page_text: str,
     count: Any,
@@ -135,10 +143,7 @@ def run_preview(
     try:
         page, values = read_page_state(page_text), with_profile(read_values(arguments), host)
         versions = min(max(to_int(count, 1), 1), MAX_VERSIONS)
-        seed = values.seed if values.seed >= 0 else page.seed
-        if again or seed < 0:
-            seed = secrets.randbelow(MAX_SEED)
-        preview = PreviewRun(page, values, versions, request_seed(seed), host, session)
+        preview = PreviewRun(page, values, versions, choose_seed(page, values, again=again), host, session)
     except Exception as error:  # top of the event handler: the page shows what went wrong
         yield panel((), line=explain(error), failed=True, show=way_out(error))
         return
@@ -211,7 +216,7 @@ class PreviewRun:
                 for event in events:
                     with self._lock:
                         if isinstance(event, Finished):
-                            self._finished[event.row] = dress_expansion(event.expansion, self._values)
+                            self._finished[event.row] = add_quality_words(event.expansion, self._values)
                         else:
                             self._partial[event.row].note(event)
 

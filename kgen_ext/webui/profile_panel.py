@@ -15,9 +15,8 @@ def build(tab: Tab) -> None:
     """Build the line in the open fold that has the control."""
     gr, control = tab.gr, tab.controls["profile"]
     line = gr.HTML("", elem_id=tab.id("profile_line"))
-    # Pressed by the page's script: a button that is not visible would not be on the page at all.
-    fill = gr.Button("", elem_id=tab.id("profile_fill"), elem_classes=["kgen-pressed-by-script"])
-    tab.keep_unsaved(line, fill)
+    fill = tab.pressed_by_script("profile_fill")
+    tab.keep_unsaved(line)
 
     def told(choice: Any) -> Any:
         from kgen_ext.webui.checkpoint_profile import profile_line

@@ -83,6 +83,12 @@ class Tab:
         self.keep_unsaved(button)
         return button
 
+    def pressed_by_script(self, name: str) -> Any:
+        """Return a button that nobody sees and the page's script presses; an invisible one would not be on the page."""
+        button = self.gr.Button("", elem_id=self.id(name), elem_classes=["kgen-pressed-by-script"])
+        self.keep_unsaved(button)
+        return button
+
     def keep_unsaved(self, *components: Any) -> None:
         """Keep components out of ui-config.json, where the host saves the defaults of all others."""
         for component in components:
