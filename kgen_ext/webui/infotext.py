@@ -161,8 +161,7 @@ def read_infotext_values(params: Mapping[str, Any], *, timing: str = _TIMING) ->
     """Return the controls' values by field from a pasted infotext, None where it has no expansion.
 
     A missing value is its default, and so is one that is not allowed (edited by hand). Sampling options are there only
-    where they are custom. timing: the setting; where it
-    differs from the image's, the image's is selected explicitly.
+    where they are custom. timing: the setting; where it differs from the image's, the image's is selected explicitly.
     """
     if VERSION not in params:
         return None

@@ -49,8 +49,9 @@ def draw_plot(path: Path, results: Sequence[SectionResult]) -> None:
         for panel in panels.flat
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
-    bottom = 0.3 / (3.6 * rows)
-    figure.legend(handles.values(), handles, loc="lower center", ncols=columns, frameon=False, fontsize=9)
+    across = len(handles) if columns > 1 else 1
+    bottom = 0.3 * -(-len(handles) // across) / (3.6 * rows)
+    figure.legend(handles.values(), handles, loc="lower center", ncols=across, frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, bottom, 1, 1))
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
