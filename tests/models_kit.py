@@ -9,7 +9,7 @@ from fake_gradio import FakeGradio, Wire
 
 from kgen_ext.models import Locations
 from kgen_ext.models.needs import Machine
-from kgen_ext.webui.background import BackgroundTasks
+from kgen_ext.models.tasks import BackgroundTasks
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.models_controller import ModelsController, PanelUpdate
 from kgen_ext.webui.models_offer import ModelOffers

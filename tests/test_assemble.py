@@ -12,7 +12,7 @@ from kgen_ext.protocol import Protocol, TagField
 from kgen_ext.request import Category, ExpandRequest
 from kgen_ext.rules.filter import PhraseFilter, RowTags
 from kgen_ext.rules.known import TagFiles
-from kgen_ext.service.cache import Key, ResultCache
+from kgen_ext.service.cache import DecodedRow, Key, ResultCache
 from kgen_ext.service.plan import ExpansionPlan, ModelContext, make_jobs, plan_expansion
 from kgen_ext.service.result import build_expansion
 from kgen_ext.tags.tag import read_tag
@@ -178,14 +178,14 @@ def keys(count: int) -> list[Key]:
     return [Key(ExpandRequest("fox", seed=seed), "", "x", "e", "1") for seed in range(count)]
 
 
-DONE = assembled(plan(), NOTHING)
+DONE = DecodedRow((NOTHING,), 0, 0.0)
 
 
 def test_as_many_rows_are_remembered_as_fit_and_the_oldest_goes() -> None:
     cache = ResultCache(2)
     for key in keys(3):
         cache.put(key, DONE)
-    assert [cache.get(key, row=0) is None for key in keys(3)] == [True, False, False]
+    assert [cache.get(key) is None for key in keys(3)] == [True, False, False]
 
 
 @pytest.mark.parametrize("again", ["get", "put"])
@@ -195,8 +195,8 @@ def test_a_row_asked_for_again_is_not_the_oldest(again: str) -> None:
     cache.put(first, DONE)
     cache.put(second, DONE)
     if again == "get":
-        cache.get(first, row=0)
+        cache.get(first)
     else:
         cache.put(first, DONE)
     cache.put(third, DONE)
-    assert [cache.get(key, row=0) is None for key in (first, second, third)] == [False, True, False]
+    assert [cache.get(key) is None for key in (first, second, third)] == [False, True, False]

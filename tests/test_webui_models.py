@@ -14,7 +14,7 @@ from kgen_ext.models import Locations, load_catalogue
 from kgen_ext.models.describe import model_rows
 from kgen_ext.models.hub import Hub
 from kgen_ext.models.needs import Machine
-from kgen_ext.webui.background import BackgroundTasks, TaskState
+from kgen_ext.models.tasks import BackgroundTasks, TaskState
 from kgen_ext.webui.models_html import facts_html, state_html
 
 WEIGHTS = struct.pack("<4sIQQ", b"GGUF", 3, 0, 0) + random.Random(8).randbytes(300_000)

@@ -24,8 +24,11 @@ from pathlib import Path
 
 from kgen_ext.errors import Cancelled, DownloadError, UserError
 from kgen_ext.models.hub import ConnectionFailed, Hub, NotOnHub, RemoteFile, offline_error, offline_switches
+from kgen_ext.models.locations import Locations
 from kgen_ext.models.progress import DownloadProgress, Meter, size_text
-from kgen_ext.models.schema import Model, ModelFile, relative_path
+from kgen_ext.models.resolve import find_entry
+from kgen_ext.models.scan import find_models
+from kgen_ext.models.schema import Model, ModelFile, load_catalogue, relative_path
 
 PARTIAL_DIR = ".downloads"
 _REQUIRED = ("config.json",)
@@ -106,6 +109,39 @@ def run_download(
             yield replace(step, done=before + step.done, total=plan.size, left=left)
         before += remote.size
     yield DownloadProgress("done", plan.target.name, plan.size, plan.size, path=plan.target)
+
+
+def download_steps(
+    name: str, locations: Locations, *, offline: Sequence[str] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Generator[DownloadProgress, None, str]:  # fmt: skip
+    """Download a model of the catalogue into our own folder; yield the progress, return where it is now.
+
+    name: `ID` or `ID:VARIANT`. Raises UserError for another name, DownloadError, Cancelled.
+    """
+    known = load_catalogue(locations.user_file)
+    model, file = find_download(name, known)
+    full_name = f"{model.id}:{file.variant}"
+    found = find_models(locations, models=known)
+    installed = next((other for other in found if other.name == full_name and not other.problem), None)
+    if installed is not None:
+        return f"{installed.name} is installed: {installed.path}"
+    plan = plan_download(model, file, to=locations.own, offline=offline)
+    yield from run_download(plan, to=locations.own, cancelled=cancelled)
+    return f"{name} is installed: {plan.target}"
+
+
+def find_download(name: str, known: Sequence[Model]) -> tuple[Model, ModelFile]:
+    """Return the catalogue's entry and file of `ID` or `ID:VARIANT`; raises UserError for what is no download."""
+    model = find_entry(name, known)
+    file = model.file(name.partition(":")[2]) if model else None
+    if model is not None and model.repo and file is None:
+        variants = ", ".join(f"{model.id}:{offered.variant}" for offered in model.files)
+        raise UserError(f"{name} cannot be downloaded", hint=f"choose {variants}")
+    if model is None or file is None or not model.repo:
+        hint = "choose a model from the list; the starter and files of your own need no download"
+        raise UserError(f"{name} cannot be downloaded", hint=hint)
+    return model, file
 
 
 def target_of(model: Model, file: ModelFile, to: Path) -> Path:

@@ -20,7 +20,7 @@ from kgen_ext.errors import EngineError
 from kgen_ext.events import Event, Expansion, Finished
 from kgen_ext.request import ExpandRequest
 from kgen_ext.rules.known import TagFiles
-from kgen_ext.service.cache import Key, ResultCache
+from kgen_ext.service.cache import DecodedRow, Key, ResultCache, without_format
 from kgen_ext.service.plan import (
     ExpansionPlan,
     ModelContext,
@@ -62,6 +62,12 @@ class _PendingRow:
     def complete(self) -> bool:
         """Return whether all jobs are done."""
         return len(self.outputs) == sum(job is not None for job in self.jobs)
+
+    @property
+    def written(self) -> DecodedRow:
+        """Return what was decoded, once it is complete."""
+        outputs = tuple(self.outputs.get(subject) for subject in range(len(self.jobs)))
+        return DecodedRow(outputs, self.hidden, perf_counter() - self.began)
 
 
 class Expander:
@@ -151,24 +157,24 @@ class Expander:
     def _decode(self, plans: Sequence[ExpansionPlan], cancelled: Callable[[], bool]) -> Iterator[Event]:
         plans = [hide_unreadable(plan, self._context.engine) for plan in plans]
         # 1. Answer rows from the result cache; rows with equal requests share one decode.
-        rows_of: dict[ResolvedRequest, list[int]] = {}
-        todo = list[_RowRequest]()
+        rows_of: dict[Key, list[_RowRequest]] = {}
         row = 0
         for plan in plans:
             for variant in range(plan.request.count):
-                request = replace(plan.request, seed=derive_seed(plan.request.seed, variant), count=1)
-                remembered = self._results.get(self._key(request, plan), row=row)
+                asked = _RowRequest(
+                    replace(plan.request, seed=derive_seed(plan.request.seed, variant), count=1), plan, row
+                )
+                key = self._key(asked)
+                remembered = self._results.get(key)
                 if remembered is not None:
-                    yield Finished(row, remembered)
-                elif request in rows_of:
-                    rows_of[request].append(row)
+                    yield Finished(row, self._expansion(asked, remembered))
                 else:
-                    rows_of[request] = [row]
-                    todo.append(_RowRequest(request, plan, row))
+                    rows_of.setdefault(key, []).append(asked)
                 row += 1
-        if not todo:
+        if not rows_of:
             return  # no cache is opened for this
         # 2. Decode the others. A row is finished when all of its subjects are.
+        todo = [rows[0] for rows in rows_of.values()]
         pending: dict[int, _PendingRow] = {}
         decoder = self._open_decoder(sum(len(asked.plan.subjects) for asked in todo))
         for item in decoder.run(self._make_jobs(todo, pending), cancelled=cancelled):
@@ -178,11 +184,11 @@ class Expander:
             job, output = item
             pending[job.row].outputs[job.subject] = output
             if pending[job.row].complete:
-                done = pending[job.row]
-                expansion = self._finish(done)
-                for row in rows_of[done.asked.request]:
-                    yield Finished(row, replace(expansion, row=row))
-                del pending[job.row]
+                done = pending.pop(job.row)
+                key, written = self._key(done.asked), done.written
+                self._results.put(key, written)
+                for asked in rows_of[key]:
+                    yield Finished(asked.row, self._expansion(asked, written))
 
     def _make_jobs(self, todo: Sequence[_RowRequest], pending: dict[int, _PendingRow]) -> Iterator[Job]:
         for asked in todo:
@@ -190,25 +196,22 @@ class Expander:
             pending[asked.row] = _PendingRow(asked, jobs, hidden, perf_counter(), {})
             yield from (job for job in jobs if job is not None)
 
-    def _finish(self, done: _PendingRow) -> Expansion:
-        """Build a row's expansion and remember it."""
-        asked = done.asked
-        expansion = build_expansion(
+    def _expansion(self, asked: _RowRequest, written: DecodedRow) -> Expansion:
+        return build_expansion(
             asked.plan,
-            [done.outputs.get(subject) for subject in range(len(done.jobs))],
+            written.outputs,
             row=asked.row,
             seed=asked.request.seed,
             model=self.model,
             engine=self.engine,
-            hidden=done.hidden,
-            seconds=perf_counter() - done.began,
+            hidden=written.hidden,
+            seconds=written.seconds,
         )
-        self._results.put(self._key(asked.request, asked.plan), expansion)
-        return expansion
 
-    def _key(self, request: ResolvedRequest, plan: ExpansionPlan) -> Key:
-        known = plan.rules.known
-        return Key(request, known.version if known is not None else "", self._checksum, self.engine, __version__)
+    def _key(self, asked: _RowRequest) -> Key:
+        known = asked.plan.rules.known
+        version = known.version if known is not None else ""
+        return Key(without_format(asked.request), version, self._checksum, self.engine, __version__)
 
     def _open_decoder(self, rows: int) -> BatchDecoder:
         """Return a decoder for a batch of so many rows, at most `self._rows`.

@@ -6,10 +6,9 @@
     KGen note: ...               KGen error: ...                what could not be done
     KGen result: ...             the expanded prompt, only where the infotext's own prompt line cannot hold it
 
-The host quotes a value as JSON only if it has a comma, a colon or a newline, splits `512x768` in two, drops the colon
-of a value equal to its key, fails on an empty one and strips spaces. Text that such handling would alter is written as
-`json: "..."`. SD.Next's reader alters more: commas at an end, `007`, keys with a hyphen, words that are in the prompt,
-too. So our entries of a pasted infotext are read here, not by the host.
+`kgen_ext.output.infotext` says how a text becomes a value that the hosts read back. SD.Next's reader alters even those:
+commas at an end, `007`, keys with a hyphen, words that are in the prompt, too. So our entries of a pasted infotext are
+read here, not by the host.
 
 Pasting restores the user's own prompt with expansion on, which gives the same result again, or the expanded prompt with
 expansion off (`PasteMode`). An image without expansion unticks the checkbox and changes nothing else.
@@ -24,6 +23,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from kgen_ext.errors import BadValue
+from kgen_ext.output.infotext import carried, decode, encode
 from kgen_ext.sampling import SAMPLING_NAMES
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Control, Values, Widget, check_value
 from kgen_ext.webui.host import Host, HostJob
@@ -31,37 +31,7 @@ from kgen_ext.webui.host import Host, HostJob
 VERSION, PROMPT, HIRES, RESULT = BY_FIELD["enabled"].key, "KGen prompt", "KGen hires prompt", "KGen result"
 NOTE, ERROR, SEED = "KGen note", "KGen error", BY_FIELD["seed"].key
 PREFIX = "KGen"
-_MARK = "json: "
 _TIMING = "after"  # of an image whose infotext names no timing
-
-
-def encode(key: str, text: str) -> str:
-    """Return a text in the form that survives the host's writing and reading; `decode` restores it."""
-    safe = (
-        text
-        and text == text.strip()
-        and re.search("[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]", text) is None
-        and text != key
-        and not text.startswith(('"', _MARK))
-        and re.fullmatch(r"\d+x\d+", text) is None
-        and "Civitai" not in text  # if FLUX follows, Forge takes the image for one of that site
-    )
-    if safe:
-        return text
-    # Letters stay readable; a lone surrogate cannot be written to a file.
-    ascii_only = any(0xD800 <= ord(char) < 0xE000 for char in text)
-    return _MARK + json.dumps(text, ensure_ascii=ascii_only).replace("Civitai", "\\u0043ivitai")
-
-
-def decode(text: str) -> str:
-    """Return what `encode` was given."""
-    if not text.startswith(_MARK):
-        return text
-    try:
-        decoded = json.loads(text[len(_MARK) :])
-    except ValueError:
-        return text  # edited by hand
-    return decoded if isinstance(decoded, str) else text
 
 
 class Record(NamedTuple):
@@ -187,19 +157,6 @@ def _read(param: Control, text: Any) -> Any:
         return check_value(param, value)
     except (BadValue, ValueError):
         return param.default
-
-
-def carried(prompt: str) -> bool:
-    """Return whether the prompt line of an infotext restores this prompt: spaces at line ends are lost, for example.
-
-    SD.Next's reader of EXIF takes out tabs and what is before them in ASCII.
-    """
-    lines = prompt.split("\n")
-    if re.search("[\x00-\x09]", prompt):
-        return False
-    if any(line != line.strip() or line.startswith("Negative prompt:") for line in lines):
-        return False
-    return not prompt or bool(lines[0] and lines[-1])
 
 
 # The host's grammar of the last line: a key, a colon, then a JSON string or the text up to the next comma.

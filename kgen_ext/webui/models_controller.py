@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kgen_ext.errors import KGenError, UserError
-from kgen_ext.webui.background import BackgroundTasks, TaskFn, TaskSteps
+from kgen_ext.models.tasks import BackgroundTasks, TaskFn, TaskSteps
 from kgen_ext.webui.messages import ui_message
 from kgen_ext.webui.models_html import message_html, state_html
 
@@ -47,7 +47,7 @@ class ModelsController:
     ) -> None:  # fmt: skip
         """offline: the switches that forbid downloads. machine: what is installed, None to look."""
         self._locations, self._offline, self._unload, self._machine = locations, offline, unload, machine
-        self._tasks, self._poll_seconds = tasks or BackgroundTasks(), poll_seconds
+        self._tasks, self._poll_seconds = tasks or BackgroundTasks(explain=ui_message), poll_seconds
 
     def show(self, name: str) -> PanelUpdate:
         """Scan the disk and show a model or one of its files by name, "" for the best that runs here."""
@@ -105,25 +105,9 @@ class ModelsController:
         yield self._updated(state_html(task.state), name, changed=True)
 
     def _download_steps(self, name: str, stop: Callable[[], bool]) -> TaskSteps:
-        from kgen_ext.models import find_entry
-        from kgen_ext.models.download import plan_download, run_download
+        from kgen_ext.models.download import download_steps
 
-        locations, known, found = self._scan()
-        model = find_entry(name, known)
-        file = model.file(name.partition(":")[2]) if model else None
-        if model is not None and model.repo and file is None:
-            variants = ", ".join(f"{model.id}:{offered.variant}" for offered in model.files)
-            raise UserError(f"{name} cannot be downloaded", hint=f"choose {variants}")
-        if model is None or file is None or not model.repo:
-            hint = "choose a model from the list; the starter and files of your own need no download"
-            raise UserError(f"{name} cannot be downloaded", hint=hint)
-        full_name = f"{model.id}:{file.variant}"
-        installed = next((other for other in found if other.name == full_name and not other.problem), None)
-        if installed is not None:
-            return f"{installed.name} is installed: {installed.path}"
-        plan = plan_download(model, file, to=locations.own, offline=self._offline())
-        yield from run_download(plan, to=locations.own, cancelled=stop)
-        return f"{name} is installed: {plan.target}"
+        return (yield from download_steps(name, self._locations(), offline=self._offline(), cancelled=stop))
 
     def _verify_steps(self, name: str, stop: Callable[[], bool]) -> TaskSteps:
         from kgen_ext.errors import ModelFileError

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from kgen_ext.models.describe import ModelRow, info_lines
-from kgen_ext.webui.background import TaskState
+from kgen_ext.models.tasks import TaskState
 
 if TYPE_CHECKING:
     from kgen_ext.models.needs import Fit

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kgen_ext.webui.background import shared_tasks
+from kgen_ext.models.tasks import BackgroundTasks
+from kgen_ext.once import once
 from kgen_ext.webui.controls import DEFAULT
+from kgen_ext.webui.messages import ui_message
 from kgen_ext.webui.models_controller import ModelsController, PanelUpdate
 from kgen_ext.webui.models_html import message_html
 from kgen_ext.webui.models_offer import ModelOffers, offer_html, press_html
@@ -168,6 +170,12 @@ def _wanted(host: Host, model: Any) -> str:
     """Return the model that the page's list selects."""
     name = _text(model).strip()
     return read_settings(host).model if name in ("", DEFAULT) else name
+
+
+@once
+def shared_tasks() -> BackgroundTasks:
+    """Return this process's tasks: they outlive a page and a reload of the UI, so that Cancel still finds them."""
+    return BackgroundTasks(explain=ui_message)
 
 
 def webui_controller(host: Host) -> ModelsController:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kgen_ext.webui.host import Host
@@ -18,9 +18,7 @@ from kgen_ext.webui.settings import WebuiSettings
 if TYPE_CHECKING:
     from kgen_ext.models import ModelFiles
     from kgen_ext.service.expander import Expander
-
-# Bytes beside the weights: the KV cache of sixteen rows, and the activations of a forward pass.
-_OVERHEAD = 768 * 2**20
+    from kgen_ext.service.vram import VramPlan
 
 
 class ExpanderPool(Protocol):
@@ -30,16 +28,6 @@ class ExpanderPool(Protocol):
         self, files: ModelFiles, *, engine: str, device: str, threads: int | None
     ) -> AbstractContextManager[Expander]: ...
     def unload(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class VramPlan:
-    """Where a model will run. gpu: on a GPU; needed: VRAM in bytes."""
-
-    engine: str
-    device: str
-    gpu: bool
-    needed: int
 
 
 @contextmanager
@@ -54,7 +42,7 @@ def acquire(
         # 2. Make room on the GPU, or fall back to the CPU.
         if plan.gpu and not stack.enter_context(host.reserve(plan.needed)):
             host.log.warning("not enough free VRAM: the model runs on the CPU")
-            plan = VramPlan(plan.engine, "cpu", False, 0)
+            plan = replace(plan, device="cpu", gpu=False, needed=0)
         # 3. Unload at the end: after the model was returned, before the host's checkpoint goes back to the GPU.
         expander: Expander | None = None
 
@@ -77,15 +65,10 @@ def acquire(
 
 def plan_vram(host: Host, files: ModelFiles, *, engine: str, device: str) -> VramPlan:
     """Return where a model will run. “auto” follows a host that was started with its CPU option."""
-    from kgen_ext.service.engines import choose_engines
+    from kgen_ext.service import vram
 
-    engine = choose_engines(files, engine, device=device)[0][0]
-    if device == "auto" and _type(host.part("modules.devices.device")) == "cpu":
-        device = "cpu"
-    gpu = device != "cpu" and engine != "reference" and _has_gpu(host, engine)
-    folder = sorted(files.folder.glob("*.safetensors")) if files.folder else []
-    weights = [files.gguf] if files.gguf and (engine == "llama_cpp" or not folder) else folder
-    return VramPlan(engine, device, gpu, sum(path.stat().st_size for path in weights) + _OVERHEAD)
+    cpu_host = _type(host.part("modules.devices.device")) == "cpu"
+    return vram.plan_vram(files, engine=engine, device=device, cpu_host=cpu_host, module=host.module)
 
 
 @contextmanager
@@ -105,16 +88,6 @@ def on_gpu(host: Host, expander: Expander) -> Iterator[None]:
 
 def _type(device: Any) -> str:
     return str(getattr(device, "type", device or ""))
-
-
-def _has_gpu(host: Host, engine: str) -> bool:
-    if engine == "llama_cpp":
-        library = host.module("llama_cpp")
-        return library is not None and bool(library.llama_supports_gpu_offload())
-    from kgen_ext.engines.devices import CPU, torch_devices
-
-    torch = host.module("torch")
-    return torch is not None and torch_devices(torch)[0] != CPU
 
 
 def _no_inference_mode() -> AbstractContextManager[Any]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from kgen_ext.errors import Cancelled, KGenError, UserError
 from kgen_ext.models.progress import DownloadProgress
-from kgen_ext.once import once
-from kgen_ext.webui.messages import ui_message
 
 # Yields progress and returns the line to show at the end.
 TaskSteps = Generator[DownloadProgress, None, str]
 # Is given a function that tells whether to stop.
 TaskFn = Callable[[Callable[[], bool]], TaskSteps]
+# Tells an error in the words of a front end.
+Explain = Callable[[KGenError], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,15 @@ class TaskState:
     fraction: float | None = None
     done: bool = False
     failed: bool = False
+    cancelled: bool = False
 
 
 class BackgroundTask:
     """A task that runs in a thread of its own from the moment it is created."""
 
-    def __init__(self, name: str, fn: TaskFn) -> None:
+    def __init__(self, name: str, fn: TaskFn, *, explain: Explain = str) -> None:
         self.name = name
+        self._explain = explain
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._state = TaskState(f"{name}: starting")
@@ -62,9 +64,9 @@ class BackgroundTask:
         except StopIteration as end:
             self._set(TaskState(str(end.value), done=True))
         except Cancelled as error:
-            self._set(TaskState(ui_message(error), done=True))
+            self._set(TaskState(self._explain(error), done=True, cancelled=True))
         except KGenError as error:
-            self._set(TaskState(ui_message(error), done=True, failed=True))
+            self._set(TaskState(self._explain(error), done=True, failed=True))
         except Exception as error:  # top of the thread: nobody above could tell the user
             self._set(TaskState(f"{self.name}: {type(error).__name__}: {error}", done=True, failed=True))
 
@@ -74,17 +76,24 @@ class BackgroundTask:
 
 
 class BackgroundTasks:
-    """Runs at most one task at a time."""
+    """Runs at most one task at a time. explain: how an error is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, explain: Explain = str) -> None:
+        self._explain = explain
         self._lock = threading.Lock()
         self._task: BackgroundTask | None = None
 
     @property
+    def last(self) -> BackgroundTask | None:
+        """Return the task that runs or ran last, None where there was none."""
+        with self._lock:
+            return self._task
+
+    @property
     def running(self) -> BackgroundTask | None:
         """Return the running task, or None."""
-        with self._lock:
-            return None if self._task is None or self._task.state.done else self._task
+        task = self.last
+        return None if task is None or task.state.done else task
 
     def start(self, name: str, fn: TaskFn) -> BackgroundTask:
         """Start a task, or join the running one of that name; raises UserError while another task runs."""
@@ -93,7 +102,7 @@ class BackgroundTasks:
                 if self._task.name == name:
                     return self._task
                 raise UserError(f"{self._task.name} is still running", hint="wait for it, or press Cancel")
-            self._task = BackgroundTask(name, fn)
+            self._task = BackgroundTask(name, fn, explain=self._explain)
             return self._task
 
     def stop(self) -> bool:
@@ -102,9 +111,3 @@ class BackgroundTasks:
         if task is not None:
             task.stop()
         return task is not None
-
-
-@once
-def shared_tasks() -> BackgroundTasks:
-    """Return this process's tasks: they outlive a page and a reload of the UI, so that Cancel still finds them."""
-    return BackgroundTasks()

@@ -8,7 +8,7 @@ import pytest
 
 from kgen_ext.errors import Cancelled, Failure, UserError
 from kgen_ext.models.progress import DownloadProgress
-from kgen_ext.webui.background import BackgroundTask, BackgroundTasks, TaskState
+from kgen_ext.models.tasks import BackgroundTask, BackgroundTasks, TaskState
 
 
 def waiting(free: threading.Event) -> Callable[[Callable[[], bool]], Generator[DownloadProgress, None, str]]:
@@ -53,4 +53,4 @@ def test_a_task_that_was_stopped_is_over_and_did_not_fail() -> None:
     task = BackgroundTask("a", waiting(threading.Event()))
     task.stop()
     assert task.wait(5)
-    assert task.state == TaskState("stopped", None, done=True)
+    assert task.state == TaskState("stopped", None, done=True, cancelled=True)

@@ -1,0 +1,49 @@
+"""Error messages of the nodes: the node, its input as the page names it, what is wrong, and the way out."""
+from __future__ import annotations
+
+import re
+
+from kgen_ext.comfy.inputs import label_of
+from kgen_ext.errors import Download, KGenError, ListModels, UserError
+from kgen_ext.events import name_fields
+
+# What a message of ours about an input begins with: the name of a field, or the label that a table gave it.
+_FIELD = re.compile(r"[a-z_]+(?=: )")
+
+
+class NodeError(Exception):
+    """A message for ComfyUI's page, which shows it beside the node."""
+
+
+def node_hint(error: KGenError) -> str:
+    """Return what the user can do on the page about an error, "" where nothing is known."""
+    action = error.action
+    if isinstance(action, Download):
+        return f"press “Download model” on the node, or put the file of {action.model} into models/kgen"
+    if isinstance(action, ListModels):
+        return f"the node's list of models shows {action.shows}"
+    return error.hint
+
+
+def explain(error: BaseException, *, node: str = "") -> str:
+    """Return an error as the page shows it. node: the label of the node it is about.
+
+    >>> explain(UserError("ban: pattern /(/: missing )", hint="write )"), node="Expand prompt")
+    'KGen “Expand prompt”, “Banned tags”: pattern /(/: missing ) (write ))'
+    """
+    where = f"KGen “{node}”" if node else "KGen"
+    if not isinstance(error, KGenError):
+        return f"{where}: {type(error).__name__}: {error}"
+    message, hint = error.message, node_hint(error)
+    if isinstance(error, UserError) and (found := _FIELD.match(message)):
+        where, message = f"{where}, “{label_of(found[0])}”", message[found.end() + 2 :]
+    return f"{where}: {message} ({hint})" if hint else f"{where}: {message}"
+
+
+def node_note(note: str) -> str:
+    """Return a note of an expansion with its fields named as the page names them.
+
+    >>> node_note("tag_length long ends at 54: no tags added")
+    '“Tag length” long ends at 54: no tags added'
+    """
+    return name_fields(note, lambda field: f"“{label_of(field)}”")
