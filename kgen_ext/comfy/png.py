@@ -1,6 +1,6 @@
 """Expansions in the metadata of an image: `kgen` in the PNG, beside ComfyUI's `prompt` and `workflow`.
 
-    {NODE: [entry, ...]}      entries as in `kgen_ext.comfy.results`
+    {NODE: [entry, ...]}      entries as in `kgen_ext.comfy.results`; the workflow has them, too, as its `extra.kgen`
 
 A node that runs adds its own. One that comes from ComfyUI's cache does not run, so what it last wrote is added before
 the graph runs (ComfyUI asks `on_prompt` at every request). It is found again by the node's inputs and those of all
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -53,8 +53,8 @@ def written() -> Written:
 
 def remember(entries: Sequence[Any], *, node: Any, graph: Any, pnginfo: Any) -> None:
     """Put a node's entries into the image's metadata, and remember them for the time that it comes from the cache."""
-    if isinstance(pnginfo, dict):
-        kept = pnginfo.setdefault(KEY, {})
+    for place in _places(pnginfo):
+        kept = place.setdefault(KEY, {})
         if isinstance(kept, dict):
             kept[str(node)] = list(entries)
     if isinstance(graph, Mapping) and str(node) in graph:
@@ -67,30 +67,29 @@ def on_prompt(request: Any) -> Any:
     if not isinstance(graph, Mapping):
         return request
     ours = [str(node) for node, row in graph.items() if isinstance(row, Mapping) and _is_ours(row.get("class_type"))]
-    extra = request.setdefault("extra_data", {}) if ours else None
-    pnginfo = extra.setdefault("extra_pnginfo", {}) if isinstance(extra, dict) else None
-    if isinstance(pnginfo, dict):
-        last = {node: written().get(signature(node, graph)) for node in ours}
-        pnginfo.pop(KEY, None)  # of the image that the workflow came from
-        if found := {node: entries for node, entries in last.items() if entries is not None}:
-            pnginfo[KEY] = found
+    if not ours:
+        return request
+    last = {node: written().get(signature(node, graph)) for node in ours}
+    found = {node: list(entries) for node, entries in last.items() if entries is not None}
+    extra = request.setdefault("extra_data", {})
+    # A client of the API need not send any; without it nothing reaches the image.
+    for place in _places(extra.setdefault("extra_pnginfo", {}) if isinstance(extra, dict) else None):
+        place.pop(KEY, None)  # of the image that the workflow came from
+        if found:
+            place[KEY] = dict(found)
     return request
-
-
-def _is_ours(class_type: object) -> bool:
-    return isinstance(class_type, str) and class_type.startswith(_OURS)
 
 
 def signature(node: str, graph: Mapping[str, Any]) -> str:
     """Return a digest of a node's id, its inputs, and those of all nodes before it."""
-    seen = list[str]()
+    seen = set[str]()
     waiting = [node]
     while waiting:
         name = waiting.pop()
         row = graph.get(name)
         if name in seen or not isinstance(row, Mapping):
             continue
-        seen.append(name)
+        seen.add(name)
         inputs = row.get("inputs")
         values = inputs.values() if isinstance(inputs, Mapping) else ()
         waiting += [str(value[0]) for value in values if isinstance(value, list) and len(value) == 2]
@@ -98,11 +97,26 @@ def signature(node: str, graph: Mapping[str, Any]) -> str:
     return sha256(json.dumps([node, rows], sort_keys=True, default=str).encode()).hexdigest()
 
 
+def _places(pnginfo: Any) -> Iterator[dict[str, Any]]:
+    """Yield where entries belong: the metadata itself, and the extras of the workflow in it."""
+    if isinstance(pnginfo, dict):
+        yield pnginfo
+        workflow = pnginfo.get("workflow")
+        extra = workflow.setdefault("extra", {}) if isinstance(workflow, dict) else None
+        if isinstance(extra, dict):
+            yield extra
+
+
+def _is_ours(class_type: object) -> bool:
+    return isinstance(class_type, str) and class_type.startswith(_OURS)
+
+
 def _plain(value: Any) -> Any:
     """Return a value as it was before ComfyUI checked it, which makes 1.0 of a 1 and takes lists out of their wrapper."""
     if isinstance(value, Mapping):
-        inner = value.get("__value__", value)
-        return {key: _plain(item) for key, item in value.items()} if inner is value else _plain(inner)
+        if "__value__" in value:
+            return _plain(value["__value__"])
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -76,7 +76,11 @@ class NodeProgress:
 
 
 def show_result(expansions: Sequence[Expansion], node: str | None, *, notes: Sequence[str] = ()) -> None:
-    """Show the final prompts at the foot of a node, and the notes under them: ours, and those of the expansions."""
+    """Show at the foot of a node what was added, then the notes: ours, and those of the expansions.
+
+    The page's script shows the prompts themselves.
+    """
+    tags = sum(len(expansion.added_tags) for expansion in expansions)
     told = dict.fromkeys(node_note(note) for expansion in expansions for note in expansion.notes)
-    parts = [expansion.prompt for expansion in expansions] + [f"KGen: {note}" for note in (*notes, *told)]
-    host.show_text("\n\n".join(parts), node)
+    rows = f" to {len(expansions)} prompts" if len(expansions) > 1 else ""
+    host.show_text("\n".join((f"{tags} tags added{rows}", *notes, *told)), node)

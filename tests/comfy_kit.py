@@ -1,0 +1,68 @@
+"""Helpers of the ComfyUI tests: a host with our pack loaded, and a graph of one node that is run."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_comfy import Comfy, Graph, install
+
+from kgen_ext.cli import main
+from kgen_ext.comfy import memory, png, routes
+from kgen_ext.comfy.extension import make_extension
+
+PROMPT = "(1girl:1.2),  fox ears, embedding:nice, <lora:ink:0.8>, {red|blue} kimono, a\\(b\\)"
+_SINGLETONS = (
+    memory.shared_pool, memory._residence, memory._patcher_class, png.written, routes.shared_tasks,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Begin and end without a loaded model, without remembered results and without models on this machine."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.delenv("KGEN_MODELS_DIR", raising=False)
+    for value in _SINGLETONS:
+        value.cache_clear()
+    yield
+    memory.shared_pool().close()
+    for value in _SINGLETONS:
+        value.cache_clear()
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Comfy:
+    """Return a new ComfyUI."""
+    return install(monkeypatch, tmp_path / "models")
+
+
+def load(host: Comfy) -> dict[str, Any]:
+    """Load the pack as the host does, and return its nodes' classes by id."""
+    extension = make_extension()
+    if host.is_new:
+        asyncio.run(extension.on_load())
+    classes = asyncio.run(extension.get_node_list())
+    return {cls.define_schema().node_id: cls for cls in classes}
+
+
+def graph_of(host: Comfy, class_type: str = "KGenExpand", inputs: Mapping[str, Any] | None = None) -> Graph:
+    """Return a graph of one node, whose id is 7."""
+    return Graph({"7": {"class_type": class_type, "inputs": dict(inputs or {})}}, load(host))
+
+
+def run_node(
+    host: Comfy, class_type: str = "KGenExpand", *, linked: Mapping[str, Any] | None = None, **inputs: Any
+) -> Any:
+    """Run one node: its own inputs, and those that come over links."""
+    graph = graph_of(host, class_type, inputs)
+    graph.check("7")
+    return graph.run("7", **(linked or {}))
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return what `kgen expand` prints."""
+    capsys.readouterr()
+    assert main(["expand", *arguments]) == 0
+    return capsys.readouterr().out
