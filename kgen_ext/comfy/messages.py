@@ -1,14 +1,12 @@
 """Error messages of the nodes: the node, its input as the page names it, what is wrong, and the way out."""
 from __future__ import annotations
 
-import re
-
-from kgen_ext.comfy.inputs import label_of
+from kgen_ext.comfy.inputs import INPUTS, label_of
 from kgen_ext.errors import Download, KGenError, ListModels, UserError
 from kgen_ext.events import name_fields
 
-# What a message of ours about an input begins with: the name of a field, or the label that a table gave it.
-_FIELD = re.compile(r"[a-z_]+(?=: )")
+# What a message of ours about an input begins with: the name of a field, or a label.
+_NAMES = frozenset((*INPUTS, "no_tags", "tag_file", *(row.label for row in INPUTS.values())))
 
 
 class NodeError(Exception):
@@ -35,8 +33,9 @@ def explain(error: BaseException, *, node: str = "") -> str:
     if not isinstance(error, KGenError):
         return f"{where}: {type(error).__name__}: {error}"
     message, hint = error.message, node_hint(error)
-    if isinstance(error, UserError) and (found := _FIELD.match(message)):
-        where, message = f"{where}, “{label_of(found[0])}”", message[found.end() + 2 :]
+    name, _, rest = message.partition(": ")
+    if isinstance(error, UserError) and name in _NAMES:
+        where, message = f"{where}, “{label_of(name)}”", rest
     return f"{where}: {message} ({hint})" if hint else f"{where}: {message}"
 
 

@@ -101,7 +101,7 @@ def expand_batch(call: Call) -> Answer:
     from kgen_ext.comfy.requests import make_request, mask_seed
     from kgen_ext.request import MAX_SEED
 
-    first = {name: listed[0] for name, listed in call.values.items()}
+    first = {name: listed[0] for name, listed in call.values.items() if listed}
     seeds = call.values["seed"]
     asked = list[tuple[Mapping[str, Any], "ExpandRequest"]]()
     for index, prompt in enumerate(call.values["prompt"]):
@@ -189,7 +189,9 @@ def _joined(rows: Sequence[_Row], *, as_lists: bool) -> tuple[tuple[Any, ...], t
         for row in rows
     ]  # fmt: skip
     entries = tuple(entry(row.expansion) for row in rows)
-    return (tuple(map(list, zip(*outputs, strict=True))) if as_lists else outputs[0]), entries
+    if as_lists:
+        return tuple([row[place] for row in outputs] for place in range(len(_EXPANSION_OUTPUTS))), entries
+    return outputs[0], entries
 
 
 NODES: tuple[Node, ...] = (
