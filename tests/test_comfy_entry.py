@@ -1,6 +1,7 @@
 """ComfyUI's way in: the root's `__init__.py`, what it costs, and that it disturbs nothing."""
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -80,3 +81,16 @@ def test_a_failure_of_an_optional_library_hides_no_node(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", LOAD.replace("before = set", blocked + "before = set") + code]
     done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "6", done.stderr
+
+
+def test_only_the_front_end_imports_comfyui_s_modules() -> None:
+    foreign = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server", "nodes", "aiohttp"}
+    package = ROOT / "kgen_ext"
+    found = [
+        (path.name, name) for path in package.rglob("*.py") if package / "comfy" not in path.parents
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import)
+                     else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+        if name.partition(".")[0] in foreign
+    ]  # fmt: skip
+    assert found == []
