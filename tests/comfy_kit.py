@@ -20,7 +20,7 @@ _SINGLETONS = (
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def fresh_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Begin and end without a loaded model, without remembered results and without models on this machine."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.delenv("KGEN_MODELS_DIR", raising=False)
@@ -32,8 +32,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         value.cache_clear()
 
 
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Comfy:
+@pytest.fixture(name="host")
+def new_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Comfy:
     """Return a new ComfyUI."""
     return install(monkeypatch, tmp_path / "models")
 
@@ -56,7 +56,8 @@ def run_node(
     host: Comfy, class_type: str = "KGenExpand", *, linked: Mapping[str, Any] | None = None, **inputs: Any
 ) -> Any:
     """Run one node: its own inputs, and those that come over links."""
-    graph = graph_of(host, class_type, inputs)
+    links = {name: ["1", 0] for name in linked or {}}
+    graph = graph_of(host, class_type, inputs | links)
     graph.check("7")
     return graph.run("7", **(linked or {}))
 

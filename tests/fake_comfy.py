@@ -1,7 +1,8 @@
 """A fake ComfyUI, shaped after the sources of 0.3.64 (2025-10) and 0.33.0 (2026-08): what the nodes use of it.
 
-`install` puts its modules into sys.modules: `comfy_api`, `comfy.model_management`, `comfy.model_patcher`, `comfy.utils`,
-`folder_paths`, `server`, `nodes`, and aiohttp's `web.json_response`. `Graph` asks and runs a node as the host does.
+`install` puts its modules into sys.modules: `comfy_api`, `comfy.model_management`, `comfy.model_patcher`,
+`comfy.utils`, `folder_paths`, `server`, `nodes`, and aiohttp's `web.json_response`. `Graph` asks and runs a node as
+the host does.
 """
 from __future__ import annotations
 
@@ -33,6 +34,9 @@ class Device(str):
     @property
     def type(self) -> str:
         return self.partition(":")[0]
+
+
+CPU = Device("cpu")
 
 
 class Module:
@@ -188,7 +192,7 @@ class Comfy:
 
     models_dir: Path
     version: str = NEW
-    device: Device = Device("cpu")
+    device: Device = CPU
     free: int = 8 * GB
     texts: list[tuple[str, str]] = field(default_factory=list)
     bars: list[tuple[int, int]] = field(default_factory=list)
@@ -248,7 +252,8 @@ class LoadedModel:
 
     def model_unload(self, memory_to_free: float | None = None) -> bool:
         if memory_to_free is not None and memory_to_free < self.model.loaded_size():
-            if self.model.partially_unload(self.model.offload_device, memory_to_free) >= memory_to_free:
+            freed = self.model.partially_unload(self.model.offload_device, memory_to_free)
+            if freed >= memory_to_free:
                 return False
         self.model.detach(True)
         return True
@@ -297,7 +302,7 @@ def _management(host: Comfy) -> ModuleType:
             for entry in [entry for entry in loaded if patcher.is_clone(entry.model)]:
                 loaded.remove(entry)
                 entry.model.detach(unpatch_all=False)
-            if patcher.load_device != Device("cpu"):
+            if patcher.load_device != CPU:
                 free_memory(needed * 1.1, patcher.load_device)
             entry = LoadedModel(patcher)
             entry.model_load()
@@ -331,7 +336,7 @@ def install(monkeypatch: pytest.MonkeyPatch, models_dir: Path, **options: Any) -
     paths.get_folder_paths = lambda name: list(paths.folder_names_and_paths[name][0])
 
     def add_model_folder_path(name: str, folder: str, is_default: bool = False) -> None:
-        listed, extensions = paths.folder_names_and_paths.setdefault(name, ([], set()))
+        listed, _ = paths.folder_names_and_paths.setdefault(name, ([], set()))
         if folder not in listed:
             listed.append(folder)
 
@@ -341,7 +346,9 @@ def install(monkeypatch: pytest.MonkeyPatch, models_dir: Path, **options: Any) -
     nodes: Any = ModuleType("nodes")
     nodes.NODE_CLASS_MAPPINGS = {}
     aiohttp: Any = ModuleType("aiohttp")
-    aiohttp.web = SimpleNamespace(json_response=lambda value, status=200: Response(json.loads(json.dumps(value)), status))
+    aiohttp.web = SimpleNamespace(
+        json_response=lambda value, status=200: Response(json.loads(json.dumps(value)), status)
+    )
     host.modules = {
         "comfy": comfy, "comfy_api": package, "comfy_api.v0_0_2": api, "comfy_api.latest": api,
         "comfy.model_management": management, "comfy.model_patcher": patcher, "comfy.utils": utils,
@@ -388,7 +395,8 @@ class Graph:
             if "max" in row.options and not row.options["min"] <= value <= row.options["max"]:
                 raise Invalid(f"{row.id}: value out of range")
         if validate:
-            typed = {name: None if isinstance(value, list) else value for name, value in inputs.items() if name in named}
+            asked = {name: value for name, value in inputs.items() if name in named}
+            typed = {name: None if isinstance(value, list) else value for name, value in asked.items()}
             if schema.is_input_list:
                 typed = {name: [value] for name, value in typed.items()}
             if (answer := validate(**typed)) is not True:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_kit import fresh, load, run_node  # noqa: F401 - a fixture
+from comfy_kit import fresh_state, load, run_node  # noqa: F401 - a fixture
 from fake_comfy import OLD, Comfy, Invalid, install
 
 from kgen_ext.comfy.nodes import NODES
@@ -144,7 +144,7 @@ def test_an_operation_and_a_format_work_together(old: Comfy) -> None:
 def test_the_old_dantaggen_names_the_model_it_needs(old: Comfy) -> None:
     inputs = {"prompt": "1girl", "ban_tags": "", "format": "<|special|>, <|general|>", "width": "512",
               "height": "512", "temperature": 1.35, "tag_length": "long", "seed": 1}  # fmt: skip
-    with pytest.raises(Exception, match="DanTagGen.* is not installed .press “Download model”"):
+    with pytest.raises(Exception, match=r"DanTagGen.* is not installed \(press “Download model”"):
         run(old, "DanTagGen", inputs)
 
 

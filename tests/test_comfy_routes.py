@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from comfy_kit import fresh, host, load  # noqa: F401 - fixtures
+from comfy_kit import fresh_state, load, new_host  # noqa: F401 - fixtures
 from fake_comfy import Comfy
 from hub_server import FakeHub, running_hub
 
@@ -35,12 +35,12 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 
 
 @pytest.fixture
-def loaded(host: Comfy) -> Comfy:  # noqa: F811 - a fixture
+def loaded(host: Comfy) -> Comfy:
     load(host)
     return host
 
 
-def wait(host: Comfy) -> dict[str, Any]:  # noqa: F811
+def wait(host: Comfy) -> dict[str, Any]:
     """Return the state of a download once it has ended."""
     for _ in range(500):
         state = host.get("/kgen/download").value["download"]
@@ -50,7 +50,7 @@ def wait(host: Comfy) -> dict[str, Any]:  # noqa: F811
     raise AssertionError("the download did not end")
 
 
-def model_of(host: Comfy, name: str) -> dict[str, Any]:  # noqa: F811
+def model_of(host: Comfy, name: str) -> dict[str, Any]:
     [found] = [model for model in host.get("/kgen/models").value["models"] if model["id"] == name]
     return found
 
@@ -144,8 +144,10 @@ def test_only_names_of_the_catalogue_are_downloaded(loaded: Comfy, hub: FakeHub,
     ({"Content_Type": "text/plain"}, 415), ({"Content_Type": "application/x-www-form-urlencoded"}, 415),
     ({"Content_Type": ""}, 415), ({"Origin": "https://example.com"}, 403), ({"Origin": "null"}, 403),
     ({"Origin": "http://127.0.0.1:9999"}, 403), ({"Sec_Fetch_Site": "cross-site"}, 403),
-    ({"Sec_Fetch_Site": "same-site"}, 403), ({"Sec_Fetch_Site": "same-origin", "Origin": "https://proxy.example"}, 202),
-    ({"Content_Type": "application/json; charset=utf-8"}, 202), ({"Host": "HOME:8188", "Origin": "http://home:8188"}, 202),
+    ({"Sec_Fetch_Site": "same-site"}, 403),
+    ({"Sec_Fetch_Site": "same-origin", "Origin": "https://proxy.example"}, 202),
+    ({"Content_Type": "application/json; charset=utf-8"}, 202),
+    ({"Host": "HOME:8188", "Origin": "http://home:8188"}, 202),
 ])  # fmt: skip
 @pytest.mark.parametrize("path", ["/kgen/download", "/kgen/download/cancel"])
 def test_another_page_can_ask_for_nothing(

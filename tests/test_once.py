@@ -168,8 +168,9 @@ SINGLETONS = (
     "rules.claims._whole", "rules.claims._phrases", "rules.claims._lifted_by", "tags.groups._words",
     "tags.groups._phrase_sizes", "tags.groups.load_groups", "tags.names.load_names", "tags.words._longest",
     "tags.words.load_meanings", "tools.training.loss._function", "webui.history.current_history",
-    "webui.host.current_host", "webui.models_panel.shared_tasks", "webui.preview.shared_previews", "webui.script._hooks",
-    "webui.session.current", "webui.settings_page._console", "webui.ui._choices", "webui.ui._defaults",
+    "webui.host.current_host", "webui.models_panel.shared_tasks", "webui.preview.shared_previews",
+    "webui.script._hooks", "webui.session.current", "webui.settings_page._console", "webui.ui._choices",
+    "webui.ui._defaults",
 )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def make_extension() -> Any:
         server.add_on_prompt_handler(on_prompt)
     replaces = hasattr(api.io, "NodeReplace")
 
-    class KGenExtension(api.ComfyExtension):  # type: ignore[misc]
+    class KGenExtension(api.ComfyExtension):  # type: ignore[misc, name-defined]
         """The pack, as ComfyUI asks for it."""
 
         async def on_load(self) -> None:

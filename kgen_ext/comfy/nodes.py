@@ -15,7 +15,6 @@ from kgen_ext.errors import BadValue
 
 if TYPE_CHECKING:
     from kgen_ext.comfy.results import NodeExpansion
-    from kgen_ext.comfy.running import Runner
     from kgen_ext.events import Expansion
     from kgen_ext.request import ExpandRequest
 

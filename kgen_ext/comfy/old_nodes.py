@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kgen_ext.comfy.inputs import INPUTS, MAX_SEED, Kind, NodeInput
+from kgen_ext.comfy.inputs import INPUTS, Kind, NodeInput
 from kgen_ext.comfy.nodes import Answer, Call, Node, NodeOutput, expand, expand_dantaggen, lay_out
 from kgen_ext.controls import CUSTOM, SHARED
 

@@ -112,7 +112,7 @@ def _is_ours(class_type: object) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as it was before ComfyUI checked it, which makes 1.0 of a 1 and takes lists out of their wrapper."""
+    """Return a value as it was before ComfyUI checked it: it makes 1.0 of a 1, and takes lists out of their wrapper."""
     if isinstance(value, Mapping):
         if "__value__" in value:
             return _plain(value["__value__"])

@@ -70,8 +70,10 @@ def _entries(values: Mapping[str, Any], expansion: Expansion) -> Iterator[tuple[
         set_here["add"] = "both" if writes_text else DEFAULT
     if not writes_text:
         set_here.pop("text_length", None)
+    if set_here.get("format") != CUSTOM:
+        set_here.pop("template", None)
     for field, control in SHARED.items():
-        if field in set_here and field not in SAMPLING_NAMES and (field != "template" or values.get("format") == CUSTOM):
+        if field in set_here and field not in SAMPLING_NAMES:
             value = set_here[field]
             value = DEFAULT if value == RECOMMENDED else value
             if control.widget is Widget.CHOICES:

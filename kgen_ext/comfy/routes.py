@@ -85,8 +85,9 @@ def list_models() -> dict[str, Any]:
         here = {file.variant for file in row[2] if not file.problem}
         files = [
             {
-                "name": f"{row[0]}:{file['variant']}", "variant": file["variant"], "size": file["size"] or file["about"],
-                "shown_size": size_text(file["size"] or file["about"]), "installed": file["variant"] in here,
+                "name": f"{row[0]}:{file['variant']}", "variant": file["variant"],
+                "size": file["size"] or file["about"], "shown_size": size_text(file["size"] or file["about"]),
+                "installed": file["variant"] in here,
             }
             for file in (facts["files"] if facts["repo"] else ())
         ]  # fmt: skip

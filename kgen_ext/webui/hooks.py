@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from kgen_ext import __version__
 from kgen_ext.errors import BadValue, KGenError
+from kgen_ext.output.infotext import decode, encode
 from kgen_ext.sampling import Sampling
 from kgen_ext.webui import infotext
 from kgen_ext.webui.checkpoint_profile import with_profile
@@ -174,7 +175,7 @@ class Hooks:
         _remove_marks(p, read_mark(self._host))
         _comment(p, line)
         p.extra_generation_params[infotext.VERSION] = __version__
-        p.extra_generation_params[infotext.ERROR] = infotext.encode(infotext.ERROR, line)
+        p.extra_generation_params[infotext.ERROR] = encode(infotext.ERROR, line)
 
     def _begin(self, p: HostJob) -> None:
         """Remove our entries from the job's dict. Consecutive jobs share it (the cells of a plot), and so do an image's
@@ -290,7 +291,7 @@ def _overrides(p: HostJob) -> Mapping[str, Any]:
 
 def _source(params: Mapping[str, str]) -> str:
     """Return the prompt of an image before expansion."""
-    return infotext.decode(params.get(infotext.PROMPT, params["Prompt"]))
+    return decode(params.get(infotext.PROMPT, params["Prompt"]))
 
 
 def _recorded_seed(params: Mapping[str, str], *, default: int) -> int:
