@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,12 @@ def test_the_bar_ends_full(host: Comfy) -> None:
     assert host.bars[-1][0] == host.bars[-1][1]
 
 
+def test_the_bar_moves_a_few_times_a_second_at_most(host: Comfy) -> None:
+    began = time.monotonic()
+    run(host, "KGenExpandBatch", prompt="fox\ncat\nowl", tag_length="long")
+    assert 2 <= len(host.bars) <= (time.monotonic() - began) / 0.1 + 2
+
+
 def test_a_stop_is_obeyed_within_a_token(host: Comfy) -> None:
     host.interrupt_after = 5
     with pytest.raises(InterruptProcessingException):
@@ -347,7 +354,9 @@ def test_a_request_that_is_no_graph_is_left_alone(host: Comfy) -> None:
     ({"ban": "/(/"}, {}, "“Expand prompt”, “Banned tags”: "),
     ({"rules": "if hat"}, {}, "“Conditional rules”: "),
     ({"lock": "shoes"}, {}, "“Locked”: 'shoes' is not allowed (use hair, "),
-    ({"format": "custom", "template": "<|nosuch|>"}, {}, "“Format”: there is no slot <|nosuch|>"),
+    ({"lock": "shoes"}, {}, ", body, accessory, creature, camera)"),
+    ({"allow": "foo"}, {}, "'foo' is not allowed (use artist, characters, copyrights, quality, rating, meta)"),
+    ({"format": "custom", "template": "<|nosuch|>"}, {}, "“Template”: there is no slot <|nosuch|>"),
     ({"format": "custom"}, {}, "“Template”: '' is not allowed"),
     ({"temperature": -0.5}, {}, "“Temperature”: -0.5 is not allowed (use a number from 0 to 5)"),
     ({}, {"prompt": 5}, "“Prompt”: 5 is not allowed (use a string)"),
@@ -451,6 +460,11 @@ def test_the_seed_has_64_bits_and_a_control(classes: dict[str, Any]) -> None:
 def test_advanced_inputs_are_marked_in_both_versions(classes: dict[str, Any]) -> None:
     marked = {row.id for row in classes["KGenExpand"].define_schema().inputs if row.as_dict().get("advanced")}
     assert marked >= {"width", "top_k", "engine"} and "prompt" not in marked
+
+
+def test_an_empty_box_of_several_lines_says_which_it_is(host: Comfy) -> None:
+    shown = {row.id: row.as_dict().get("placeholder") for row in load(host)["KGenExpand"].define_schema().inputs}
+    assert (shown["prompt"], shown["rules"]) == ("Prompt", "Conditional rules: if twintails ban long hair")
 
 
 # Saved workflows hold values by place: these lists may only grow at their ends.

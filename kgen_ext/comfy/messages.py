@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from kgen_ext.comfy.inputs import INPUTS, label_of
-from kgen_ext.errors import Download, KGenError, ListModels, UserError
+from kgen_ext.errors import BadTemplate, Download, KGenError, ListModels, UserError
 from kgen_ext.events import name_fields
 
 # What a message of ours about an input begins with: the name of a field, or a label.
@@ -35,6 +35,7 @@ def explain(error: BaseException, *, node: str = "") -> str:
     message, hint = error.message, node_hint(error)
     name, _, rest = message.partition(": ")
     if isinstance(error, UserError) and name in _NAMES:
+        name = "template" if isinstance(error, BadTemplate) else name
         where, message = f"{where}, “{label_of(name)}”", rest
     return f"{where}: {message} ({hint})" if hint else f"{where}: {message}"
 

@@ -38,13 +38,13 @@ def make_request(values: Mapping[str, Any], prompt: object, *, seed: object, cou
         tag_length=_by_model(values.get("tag_length", RECOMMENDED)),
         **_wanted(values),
         format=read_format(values),
-        ban=(*split_list("ban", values.get("ban", "")), *(f"category:{group}" for group in _locked(values))),
+        ban=(*split_list("ban", values.get("ban", "")), *(f"category:{group}" for group in _read(values, "lock", ""))),
         require=values.get("require", ""),
         rules=values.get("rules", ""),
         protect=values.get("protect", ""),
-        allow=values.get("allow", ""),
+        allow=_read(values, "allow", ""),
         allow_contradictions=values.get("allow_contradictions", False),
-        tag_file=ANY if check_value(SHARED["any_tag"], values.get("any_tag", False)) else "",
+        tag_file=ANY if _read(values, "any_tag", False) else "",
         seed=mask_seed(seed),
         count=count,
         width=values.get("width", 1024),
@@ -101,12 +101,19 @@ def _wanted(values: Mapping[str, Any]) -> dict[str, Any]:
     add = values.get("add", "tags")
     if add == RECOMMENDED:
         return {}
-    added = check_value(SHARED["add"], add)
+    added = _read(values, "add", "tags")
     return {"text_length": TextLength.NONE if added == "tags" else length, "no_tags": added == "text"}
 
 
-def _locked(values: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(check_value(SHARED["lock"], values.get("lock", "")))
+def _read(values: Mapping[str, Any], field: str, default: Any) -> Any:
+    """Return the value of an input that has a control. Raises BadValue that names the values, not the labels."""
+    control = SHARED[field]
+    try:
+        return check_value(control, values.get(field, default))
+    except BadValue as error:
+        if not control.choices:
+            raise BadValue(field, error.value, "true or false") from None
+        raise BadValue(field, error.value, [value for value, _ in control.choices]) from None
 
 
 def _sampling(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from kgen_ext.request import ExpandRequest
 
 # Steps of the bar for each row, one a tag, so that the bar moves for a single prompt too. Most rows have fewer tags.
 STEPS = 40
-_PERIOD = 0.1  # seconds between two texts
+_PERIOD = 0.1  # seconds between two updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,11 @@ class NodeProgress:
         self._bar = host.progress_bar(rows * STEPS, node)
         self._tags: dict[int, int] = {}
         self._texts: dict[int, PartialText] = {}
-        self._finished = 0
+        self._finished = self._steps = 0
         self._due = clock()
 
     def note(self, event: Event) -> None:
-        """Count an event, and show the text if it is time."""
+        """Count an event, and show it if it is time: each message goes to every page."""
         if event.row >= self._rows:
             return  # another layout of a row
         if isinstance(event, Finished):
@@ -68,11 +68,16 @@ class NodeProgress:
             self._texts.setdefault(event.row, PartialText()).note(event)
             if isinstance(event, TagAccepted):
                 self._tags[event.row] = min(self._tags.get(event.row, 0) + 1, STEPS - 1)
-        self._bar.update_absolute(min(sum(self._tags.values()), self._rows * STEPS))
-        if self._clock() >= self._due and event.row in self._texts:
+        is_last = self._finished == self._rows
+        if self._clock() < self._due and not is_last:
+            return
+        self._due = self._clock() + _PERIOD
+        if (steps := sum(self._tags.values())) != self._steps:
+            self._steps = steps
+            self._bar.update_absolute(steps)
+        if not is_last and event.row in self._texts:
             text = self._texts[event.row].text()
             host.show_text(text if self._rows == 1 else f"{self._finished} of {self._rows}: {text}", self._node)
-            self._due = self._clock() + _PERIOD
 
 
 def show_result(expansions: Sequence[Expansion], node: str | None, *, notes: Sequence[str] = ()) -> None:

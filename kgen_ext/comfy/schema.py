@@ -131,8 +131,9 @@ def _input(row: NodeInput, node: Node, io: Any) -> Any:
         "display_name": row.label, "tooltip": row.info, "optional": row.optional or row.id not in _REQUIRED,
     }  # fmt: skip
     if row.kind is Kind.STRING:
-        made = io.String.Input(row.id, default=row.default, multiline=row.multiline,
-                               placeholder=row.example or None, **common)  # fmt: skip
+        # A box of several lines has no other label on the classic canvas.
+        placeholder = f"{row.label}: {row.example}" if row.example else row.label
+        made = io.String.Input(row.id, default=row.default, multiline=row.multiline, placeholder=placeholder, **common)
     elif row.kind is Kind.INT:
         # A maximum is always given: without one the page's random seeds stay below 2048.
         control = {"control_after_generate": True} if row.id == "seed" else {}

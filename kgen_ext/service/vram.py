@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from kgen_ext.service.engines import AUTO, CPU, choose_engines
+from kgen_ext.service import engines
+from kgen_ext.service.engines import AUTO, CPU
 
 if TYPE_CHECKING:
     from kgen_ext.models import ModelFiles
@@ -33,7 +34,7 @@ def plan_vram(
     cpu_host: whether the host computes on the CPU, which “auto” follows. module: returns a library by its name, None
     where it is not installed.
     """
-    engine = choose_engines(files, engine, device=device)[0][0]
+    engine = engines.choose_engines(files, engine, device=device)[0][0]
     if device == AUTO and cpu_host:
         device = CPU
     gpu = device != CPU and engine != "reference" and _has_gpu(engine, module)
