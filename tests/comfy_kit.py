@@ -14,9 +14,7 @@ from kgen_ext.comfy import memory, png, routes
 from kgen_ext.comfy.extension import make_extension
 
 PROMPT = "(1girl:1.2),  fox ears, embedding:nice, <lora:ink:0.8>, {red|blue} kimono, a\\(b\\)"
-_SINGLETONS = (
-    memory.shared_pool, memory._residence, memory._patcher_class, png.written, routes.shared_tasks,
-)  # fmt: skip
+_SINGLETONS = (memory.shared_pool, memory._residence, png.written, routes.shared_tasks)
 
 
 @pytest.fixture(autouse=True)

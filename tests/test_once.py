@@ -164,6 +164,7 @@ def test_the_decorated_function_keeps_its_name_and_text() -> None:
 # What the package has one of.
 
 SINGLETONS = (
+    "comfy.memory._residence", "comfy.memory.shared_pool", "comfy.png.written", "comfy.routes.shared_tasks",
     "decoding.drafter._shipped", "models.schema._built_in", "engines.llama_cpp_bindings.open_library",
     "rules.claims._whole", "rules.claims._phrases", "rules.claims._lifted_by", "tags.groups._words",
     "tags.groups._phrase_sizes", "tags.groups.load_groups", "tags.names.load_names", "tags.words._longest",

@@ -104,9 +104,8 @@ def _residence() -> _Residence:
     return _Residence()
 
 
-@once
 def _patcher_class() -> Any:
-    """Return the class of our entry; made on first use, as its base is ComfyUI's."""
+    """Return the class of our entry, whose base is ComfyUI's."""
     import comfy.model_management as management
     from comfy.model_patcher import ModelPatcher
 
