@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from kgen_ext.cli.inputs import read_lines, require_text
 from kgen_ext.cli.options import FLAGS, add_options, read_expander_options, read_request_options
@@ -69,12 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def build_requests(arguments: argparse.Namespace) -> list[ExpandRequest]:
     """Return the requests in order; the seed rises by one per line, so that equal lines differ and can be repeated."""
-    options = read_request_options(arguments)
+    options = read_checked_options(arguments)
     require_text("PROMPT", arguments.prompt or "")
-    for field, value in options.items():
-        for text in value if isinstance(value, tuple) else (value,):
-            if isinstance(text, str) and field != "tag_file":  # a path need not be valid Unicode
-                require_text(FLAGS[field].name, text)
     seed = options.pop("seed", None)
     first = ExpandRequest(arguments.prompt or "", **options, seed=_draw_seed() if seed is None else seed)
     if arguments.file is None:
@@ -85,6 +81,16 @@ def build_requests(arguments: argparse.Namespace) -> list[ExpandRequest]:
         ExpandRequest(line, **options, seed=(first.seed + number) % (MAX_SEED + 1))
         for number, line in enumerate(read_lines(arguments.file, option="--file"))
     ]
+
+
+def read_checked_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of `ExpandRequest` that were given. Raises UserError for one that is not valid text."""
+    options = read_request_options(arguments)
+    for field, value in options.items():
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and field != "tag_file":  # a path need not be valid Unicode
+                require_text(FLAGS[field].name, text)
+    return options
 
 
 def prompt_text(expansion: Expansion, *, colour: bool) -> str:

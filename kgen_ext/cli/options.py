@@ -81,11 +81,15 @@ def shown_default(flag: Flag) -> str:
     return str(field.default.value if isinstance(field.default, Enum) else field.default or "")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add every flag to `parser`; what is not given is absent from the namespace."""
+def add_options(parser: argparse.ArgumentParser, *, help: Mapping[str, str] | None = None) -> None:
+    """Add every flag to `parser`; what is not given is absent from the namespace.
+
+    help: by field, where a command means something else.
+    """
     for flag in FLAGS.values():
         default = shown_default(flag)
-        text = (flag.help + (f" (default: {default})" if default else "")).replace("%", "%%")
+        text = (help or {}).get(flag.field, flag.help)
+        text = (text + (f" (default: {default})" if default else "")).replace("%", "%%")
         common: dict[str, Any] = {"dest": flag.field, "help": text, "default": argparse.SUPPRESS}
         if not flag.metavar:
             parser.add_argument(flag.name, action="store_true", **common)

@@ -41,7 +41,7 @@ class ModelFiles:
 
         Different weights have different ones; reading an entire gigabyte would take seconds at every start.
         """
-        return _checksum(self.weights())
+        return checksum_ends(self.weights())
 
     def word_list(self) -> Path | None:
         """Return the list of the words that the model knows: beside its weights, or ours for a copy of the starter."""
@@ -123,12 +123,13 @@ def _recognised(files: ModelFiles) -> ModelFiles:
     ours = {path.stat().st_size: path for path in STARTER_FOLDER.glob("*") if path.suffix in (".gguf", ".safetensors")}
     twins = [ours.get(path.stat().st_size) for path in files.weights()]
     same = [path for path in twins if path is not None]
-    if len(same) < len(twins) or not twins or _checksum(same) != files.checksum():
+    if len(same) < len(twins) or not twins or checksum_ends(same) != files.checksum():
         return files
     return replace(files, entry=find_entry(STARTER, load_catalogue()))
 
 
-def _checksum(paths: Iterable[Path]) -> str:
+def checksum_ends(paths: Iterable[Path]) -> str:
+    """Return the SHA-256 of the size and the first and last mebibyte of each file."""
     from hashlib import sha256
 
     digest = sha256()
