@@ -2,7 +2,8 @@
 
 A subcommand is a module with `SUMMARY`, `add_arguments(parser)` and `run(arguments)`, which returns the exit code.
 
-Exit codes: 0 done, 2 usage error, 1 failure, 130 interrupted, 141 the reader of standard output went away.
+Exit codes: 0 done, 3 done but for rows that are bad (`kgen batch`), 2 usage error, 1 failure, 130 interrupted, 141 the
+reader of standard output went away.
 """
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from importlib import import_module
 from kgen_ext.errors import KGenError, UserError
 
 COMMANDS = {
+    "batch": "kgen_ext.cli.batch",
     "doctor": "kgen_ext.cli.doctor",
     "expand": "kgen_ext.cli.expand",
     "models": "kgen_ext.cli.models",
