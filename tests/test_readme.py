@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,12 +42,15 @@ def commands() -> list[str]:
     return list(dict.fromkeys(line[line.index("kgen ") :] for line in lines if re.search(r"(^|/)kgen ", line)))
 
 
-def option_table() -> str:
-    """Return the table of `kgen expand`, from its parser."""
+def option_table(command: str = "expand", *, but: str = "") -> str:
+    """Return the options of a command, from its parser. but: a command whose options are left out."""
     parser = build_parser()
     (choices,) = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     rows = ["| Option | Value | Meaning |", "|---|---|---|"]
-    for action in choices["expand"]._actions:
+    left_out = {option for action in (choices[but]._actions if but else ()) for option in action.option_strings}
+    for action in choices[command]._actions:
+        if left_out & set(action.option_strings) and action.option_strings[-1] != "--json":
+            continue
         name = f"`{action.option_strings[-1]}`" if action.option_strings else f"`{action.metavar}`"
         value = "" if action.nargs == 0 or not action.option_strings else str(action.metavar).replace("|", ", ")
         meaning = (action.help or "").replace("%%", "%").replace("|", "\\|").replace("*", "\\*").replace("<", "\\<")
@@ -93,8 +97,8 @@ def profiles_table() -> str:
 
 
 # The tables that are written by `python tests/test_readme.py`.
-GENERATED = {"expand": option_table, "controls": controls_table, "settings": settings_table,
-             "profiles": profiles_table}  # fmt: skip
+GENERATED = {"expand": option_table, "batch": partial(option_table, "batch", but="expand"),
+             "controls": controls_table, "settings": settings_table, "profiles": profiles_table}  # fmt: skip
 
 
 def table(name: str) -> str:
@@ -105,6 +109,10 @@ def table(name: str) -> str:
 
 def test_the_table_of_options_is_the_parsers() -> None:
     assert table("expand") == option_table(), "run: python tests/test_readme.py"
+
+
+def test_the_table_of_batch_options_is_the_parsers() -> None:
+    assert table("batch") == option_table("batch", but="expand"), "run: python tests/test_readme.py"
 
 
 def test_the_table_of_profiles_is_the_codes() -> None:
