@@ -1,12 +1,12 @@
 """Installation tests: the extension with the versions that the hosts pin, and with the newest of everything.
 
-    python tests/matrix.py [--only a1111,forge,newest] [--keep FOLDER]
+    python tests/matrix.py [--only a1111,forge,newest,scale] [--keep FOLDER]
 
 In each environment install.py adds what is missing and changes nothing else (`pip freeze` before and after), every
 engine expands a prompt, and the tests that use other libraries run: the engine contract, the hub client, the page, the
 API, and, with the hosts' gradio and where Chromium is installed, the page in a browser. Needs PyPI, or a pip configured
 with wheels. The prebuilt llama-cpp-python is that of the running Python, packed again and served as its own index would
-be; only a newer one is compiled.
+be; only a newer one is compiled. `scale` is no host, but the extra and the tests of `kgen batch` with Ray and Parquet.
 """
 from __future__ import annotations
 
@@ -69,6 +69,9 @@ HOSTS = {
 TESTS = ("engine_contract", "engine_files", "engine_llama_cpp", "engine_transformers", "devices", "download",
          "download_faults", "webui_ui", "webui_preview", "webui_api_routes")  # fmt: skip
 
+# The environment of the extra `scale`, and its tests.
+SCALE = "scale"
+SCALE_TESTS = ("batch", "batch_faults", "batch_parquet", "batch_ray")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -202,6 +205,22 @@ def say(name: str, began: float, text: str) -> None:
     sys.stdout.flush()
 
 
+def check_scale(home: Path) -> None:
+    """Install the extra `scale` and run the tests that need it."""
+    began, python = time.monotonic(), home / SCALE / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    subprocess.run([sys.executable, "-m", "venv", str(home / SCALE)], check=True)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, f"{ROOT}[scale]", "pytest", "hypothesis"], check=True)
+    files = [f"tests/test_{name}.py" for name in SCALE_TESTS]
+    done = subprocess.run(
+        [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
+        cwd=ROOT, env={**os.environ, "KGEN_REQUIRE_RAY": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise Failed(f"{SCALE}: {done.stdout[-6000:]}{done.stderr[-1500:]}")
+    say(SCALE, began, done.stdout.strip().splitlines()[-1])
+
+
 def write_index(folder: Path) -> str:
     """Write a package index in place of llama-cpp-python's own, with this Python's copy; return its address."""
     page = folder / "cpu" / "llama-cpp-python"
@@ -227,17 +246,21 @@ def pack_wheel(name: str, folder: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the matrix; return 1 at the first failed check."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--only", default=",".join(HOSTS), help="which hosts (default: %(default)s)")
+    parser.add_argument("--only", default=",".join((*HOSTS, SCALE)), help="which (default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="a folder to build in and to leave behind")
     options = parser.parse_args(arguments)
     home = options.keep or Path(tempfile.mkdtemp(prefix="kgen-matrix-"))
     home.mkdir(parents=True, exist_ok=True)
     try:
         index = write_index(home / "index")
-        chosen = [name for name in options.only.split(",") if sys.version_info < HOSTS[name].below]
-        for name in options.only.split(","):
+        asked = options.only.split(",")
+        hosts = [name for name in asked if name != SCALE]
+        chosen = [name for name in hosts if sys.version_info < HOSTS[name].below]
+        for name in hosts:
             if name not in chosen:
                 sys.stdout.write(f"{name:<8} left out: its versions are not for Python {platform.python_version()}\n")
+        if SCALE in asked:
+            check_scale(home)
         words = {name: check(name, home, index) for name in chosen}
     except Failed as error:
         sys.stdout.write(f"FAILED {error}\n")
@@ -245,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if options.keep is None:
             shutil.rmtree(home, ignore_errors=True)
-    for engine in next(iter(words.values())):
+    for engine in next(iter(words.values()), ()):
         same = len({by_engine[engine] for by_engine in words.values()}) == 1
         sys.stdout.write(f"{engine:<20} {'the same words everywhere' if same else 'DIFFERENT WORDS'}\n")
     return 0
