@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ def measure(*, actors: int, rows: int, batch_size: int, part_rows: int, seconds:
             for line in process.stdout:
                 marks.append((time.monotonic() - begin, json.loads(line)["rows"]))
                 if marks[-1][0] > seconds:
-                    process.terminate()
+                    process.send_signal(signal.SIGINT)
                     break
     last = marks[-1][1]
     steady = [mark for mark in marks if 0.1 * last <= mark[1] <= 0.9 * last]

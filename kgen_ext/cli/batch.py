@@ -150,20 +150,20 @@ class _Progress:
         self._line = ProgressLine(1)
         self._folder: OutputFolder | None = None
         self._total = self._before = self._done = self._running = 0
-        self._start = self._due = clock()
+        self._start: float | None = None  # of the clock, when the first rows were done: actors take a while to start
+        self._due = clock()
 
     def show(self, text: str) -> None:
         """Say what is being prepared."""
         self._line.show(text)
 
     def begin(self, folder: OutputFolder, parts: Sequence[Part], todo: Sequence[Part]) -> None:
-        """Start the clock. parts: all of this run; todo: those that are missing."""
+        """Note what there is to do. parts: all of this run; todo: those that are missing."""
         self._folder = folder
         self._total = sum(part.rows for part in parts)
-        self._before = self._done = self._total - sum(part.rows for part in todo)
+        self._done = self._total - sum(part.rows for part in todo)
         missing = {part.number for part in todo}
         self.bad = folder.count_errors({part.number for part in parts} - missing)
-        self._start = self._clock()
 
     def add_row(self) -> None:
         """Count a row of the part in work."""
@@ -197,9 +197,12 @@ class _Progress:
         sys.stdout.write(f"{self._done:,} of {self._total:,} rows are done{bad}\n")
 
     def _update(self) -> None:
-        if self._clock() < self._due:
+        now = self._clock()
+        if self._start is None:
+            self._start, self._before = now, self._done + self._running
+        if now < self._due:
             return
-        self._due = self._clock() + (_REPORTS if self._json else PERIOD)
+        self._due = now + (_REPORTS if self._json else PERIOD)
         if self._json:
             self._print("progress")
         else:
@@ -208,7 +211,8 @@ class _Progress:
     def _rate(self) -> tuple[int, float, float | None]:
         """Return the rows that are done, rows a second in this run, and the seconds left."""
         rows = min(self._done + self._running, self._total)
-        rate = (rows - self._before) / max(self._clock() - self._start, 1e-9)
+        seconds = self._clock() - self._start if self._start is not None else 0.0
+        rate = max(rows - self._before, 0) / seconds if seconds > 0 else 0.0
         return rows, rate, (self._total - rows) / rate if rate else None
 
     def _text(self) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 from kgen_ext.errors import BadValue, EngineUnavailable, Failure, Install, KGenError
@@ -21,6 +22,8 @@ from kgen_ext.scale.worker import BatchPlan, PartDone, PartWorker
 LOCAL = "local"
 _PATIENCE = 120.0  # seconds without a finished row, after which a lost node's parts are given to others
 _ROUNDS = 3  # in a row without a new part, after which the run fails
+# Parts of one dataset: with 100,000 Ray Data hands out eight a second, with 10,000 forty.
+_MOST = 10_000
 _PERIOD = 1.0  # seconds between two looks at the progress
 
 
@@ -57,8 +60,8 @@ def write_parts(
         opening = {**opening, "threads": cluster.threads}
         while missing:
             before = len(missing)
-            size = _pool_size(ray, cluster, before)
-            run = _Round(ray, plan, list(missing.values()), cluster, size, opening, checksum)
+            turn = list(islice(missing.values(), _MOST))
+            run = _Round(ray, plan, turn, cluster, _pool_size(ray, cluster, len(turn)), opening, checksum)
             try:
                 for done in run.results(on_rows, _PATIENCE):
                     if missing.pop(done.number, None):
@@ -180,10 +183,9 @@ class _Pool:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.max_errored_blocks = -1  # a part whose actors die is missing at the end; it must not stop the others
-        rows = [{"index": index} for index in range(len(parts))]
-        written = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        written = ray.data.from_items([asdict(part) for part in parts], override_num_blocks=len(parts)).map_batches(
             _PartActor,
-            fn_constructor_args=(plan, ray.put(parts), opening, checksum, ray.get_runtime_context().current_actor),
+            fn_constructor_args=(plan, opening, checksum, ray.get_runtime_context().current_actor),
             batch_size=1,
             # One part at a time: a second one would wait in an actor's queue while another actor has nothing to do.
             compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
@@ -210,10 +212,7 @@ class _Pool:
 class _PartActor:
     """Callable of the pool: opens one expander and writes the parts that it is given."""
 
-    def __init__(self, plan: BatchPlan, parts: Any, opening: Mapping[str, Any], checksum: str, pool: Any) -> None:
-        import ray
-
-        self._parts: Sequence[Part] = ray.get(parts)
+    def __init__(self, plan: BatchPlan, opening: Mapping[str, Any], checksum: str, pool: Any) -> None:
         self._pool = pool
         self._worker: PartWorker | None = None
         self._failure = ""
@@ -223,7 +222,7 @@ class _PartActor:
             self._failure = str(error)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        part = self._parts[int(batch["index"][0])]
+        part = Part(**{name: int(values[0]) for name, values in batch.items()})
         done = PartDone(part.number, 0, 0)
         failure = self._failure
         if self._worker is not None:
