@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +71,21 @@ class Cache(Protocol):
 
     def close(self) -> None:
         """Free the memory. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class PartialCache(Cache, Protocol):
+    """A cache that knows the logits of the likeliest tokens only; all others are -inf until they are asked for."""
+
+    floors: Sequence[float]
+    """For each row of the last logits, what those of the others do not exceed; -inf where there are none."""
+
+    def extend(self, place: int) -> NDArray[np.float32]:
+        """Return a row of the last logits again, with those of more tokens, and update its floor.
+
+        place: its index. Raises EngineError where no more can be had.
+        """
         ...
 
 

@@ -20,8 +20,9 @@ from kgen_ext.decoding.drafter import Drafter
 from kgen_ext.decoding.job import Job
 from kgen_ext.decoding.pace import FIXED_BATCH, FIXED_LONE, WIDEST, Pace
 from kgen_ext.decoding.row import Row, RowOutput
-from kgen_ext.decoding.sampler import Draw, draw
+from kgen_ext.decoding.sampler import Draw, draw, is_decided
 from kgen_ext.decoding.vocabulary import TokenTable
+from kgen_ext.engine import PartialCache
 from kgen_ext.events import Event, Started
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class BatchDecoder:
         self._table = table
         self._drafter = drafter
         self._slots = Slots(cache, pace)
+        self._partial = cache if isinstance(cache, PartialCache) else None
 
     def run(
         self, jobs: Iterable[Job], *, cancelled: Callable[[], bool] = lambda: False
@@ -74,7 +76,7 @@ class BatchDecoder:
                 logits = slots.feed()
                 while drawing := [row for row in slots.rows.values() if row.ready]:
                     # 3. Draw: a token for each row, out of those that its constraint permits.
-                    drawn = _draw(drawing, logits, self._table)
+                    drawn = _draw(drawing, logits, self._table, self._partial)
                     # 4. Act: each row appends its token, forces others, rolls back or goes on to its next field. It
                     #    draws again where it stands behind tokens that were fed: those guessed, or it went back.
                     for row, token in zip(drawing, drawn, strict=True):
@@ -90,8 +92,13 @@ class BatchDecoder:
             slots.clear()
 
 
-def _draw(rows: list[Row], logits: NDArray[np.float32], table: TokenTable) -> list[Draw]:
-    """Draw for every row, each from its own row of the logits, under its constraint and with its noise."""
+def _draw(
+    rows: list[Row], logits: NDArray[np.float32], table: TokenTable, partial: PartialCache | None
+) -> list[Draw]:
+    """Draw for every row, each from its own row of the logits, under its constraint and with its noise.
+
+    partial: the cache, if more logits have to be asked for where those at hand do not decide.
+    """
     places = [row.place for row in rows]
     if len(rows) == 1:
         masked = logits[places[0]] + table.bias[rows[0].token_mask(), None]
@@ -99,15 +106,24 @@ def _draw(rows: list[Row], logits: NDArray[np.float32], table: TokenTable) -> li
         masked = table.bias[[row.token_mask() for row in rows]]
         masked += logits if places == list(range(len(logits))) else logits[places]
     for place, row in enumerate(rows):
-        allowed = row.allowed_tokens()
-        if allowed is not None:
-            ids = sorted(allowed)
-            masked[place] = -np.inf
-            masked[place, ids] = logits[row.place, ids]
-        blocked = row.blocked_tokens()
-        if blocked:
-            masked[place, blocked] = -np.inf
+        _restrict(masked[place], row, logits)
+        while partial is not None and not is_decided(masked[place], row.job.sampling, partial.floors[row.place]):
+            logits[row.place] = partial.extend(row.place)
+            masked[place] = logits[row.place] + table.bias[row.token_mask()]
+            _restrict(masked[place], row, logits)
     return draw(masked, [row.job.sampling for row in rows], [row.draw_key() for row in rows])
+
+
+def _restrict(masked: NDArray[np.float32], row: Row, logits: NDArray[np.float32]) -> None:
+    """Exclude the tokens that a row's field does not allow, beyond those of its mask."""
+    allowed = row.allowed_tokens()
+    if allowed is not None:
+        ids = sorted(allowed)
+        masked[:] = -np.inf
+        masked[ids] = logits[row.place, ids]
+    blocked = row.blocked_tokens()
+    if blocked:
+        masked[blocked] = -np.inf
 
 
 class Slots:

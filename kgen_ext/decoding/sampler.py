@@ -61,6 +61,15 @@ def draw(logits: Floats, settings: Sequence[Sampling], keys: Sequence[int]) -> l
     return drawn
 
 
+def is_decided(logits: Floats, setting: Sampling, floor: float) -> bool:
+    """Return whether a row's draw is the same whatever the logits of its -inf tokens are, up to `floor`."""
+    if floor == -math.inf:
+        return True
+    # The mass that top-p alone takes its share of is that of the whole row.
+    cut_by_best = setting.temperature <= _COLD or setting.min_p > 0 or 0 < setting.top_k < logits.size
+    return cut_by_best and float(_cuts(logits[None], setting)[0][0]) > floor
+
+
 def _draw_one(logits: Floats, setting: Sampling, key: int) -> Draw:
     """Draw for one row where min-p is the only filter: what `_draw` draws, in half the time."""
     cut = logits.max() + np.float32(setting.temperature * math.log(setting.min_p))
