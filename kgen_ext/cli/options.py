@@ -64,7 +64,9 @@ REQUEST_FLAGS = tuple(_flag(field) for field in FIELDS.values() if field.name !=
 # `open_expander` has these defaults; importing it only to read them would slow every start.
 EXPANDER_FLAGS = (
     Flag("--model", "model", "ID|PATH", "name or path of the model (default: starter)"),
-    Flag("--engine", "engine", "auto|reference|transformers|llama_cpp", "library that runs the model (default: auto)"),
+    Flag("--engine", "engine", "auto|reference|transformers|llama_cpp|server",
+         "library that runs the model, or a server (default: auto)"),
+    Flag("--url", "url", "URL", "address of the server; --model names the model that it runs"),
     Flag("--device", "device", "DEVICE", "device to run on: auto, cpu, cuda, ... (default: auto)"),
     Flag("--threads", "threads", "N", "number of CPU threads (default: chosen by the engine)", read=int),
 )

@@ -6,12 +6,14 @@ Which engines are tried, in which order, depends on the model's files and on wha
     safetensors         torch, then NumPy
     a GPU of torch's    torch before a llama.cpp built for the CPU only; if it fails there, it is tried on the CPU
     the starter         NumPy, the fastest to start, with the same words on every machine; too small for a GPU
+    a URL               the server there; the others only compare it with the model's files
 
 Importing torch to ask for its devices takes seconds, so it is asked only where the answer decides.
 """
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,10 +24,11 @@ from kgen_ext.models import STARTER, Locations, ModelFiles, resolve
 
 if TYPE_CHECKING:
     from kgen_ext.engine import Engine
+    from kgen_ext.engines.server import ServerEngine
     from kgen_ext.protocol import Protocol
     from kgen_ext.service.expander import Expander
 
-CPU, AUTO = "cpu", "auto"
+CPU, AUTO, SERVER = "cpu", "auto", "server"
 # Prompts decoded at once; more gain little on a CPU and need memory.
 ROWS = 16
 _LOG = logging.getLogger("kgen")
@@ -41,20 +44,29 @@ def open_expander(
     threads: int | None = None,
     rows: int = ROWS,
     locations: Locations | None = None,
+    url: str | None = None,
 ) -> Expander:
     """Load a model and return an expander; use it as a context manager or call its `close`.
 
     model: the name of an installed one, "starter", a folder with model.safetensors, or a .gguf file. engine: auto,
-    reference, transformers or llama_cpp; auto takes the best that runs here, or the next if that one fails on these
-    weights (the expander's `reason` says why). device: auto, cpu, cuda, cuda:1... threads: None for the library's own
-    choice. rows: prompts decoded at once. locations: where models may be installed, None for the command's own.
+    reference, transformers, llama_cpp or server; auto takes the best that runs here, or the next if that one fails on
+    these weights (the expander's `reason` says why). device: auto, cpu, cuda, cuda:1... threads: None for the library's
+    own choice. rows: prompts decoded at once. locations: where models may be installed, None for the command's own.
+    url: address of the server, for the engine server; its API key is taken from the environment (KGEN_SERVER_KEY).
     Raises UnknownModel, BadValue, BadPattern, ModelFileError, EngineUnavailable, EngineError.
     """
-    return open_files(resolve(model, locations=locations), engine=engine, device=device, threads=threads, rows=rows)
+    files = resolve(model, locations=locations)
+    return open_files(files, engine=engine, device=device, threads=threads, rows=rows, url=url)
 
 
 def open_files(
-    files: ModelFiles, *, engine: str = "auto", device: str = "auto", threads: int | None = None, rows: int = ROWS
+    files: ModelFiles,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    rows: int = ROWS,
+    url: str | None = None,
 ) -> Expander:
     """Load a model from its files, with the settings of its catalogue entry; otherwise as `open_expander`."""
     # Imported here so that a host which imports this package at start-up loads the decoder only when it is used.
@@ -66,8 +78,14 @@ def open_files(
     from kgen_ext.service.expander import Expander
     from kgen_ext.service.plan import ModelContext
 
-    if engine != "auto" and engine not in ENGINES:
-        raise BadValue("engine", engine, ("auto", *ENGINES))
+    if engine not in (AUTO, *ENGINES, SERVER):
+        raise BadValue("engine", engine, (AUTO, *ENGINES, SERVER))
+    if url is None and engine == SERVER:
+        raise BadValue("url", url, "http://HOST:PORT")
+    if url is not None and engine != SERVER:
+        raise BadValue("engine", engine, "server with a url")
+    if url is not None and device != AUTO:
+        raise BadValue("device", device, "auto with a server, which has a device of its own")
     parse_device(device)
     if threads is not None and threads < 1:
         raise BadValue("threads", threads, "a whole number from 1")
@@ -76,8 +94,13 @@ def open_files(
     entry = files.entry
     blocklist = load_blocklist(entry.blocklist) if entry and entry.blocklist else None
     words = files.word_list()
-    candidates = rank_engines(files, engine=engine, device=device, capabilities=detect_capabilities())
-    loaded, reason = _load(files, candidates, threads)
+    loaded: Engine
+    if url is None:
+        candidates = rank_engines(files, engine=engine, device=device, capabilities=detect_capabilities())
+        loaded, reason = _load(files, candidates, threads)
+    else:
+        loaded = server = _connect(files, url, threads)
+        rows, reason = min(rows, server.slots or rows), server.title
     protocol = _protocol(loaded, files)
     context = ModelContext(
         engine=loaded,
@@ -89,6 +112,7 @@ def open_files(
         ratings=entry.ratings if entry else {},
         load_words=once(partial(load_word_list, words)) if words else None,
         n_ctx=min(loaded.n_ctx, (entry and entry.context) or _TRAINED_CTX[protocol.value]),
+        partial=url is not None,
     )
     return Expander(context, model=files.id, checksum=files.checksum(), rows=rows, reason=reason)
 
@@ -232,6 +256,26 @@ def _load(files: ModelFiles, candidates: Sequence[EngineCandidate], threads: int
             return engine, reason
         return engine, candidate.reason
     raise failures[0][1]
+
+
+def _connect(files: ModelFiles, url: str, threads: int | None) -> ServerEngine:
+    """Return the engine of a server, once it has shown that it runs the model of these files."""
+    from kgen_ext.engines.json_client import KEY_VARIABLE, JsonClient
+    from kgen_ext.engines.server import ServerEngine
+    from kgen_ext.engines.server_api import find_api
+
+    client = JsonClient(url, key=os.environ.get(KEY_VARIABLE, ""))
+    local: Engine | None = None
+    try:
+        api = find_api(client)  # first, as it takes no time
+        candidates = rank_engines(files, engine=AUTO, device=CPU, capabilities=detect_capabilities())
+        local, _ = _load(files, candidates, threads)
+        return ServerEngine(client, api, local)
+    except BaseException:
+        client.close()
+        if local is not None:
+            local.close()
+        raise
 
 
 def _try_out(engine: Engine) -> None:

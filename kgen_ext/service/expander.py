@@ -222,9 +222,10 @@ class Expander:
         wanted = min(self._rows, 1 << max(0, rows - 1).bit_length())
         if self._decoder is None or self._cache is None or self._cache.rows < wanted:
             self._drop_cache()
-            if self._table is None or self._drafter is None:
+            if self._table is None:
                 self._table = token_table(self._context.engine)
-                self._drafter = Drafter(self._context.engine, self._table)
+                # A server takes as many requests for a guess as the guess has tokens.
+                self._drafter = None if self._context.partial else Drafter(self._context.engine, self._table)
             self._cache = self._context.engine.open_cache(wanted, self._context.n_ctx)
             self._decoder = BatchDecoder(self._cache, self._table, drafter=self._drafter, pace=self._pace)
         return self._decoder

@@ -97,7 +97,7 @@ class ModelContext:
     """The model a request is planned for. `n_ctx`: tokens a row may have. `blocklist`: what the model never adds.
 
     `ratings`: its word for a rating, where that is not the user's. `load_words`: returns the words it knows, for texts;
-    None where it has no list of them.
+    None where it has no list of them. `partial`: the engine knows the likeliest tokens only.
     """
 
     engine: Engine
@@ -108,6 +108,7 @@ class ModelContext:
     blocklist: Blocklist | None = None
     ratings: Mapping[str, str] = field(default_factory=dict)
     load_words: Callable[[], WordList] | None = None
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,10 @@ def check_servable(plan: ExpansionPlan, context: ModelContext) -> ExpansionPlan:
     Raises BadValue where the model cannot write what a request asks for, BadPattern where a rule is too slow to ask.
     Plans each subject in text; makes no tokens and no jobs.
     """
+    sampling = plan.request.sampling
+    if context.partial and sampling.temperature and not sampling.min_p and not sampling.top_k:
+        allowed = "more than 0, or top_k from 1, with a server: it tells the likeliest tokens only"
+        raise BadValue("min_p", sampling.min_p, allowed)
     notes, full = list[str](), set[int]()
     timed = [rule for rule in plan.rules.rules if any(pattern.kind is PatternKind.REGEX for pattern in rule.when)]
     for index, (subject, given) in enumerate(_with_required(plan)):
