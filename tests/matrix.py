@@ -37,14 +37,14 @@ class Host:
     """Versions that a host pins, of the packages that KGen uses.
 
     without: packages that are then uninstalled, to be missing. browser: whether the page is tried in one. llama_cpp:
-    what replaces the packed llama-cpp-python before the tests. below: the first Python for which these versions have no
-    wheels.
+    what replaces the packed llama-cpp-python before the tests, and servers of llama.cpp. below: the first Python for
+    which these versions have no wheels.
     """
 
     pins: tuple[str, ...]
     without: tuple[str, ...] = ()
     browser: bool = False
-    llama_cpp: str = ""
+    llama_cpp: tuple[str, ...] = ()
     below: tuple[int, int] = (4, 0)
 
 
@@ -62,12 +62,12 @@ HOSTS = {
     ),
     "newest": Host(
         ("transformers", "tokenizers", "huggingface_hub", "pydantic", "numpy", "gradio", "fastapi", "httpx"),
-        llama_cpp="llama-cpp-python",
+        llama_cpp=("llama-cpp-python[server]", "xllamacpp"),
     ),
 }  # fmt: skip
 # Tests that use other libraries. The slow ones run once, in the whole test run.
-TESTS = ("engine_contract", "engine_files", "engine_llama_cpp", "engine_transformers", "devices", "download",
-         "download_faults", "webui_ui", "webui_preview", "webui_api_routes")  # fmt: skip
+TESTS = ("engine_contract", "engine_files", "engine_llama_cpp", "engine_server_real", "engine_transformers", "devices",
+         "download", "download_faults", "webui_ui", "webui_preview", "webui_api_routes")  # fmt: skip
 
 # The environment of the extra `scale`, and its tests.
 SCALE = "scale"
@@ -147,7 +147,7 @@ class Environment:
         # Without dependencies: the constraints would replace the host's NumPy.
         self.pip("install", "--no-deps", *CONSTRAINTS, "gguf")
         if self.host.llama_cpp:
-            self.pip("install", "--upgrade", self.host.llama_cpp)
+            self.pip("install", "--upgrade", *self.host.llama_cpp)
         files = [f"tests/test_{name}.py" for name in (*TESTS, *(["webui_browser"] if browser else []))]
         required = {f"KGEN_REQUIRE_{name}": "1" for name in ("ENGINES", "GRADIO", "FASTAPI")}
         quiet: tuple[str, ...] = ()
