@@ -90,6 +90,7 @@ def test_an_empty_prompt_column_is_bad(pa: Any, tmp_path: Path) -> None:
         ({"prompt": "b", "id": "seven"}, "column 'id': 'seven' is not int64"),
         ({"prompt": "b", "id": 1.5}, "column 'id': 1.5 is not int64"),
         ({"prompt": "b", "box": {"x": 1, "z": 2}}, "column 'box': {'x': 1, 'z': 2} is not struct<x: int64>"),
+        ({"prompt": "b", "size": [1.5]}, "column 'size': [1.5] is not list<item: int64>"),
         ({"prompt": "b", "score": 1}, "unknown column 'score': the first rows do not have it"),
     ],
 )
@@ -97,7 +98,7 @@ def test_a_row_of_another_shape_is_bad_where_columns_have_types(
     pa: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, row: dict[str, Any], problem: str
 ) -> None:
     monkeypatch.setattr("kgen_ext.scale.batch._SAMPLE", 2)
-    source = jsonl(tmp_path, {"prompt": "a", "id": 7, "box": {"x": 1}}, {"prompt": "a"}, row)
+    source = jsonl(tmp_path, {"prompt": "a", "id": 7, "box": {"x": 1}, "size": [1]}, {"prompt": "a"}, row)
     assert batch(source, tmp_path / "out", "--to", "parquet") == 3
     assert [(bad["row"], bad["error"]) for bad in errors(tmp_path / "out")] == [(2, problem)]
 
