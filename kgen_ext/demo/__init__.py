@@ -1,0 +1,1 @@
+"""The demo page: a prompt, its expansion and both as pictures."""

@@ -1,0 +1,361 @@
+"""HTTP to one image server: a checked address, and calls that obey a time limit, a size limit and the user.
+
+http.client of the standard library does what is needed and nothing more: it follows no redirect, asks no proxy and
+reads no environment, so that the only address ever called is the one named by the owner. Its timeouts hold for a single
+read; a server that sends a byte a second would never meet them. So the reader under it (`_Reader`) wakes up every tenth
+of a second, and looks at the time left and at the caller's `cancelled`.
+"""
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import json
+import re
+import selectors
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+from urllib.parse import quote, unquote, urlsplit
+
+from kgen_ext.demo.images_types import BadAnswer, ServerGone, ServerTimeout
+from kgen_ext.errors import BadValue, Cancelled
+
+MAX_ANSWER = 48 << 20  # bytes: a picture of 32 MiB in base64, and its texts
+CONNECT = 5.0  # seconds
+SHORT = 10.0  # seconds for a call that draws nothing
+_TICK = 0.1  # seconds
+_ADDRESS = "an address such as http://127.0.0.1:7860 or http://user:password@host:8188, in a password %40 for @"
+_AGAIN = "look at its console, then try again"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Address of a server. `str()` shows it without user and password."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    authorization: str = field(default="", repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read `[http[s]://][user[:password]@]host[:port][/path]`; raises BadValue, which shows no password."""
+        text = text.strip()
+        shown = "***@" + text.rpartition("@")[2] if "@" in text else text
+        wrong = BadValue("images", shown, _ADDRESS)
+        if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+            raise wrong
+        try:
+            parts = urlsplit(text if "://" in text else f"http://{text}")
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise wrong from None
+        # A password with a raw / ? or # ends up in the parts behind the host: those are refused, and not shown.
+        if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or "@" in parts.path:
+            raise wrong
+        authorization = ""
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            authorization = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+        standard = 443 if parts.scheme == "https" else 80
+        return cls(parts.scheme, host, standard if port is None else port, parts.path.rstrip("/"), authorization)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Client of one server. patience: seconds for a call that draws nothing."""
+
+    address: Address
+    patience: float = SHORT
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+    def get(self, path: str, *, seconds: float | None = None, cancelled: Callable[[], bool] = _never) -> object:
+        """Return the JSON at a path; raises ImageError."""
+        return self._json("GET", path, None, seconds, cancelled)
+
+    def post(
+        self, path: str, body: object, *, seconds: float | None = None, cancelled: Callable[[], bool] = _never
+    ) -> object:
+        """Send JSON and return the JSON answered, None for an empty answer; raises ImageError."""
+        return self._json("POST", path, body, seconds, cancelled)
+
+    def download(self, path: str, *, cancelled: Callable[[], bool] = _never) -> bytes:
+        """Return the bytes at a path; raises ImageError."""
+        with self.start("GET", path, seconds=self.patience, cancelled=cancelled) as call:
+            return call.read().data
+
+    def start(
+        self, method: str, path: str, body: object = None, *, seconds: float, cancelled: Callable[[], bool]
+    ) -> Call:
+        """Send a request and return the call, whose answer may take long."""
+        return Call(self.address, method, path, body, seconds=seconds, cancelled=cancelled)
+
+    def _json(
+        self, method: str, path: str, body: object, seconds: float | None, cancelled: Callable[[], bool]
+    ) -> object:
+        with self.start(method, path, body, seconds=seconds or self.patience, cancelled=cancelled) as call:
+            return call.read().json()
+
+
+class Call:
+    """A request on its way. Raises ServerGone, ServerTimeout, BadAnswer, and Cancelled once `cancelled()` is true."""
+
+    def __init__(
+        self, address: Address, method: str, path: str, body: object, *, seconds: float, cancelled: Callable[[], bool]
+    ) -> None:
+        self._address, self._method, self._path = address, method, path.partition("?")[0]
+        self._seconds, self._until, self._cancelled = seconds, time.monotonic() + seconds, cancelled
+        with self._mapped("cannot connect"):
+            self._connection = _connect(address, min(CONNECT, seconds))
+        headers = {"Accept": "application/json, image/png, image/jpeg", "Connection": "close"}
+        if address.authorization:
+            headers["Authorization"] = address.authorization
+        data = None
+        if body is not None:
+            data, headers["Content-Type"] = json.dumps(body).encode("ascii"), "application/json"
+        try:
+            with self._mapped("it does not take the request"):
+                self._connection.request(method, address.path + path, data, headers)
+                self._connection.sock.settimeout(_TICK)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Call:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the server may go on."""
+        self._connection.close()
+
+    def ready(self, seconds: float) -> bool:
+        """Wait for the first byte of the answer, at most so long."""
+        end = time.monotonic() + seconds
+        while True:
+            self._check()
+            with self._mapped("the connection broke"):
+                if _readable(self._connection.sock, _TICK):
+                    return True
+            if time.monotonic() >= end:
+                return False
+
+    def read(self) -> Answer:
+        """Return the whole answer, if its status says success."""
+        with self._mapped("the connection broke before the answer was complete"):
+            response = http.client.HTTPResponse(
+                cast(socket.socket, _Readable(self._connection.sock, self._check)), method=self._method
+            )
+            response.begin()
+            data = self._body(response)
+        status, kind = response.status, (response.headers.get_content_type() or "").lower()
+        answer = Answer(self._address, self._path, status, kind, data)
+        if not 200 <= status < 300:
+            raise _refusal(answer, bool(self._address.authorization))
+        return answer
+
+    def _body(self, response: http.client.HTTPResponse) -> bytes:
+        data = bytearray()
+        while chunk := response.read(1 << 16):
+            data += chunk
+            if len(data) > MAX_ANSWER:
+                raise BadAnswer(
+                    f"{self._address}: the answer is larger than {MAX_ANSWER >> 20} MiB",
+                    hint="ask for a smaller picture",
+                )
+        if response.length:  # http.client does not tell a short body from a whole one
+            raise http.client.IncompleteRead(bytes(data), response.length)
+        return bytes(data)
+
+    def _check(self) -> None:
+        if self._cancelled():
+            raise Cancelled("the picture was cancelled")
+        if time.monotonic() > self._until:
+            raise ServerTimeout(
+                f"{self._address}: no complete answer within {self._seconds:.3g} s",
+                hint="it may hang or be busy: " + _AGAIN + ", with fewer steps or a smaller picture",
+            )
+
+    @contextmanager
+    def _mapped(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except ssl.SSLError as error:
+            raise ServerGone(
+                f"{self._address}: no secure connection: {one_line(error.reason or error)}",
+                hint="check the certificate, or whether the address begins with http",
+            ) from error
+        except TimeoutError as error:
+            raise ServerTimeout(f"{self._address}: {what} within {CONNECT:g} s", hint="is it running?") from error
+        except http.client.RemoteDisconnected as error:
+            raise ServerGone(f"{self._address}: it closed the connection without an answer", hint=_AGAIN) from error
+        except http.client.IncompleteRead as error:
+            raise ServerGone(f"{self._address}: it closed the connection midway", hint=_AGAIN) from error
+        except (http.client.HTTPException, ValueError) as error:
+            raise BadAnswer(
+                f"{self._address}: what answers there does not speak HTTP", hint="check the port of the address"
+            ) from error
+        except OSError as error:
+            reason = one_line(error.strerror or error)
+            hint = "start the server, or check the address" if what == "cannot connect" else _AGAIN
+            raise ServerGone(f"{self._address}: {what}: {reason}", hint=hint) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer of a server. kind: its media type."""
+
+    address: Address
+    path: str
+    status: int
+    kind: str
+    data: bytes
+
+    def json(self) -> object:
+        """Return the JSON in it, None where it is empty; raises BadAnswer."""
+        if not self.data:
+            return None
+        if self.is_page:
+            raise BadAnswer(
+                f"{self.address}: it answered {self.path} with a web page",
+                hint="is that the address of a WebUI or ComfyUI? A login page or a proxy may stand between",
+            )
+        try:
+            return cast(object, json.loads(self.data))
+        except (ValueError, RecursionError) as error:
+            raise BadAnswer(f"{self.address}: its answer to {self.path} is no JSON", hint=_AGAIN) from error
+
+    @property
+    def is_page(self) -> bool:
+        """Return whether it is a web page."""
+        return "html" in self.kind or self.data[:64].lstrip().lower().startswith((b"<!doctype", b"<html"))
+
+
+def other_shape(client: Client, path: str) -> BadAnswer:
+    """Return the error for JSON that is not what this version of KGen knows."""
+    return BadAnswer(
+        f"{client}: its answer to {path} has an unknown form",
+        hint="check that it is a WebUI or ComfyUI, and its version",
+    )
+
+
+def _connect(address: Address, seconds: float) -> http.client.HTTPConnection:
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    connection = kind(address.host, address.port, timeout=seconds)
+    connection.connect()
+    return connection
+
+
+def _refusal(answer: Answer, with_password: bool) -> BadAnswer:
+    """Return the error for an answer that does not say success."""
+    where, status = str(answer.address), answer.status
+    if 300 <= status < 400:
+        text, hint = f"it sends to another address ({status})", "redirects are not followed: name that address itself"
+    elif status == 401 or (status == 403 and not with_password):
+        if with_password:
+            text, hint = f"it refuses this user and password ({status})", "check both; special characters as %40"
+        else:
+            text, hint = f"it asks for a password ({status})", "name it as http://user:password@host:port"
+    elif status == 404:
+        text, hint = f"it has no {answer.path} (404)", "start the WebUI with --api, or check the address"
+    elif status == 429:
+        text, hint = "it is asked too often (429)", "wait a minute, then try again"
+    else:
+        said = _said(answer)
+        text, hint = f"it answered {status}" + (f": {said}" if said else ""), _AGAIN
+    return BadAnswer(f"{where}: {text}", hint=hint, status=status)
+
+
+def _said(answer: Answer) -> str:
+    """Return the server's own words for an error, "" where there are none that can be shown."""
+    try:
+        found = answer.json()
+    except BadAnswer:
+        return ""
+    if not isinstance(found, dict):
+        return ""
+    said = [_message(found.get(key)) for key in ("error", "errors", "detail", "message")]
+    for node in _values(found.get("node_errors")):  # ComfyUI: which input of which node it does not take
+        if isinstance(node, dict) and isinstance(node.get("errors"), list):
+            said += map(_message, node["errors"])
+    return one_line("; ".join(dict.fromkeys(text for text in said if text)))
+
+
+def _message(found: object) -> str:
+    """Return the words in a part of an error: a text, or ComfyUI's message with details."""
+    if isinstance(found, dict):
+        return " ".join(text for key in ("message", "details") if (text := _message(found.get(key))))
+    if isinstance(found, list):  # FastAPI: one entry for each wrong field
+        return "; ".join(str(part["msg"]) for part in found[:3] if isinstance(part, dict) and "msg" in part)
+    return found.strip() if isinstance(found, str) else ""
+
+
+def _values(found: object) -> list[object]:
+    return list(found.values()) if isinstance(found, dict) else []
+
+
+def one_line(text: object) -> str:
+    """Return a foreign text as one line of printable characters, at most 200."""
+    words = re.sub(r"\s+", " ", str(text)[:2000]).strip()
+    shown = "".join(char for char in words if char.isprintable())
+    return shown if len(shown) <= 200 else shown[:197] + "..."
+
+
+
+def query(path: str, **values: str) -> str:
+    """Return a path with a query of quoted values."""
+    return path + "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in values.items())
+
+
+class _Readable:
+    """As much of a socket as http.client's response asks of one."""
+
+    def __init__(self, sock: socket.socket, check: Callable[[], None]) -> None:
+        self._sock, self._check = sock, check
+
+    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self._sock, self._check))
+
+
+class _Reader(io.RawIOBase):
+    """Bytes of a socket, with a look at time and user every tenth of a second."""
+
+    def __init__(self, sock: socket.socket, check: Callable[[], None]) -> None:
+        super().__init__()
+        self._sock, self._check = sock, check
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            self._check()
+            try:
+                return self._sock.recv_into(buffer)
+            except TimeoutError:
+                continue
+
+
+def _readable(sock: socket.socket, seconds: float) -> bool:
+    """Return whether there is something to read, after waiting at most so long."""
+    with selectors.DefaultSelector() as selector:  # select() itself knows no file number above 1023
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
