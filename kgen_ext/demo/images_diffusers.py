@@ -48,6 +48,7 @@ class Diffusers:
         self._folder = folder
         self._class = _check_folder(folder)
         self._pipeline: Any = None
+        self._scheduler: Any = None  # the model's own
         self._lock = threading.Lock()
 
     @property
@@ -96,8 +97,9 @@ class Diffusers:
 
             if self._pipeline is None:
                 self._pipeline = _load(self._folder, self._class)
+                self._scheduler = self._pipeline.scheduler
             pipeline, settings = self._pipeline, run.settings
-            run.notes += _set_sampler(pipeline, settings.sampler) + _cut(pipeline, run.prompt)
+            run.notes += _set_sampler(pipeline, self._scheduler, settings.sampler) + _cut(pipeline, run.prompt)
             run.image = pipeline(
                 prompt=run.prompt, negative_prompt=settings.negative, num_inference_steps=settings.steps,
                 guidance_scale=settings.cfg_scale, width=settings.width, height=settings.height,
@@ -168,13 +170,10 @@ def _load(folder: Path, name: str) -> Any:
     return pipeline.to("mps") if torch.backends.mps.is_available() else pipeline
 
 
-def _set_sampler(pipeline: Any, wanted: str) -> list[str]:
+def _set_sampler(pipeline: Any, own: Any, wanted: str) -> list[str]:
     """Give the pipeline a sampler, "" for the model's own; return notes."""
     import diffusers
 
-    if not hasattr(pipeline, "kgen_scheduler"):
-        pipeline.kgen_scheduler = pipeline.scheduler
-    own = pipeline.kgen_scheduler
     name = choose_sampler(wanted, tuple(_SAMPLERS)) if wanted else None
     # A scheduler keeps state, so each picture gets a fresh one.
     kind = getattr(diffusers, _SAMPLERS[name]) if name else type(own)

@@ -54,6 +54,7 @@ class Address:
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
             host, port = parts.hostname, parts.port
+            (host or "").encode("idna")
         except ValueError:
             raise wrong from None
         # A password with a raw / ? or # ends up in the parts behind the host: those are refused, and not shown.

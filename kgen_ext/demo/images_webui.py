@@ -41,6 +41,7 @@ from kgen_ext.demo.images_types import (
 from kgen_ext.errors import Cancelled
 
 SCRIPT = "kgen"  # our script's name in a WebUI, in lower case as the API lists it
+_PROGRESS = "/sdapi/v1/progress?skip_current_image=true"
 _POLL = 1.0  # seconds between two questions for the progress
 _QUICK = 2.0  # seconds for such a question
 _UNKNOWN = 5.0  # seconds for which a job that was cancelled may still turn up in the queue
@@ -79,7 +80,7 @@ class WebUI:
         started = time.monotonic()
         sampler = choose_sampler(settings.sampler, self.samplers) if settings.sampler else None
         notes = [other_sampler(settings.sampler, "its default")] if settings.sampler and sampler is None else []
-        job = _Job(self.client, f"task(kgen-{secrets.token_hex(8)})", alone=not self._busy(), seconds=self.seconds)
+        job = _Job(self.client, f"task(kgen-{secrets.token_hex(8)})", alone=not _busy(self.client), seconds=self.seconds)
         body = {**_body(prompt, settings, sampler), "force_task_id": job.id, **self._expansion_off()}
         path = "/sdapi/v1/txt2img"
         with self.client.start("POST", path, body, seconds=self.seconds, cancelled=cancelled) as call:
@@ -94,9 +95,6 @@ class WebUI:
         if drawn is not None and drawn != prompt:
             notes.append(_CHANGED)
         yield Picture(read_picture(data, str(self.client)), prompt, time.monotonic() - started, "; ".join(notes))
-
-    def _busy(self) -> bool:
-        return _busy(self.client)
 
     def _expansion_off(self) -> dict[str, object]:
         """Return the part of a job that says that our own script there leaves the prompt as it is."""
@@ -149,9 +147,9 @@ def _info(text: object) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _busy(client: Client) -> bool:
+def _busy(client: Client, *, seconds: float | None = None) -> bool:
     """Return whether a server draws something, True where it does not tell."""
-    found = client.get("/sdapi/v1/progress?skip_current_image=true", seconds=client.patience)
+    found = client.get(_PROGRESS, seconds=seconds)
     state = found.get("state") if isinstance(found, dict) else None
     return not isinstance(state, dict) or state.get("job") != ""
 
@@ -179,7 +177,7 @@ class _Job:
         try:
             state, share = self._ask()
             if state is _State.UNKNOWN and self._alone:
-                share = _share(self._client.get("/sdapi/v1/progress?skip_current_image=true", seconds=_QUICK))
+                share = _share(self._client.get(_PROGRESS, seconds=_QUICK))
         except ImageError:
             self._told = False
             return Progress(None, _State.UNKNOWN.value)
@@ -189,7 +187,8 @@ class _Job:
         """Stop it and no other: at once if it is being drawn, else when its turn comes."""
         with suppress(ImageError):  # what cannot be asked any more cannot be stopped either
             state, _ = self._ask()
-            if state is _State.ACTIVE or (state is _State.UNKNOWN and self._alone and _busy(self._quick())):
+            unnamed = state is _State.UNKNOWN and self._alone
+            if state is _State.ACTIVE or (unnamed and _busy(self._client, seconds=_QUICK)):
                 self._interrupt()
             else:
                 threading.Thread(target=self._stop_later, name="kgen-demo-cancel", daemon=True).start()
@@ -204,9 +203,6 @@ class _Job:
                 if state is _State.UNKNOWN and time.monotonic() > unknown:
                     return None
                 time.sleep(_POLL)
-
-    def _quick(self) -> Client:
-        return Client(self._client.address, _QUICK)
 
     def _interrupt(self) -> None:
         self._client.post("/sdapi/v1/interrupt", {}, seconds=_QUICK)
