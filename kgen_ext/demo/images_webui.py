@@ -80,7 +80,8 @@ class WebUI:
         started = time.monotonic()
         sampler = choose_sampler(settings.sampler, self.samplers) if settings.sampler else None
         notes = [other_sampler(settings.sampler, "its default")] if settings.sampler and sampler is None else []
-        job = _Job(self.client, f"task(kgen-{secrets.token_hex(8)})", alone=not _busy(self.client), seconds=self.seconds)
+        alone = not _busy(self.client)
+        job = _Job(self.client, f"task(kgen-{secrets.token_hex(8)})", alone=alone, seconds=self.seconds)
         body = {**_body(prompt, settings, sampler), "force_task_id": job.id, **self._expansion_off()}
         path = "/sdapi/v1/txt2img"
         with self.client.start("POST", path, body, seconds=self.seconds, cancelled=cancelled) as call:
