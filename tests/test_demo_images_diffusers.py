@@ -38,6 +38,15 @@ class FakeScheduler:
         return cls()
 
 
+class FakeTokenizer:
+    """A tokenizer for which a word is a token."""
+
+    model_max_length = 77
+
+    def __call__(self, text: str, **_: object) -> Any:
+        return types.SimpleNamespace(input_ids=[0, *range(len(text.split())), 0])
+
+
 class FakePipeline:
     """A pipeline that records its calls. hold: each step waits for it."""
 
@@ -59,11 +68,7 @@ class FakePipeline:
     def to(self, *_: object) -> FakePipeline:
         return self
 
-    @staticmethod
-    def tokenizer(text: str, **_: object) -> Any:
-        return types.SimpleNamespace(input_ids=[0, *range(len(text.split())), 0])
-
-    tokenizer.model_max_length = 77  # type: ignore[attr-defined]
+    tokenizer = FakeTokenizer()
 
     def __call__(self, *, callback_on_step_end: Callable[..., object], num_inference_steps: int, **asked: Any) -> Any:
         type(self).asked = {**asked, "scheduler": type(self.scheduler).__name__}

@@ -375,5 +375,5 @@ def test_a_server_that_does_not_take_connections_is_given_up(monkeypatch: pytest
         deaf.listen(0)
         with socket.create_connection(deaf.getsockname()):
             monkeypatch.setattr("kgen_ext.demo.images_http.CONNECT", 0.3)
-            address = "http://127.0.0.1:%d" % deaf.getsockname()[1]
+            address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
             error_of(lambda: open_server(address), ServerTimeout)
