@@ -44,6 +44,7 @@ SCRIPT = "kgen"  # our script's name in a WebUI, in lower case as the API lists 
 _PROGRESS = "/sdapi/v1/progress?skip_current_image=true"
 _POLL = 1.0  # seconds between two questions for the progress
 _QUICK = 2.0  # seconds for such a question
+_GIVE_UP = 3  # such questions without an answer
 _UNKNOWN = 5.0  # seconds for which a job that was cancelled may still turn up in the queue
 _CHANGED = "the server drew another prompt than this one: its styles, wildcards or scripts changed it"
 
@@ -169,18 +170,18 @@ class _Job:
     def __init__(self, client: Client, id: str, *, alone: bool, seconds: float) -> None:
         self.id = id
         self._client, self._alone, self._seconds = client, alone, seconds
-        self._told = True
+        self._failed = 0
 
     def progress(self) -> Progress:
-        """Return how far it is; a server that does not tell is asked once."""
-        if not self._told:
+        """Return how far it is; a server that does not tell is no longer asked."""
+        if self._failed >= _GIVE_UP:
             return Progress(None, _State.UNKNOWN.value)
         try:
             state, share = self._ask()
             if state is _State.UNKNOWN and self._alone:
                 share = _share(self._client.get(_PROGRESS, seconds=_QUICK))
         except ImageError:
-            self._told = False
+            self._failed += 1  # a computer that draws on its processor may be late with an answer
             return Progress(None, _State.UNKNOWN.value)
         return Progress(share, state.value if share is None else f"{share:.0%}")
 
