@@ -118,7 +118,7 @@ class ComfyUI:
                     f"{self.client}: the picture is no longer in the queue",
                     hint="it was deleted there, or ComfyUI was restarted",
                 )
-            yield Progress(None, f"waits behind {ahead} in the server's queue" if ahead else "is drawn")
+            yield Progress(None, f"waiting behind {ahead} in the server's queue" if ahead else "being drawn")
             _sleep(_POLL, cancelled)
         raise ServerTimeout(
             f"{self.client}: no picture within {self.seconds:g} s", hint="try fewer steps or a smaller picture"

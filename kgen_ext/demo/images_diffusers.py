@@ -71,7 +71,7 @@ class Diffusers:
                     raise Cancelled("the picture was cancelled")
                 if thread.is_alive():
                     share = run.step / settings.steps
-                    yield Progress(share, f"{share:.0%}") if run.step else Progress(None, "is loaded or waits")
+                    yield Progress(share, f"{share:.0%}") if run.step else Progress(None, "loading, or waiting for its turn")
         finally:
             run.stop.set()
         if run.error is not None:

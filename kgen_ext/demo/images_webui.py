@@ -159,9 +159,9 @@ def _busy(client: Client, *, seconds: float | None = None) -> bool:
 class _State(enum.Enum):
     """State of our job as the server knows it. UNKNOWN: done, not there yet, or the server knows no ids."""
 
-    QUEUED = "waits in the server's queue"
-    ACTIVE = "is drawn"
-    UNKNOWN = "is at the server"
+    QUEUED = "waiting in the server's queue"
+    ACTIVE = "being drawn"
+    UNKNOWN = "with the server"
 
 
 class _Job:
