@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from images_kit import RAW, SETTINGS, draw, error_of
 from PIL import Image
 
-from kgen_ext.demo.images import ImageError, PictureSettings, draw_pair, open_diffusers
+from kgen_ext.demo.images import ImageError, PictureSettings, Progress, draw_pair, open_diffusers
 from kgen_ext.errors import Cancelled
 
 pytest.importorskip("torch")
@@ -54,6 +55,7 @@ class FakePipeline:
     loaded: list[tuple[str, dict[str, Any]]] = []
     hold = threading.Event()
     fail: Exception | None = None
+    extra = 0  # steps beyond those asked for
 
     def __init__(self) -> None:
         self.scheduler: object = FakeScheduler()
@@ -72,7 +74,7 @@ class FakePipeline:
 
     def __call__(self, *, callback_on_step_end: Callable[..., object], num_inference_steps: int, **asked: Any) -> Any:
         type(self).asked = {**asked, "scheduler": type(self.scheduler).__name__}
-        for step in range(num_inference_steps):
+        for step in range(num_inference_steps + self.extra):
             if self.fail is not None:
                 raise self.fail
             callback_on_step_end(self, step, 0, {})
@@ -195,6 +197,16 @@ def test_a_cancelled_picture_stops_at_its_next_step(tmp_path: Path, library: typ
         if thread.name == "kgen-demo-diffusers":
             thread.join(5)
     assert not any(thread.name == "kgen-demo-diffusers" for thread in threading.enumerate())
+
+
+def test_a_sampler_that_takes_a_step_more_does_not_pass_100_percent(
+    tmp_path: Path, library: type[FakePipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kgen_ext.demo.images_diffusers._TICK", 0.01)
+    library.extra = 1
+    monkeypatch.setattr(library, "hold", types.SimpleNamespace(wait=lambda _: time.sleep(0.1)))
+    steps = list(open_diffusers(folder(tmp_path)).draw(RAW, SETTINGS, cancelled=lambda: False))
+    assert max(step.share or 0 for step in steps if isinstance(step, Progress)) == 1.0
 
 
 def test_the_next_picture_is_drawn_after_a_cancelled_one(tmp_path: Path, library: type[FakePipeline]) -> None:

@@ -70,7 +70,7 @@ class Diffusers:
                 if cancelled():
                     raise Cancelled("the picture was cancelled")
                 if thread.is_alive():
-                    share = run.step / settings.steps
+                    share = min(1.0, run.step / settings.steps)  # some samplers take one step more
                     yield Progress(share, f"{share:.0%}") if run.step else Progress(None, "loading, or waiting for its turn")
         finally:
             run.stop.set()
