@@ -34,6 +34,7 @@ _SAMPLERS = {
     "DDIM": "DDIMScheduler",
 }
 _TICK = 0.2  # seconds
+_BEFORE = "loading, or waiting for its turn"
 _CUT = "only the first {0} tokens of the prompt were read: diffusers cuts the rest"
 
 
@@ -71,7 +72,7 @@ class Diffusers:
                     raise Cancelled("the picture was cancelled")
                 if thread.is_alive():
                     share = min(1.0, run.step / settings.steps)  # some samplers take one step more
-                    yield Progress(share, f"{share:.0%}") if run.step else Progress(None, "loading, or waiting for its turn")
+                    yield Progress(share, f"{share:.0%}") if run.step else Progress(None, _BEFORE)
         finally:
             run.stop.set()
         if run.error is not None:
