@@ -23,6 +23,7 @@ An action is what the user can do about the error, as a value: a front end may n
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -159,3 +160,17 @@ class DownloadError(Failure):
 
 class Cancelled(Failure):
     """The caller asked to stop."""
+
+
+# The folders before a file's name, of either system: what is shown to visitors, or published with an image, has none.
+_FOLDERS = re.compile(r"""(?<![^\s'"(])(?:[A-Za-z]:)?(?:[\\/][^\\/:\n]{1,255}){1,40}[\\/](?=[^\\/\s])""")
+
+
+def without_folders(error: KGenError, text: str) -> str:
+    """Return a text about an error with files named without their folders, which are nobody else's business.
+
+    A user's own input is repeated as it is: a pattern looks like a path.
+    """
+    # No page and no client can name the tag file or the catalogue.
+    of_server = isinstance(error, BadCatalogue) or error.message.startswith("tag_file:")
+    return text if isinstance(error, UserError) and not of_server else _FOLDERS.sub("", text)

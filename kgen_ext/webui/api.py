@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kgen_ext.errors import BadValue, KGenError, UserError
+from kgen_ext.errors import BadValue, KGenError, UserError, without_folders
 from kgen_ext.events import By, Expansion, Finished, expansion_json, json_line
 from kgen_ext.request import MAX_SEED, ExpandRequest
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
@@ -25,7 +25,7 @@ from kgen_ext.webui.api_schema import EXTRA_FIELDS, MAX_PROMPTS, MAX_ROWS, MAX_T
 from kgen_ext.webui.controls import DEFAULT
 from kgen_ext.webui.expanding import NO_TAG_FILE
 from kgen_ext.webui.host import Host
-from kgen_ext.webui.messages import api_hint, explain, without_folders
+from kgen_ext.webui.messages import api_hint, explain
 from kgen_ext.webui.presets import preset_names, resolve_sampling
 from kgen_ext.webui.progress import own_job, shown_progress
 from kgen_ext.webui.settings import ENGINE_CHOICES, WebuiSettings, find_model, read_settings, tag_file, webui_locations

@@ -5,15 +5,13 @@ import os
 import re
 from pathlib import PurePath
 
-from kgen_ext.errors import BadCatalogue, BadTemplate, Download, KGenError, ListModels, UserError
+from kgen_ext.errors import BadTemplate, Download, KGenError, ListModels, UserError, without_folders
 from kgen_ext.events import name_fields
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, Control
 
 _MAX_LENGTH = 300
 # Fields of a request whose control has another name.
 _CONTROL_OF = {"tag_file": "known_only", "no_tags": "add"}
-# The folders before a file's name, of either system: an infotext is published with its image.
-_FOLDERS = re.compile(r"""(?<![^\s'"(])(?:[A-Za-z]:)?(?:[\\/][^\\/:\n]{1,255}){1,40}[\\/](?=[^\\/\s])""")
 
 
 def ui_hint(error: KGenError) -> str:
@@ -83,16 +81,6 @@ def ui_note(note: str) -> str:
     """
     named = name_fields(note, lambda field: f"“{BY_FIELD[field].label}”")
     return re.sub(r"\bvery_(long|short)\b", r"very \1", named)
-
-
-def without_folders(error: KGenError, text: str) -> str:
-    """Return a text about an error with files named without their folders, which are nobody else's business.
-
-    A user's own input is repeated as it is: a pattern looks like a path.
-    """
-    # No page and no client can name the tag file or the catalogue.
-    of_server = isinstance(error, BadCatalogue) or error.message.startswith("tag_file:")
-    return text if isinstance(error, UserError) and not of_server else _FOLDERS.sub("", text)
 
 
 def explain(error: BaseException) -> str:
