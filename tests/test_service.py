@@ -57,6 +57,15 @@ def test_the_same_request_gives_the_same_expansion_on_a_new_expander() -> None:
     assert bare(first) == bare(again)
 
 
+def test_calls_are_those_of_the_engine() -> None:
+    engine = ScriptedEngine.random(7, pieces=PIECES)
+    service = expander(engine)
+    service.expand([short()])
+    service.release()  # the count outlives the cache
+    service.expand([short(seed=2)])
+    assert service.calls == engine.calls > 0
+
+
 def test_another_seed_gives_another_text_and_seed_0_is_a_seed_like_any_other() -> None:
     """Reference mistake 10: seed 0 was random, and the process-wide generator decided."""
     zero, again, other = (expander().expand([short(seed=seed)])[0].prompt for seed in (0, 0, 1))

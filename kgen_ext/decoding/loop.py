@@ -50,6 +50,11 @@ class BatchDecoder:
         self._slots = Slots(cache, pace)
         self._partial = cache if isinstance(cache, PartialCache) else None
 
+    @property
+    def calls(self) -> int:
+        """Return how often the engine was called so far."""
+        return self._slots.calls
+
     def run(
         self, jobs: Iterable[Job], *, cancelled: Callable[[], bool] = lambda: False
     ) -> Iterator[Event | tuple[Job, RowOutput]]:
@@ -137,6 +142,7 @@ class Slots:
 
     def __init__(self, cache: Cache, pace: Pace | None = None) -> None:
         self.rows: dict[int, Row] = {}  # by slot
+        self.calls = 0  # of the engine
         self._cache = cache
         self._pace = pace or Pace()
         self._held: list[list[int]] = [[] for _ in range(cache.rows)]  # the tokens in each slot of the cache
@@ -206,6 +212,7 @@ class Slots:
         began = perf_counter()
         logits = self._cache.forward(chunks, behind)
         seconds = perf_counter() - began
+        self.calls += 1
         end = 0
         for row, (slot, chunk), count in zip(rows, chunks, behind, strict=True):
             self._held[slot] += chunk

@@ -89,6 +89,7 @@ class Expander:
         self._pace = Pace()
         self._cache: Cache | None = None
         self._decoder: BatchDecoder | None = None
+        self._calls = 0  # of decoders that are gone
 
     def __enter__(self) -> Expander:
         return self
@@ -118,6 +119,11 @@ class Expander:
             plan = plan_expansion(request, self._tag_files, recommended, blocklist)
             plans.append(check_servable(plan, self._context))
         return self._stream(plans, cancelled)
+
+    @property
+    def calls(self) -> int:
+        """Return how often the engine was called so far, by all streams."""
+        return self._calls + (self._decoder.calls if self._decoder is not None else 0)
 
     @property
     def module(self) -> Any:
@@ -233,4 +239,6 @@ class Expander:
     def _drop_cache(self) -> None:
         if self._cache is not None:
             self._cache.close()
+        if self._decoder is not None:
+            self._calls += self._decoder.calls
         self._cache = self._decoder = None
