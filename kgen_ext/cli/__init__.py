@@ -17,6 +17,7 @@ from kgen_ext.errors import KGenError, UserError
 
 COMMANDS = {
     "batch": "kgen_ext.cli.batch",
+    "demo": "kgen_ext.demo.command",
     "doctor": "kgen_ext.cli.doctor",
     "expand": "kgen_ext.cli.expand",
     "models": "kgen_ext.cli.models",
