@@ -1,0 +1,85 @@
+// The page's part of the nodes: what a node wrote is shown on it, and a button opens the list of models.
+import { app } from "../../scripts/app.js";
+import { element } from "./dom.js";
+import { openModels } from "./models.js";
+import { loadTexts, text } from "./texts.js";
+
+const CATEGORY = "KGen";
+const RESULT = "kgen_result";
+const MIN_HEIGHT = 96;
+
+// Shows the prompts of a run in a read-only box at the node's foot. It is part of neither the workflow's values nor the
+// prompt that is queued: the values of a saved workflow are known by their places.
+function showResult(node, entries) {
+    let widget = node.widgets?.find((each) => each.name === RESULT);
+    if (!widget) {
+        const box = element("textarea", {className: "kgen-result", readOnly: true, title: text("result_tooltip")});
+        const notes = element("div", {className: "kgen-notes"});
+        const frame = element("div", {className: "kgen-frame"}, box, notes);
+        // The page moves and zooms the canvas with the wheel and deletes nodes with keys.
+        box.addEventListener("wheel", (event) => event.stopPropagation());
+        box.addEventListener("keydown", (event) => event.stopPropagation());
+        widget = node.addDOMWidget(RESULT, "kgen_result", frame, {
+            serialize: false, hideOnZoom: false, getMinHeight: () => MIN_HEIGHT, getValue: () => box.value,
+            setValue: () => {},
+        });
+        widget.serialize = false;
+        widget.kgenBox = box;
+        widget.kgenNotes = notes;
+        const needed = node.computeSize();
+        node.setSize([Math.max(node.size[0], needed[0]), Math.max(node.size[1], needed[1])]);
+    }
+    widget.kgenBox.value = entries.map((entry) => entry.prompt).join("\n\n");
+    widget.kgenNotes.textContent = [...new Set(entries.flatMap((entry) => entry.notes ?? []))].join("; ");
+    node.setDirtyCanvas?.(true, true);
+}
+
+function addDownloadButton(node) {
+    const model = node.widgets?.find((widget) => widget.name === "model");
+    if (!model) return;
+    const button = node.addWidget("button", "kgen_download", null, () => openModels(model.value), {serialize: false});
+    button.label = text("download_model");
+    button.tooltip = text("download_model_tooltip");
+    button.serialize = false;
+}
+
+// Returns the node of an execution id: "5", or "3:1" for node 1 of the subgraph that is node 3.
+function findNode(id) {
+    let graph = app.rootGraph ?? app.graph, node = null;
+    for (const part of String(id).split(":")) {
+        node = graph?.getNodeById(part) ?? null;
+        graph = node?.subgraph;
+    }
+    return node;
+}
+
+app.registerExtension({
+    name: "KGen",
+    async init() {
+        document.head.append(element("link", {rel: "stylesheet", href: new URL("./kgen.css", import.meta.url).href}));
+        await loadTexts();
+    },
+    beforeRegisterNodeDef(nodeType, nodeData) {
+        if (nodeData.category !== CATEGORY) return;
+        const {onNodeCreated, onExecuted} = nodeType.prototype;
+        nodeType.prototype.onNodeCreated = function (...inputs) {
+            const answer = onNodeCreated?.apply(this, inputs);
+            addDownloadButton(this);
+            return answer;
+        };
+        nodeType.prototype.onExecuted = function (output, ...inputs) {
+            onExecuted?.apply(this, [output, ...inputs]);
+            if (output?.kgen?.length) showResult(this, output.kgen);
+        };
+    },
+    // An image's workflow holds what its nodes wrote. It is shown and then taken out, so that it is in no workflow whose
+    // inputs have changed since.
+    afterConfigureGraph() {
+        const extra = (app.rootGraph ?? app.graph).extra;
+        for (const [id, entries] of Object.entries(extra?.kgen ?? {})) {
+            const node = findNode(id);
+            if (node && Array.isArray(entries)) showResult(node, entries);
+        }
+        if (extra) delete extra.kgen;
+    },
+});

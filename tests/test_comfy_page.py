@@ -1,0 +1,233 @@
+"""The page's part of the ComfyUI nodes, in node with a small fake page: the result box, the button, the list of models."""
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WEB = Path(__file__).resolve().parents[1] / "kgen_ext" / "comfy" / "web"
+# Elements with children and text; a graph's node with widgets; a server with answers by route.
+PAGE = """
+class Element {
+  constructor(tag) { this.tag = tag; this.children = []; this.listeners = {}; this.attributes = {}; this.own = "";
+                     this.classList = {toggle: (name, on) => { this[name] = on; }}; }
+  append(...children) { this.children.push(...children); }
+  replaceChildren(...children) { this.children = children; }
+  set textContent(text) { this.own = text; this.children = []; }
+  get textContent() { return this.own + this.children.map((c) => c.textContent ?? c).join(" "); }
+  addEventListener(event, call) { this.listeners[event] = call; }
+  setAttribute(name, value) { this.attributes[name] = value; }
+  removeAttribute(name) { delete this.attributes[name]; delete this[name]; }
+  querySelectorAll(tag) { return this.find((e) => e.tag === tag); }
+  find(match) { return this.children.filter((c) => c.find).flatMap((c) => [...(match(c) ? [c] : []), ...c.find(match)]); }
+  showModal() { this.shown = true; }
+  close() { this.shown = false; this.listeners.close?.(); }
+  remove() { document.body.children = document.body.children.filter((c) => c !== this); }
+}
+globalThis.document = {createElement: (tag) => new Element(tag), body: new Element("body"), head: new Element("head")};
+export const asked = [], answers = {}, toasts = [];
+export let extension;
+export const app = {
+  graph: {extra: {}, getNodeById: (id) => app.nodes[id] ?? null}, nodes: {}, refreshed: 0,
+  registerExtension(given) { extension = given; },
+  async refreshComboInNodes() { app.refreshed++; },
+  extensionManager: {setting: {get: () => app.locale ?? "en"}, toast: {add: (given) => toasts.push(given)}},
+};
+export const api = {async fetchApi(route, options = {}) {
+  asked.push([route, options.method ?? "GET", options.body ?? null, options.headers ?? null]);
+  let answer = answers[route];
+  if (Array.isArray(answer)) answer = answer.length > 1 ? answer.shift() : answer[0];
+  if (answer === undefined) throw new Error("offline");
+  const {status = 200, ...body} = answer;
+  return {ok: status < 400, status, json: async () => body};
+}};
+export class Node {
+  constructor(names = []) { this.widgets = names.map((name) => ({name, value: name + "!"})); this.size = [200, 100]; }
+  addWidget(type, name, value, call, options) { return this.put({type, name, value, call, options}); }
+  addDOMWidget(name, type, element, options) { return this.put({name, type, element, options}); }
+  put(widget) { this.widgets.push(widget); return widget; }
+  computeSize() { return [220, 300]; }
+  setSize(size) { this.size = size; }
+}
+export function nodeType(category = "KGen", names = ["prompt", "model"]) {
+  const type = class extends Node { constructor() { super(names); this.onNodeCreated?.(); } };
+  extension.beforeRegisterNodeDef(type, {name: "any", category});
+  return type;
+}
+export const tick = () => new Promise((resume) => setTimeout(resume, 20));
+export const model = (more = {}) => ({id: "big", title: "Big", licence: "MIT", licence_url: "https://x.test/l", notes: "",
+  installed: false, files: [{name: "big:F16", shown_size: "406 MB", installed: false}], ...more});
+export const tell = (value) => console.log(JSON.stringify(value));
+"""
+BEFORE = """
+import {app, api, asked, answers, toasts, extension, nodeType, Node, tick, tell, model} from "./page.js";
+await import("../extensions/kgen/kgen.js");
+const {openModels} = await import("../extensions/kgen/models.js");
+answers["/kgen/download"] = {download: null};
+answers["/kgen/models"] = {models: [model()], folder: "/models/kgen", offline: []};
+const dialog = () => document.body.children[0];
+const buttons = (word) => dialog().find((e) => e.tag === "button" && e.textContent === word);
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Any:
+    """Return a function that runs a script beside ours and returns what it passes to `tell`."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    (tmp_path / "package.json").write_text('{"type": "module"}', "utf-8")
+    shutil.copytree(WEB, tmp_path / "extensions" / "kgen")
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (scripts / "page.js").write_text(PAGE, "utf-8")
+    for name in ("app", "api"):
+        (scripts / f"{name}.js").write_text(f'export {{ {name} }} from "./page.js";', "utf-8")
+
+    def run_script(script: str) -> Any:
+        (scripts / "main.js").write_text(BEFORE + script, "utf-8")
+        done = subprocess.run([node, "main.js"], cwd=scripts, capture_output=True, text=True, timeout=60, encoding="utf-8")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run_script
+
+
+RUN = 'const node = new (nodeType())(); node.onExecuted({kgen: [{prompt: "a, b"}, {prompt: "c"}]});\n'
+
+
+def test_what_was_written_is_shown_on_the_node(run: Any) -> None:
+    assert run(RUN + "tell(node.widgets.at(-1).kgenBox.value);") == "a, b\n\nc"
+
+
+def test_a_second_run_takes_the_same_box(run: Any) -> None:
+    assert run(RUN + 'node.onExecuted({kgen: [{prompt: "d"}]}); tell([node.widgets.length, node.widgets.at(-1).kgenBox.value]);') == [4, "d"]
+
+
+@pytest.mark.parametrize("place", [-1, -2])
+def test_neither_box_nor_button_is_among_the_values_of_a_workflow(run: Any, place: int) -> None:
+    assert run(RUN + f"const w = node.widgets.at({place}); tell([w.serialize, w.options.serialize]);") == [False, False]
+
+
+def test_the_node_grows_by_the_box(run: Any) -> None:
+    assert run(RUN + "tell(node.size);") == [220, 300]
+
+
+def test_notes_stand_under_the_text_once(run: Any) -> None:
+    entries = '[{prompt: "a", notes: ["short"]}, {prompt: "b", notes: ["short"]}]'
+    told = run(RUN + f"node.onExecuted({{kgen: {entries}}}); tell(node.widgets.at(-1).kgenNotes.textContent);")
+    assert told == "short"
+
+
+def test_other_packs_nodes_are_left_alone(run: Any) -> None:
+    told = run('const node = new (nodeType("image"))(); tell([node.widgets.length, Boolean(node.onExecuted)]);')
+    assert told == [2, False]
+
+
+def test_a_node_without_a_model_has_no_button(run: Any) -> None:
+    assert run('tell(new (nodeType("KGen", ["format"]))().widgets.length);') == 1
+
+
+def test_an_images_workflow_shows_what_its_nodes_wrote(run: Any) -> None:
+    told = run("""
+        const node = new (nodeType())(); app.nodes[5] = node; app.graph.extra = {kgen: {"5": [{prompt: "a"}], "6": [{prompt: "b"}]}};
+        extension.afterConfigureGraph(); tell(node.widgets.at(-1).kgenBox.value);
+    """)
+    assert told == "a"
+
+
+def test_a_node_in_a_subgraph_is_found(run: Any) -> None:
+    told = run("""
+        const node = new (nodeType())(); app.nodes[3] = {subgraph: {getNodeById: (id) => id === "1" ? node : null}};
+        app.graph.extra = {kgen: {"3:1": [{prompt: "a"}]}};
+        extension.afterConfigureGraph(); tell(node.widgets.at(-1).kgenBox.value);
+    """)
+    assert told == "a"
+
+
+def test_what_was_shown_is_in_no_later_workflow(run: Any) -> None:
+    told = run('app.graph.extra = {ds: 1, kgen: {"5": []}}; extension.afterConfigureGraph(); tell(app.graph.extra);')
+    assert told == {"ds": 1}
+
+
+def test_the_list_shows_size_and_licence_before_a_download(run: Any) -> None:
+    told = run('await openModels("big"); tell([dialog().textContent, asked.map((a) => a[1])]);')
+    assert ("406 MB" in told[0], "MIT" in told[0], set(told[1])) == (True, True, {"GET"})
+
+
+def test_the_model_of_the_node_is_marked(run: Any) -> None:
+    told = run('await openModels("big"); tell(dialog().find((e) => e.tag === "tr").map((e) => e.className ?? ""));')
+    assert told == ["", "kgen-chosen"]
+
+
+def test_a_licence_that_is_no_web_address_is_no_link(run: Any) -> None:
+    told = run("""
+        answers["/kgen/models"].models = [model({licence_url: "javascript:alert(1)"})];
+        await openModels("big"); tell(dialog().find((e) => e.tag === "a").length);
+    """)
+    assert told == 0
+
+
+def test_a_click_asks_for_the_file(run: Any) -> None:
+    told = run("""
+        answers["/kgen/download"] = [{download: null}, {download: {state: "done", line: "big is installed", fraction: 1}}];
+        await openModels("big"); buttons("Download")[0].onclick(); await tick();
+        tell(asked.find((a) => a[1] === "POST"));
+    """)
+    assert told == ["/kgen/download", "POST", '{"model":"big:F16"}', {"Content-Type": "application/json"}]
+
+
+def test_a_refusal_is_shown_with_its_hint(run: Any) -> None:
+    told = run("""
+        await openModels("big");
+        answers["/kgen/download"] = {status: 409, error: {message: "another download is running", hint: "wait for it"}};
+        buttons("Download")[0].onclick(); await tick();
+        tell(dialog().find((e) => e.className === "kgen-line")[0].textContent);
+    """)
+    assert told == "another download is running (wait for it)"
+
+
+def test_a_server_that_is_gone_is_named(run: Any) -> None:
+    told = run("""
+        delete answers["/kgen/models"]; await openModels("big");
+        tell(dialog().find((e) => e.className === "kgen-line")[0].textContent);
+    """)
+    assert told == "ComfyUI does not answer: offline"
+
+
+def test_the_lists_of_the_nodes_are_read_anew_after_a_download(run: Any) -> None:
+    told = run("""
+        const running = {state: "running", line: "big: 5 %", fraction: 0.05};
+        answers["/kgen/download"] = [{download: running}, {download: {state: "done", line: "big is installed", fraction: 1}}];
+        await openModels("big"); tell([app.refreshed, dialog().find((e) => e.className === "kgen-line")[0].textContent]);
+    """)
+    assert told == [1, "big is installed"]
+
+
+def test_a_download_whose_list_was_closed_tells_its_end(run: Any) -> None:
+    told = run("""
+        const running = {state: "running", line: "big: 5 %", fraction: 0.05};
+        answers["/kgen/download"] = [{download: running}, {download: {state: "failed", line: "disk full", fraction: null}}];
+        const opened = openModels("big"); await tick(); dialog().close(); await opened; tell(toasts);
+    """)
+    assert told == [{"severity": "error", "summary": "KGen", "detail": "disk full", "life": 8000}]
+
+
+def test_offline_nothing_can_be_downloaded(run: Any) -> None:
+    told = run("""
+        answers["/kgen/models"].offline = ["HF_HUB_OFFLINE"]; await openModels("big");
+        tell([buttons("Download")[0].disabled, dialog().textContent.includes("HF_HUB_OFFLINE")]);
+    """)
+    assert told == [True, True]
+
+
+def test_texts_are_in_the_pages_language(run: Any) -> None:
+    told = run("""
+        app.locale = "ja"; answers["/i18n"] = {ja: {kgen: {download_model: "ダウンロード"}}};
+        await extension.init(); tell(new (nodeType())().widgets.at(-1).label);
+    """)
+    assert told == "ダウンロード"
