@@ -1,4 +1,4 @@
-"""The page's part of the ComfyUI nodes, in node with a small fake page: the result box, the button, the list of models."""
+"""The page's part of the ComfyUI nodes, in node with a small fake page: result box, button, list of models."""
 from __future__ import annotations
 
 import json
@@ -23,11 +23,15 @@ class Element {
   setAttribute(name, value) { this.attributes[name] = value; }
   removeAttribute(name) { delete this.attributes[name]; delete this[name]; }
   querySelectorAll(tag) { return this.find((e) => e.tag === tag); }
-  find(match) { return this.children.filter((c) => c.find).flatMap((c) => [...(match(c) ? [c] : []), ...c.find(match)]); }
+  find(match) {
+    return this.children.filter((c) => c.find).flatMap((c) => [...(match(c) ? [c] : []), ...c.find(match)]);
+  }
   showModal() { this.shown = true; }
   close() { this.shown = false; this.listeners.close?.(); }
   remove() { document.body.children = document.body.children.filter((c) => c !== this); }
 }
+globalThis.requestAnimationFrame = (call) => frames.push(call);
+export const frames = [];
 globalThis.document = {createElement: (tag) => new Element(tag), body: new Element("body"), head: new Element("head")};
 export const asked = [], answers = {}, toasts = [];
 export let extension;
@@ -59,12 +63,15 @@ export function nodeType(category = "KGen", names = ["prompt", "model"]) {
   return type;
 }
 export const tick = () => new Promise((resume) => setTimeout(resume, 20));
-export const model = (more = {}) => ({id: "big", title: "Big", licence: "MIT", licence_url: "https://x.test/l", notes: "",
-  installed: false, files: [{name: "big:F16", shown_size: "406 MB", installed: false}], ...more});
+export const model = (more = {}) => ({
+  id: "big", title: "Big", licence: "MIT", licence_url: "https://x.test/l", notes: "", installed: false,
+  files: [{name: "big:F16", shown_size: "406 MB", installed: false}], ...more});
 export const tell = (value) => console.log(JSON.stringify(value));
 """
 BEFORE = """
-import {app, api, asked, answers, toasts, extension, nodeType, Node, tick, tell, model} from "./page.js";
+import {
+  app, api, asked, answers, toasts, extension, frames, nodeType, Node, tick, tell, model,
+} from "./page.js";
 await import("../extensions/kgen/kgen.js");
 const {openModels} = await import("../extensions/kgen/models.js");
 answers["/kgen/download"] = {download: null};
@@ -90,7 +97,7 @@ def run(tmp_path: Path) -> Any:
 
     def run_script(script: str) -> Any:
         (scripts / "main.js").write_text(BEFORE + script, "utf-8")
-        done = subprocess.run([node, "main.js"], cwd=scripts, capture_output=True, text=True, timeout=60, encoding="utf-8")
+        done = subprocess.run([node, "main.js"], cwd=scripts, capture_output=True, timeout=60, encoding="utf-8")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -105,7 +112,10 @@ def test_what_was_written_is_shown_on_the_node(run: Any) -> None:
 
 
 def test_a_second_run_takes_the_same_box(run: Any) -> None:
-    assert run(RUN + 'node.onExecuted({kgen: [{prompt: "d"}]}); tell([node.widgets.length, node.widgets.at(-1).kgenBox.value]);') == [4, "d"]
+    told = run(RUN + """
+        node.onExecuted({kgen: [{prompt: "d"}]}); tell([node.widgets.length, node.widgets.at(-1).kgenBox.value]);
+    """)
+    assert told == [4, "d"]
 
 
 @pytest.mark.parametrize("place", [-1, -2])
@@ -115,6 +125,10 @@ def test_neither_box_nor_button_is_among_the_values_of_a_workflow(run: Any, plac
 
 def test_the_node_grows_by_the_box(run: Any) -> None:
     assert run(RUN + "tell(node.size);") == [220, 300]
+
+
+def test_a_node_in_the_place_of_a_smaller_one_grows(run: Any) -> None:
+    assert run("const node = new (nodeType())(); node.size = [400, 50]; frames[0](); tell(node.size);") == [400, 300]
 
 
 def test_notes_stand_under_the_text_once(run: Any) -> None:
@@ -134,7 +148,8 @@ def test_a_node_without_a_model_has_no_button(run: Any) -> None:
 
 def test_an_images_workflow_shows_what_its_nodes_wrote(run: Any) -> None:
     told = run("""
-        const node = new (nodeType())(); app.nodes[5] = node; app.graph.extra = {kgen: {"5": [{prompt: "a"}], "6": [{prompt: "b"}]}};
+        const node = new (nodeType())(); app.nodes[5] = node;
+        app.graph.extra = {kgen: {"5": [{prompt: "a"}], "6": [{prompt: "b"}]}};
         extension.afterConfigureGraph(); tell(node.widgets.at(-1).kgenBox.value);
     """)
     assert told == "a"
@@ -174,7 +189,8 @@ def test_a_licence_that_is_no_web_address_is_no_link(run: Any) -> None:
 
 def test_a_click_asks_for_the_file(run: Any) -> None:
     told = run("""
-        answers["/kgen/download"] = [{download: null}, {download: {state: "done", line: "big is installed", fraction: 1}}];
+        const end = {state: "done", line: "big is installed", fraction: 1};
+        answers["/kgen/download"] = [{download: null}, {download: end}];
         await openModels("big"); buttons("Download")[0].onclick(); await tick();
         tell(asked.find((a) => a[1] === "POST"));
     """)
@@ -202,8 +218,10 @@ def test_a_server_that_is_gone_is_named(run: Any) -> None:
 def test_the_lists_of_the_nodes_are_read_anew_after_a_download(run: Any) -> None:
     told = run("""
         const running = {state: "running", line: "big: 5 %", fraction: 0.05};
-        answers["/kgen/download"] = [{download: running}, {download: {state: "done", line: "big is installed", fraction: 1}}];
-        await openModels("big"); tell([app.refreshed, dialog().find((e) => e.className === "kgen-line")[0].textContent]);
+        const end = {state: "done", line: "big is installed", fraction: 1};
+        answers["/kgen/download"] = [{download: running}, {download: end}];
+        await openModels("big");
+        tell([app.refreshed, dialog().find((e) => e.className === "kgen-line")[0].textContent]);
     """)
     assert told == [1, "big is installed"]
 
@@ -211,7 +229,8 @@ def test_the_lists_of_the_nodes_are_read_anew_after_a_download(run: Any) -> None
 def test_a_download_whose_list_was_closed_tells_its_end(run: Any) -> None:
     told = run("""
         const running = {state: "running", line: "big: 5 %", fraction: 0.05};
-        answers["/kgen/download"] = [{download: running}, {download: {state: "failed", line: "disk full", fraction: null}}];
+        const end = {state: "failed", line: "disk full", fraction: null};
+        answers["/kgen/download"] = [{download: running}, {download: end}];
         const opened = openModels("big"); await tick(); dialog().close(); await opened; tell(toasts);
     """)
     assert told == [{"severity": "error", "summary": "KGen", "detail": "disk full", "life": 8000}]

@@ -5,11 +5,23 @@ import re
 
 import pytest
 
-from tools.comfy_texts import ENGLISH, LANGUAGES, WEB, english, help_page, leaves, page_texts, read, untranslated, wanted
+from tools.comfy_texts import (
+    ENGLISH,
+    LANGUAGES,
+    WEB,
+    english,
+    help_page,
+    leaves,
+    page_texts,
+    read,
+    untranslated,
+    wanted,
+)  # fmt: skip
 
 ORIGINALS = dict(leaves(english()))
 # What a translation must repeat as it is: options, patterns, code, numbers.
-_CODE = re.compile(r"\{\w+\}|<[^<>]+>|\w+=[\d.]+|/[^/\s]+ ?\.\*/|\*\w+|\w+:\w+(?:\.\w+)*|\w+_\w+|\d+(?:\.\d+)?", re.ASCII)
+_CODE = re.compile(r"\{\w+\}|<[^<>]+>|\w+=[\d.]+|/[^/\s]+ ?\.\*/|\*\w+|\w+:\w+(?:\.\w+)*|\w+_\w+|\d+(?:\.\d+)?",
+                   re.ASCII)  # fmt: skip
 
 
 @pytest.mark.parametrize("language", [ENGLISH, *LANGUAGES])

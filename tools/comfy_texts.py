@@ -7,10 +7,10 @@
     locales/LANGUAGE/main.json                        what the page's scripts say, under "kgen"
     kgen_ext/comfy/web/docs/NODE.md, NODE/LANGUAGE.md   help: a text written by hand, and the tables
 
-The English files say what the translations were made from: a translation is kept while its English is the same. One that
-is missing is taken from the WebUI's localizations where they have the text, else it is reported and the English stands
-in its place, as the host shows an id where a text is absent. Translations are edited in the files themselves. None has
-been read by a native speaker yet.
+The English files say what the translations were made from: a translation is kept while its English is the same. One
+that is missing is taken from the WebUI's localizations where they have the text, else it is reported and the English
+stands in its place, as the host shows an id where a text is absent. Translations are edited in the files themselves.
+None has been read by a native speaker yet.
 """
 from __future__ import annotations
 

@@ -20,18 +20,21 @@ function showResult(node, entries) {
         box.addEventListener("wheel", (event) => event.stopPropagation());
         box.addEventListener("keydown", (event) => event.stopPropagation());
         widget = node.addDOMWidget(RESULT, "kgen_result", frame, {
-            serialize: false, hideOnZoom: false, getMinHeight: () => MIN_HEIGHT, getValue: () => box.value,
-            setValue: () => {},
+            serialize: false, getMinHeight: () => MIN_HEIGHT, getValue: () => box.value, setValue: () => {},
         });
         widget.serialize = false;
         widget.kgenBox = box;
         widget.kgenNotes = notes;
-        const needed = node.computeSize();
-        node.setSize([Math.max(node.size[0], needed[0]), Math.max(node.size[1], needed[1])]);
+        grow(node);
     }
     widget.kgenBox.value = entries.map((entry) => entry.prompt).join("\n\n");
     widget.kgenNotes.textContent = [...new Set(entries.flatMap((entry) => entry.notes ?? []))].join("; ");
     node.setDirtyCanvas?.(true, true);
+}
+
+function grow(node) {
+    const [width, height] = node.computeSize();
+    node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
 }
 
 function addDownloadButton(node) {
@@ -65,6 +68,8 @@ app.registerExtension({
         nodeType.prototype.onNodeCreated = function (...inputs) {
             const answer = onNodeCreated?.apply(this, inputs);
             addDownloadButton(this);
+            // One that takes the place of another pack's smaller node gets its size.
+            requestAnimationFrame(() => grow(this));
             return answer;
         };
         nodeType.prototype.onExecuted = function (output, ...inputs) {
