@@ -131,6 +131,17 @@ def test_a_node_in_the_place_of_a_smaller_one_grows(run: Any) -> None:
     assert run("const node = new (nodeType())(); node.size = [400, 50]; frames[0](); tell(node.size);") == [400, 300]
 
 
+@pytest.mark.parametrize(("told_before", "told"), [
+    ("node.onAdded(node.graph);", 1), ("", 1), ("delete node.graph;", 0),
+])  # fmt: skip
+def test_a_node_is_told_once_that_it_was_added(run: Any, told_before: str, told: int) -> None:
+    made = run(f"""
+        const type = nodeType(), made = []; type.prototype.onAdded = (graph) => made.push(graph);
+        const node = new type(); node.graph = app.graph; {told_before} frames[0](); tell(made.length);
+    """)
+    assert made == told
+
+
 def test_notes_stand_under_the_text_once(run: Any) -> None:
     entries = '[{prompt: "a", notes: ["short"]}, {prompt: "b", notes: ["short"]}]'
     told = run(RUN + f"node.onExecuted({{kgen: {entries}}}); tell(node.widgets.at(-1).kgenNotes.textContent);")

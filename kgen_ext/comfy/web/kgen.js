@@ -37,6 +37,22 @@ function grow(node) {
     node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
 }
 
+// A node that takes the place of another pack's gets that one's size, and page 1.49 does not tell it that it was added:
+// its text boxes would not be seen.
+function settle(node) {
+    const {onAdded} = node;
+    let added = false;
+    node.onAdded = function (...inputs) {
+        added = true;
+        return onAdded?.apply(this, inputs);
+    };
+    requestAnimationFrame(() => {
+        if (node.graph && !added) node.onAdded(node.graph);
+        grow(node);
+        node.setDirtyCanvas?.(true, true);
+    });
+}
+
 function addDownloadButton(node) {
     const model = node.widgets?.find((widget) => widget.name === "model");
     if (!model) return;
@@ -68,8 +84,7 @@ app.registerExtension({
         nodeType.prototype.onNodeCreated = function (...inputs) {
             const answer = onNodeCreated?.apply(this, inputs);
             addDownloadButton(this);
-            // One that takes the place of another pack's smaller node gets its size.
-            requestAnimationFrame(() => grow(this));
+            settle(this);
             return answer;
         };
         nodeType.prototype.onExecuted = function (output, ...inputs) {
