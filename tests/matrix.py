@@ -38,8 +38,8 @@ class Host:
     """Versions that a host pins, of the packages that KGen uses.
 
     without: packages that are then uninstalled, to be missing. browser: whether the page is tried in one. demo: whether
-    the demo page is tried, in a browser, too. llama_cpp: what replaces the packed llama-cpp-python before the tests, and
-    servers of llama.cpp. below: the first Python for which these versions have no wheels.
+    the demo page is tried, in a browser, too. llama_cpp: what replaces the packed llama-cpp-python before the tests,
+    and servers of llama.cpp. below: the first Python for which these versions have no wheels.
     """
 
     pins: tuple[str, ...]
