@@ -109,7 +109,7 @@ def step(slots: Slots, scripted: ScriptedEngine) -> None:
     """Feed the rows, and have each act on its draws."""
     logits, table = slots.feed(), token_table(scripted)
     while rows := [row for row in slots.rows.values() if row.ready]:
-        for row, drawn in zip(rows, _draw(rows, logits, table), strict=True):
+        for row, drawn in zip(rows, _draw(rows, logits, table, None), strict=True):
             row.consume(drawn)
 
 
