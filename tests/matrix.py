@@ -64,7 +64,7 @@ HOSTS = {
     ),
     "newest": Host(
         ("transformers", "tokenizers", "huggingface_hub", "pydantic", "numpy", "gradio", "fastapi", "httpx"),
-        llama_cpp=("llama-cpp-python[server]", "xllamacpp"), demo=True,
+        llama_cpp=("llama-cpp-python",),
     ),
 }  # fmt: skip
 # Tests that use other libraries. The slow ones run once, in the whole test run.
