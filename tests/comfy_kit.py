@@ -14,6 +14,9 @@ from kgen_ext.comfy import memory, png, routes
 from kgen_ext.comfy.extension import make_extension
 
 PROMPT = "(1girl:1.2),  fox ears, embedding:nice, <lora:ink:0.8>, {red|blue} kimono, a\\(b\\)"
+# The inputs that `run` and `graph` give, and the places of a node's outputs.
+GIVEN = {"prompt": PROMPT, "seed": 3, "tag_length": "very_short"}
+EXPANSION, SOURCE, APPENDED, INFOTEXT = 4, 5, 6, 3
 _SINGLETONS = (memory.shared_pool, memory._residence, png.written, routes.shared_tasks)
 
 
@@ -55,9 +58,22 @@ def run_node(
 ) -> Any:
     """Run one node: its own inputs, and those that come over links."""
     links = {name: ["1", 0] for name in linked or {}}
-    graph = graph_of(host, class_type, inputs | links)
-    graph.check("7")
-    return graph.run("7", **(linked or {}))
+    made = graph_of(host, class_type, inputs | links)
+    made.check("7")
+    return made.run("7", **(linked or {}))
+
+
+def run(
+    host: Comfy, class_type: str = "KGenExpand", *, linked: Mapping[str, Any] | None = None, **inputs: Any
+) -> Any:
+    """Run one node with the usual prompt, seed and length, unless others are given."""
+    given = {} if class_type in ("KGenFormat", "KGenSampling") else GIVEN
+    return run_node(host, class_type, linked=linked, **{**given, **inputs})
+
+
+def graph(host: Comfy, **inputs: Any) -> Graph:
+    """Return a graph of the node `run` runs."""
+    return graph_of(host, inputs={**GIVEN, **inputs})
 
 
 def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
