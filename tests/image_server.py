@@ -1,6 +1,6 @@
 """An image server on the loopback address: the APIs of AUTOMATIC1111 and of ComfyUI, and ways in which they can fail.
 
-What it implements is described in `kgen_ext/demo/images_webui.py` and `images_comfy.py`. A picture is one colour that
+What it implements is described in `kgen_ext/demo/images/webui.py` and `comfy.py`. A picture is one colour that
 follows from prompt and seed, so that a test can tell which prompt it was drawn from.
 """
 from __future__ import annotations

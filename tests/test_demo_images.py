@@ -74,7 +74,7 @@ def test_equal_prompts_still_make_a_pair(fake: FakeImageServer) -> None:
 
 
 def test_a_picture_that_waits_shows_progress(fake: FakeImageServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kgen_ext.demo.images_webui._POLL", 0.05)
+    monkeypatch.setattr("kgen_ext.demo.images.webui._POLL", 0.05)
     fake.hold.clear()
     drawing = open_fake(fake).draw(RAW, SETTINGS, cancelled=lambda: False)
     first = next(drawing)

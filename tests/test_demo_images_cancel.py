@@ -14,8 +14,8 @@ from kgen_ext.errors import Cancelled
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kgen_ext.demo.images_webui._POLL", 0.05)
-    monkeypatch.setattr("kgen_ext.demo.images_webui._UNKNOWN", 0.3)
+    monkeypatch.setattr("kgen_ext.demo.images.webui._POLL", 0.05)
+    monkeypatch.setattr("kgen_ext.demo.images.webui._UNKNOWN", 0.3)
 
 
 @pytest.fixture

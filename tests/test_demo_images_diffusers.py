@@ -202,7 +202,7 @@ def test_a_cancelled_picture_stops_at_its_next_step(tmp_path: Path, library: typ
 def test_a_sampler_that_takes_a_step_more_does_not_pass_100_percent(
     tmp_path: Path, library: type[FakePipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kgen_ext.demo.images_diffusers._TICK", 0.01)
+    monkeypatch.setattr("kgen_ext.demo.images.diffusers._TICK", 0.01)
     library.extra = 1
     monkeypatch.setattr(library, "hold", types.SimpleNamespace(wait=lambda _: time.sleep(0.1)))
     steps = list(open_diffusers(folder(tmp_path)).draw(RAW, SETTINGS, cancelled=lambda: False))

@@ -23,7 +23,7 @@ from kgen_ext.demo.images import (
     draw_pair,
     open_server,
 )
-from kgen_ext.demo.images_http import Address
+from kgen_ext.demo.images.http import Address
 from kgen_ext.errors import BadValue
 
 JSON = "application/json"
@@ -199,8 +199,8 @@ def test_the_next_pair_is_drawn_after_a_failure() -> None:
 def test_a_picture_comes_although_its_progress_cannot_be_told(
     fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kgen_ext.demo.images_webui._POLL", 0.05)
-    monkeypatch.setattr("kgen_ext.demo.images_webui._QUICK", 0.2)
+    monkeypatch.setattr("kgen_ext.demo.images.webui._POLL", 0.05)
+    monkeypatch.setattr("kgen_ext.demo.images.webui._QUICK", 0.2)
     with running() as fake:
         server = open_fake(fake)
         fake.hold.clear()
@@ -264,7 +264,7 @@ def test_a_comfyui_without_checkpoints_says_where_to_put_one() -> None:
 
 
 def test_an_answer_beyond_the_limit_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kgen_ext.demo.images_http.MAX_ANSWER", 1 << 20)
+    monkeypatch.setattr("kgen_ext.demo.images.http.MAX_ANSWER", 1 << 20)
     with running() as fake:
         server = open_fake(fake)
         fake.fault = Fault("/sdapi/v1/txt2img", body=b" " * (8 << 20))
@@ -374,6 +374,6 @@ def test_a_server_that_does_not_take_connections_is_given_up(monkeypatch: pytest
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
         with socket.create_connection(deaf.getsockname()):
-            monkeypatch.setattr("kgen_ext.demo.images_http.CONNECT", 0.3)
+            monkeypatch.setattr("kgen_ext.demo.images.http.CONNECT", 0.3)
             address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
             error_of(lambda: open_server(address), ServerTimeout)

@@ -1,6 +1,6 @@
 """The demo page: its components, and what happens when one is used.
 
-The work is in `Service`, which knows no gradio: handlers read values, start tasks and show what these have so far.
+The work is in tasks, which know no gradio: handlers read values, start tasks and show what these have so far.
 Values come to the handlers as the browser sent them (`preprocess=False`) and are checked by our own table, so that an
 error is a line on the page rather than a window over it.
 """

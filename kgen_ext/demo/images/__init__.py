@@ -11,11 +11,11 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from kgen_ext.demo.images_comfy import ComfyUI
-from kgen_ext.demo.images_diffusers import Diffusers
-from kgen_ext.demo.images_http import Address, Client
-from kgen_ext.demo.images_png import pair_png
-from kgen_ext.demo.images_types import (
+from kgen_ext.demo.images.comfy import ComfyUI
+from kgen_ext.demo.images.diffusers import Diffusers
+from kgen_ext.demo.images.http import Address, Client
+from kgen_ext.demo.images.png import pair_png
+from kgen_ext.demo.images.values import (
     BadAnswer,
     BadPicture,
     ImageError,
@@ -28,7 +28,7 @@ from kgen_ext.demo.images_types import (
     ServerTimeout,
     check_prompt,
 )
-from kgen_ext.demo.images_webui import WebUI
+from kgen_ext.demo.images.webui import WebUI
 from kgen_ext.errors import BadValue
 
 __all__ = [

@@ -19,7 +19,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from kgen_ext import __version__
-from kgen_ext.demo.images_types import BadPicture, Pair
+from kgen_ext.demo.images.values import BadPicture, Pair
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
-from kgen_ext.demo.images_types import BadAnswer, ServerGone, ServerTimeout
+from kgen_ext.demo.images.values import BadAnswer, ServerGone, ServerTimeout
 from kgen_ext.errors import BadValue, Cancelled
 
 MAX_ANSWER = 48 << 20  # bytes: a picture of 32 MiB in base64, and its texts
@@ -318,7 +318,6 @@ def one_line(text: object) -> str:
     words = re.sub(r"\s+", " ", str(text)[:2000]).strip()
     shown = "".join(char for char in words if char.isprintable())
     return shown if len(shown) <= 200 else shown[:197] + "..."
-
 
 
 def query(path: str, **values: str) -> str:

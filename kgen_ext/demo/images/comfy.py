@@ -18,9 +18,9 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from kgen_ext.demo.images_http import Client, one_line, other_shape, query
-from kgen_ext.demo.images_png import read_picture
-from kgen_ext.demo.images_types import (
+from kgen_ext.demo.images.http import Client, one_line, other_shape, query
+from kgen_ext.demo.images.png import read_picture
+from kgen_ext.demo.images.values import (
     BadAnswer,
     ImageError,
     Picture,

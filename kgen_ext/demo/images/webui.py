@@ -24,9 +24,9 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from kgen_ext.demo.images_http import Client, other_shape
-from kgen_ext.demo.images_png import read_picture
-from kgen_ext.demo.images_types import (
+from kgen_ext.demo.images.http import Client, other_shape
+from kgen_ext.demo.images.png import read_picture
+from kgen_ext.demo.images.values import (
     BadAnswer,
     BadPicture,
     ImageError,

@@ -12,8 +12,8 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from kgen_ext.demo.images_http import one_line
-from kgen_ext.demo.images_types import (
+from kgen_ext.demo.images.http import one_line
+from kgen_ext.demo.images.values import (
     ImageError,
     Picture,
     PictureSettings,
