@@ -109,7 +109,7 @@ def needs_gradio() -> None:
         import gradio
 
         assert int(gradio.__version__.partition(".")[0]) >= 6
-    pytest.importorskip("gradio", minversion="6.0")
+    pytest.importorskip("gradio", minversion="6.0", reason="gradio is not installed")
 
 
 def built(service: Any) -> Any:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("service")
 
 @pytest.fixture
 def pa() -> Any:
-    pytest.importorskip("pyarrow.parquet")
+    pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     return sys.modules["pyarrow"]
 
 

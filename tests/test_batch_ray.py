@@ -15,7 +15,7 @@ import pytest
 from batch_kit import QUICK, ROOT, batch, digest, parts, start, wait_for, write_prompts
 
 if os.environ.get("KGEN_REQUIRE_RAY") != "1":
-    pytest.importorskip("ray.data")
+    pytest.importorskip("ray.data", reason="Ray is not installed")
 
 pytestmark = [
     # Ray leaves sockets, files and processes of its own to the garbage collector.

@@ -72,7 +72,7 @@ def running(command: Sequence[str]) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def llama_server() -> Iterator[str]:
     if PROGRAM is None and not find_spec("xllamacpp"):
-        pytest.skip("neither the program nor xllamacpp is installed")
+        pytest.skip("no program of a server is installed")
     model = str(exact_gguf())
     options = ["--model", model, "--ctx-size", "4096", "--parallel", "4", "--threads", "1"]
     with running([PROGRAM, *options] if PROGRAM else [sys.executable, "-c", EMBEDDED, model]) as url:
