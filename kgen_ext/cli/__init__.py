@@ -2,7 +2,7 @@
 
 A subcommand is a module with `SUMMARY`, `add_arguments(parser)` and `run(arguments)`, which returns the exit code.
 
-Exit codes: 0 done, 3 done but for rows that are bad (`kgen batch`), 2 usage error, 1 failure, 130 interrupted, 141 the
+Exit codes: 0 done, 1 failure, 2 usage error, 3 done but for rows that are bad (`kgen batch`), 130 interrupted, 141 the
 reader of standard output went away.
 """
 from __future__ import annotations

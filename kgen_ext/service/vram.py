@@ -7,7 +7,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from kgen_ext.service import engines
-from kgen_ext.service.engines import AUTO, CPU
 
 if TYPE_CHECKING:
     from kgen_ext.models import ModelFiles
@@ -35,9 +34,9 @@ def plan_vram(
     where it is not installed.
     """
     engine = engines.choose_engines(files, engine, device=device)[0][0]
-    if device == AUTO and cpu_host:
-        device = CPU
-    gpu = device != CPU and engine != "reference" and _has_gpu(engine, module)
+    if device == engines.AUTO and cpu_host:
+        device = engines.CPU
+    gpu = device != engines.CPU and engine != "reference" and _has_gpu(engine, module)
     folder = sorted(files.folder.glob("*.safetensors")) if files.folder else []
     weights = [files.gguf] if files.gguf and (engine == "llama_cpp" or not folder) else folder
     return VramPlan(engine, device, gpu, sum(path.stat().st_size for path in weights) + _OVERHEAD)
