@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -354,6 +354,6 @@ def test_sorting_keeps_the_segments_and_their_weights(prompt: str) -> None:
 def test_a_long_prompt_is_sorted_in_no_time() -> None:
     prompt = "hat, (a:1.2), 1girl BREAK " * 20_000
     parsed = parse(prompt)
-    begin = perf_counter()
+    begin = process_time()
     sort_prompt(parsed, hidden=lambda tag: False)
-    assert perf_counter() - begin < 10
+    assert process_time() - begin < 10

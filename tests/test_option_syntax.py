@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 
 import pytest
 from decoding_kit import NAMES, check, force, greedy
@@ -70,10 +70,10 @@ def test_rules_are_split_line_by_line_whatever_their_brackets() -> None:
 
 
 def test_a_megabyte_of_brackets_is_split_in_no_time() -> None:
-    begin = perf_counter()
+    begin = process_time()
     split_list("ban", "(<a:" * 100_000)
     split_list("ban", "(a,[b,{c" * 50_000 + "}])" * 50_000)
-    assert perf_counter() - begin < 5
+    assert process_time() - begin < 5
 
 
 # Bans.
@@ -167,11 +167,11 @@ def test_every_text_is_read(text: str) -> None:
 
 
 def test_a_long_list_is_read_in_no_time() -> None:
-    begin = perf_counter()
+    begin = process_time()
     read_entry("(a" * 20_000)
     read_entry("a (b) " * 20_000)
     read_entry("a (" + ":1" * 20_000)
-    assert perf_counter() - begin < 5
+    assert process_time() - begin < 5
 
 
 # Required entries.

@@ -95,5 +95,10 @@ def test_deep_groups_take_linear_time() -> None:
     assert len(parse(source).segments) == depth + 2
 
 
+def test_brackets_over_thousands_of_dividers_take_linear_time() -> None:
+    prompt = parse("(a BREAK " * 20_000)
+    assert len(append(prompt, ["hat"] * len(prompt.segments)).skipped) == 20_000 - 1
+
+
 def test_the_brackets_of_a_group_are_no_part_of_a_tag() -> None:
     assert [subject.tags for subject in subjects(parse("a AND_PERP [b AND c]"))] == [("a",), ("b",), ("c",)]

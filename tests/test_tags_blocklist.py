@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -110,9 +110,9 @@ def test_a_hit_lies_in_the_text_and_is_no_part_of_a_latin_word(text: str) -> Non
 def test_time_is_linear_in_the_text() -> None:
     shipped = load_blocklist(FILE)
     for text in ("no " * 70_000, "a" * 200_000, "on" + "-" * 200_000, "wet ,. " * 30_000, "thick, " * 30_000):
-        began = perf_counter()
+        began = process_time()
         assert shipped.search_text(text) is None
-        assert perf_counter() - began < 3
+        assert process_time() - began < 3
 
 
 def patterns() -> list[str]:

@@ -119,13 +119,14 @@ def test_a_model_adds_no_checkpoint_words_unasked() -> None:
     "tag",
     ["by " + "a " * 50_000, "shot on canon " + "eos " * 50_000 + "x", "x " * 50_000 + "style",
      "in the style of " + "x & " * 50_000,
-     "detailed " * 50_000 + "armor", "rating" + ":" * 100_000, "nikon a" * 30_000],
-    ids=["by", "make", "style", "names", "words", "rating", "brands"],
+     "detailed " * 50_000 + "armor", "rating" + ":" * 100_000, "nikon a" * 30_000,
+     "\\" * 100_000, ", artist:" * 10_000],
+    ids=["by", "make", "style", "names", "words", "rating", "brands", "backslashes", "artists"],
 )  # fmt: skip
 def test_a_long_tag_is_read_in_linear_time(tag: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     read_tag(tag)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_no_artist_is_found_where_one_of_several_is_none() -> None:

@@ -209,9 +209,9 @@ LONG = ("a " * 60_000, 'aa: "' * 40_000, "\\" * 120_000, ' aa: "\\",' * 30_000, 
 
 @pytest.mark.parametrize("line", LONG, ids=range(len(LONG)))
 def test_a_pasted_text_of_any_shape_is_read_in_linear_time(line: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     infotext.parse_infotext(f"a cat\n{line}")
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_what_is_no_entry_costs_no_other() -> None:

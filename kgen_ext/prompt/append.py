@@ -42,6 +42,8 @@ from kgen_ext.prompt.spans import Prompt, Ranges, Segment, Span, SpanKind, rende
 # No text, no weight, and unbalanced for the edit grammar: a bracket around it cannot be an edit or an alternation.
 _SEAL = "[(])"
 _MAX_REOPENED = 8
+# More brackets over dividers than this are not looked through for each segment; nothing is added inside them.
+_MAX_WIDE = 256
 _COMMAS = (",", "，", "、")
 
 
@@ -200,6 +202,8 @@ class InsertionPoints:
         bounds = sorted([*(segment.start - 1 for segment in prompt.segments[1:]), *(cut - 1 for cut in cuts)])
         self._wide = [bracket for bracket in self._raw if _holds_any(bracket, bounds)]
         self._wide_stripped = [bracket for bracket in self._stripped if _holds_any(bracket, bounds)]
+        if len(self._wide) > _MAX_WIDE or len(self._wide_stripped) > _MAX_WIDE:
+            self._wide, self._wide_stripped = [], []
         narrow = {(bracket.start, bracket.stop) for bracket in (*self._raw, *self._stripped)}
         narrow -= {(bracket.start, bracket.stop) for bracket in (*self._wide, *self._wide_stripped)}
         self._closed = Ranges([*whole, *narrow], join=False)

@@ -17,6 +17,8 @@ ROUND = 1.1
 SQUARE = 1 / 1.1
 # Plain text is one token up to the next special character, as in A1111: entries and merging depend on it.
 _TOKEN = r"\\[()\[\]\\]?|[(\[]|:\s*([+-]?[.\d]+)\s*\)|[)\]]|:|[^\\()\[\]:]+"
+# White space is tried only where it begins, which keeps long runs of it linear.
+_BREAK = re.compile(r"(?:(?<!\s)\s+)?\bBREAK\b\s*")
 
 
 class Bracket(NamedTuple):
@@ -75,7 +77,7 @@ def attention(prompt: str) -> list[tuple[str, float]]:
         weights[start:] = [weight * factor for weight in weights[start:]]
 
     def add(text: str) -> None:
-        for i, part in enumerate(re.split(r"\s*\bBREAK\b\s*", text) if "BREAK" in text else (text,)):
+        for i, part in enumerate(_BREAK.split(text) if "BREAK" in text else (text,)):
             if i:
                 texts.append("BREAK")
                 weights.append(-1)

@@ -45,9 +45,10 @@ _CURLY = (
     | {0x2212: "-"}
 )
 ASCII_SIGNS: dict[int, int | str] = _WIDE | _CURLY
-_ESCAPE = re.compile(r"\\+(?=[()\[\]{}])")
+# Tried only where a run begins: at each backslash of a long run, it would take quadratic time.
+_ESCAPE = re.compile(r"(?<!\\)\\+(?=[()\[\]{}])")
 _BACKSLASHES = re.compile(r"\\\\+")
-_PREFIX = re.compile(r"(?:[\s_]*artist:\s*)+(?=\S)")
+_PREFIX = re.compile(r"[\s_]*artist:(?:[\W_]*artist:)*\s*(?=\S)")
 
 SCORES: tuple[str, ...] = (
     "score_9", "score_9_up", "score_8_up", "score_7_up", "score_6_up", "score_5_up", "score_4_up",
