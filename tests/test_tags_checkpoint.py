@@ -120,8 +120,8 @@ def test_a_model_adds_no_checkpoint_words_unasked() -> None:
     ["by " + "a " * 50_000, "shot on canon " + "eos " * 50_000 + "x", "x " * 50_000 + "style",
      "in the style of " + "x & " * 50_000,
      "detailed " * 50_000 + "armor", "rating" + ":" * 100_000, "nikon a" * 30_000,
-     "\\" * 100_000, ", artist:" * 10_000],
-    ids=["by", "make", "style", "names", "words", "rating", "brands", "backslashes", "artists"],
+     "\\" * 100_000, ", artist:" * 10_000, "!?" * 100_000],
+    ids=["by", "make", "style", "names", "words", "rating", "brands", "backslashes", "artists", "signs"],
 )  # fmt: skip
 def test_a_long_tag_is_read_in_linear_time(tag: str) -> None:
     started = time.process_time()

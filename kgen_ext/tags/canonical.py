@@ -58,6 +58,8 @@ _KEPT = {name.replace("_", " "): name for name in SCORES + SOURCES}
 
 # No name has more signs than this at either end.
 _MAX_SIGNS = 4
+# Of longer runs of signs alone, as in a divider, no part is looked for.
+_MAX_RUN = 64
 # Nearly every tag: letters at both ends, or one closed bracket at the end.
 _USUAL = re.compile(r"[^\W_](?:[^()\[\]{}]*[^\W_])?(?: \([^()\[\]{}]*[^\W_][^()\[\]{}]*\))?")
 _CLOSERS = {")": "(", "]": "[", "}": "{"}
@@ -163,6 +165,8 @@ def _without_signs(name: str) -> str:
         return name
     first, last = _core(name)
     if first == last:  # signs alone
+        if len(name) > _MAX_RUN:
+            return name
         sizes = range(min(2 * _MAX_SIGNS, len(name)), 0, -1)
         parts = [name[begin : begin + size] for size in sizes for begin in range(len(name) - size + 1)]
         return next((part for part in parts if _category(part) is Category.GENERAL), name)
