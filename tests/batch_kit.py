@@ -36,7 +36,7 @@ def start(source: Path, output: Path, *options: str, code: str = "") -> subproce
     """Start the command in a process of its own. code: Python that runs it, in place of the module."""
     how = ["-c", code] if code else ["-m", "kgen_ext"]
     command = [sys.executable, *how, "batch", str(source), str(output), *options]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
     # A shell starts what it puts in the background with SIGINT ignored, and a child would inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

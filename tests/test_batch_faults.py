@@ -80,6 +80,24 @@ def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(
     assert digest(output) == whole
 
 
+def test_a_disk_too_full_for_the_bad_rows_still_gives_the_last_line(
+    monkeypatch: pytest.MonkeyPatch, service: FakeExpander, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, replaced = tmp_path / "in.jsonl", os.replace
+    source.write_text('{"prompt": "1girl"}\n{"prompt": 3}\n', "utf-8")
+
+    def full(old: Any, new: Any) -> None:
+        if Path(new).name == "errors.jsonl":
+            raise OSError(28, "No space left on device")
+        replaced(old, new)
+
+    monkeypatch.setattr(os, "replace", full)
+    assert batch(source, tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("2 of 2 rows are done, 1 bad")
+    assert "the disk is full" in said.err
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_memory_is_flat(monkeypatch: pytest.MonkeyPatch, service: FakeExpander, tmp_path: Path) -> None:
     """20,000 rows through everything but the decoder, whose memory does not depend on how often it is called."""

@@ -24,6 +24,18 @@ pytestmark = [
 ]
 OPTIONS = (*QUICK, "--part-rows", "3", "--seed", "5")
 ROWS = 60
+FULL_DISK = """
+import os
+
+fsync = os.fsync
+
+def full(file):
+    if os.path.exists({mark!r}):
+        raise OSError(28, "No space left on device")
+    fsync(file)
+
+os.fsync = full
+"""
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +95,25 @@ def test_a_driver_that_is_killed_goes_on_to_the_same_bytes(source: Path, whole: 
     assert run(source, output, "--ray", "local", "--actors", "2")[0] == 0
     assert digest(output) == whole
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_a_full_disk_stops_all_actors_and_room_lets_the_run_go_on(
+    monkeypatch: pytest.MonkeyPatch, source: Path, whole: dict[str, str], tmp_path: Path
+) -> None:
+    output, mark = tmp_path / "out", tmp_path / "full"
+    # Python imports this at its start, in actors, too.
+    (tmp_path / "sitecustomize.py").write_text(FULL_DISK.format(mark=str(mark)), "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with start(source, output, *OPTIONS, "--ray", "local", "--actors", "2") as process:
+        wait_for(lambda: len(parts(output)) >= 2)
+        mark.touch()
+        out, error = process.communicate(timeout=300)
+    assert (process.returncode, "the disk is full" in error) == (1, True)
+    assert out.endswith(f" of {ROWS} rows are done\n")
+    assert list(output.glob(".*.tmp")) == []
+    mark.unlink()
+    assert run(source, output, "--ray", "local", "--actors", "2")[0] == 0
+    assert digest(output) == whole
 
 
 @pytest.fixture

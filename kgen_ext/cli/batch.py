@@ -189,12 +189,14 @@ class _Progress:
             return
         from kgen_ext.scale.output import ERRORS
 
-        self._folder.collect_errors()
-        if self._json:
-            self._print("done" if self._done == self._total else "stopped")
-            return
-        bad = f", {self.bad:,} bad: {self._output}/{ERRORS}" if self.bad else ""
-        sys.stdout.write(f"{self._done:,} of {self._total:,} rows are done{bad}\n")
+        try:
+            self._folder.collect_errors()
+        finally:  # on a full disk, too, the last line says how far the run came
+            if self._json:
+                self._print("done" if self._done == self._total else "stopped")
+            else:
+                bad = f", {self.bad:,} bad: {self._output}/{ERRORS}" if self.bad else ""
+                sys.stdout.write(f"{self._done:,} of {self._total:,} rows are done{bad}\n")
 
     def _update(self) -> None:
         now = self._clock()
