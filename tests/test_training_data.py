@@ -56,11 +56,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     (root / "tags/danbooru.csv").write_text("\n".join(rows), encoding="utf-8")
     counts = [f"{tag},{500 - 10 * place}" for place, tag in enumerate(GENERAL_TAGS)]
     (root / "tags/prompt_tags.csv").write_text("\n".join(["# lists,1000", *counts]), encoding="utf-8")
+    (root / "tags/post_tags.csv").write_text("# lists,200\nrain,150\nracy,9\n", encoding="utf-8")
     general = [tag for tag in GENERAL_TAGS if tag not in ("no_humans",)]
     pairs = [(a, b, 60.0) for a in general for b in general if a < b]
     pairs += [("no_humans", tag, 300.0) for tag in ("city", "night", "rain", "tree", "sky", "cat")]
     table = {"tag_a": [p[0] for p in pairs], "tag_b": [p[1] for p in pairs], "count": [p[2] for p in pairs]}
     parquet.write_table(pyarrow.table(table), root / "tags/prompt_pairs.parquet")
+    posts = {"tag_a": ["cat"], "tag_b": ["no_humans"], "count": [20.0]}
+    parquet.write_table(pyarrow.table(posts), root / "tags/post_pairs.parquet")
     parquet.write_table(pyarrow.table(table), root / "tags/cooccurrence.parquet")
     characters = [
         ["anna \\(game\\)", "game", "1girl", "black hair", "blonde hair", "red eyes", "racy", "hat"],
@@ -283,3 +286,17 @@ def test_a_slot_sentence_brings_the_tags_it_names(composer: Composer) -> None:
 def test_held_out_characters_are_few_and_fixed() -> None:
     share = np.mean([is_held_out(f"name {number}") for number in range(4000)])
     assert 0.03 < share < 0.07
+
+
+def test_counts_of_prompts_and_posts_add_up(corpus: Corpus) -> None:
+    total, counts = corpus.tag_counts()
+    assert (total, counts["rain"], counts["tree"], "racy" in counts) == (1200, 500, 340, False)
+
+
+def test_the_most_frequent_tag_of_both_kinds_of_list_comes_first(corpus: Corpus) -> None:
+    counts = list(corpus.tag_counts()[1].values())
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_pairs_of_posts_are_counted_beside_those_of_prompts(corpus: Corpus) -> None:
+    assert sum(count for *pair, count in corpus.pair_counts() if set(pair) == {"no humans", "cat"}) == 320

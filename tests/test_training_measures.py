@@ -77,7 +77,7 @@ def test_safety_ignores_words_the_request_had() -> None:
 def test_the_card_has_a_place_for_every_figure() -> None:
     template = (Path(kgen_ext.__file__).parents[1] / "tools/training/data/card.md").read_text(encoding="utf-8")
     found = {"at_10": 0.1, "at_20": 0.2}
-    rankings = ("model_short", "model_long", "popularity_danbooru", "popularity_prompts", "lifts", "pair_model")
+    rankings = ("model_short", "model_long", "popularity_danbooru", "popularity_counted", "lifts", "pair_model")
     ranking = {"lists": 3, **dict.fromkeys(rankings, found)}
     figures = {
         "sampling": {"temperature": 0.5},

@@ -77,8 +77,8 @@ def test_what_prompts_say_little_of_is_learnt_from_the_wide_table() -> None:
     counts = {"shrine": 30.0, "torii": 5.0, "hat": 3000.0}
     wide = (["shrine", "hat"], ["torii", "shrine"], [800.0, 800.0])
     corpus = SimpleNamespace(
-        danbooru=[(tag, 0, count) for tag, count in posts.items()], prompt_tags=lambda: (10000.0, counts),
-        pairs=lambda name: wide if name == "cooccurrence" else ([], [], []),
+        danbooru=[(tag, 0, count) for tag, count in posts.items()], tag_counts=lambda: (10000.0, counts),
+        pair_counts=list, pairs=lambda name: wide,
     )  # fmt: skip
     model = build_pair_model(corpus)  # type: ignore[arg-type]
     lift = model.lift[model.index["shrine"]]
@@ -92,8 +92,8 @@ def test_two_tags_that_say_the_same_count_once() -> None:
     counts = {"fox ears": 400.0, "fox tail": 400.0, "shrine": 400.0, "hat": 4000.0}
     pairs = [("fox ears", "fox tail", 400.0), ("fox ears", "shrine", 200.0), ("fox tail", "shrine", 200.0)]
     corpus = SimpleNamespace(
-        danbooru=[(tag, 0, 1000) for tag in counts], prompt_tags=lambda: (10000.0, counts),
-        pairs=lambda name: tuple(zip(*pairs, strict=True)) if name == "prompt_pairs" else ([], [], []),
+        danbooru=[(tag, 0, 1000) for tag in counts], tag_counts=lambda: (10000.0, counts),
+        pair_counts=lambda: pairs, pairs=lambda name: ([], [], []),
     )  # fmt: skip
     model = build_pair_model(corpus)  # type: ignore[arg-type]
     rows = [model.index[tag] for tag in ("fox ears", "fox tail")]

@@ -47,14 +47,14 @@ def write_card(
 
 def _recall_table(figures: dict[str, Any]) -> str:
     rows = [
-        "| | lists | this model, `short` | `long` | popularity, danbooru.csv | in prompts | lifts | pair model |",
+        "| | lists | this model, `short` | `long` | popularity, danbooru.csv | in counted lists | lifts | pair model |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in ("prompts_dev", "real_posts_dev"):
         found = figures[name]
         cells = [
             f"{found[key]['at_10']:.3f} / {found[key]['at_20']:.3f}"
-            for key in ("model_short", "model_long", "popularity_danbooru", "popularity_prompts", "lifts", "pair_model")
+            for key in ("model_short", "model_long", "popularity_danbooru", "popularity_counted", "lifts", "pair_model")
         ]
         rows.append(f"| {name} | {found['lists']} | {' | '.join(cells)} |")
     return "\n".join(rows)

@@ -3,8 +3,8 @@
     blocklist.txt                      word list, see words.py
     tags/tag_tree.json                 tags in nested groups; only the unsafe branches are used
     tags/danbooru.csv                  name,category,posts,"alias,alias"
-    tags/prompt_tags.csv               `# lists,N`, then name,count
-    tags/prompt_pairs.parquet          tag_a, tag_b, count
+    tags/{prompt,post}_tags.csv        `# lists,N`, then name,count: of prompts, of posts
+    tags/{prompt,post}_pairs.parquet   tag_a, tag_b, count, each pair once
     tags/cooccurrence.parquet          tag_a, tag_b, count
     tags/wildcards/*__NAME.txt         phrases for slots, one a line (phrases.py names the files)
     tags/characters.jsonl              {"tags": [name, series, 1girl|1boy|.., looks...]}
@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ _DULL = frozenset(
         "zoom layer;breast expansion;barcode;sweat;steaming body"
     ).split(";")
 )
+# Kinds of tag lists that were counted; their counts are added.
+_COUNTED = ("prompt", "post")
 HELD_OUT_IMAGES = 500
 HELD_OUT_CHARACTERS = 0.05
 
@@ -60,16 +63,22 @@ class Corpus:
     words: WordList
     danbooru: tuple[tuple[str, int, int], ...]
 
-    def prompt_tags(self) -> tuple[float, dict[str, float]]:
-        """Return the number of lists counted and the count of each safe tag in them."""
-        total, counts = 0.0, {}
-        with (self.root / "tags/prompt_tags.csv").open(encoding="utf-8", newline="") as file:
-            for name, count in csv.reader(file):
-                if name == "# lists":
-                    total = float(count)
-                elif self.is_usable(spell_tag(name)):
-                    counts[spell_tag(name)] = float(count)
-        return total, counts
+    def tag_counts(self) -> tuple[float, dict[str, float]]:
+        """Return how many prompts and posts were counted, and how many have each safe tag, most frequent first."""
+        total, counts = 0.0, defaultdict[str, float](float)
+        for kind in _COUNTED:
+            with (self.root / f"tags/{kind}_tags.csv").open(encoding="utf-8", newline="") as file:
+                for name, count in csv.reader(file):
+                    if name == "# lists":
+                        total += float(count)
+                    elif self.is_usable(spell_tag(name)):
+                        counts[spell_tag(name)] += float(count)
+        return total, dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+    def pair_counts(self) -> Iterator[tuple[str, str, float]]:
+        """Yield pairs of tags and how many prompts or posts have both; counts of a pair that comes twice add up."""
+        for kind in _COUNTED:
+            yield from zip(*self.pairs(f"{kind}_pairs"), strict=True)
 
     def aliases(self) -> dict[str, str]:
         """Map the other names of general tags to the tag, all spelt for the model."""
@@ -82,7 +91,7 @@ class Corpus:
         return names
 
     def pairs(self, name: str) -> tuple[list[str], list[str], list[float]]:
-        """Return the columns of a pairs file (`prompt_pairs` or `cooccurrence`), tags spelt for the model."""
+        """Return the columns of a pairs file (such as `cooccurrence`), tags spelt for the model."""
         import pyarrow.parquet as parquet
 
         table = parquet.read_table(self.root / f"tags/{name}.parquet")

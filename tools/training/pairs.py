@@ -20,8 +20,8 @@ _OWN_WEIGHT = 0.2  # what a tag weighs that the list has drawn itself
 _FADE = 20.0  # places after which a tag of the list says a third of what the first one says
 _ANCHOR_SHARE = 0.75  # how much of the next choice belongs to what was asked for and is not said yet
 _POSTS = 9.5e6  # posts behind danbooru.csv and the wide table, roughly
-_WIDE = 60.0  # prompts with a tag at which its pairs in prompts weigh as much as those of the wide table
-_DANBOORU_SHARE = 0.35  # of the base popularity; the rest is popularity in prompts
+_WIDE = 60.0  # lists with a tag at which its pairs in them weigh as much as those of the wide table
+_DANBOORU_SHARE = 0.35  # of the base popularity; the rest is popularity in prompts and posts
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,8 @@ class Growth:
 
 
 def build_pair_model(corpus: Corpus, *, min_count: float = 4.0) -> PairModel:
-    """Count up the pair model from the corpus: prompt tags seen `min_count` times that are general tags of Danbooru."""
-    lists, counts = corpus.prompt_tags()
+    """Count up the pair model: general tags of Danbooru that prompts and posts of the corpus have `min_count` times."""
+    lists, counts = corpus.tag_counts()
     posts = {tag: count for tag, category, count in corpus.danbooru if category == GENERAL}
     tags = tuple(tag for tag, count in counts.items() if count >= min_count and (tag in posts or is_people_tag(tag)))
     index = {tag: position for position, tag in enumerate(tags)}
@@ -156,9 +156,10 @@ def build_pair_model(corpus: Corpus, *, min_count: float = 4.0) -> PairModel:
     booru = np.array([posts.get(tag, 0) for tag in tags], dtype=float)
     base = (1 - _DANBOORU_SHARE) * seen / lists + _DANBOORU_SHARE * booru / max(posts.values()) * 0.7 + 1e-6
     together = np.zeros((len(tags), len(tags)), dtype=np.float32)
-    for left, right, count in zip(*corpus.pairs("prompt_pairs"), strict=True):
+    for left, right, count in corpus.pair_counts():
         if left in index and right in index:
-            together[index[left], index[right]] = together[index[right], index[left]] = count
+            together[index[left], index[right]] += count
+            together[index[right], index[left]] += count
     expected = (seen[:, None] * seen[None, :] / lists).astype(np.float32)
     lift = np.log((together + _SMOOTHING) / (expected + _SMOOTHING))
     for left, right, count in zip(*corpus.pairs("cooccurrence"), strict=True):

@@ -55,9 +55,9 @@ def recall(halves: Sequence[Half], rank: Callable[[Half], Sequence[str]]) -> dic
 
 
 def yardsticks(halves: Sequence[Half], corpus: Corpus, model: PairModel) -> dict[str, dict[str, float]]:
-    """Measure popularity in danbooru.csv and in prompts, sums of lifts, and the pair model on the same lists."""
+    """Measure popularity in danbooru.csv and in counted lists, sums of lifts, and the pair model on the same lists."""
     booru = [tag for tag, category, _ in corpus.danbooru if category == GENERAL][:300]
-    prompts = list(corpus.prompt_tags()[1])[:300]
+    counted = list(corpus.tag_counts()[1])[:300]
 
     def lift_ranking(half: Half) -> list[str]:
         rows = [model.index[tag] for tag in half.given if tag in model.index]
@@ -69,7 +69,7 @@ def yardsticks(halves: Sequence[Half], corpus: Corpus, model: PairModel) -> dict
 
     return {
         "popularity_danbooru": recall(halves, lambda half: booru),
-        "popularity_prompts": recall(halves, lambda half: prompts),
+        "popularity_counted": recall(halves, lambda half: counted),
         "lifts": recall(halves, lift_ranking),
         "pair_model": recall(halves, lambda half: best(model.scores(half.given))),
     }
