@@ -106,7 +106,7 @@ def _draw(
     """
     places = [row.place for row in rows]
     if len(rows) == 1:
-        masked = logits[places[0]] + table.bias[rows[0].token_mask(), None]
+        masked = (logits[places[0]] + table.bias[rows[0].token_mask()])[None]
     else:
         masked = table.bias[[row.token_mask() for row in rows]]
         masked += logits if places == list(range(len(logits))) else logits[places]

@@ -238,7 +238,7 @@ class Row:
         """Add the text of new tokens to the events, complete characters only."""
         for token in ids:
             data = self._partial + self._table.pieces[token]
-            self._partial = utf8_rest(b"", data) or b""
+            self._partial = b"" if data.isascii() else utf8_rest(b"", data) or b""
             text = data[: len(data) - len(self._partial)].decode("utf-8", "replace")
             if text:
                 field = _name(self.job.fields[self._field])
