@@ -178,6 +178,17 @@ def test_an_error_of_the_button_in_the_tool_row_is_shown_at_the_prompt(any_tab: 
     assert message(any_tab) == "Banned tags: no (leave it out)"
 
 
+def test_a_long_error_begins_beside_its_sign(page: BrowserPage) -> None:
+    page.site.stage.expander.failure = UserError(f"Banned tags: {'no ' * 60}", hint="leave it out")
+    expand(page)
+    top = page.find("#{tab}_prompt_container .kgen-message").evaluate("""(line) => {
+        const words = document.createRange();
+        words.selectNodeContents(line);
+        return words.getClientRects()[0].top - line.getBoundingClientRect().top;
+    }""")
+    assert top < 16
+
+
 def test_nothing_added_is_said(page: BrowserPage) -> None:
     page.site.stage.expander.adds_nothing = True
     expand(page)
