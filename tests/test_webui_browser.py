@@ -270,6 +270,14 @@ def test_opening_the_history_lists_a_previews_expansion(history: BrowserPage) ->
     assert (source, added.lstrip(", ")) == ("cat", "word7")
 
 
+def test_on_a_phone_the_buttons_of_a_history_card_are_on_one_line(history: BrowserPage) -> None:
+    history.page.set_viewport_size({"width": 390, "height": 844})
+    tops = history.page.locator("#kgen_txt2img_history .kgen-card button").evaluate_all(
+        "(buttons) => buttons.map((button) => button.getBoundingClientRect().top)"
+    )
+    assert len(tops) == 3 and len(set(tops)) == 1
+
+
 def test_the_history_is_kept_in_the_hosts_folder(history: BrowserPage) -> None:
     assert (history.site.stage.host.root / FILE).is_file()
 
