@@ -18,6 +18,7 @@ from tools.training.people import mostly_alone
 from tools.training.phrases import write_sentence
 from tools.training.prose import clean_sentences, describe
 from tools.training.render import (
+    BOILERPLATE,
     LENGTHS,
     SENTENCES,
     SPECIAL_TOKENS,
@@ -27,6 +28,8 @@ from tools.training.render import (
     length_of,
     render_plan,
     render_scene,
+    told_before,
+    typed,
 )
 from tools.training.scene import Scene
 from tools.training.tagforms import coloured_noun, exclusion_table, is_people_tag, spell_tag
@@ -78,7 +81,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     write_jsonl(root / "captions/tag_caption_pairs.jsonl", captions)
     coco = [{"caption": "A cat on a tree.", "image_id": number} for number in range(3)]
     write_jsonl(root / "captions/coco_val2017.jsonl", coco)
-    for name in ("unigenbench", "vbench", "iiw", "dpg_bench"):
+    posts = [{"tags": ["1girl", "solo", "city", "night", "rain", "hat", "dress", "racy"]}, {"tags": ["forbidden_hat"]}]
+    write_jsonl(root / "tags/posts_permissive.jsonl", posts)
+    (root / "tags/overlap_tags.json").write_text('{"flower": ["sword"]}', encoding="utf-8")
+    for name in ("unigenbench", "vbench", "iiw", "dpg_bench", "t2i_compbench"):
         write_jsonl(root / f"captions/{name}.jsonl", [{"caption": f"A tree stands in the rain near {name}."}])
     return load_corpus(root)
 
@@ -183,8 +189,8 @@ def test_rendered_texts_are_tipo_texts(task: str | None) -> None:
         quality="best quality",
         aspect_ratio="0.7",
         meta=("highres",),
-        short=("A girl.",),
-        long=("A girl.", "She smiles."),
+        sentences=("A girl.", "She smiles."),
+        opening=1,
     )
     for seed in range(40):
         text = render_plan(scene, Plan(task, "very_short"), np.random.default_rng(seed))
@@ -203,29 +209,75 @@ def test_rendered_texts_are_tipo_texts(task: str | None) -> None:
 
 
 def test_descriptions_stay_within_the_sentences_of_their_length() -> None:
-    scene = Scene((), ("hat",), long=tuple(f"Sentence {number}." for number in range(30)))
+    scene = Scene((), ("hat",), sentences=tuple(f"Sentence {number}." for number in range(30)))
     for name in LENGTHS:
         text = render_plan(scene, Plan("tag_to_long", name), np.random.default_rng(0))
         assert text.count("Sentence") == SENTENCES[name]
 
 
-def test_behind_a_sentence_other_tags_stand_among_those_it_names() -> None:
-    named, others = ("dog", "couch", "sleeping"), tuple(f"other {number}" for number in range(9))
-    scene = Scene(("no humans",), named + others, given=3, anchors=named, short=("A dog sleeps on a sofa.",))
+NAMED, OTHERS = ("sleeping", "dog", "couch"), tuple(f"other {number}" for number in range(9))
+SLEEPING_DOG = Scene(
+    ("no humans",), ("dog", "couch", "sleeping", *OTHERS), given=3, said=(NAMED,), opening=1,
+    sentences=("Sleeping, a dog lies on a sofa.",),
+)  # fmt: skip
 
-    def tags(task: str | None, seed: int, scene: Scene = scene) -> list[str]:
-        text = render_plan(scene, Plan(task, "short"), np.random.default_rng(seed))
-        line = next(row for row in text.split("\n") if row.startswith("tag: "))
-        return [tag for tag in line.removeprefix("tag: ").split(", ") if tag != "no humans"]
 
-    told = [tags("short_to_tag", seed) for seed in range(60)]
-    assert all(sorted(tags) == sorted(scene.tags) for tags in told)
-    assert all([tag for tag in tags if tag in others] == list(others) for tags in told)
-    late = [set(tags[:3]) != set(named) for tags in told]
-    assert 0.4 < sum(late) / len(late) < 0.9
-    # Where the tags come first, those a user gives stand in front; so they do behind a sentence of something else.
-    assert all(set(tags(None, seed)[:3]) == set(named) for seed in range(20))
-    assert all(set(tags("short_to_tag", seed, replace(scene, anchors=()))[:3]) == set(named) for seed in range(20))
+def tags_of(task: str | None, seed: int, scene: Scene = SLEEPING_DOG) -> list[str]:
+    text = render_plan(scene, Plan(task, "short"), np.random.default_rng(seed))
+    line = next(row for row in text.split("\n") if row.startswith("tag: "))
+    return [tag for tag in line.removeprefix("tag: ").split(", ") if tag != "no humans"]
+
+
+def test_what_a_sentence_names_comes_first_and_in_its_order_with_few_others_among_it() -> None:
+    told = [tags_of("short_to_tag", seed) for seed in range(80)]
+    assert all(sorted(tags) == sorted(SLEEPING_DOG.tags) for tags in told)
+    assert all([tag for tag in tags if tag in NAMED] == list(NAMED) for tags in told)
+    assert all([tag for tag in tags if tag in OTHERS] == list(OTHERS) for tags in told)
+    mixed = [tuple(tags[:3]) != NAMED for tags in told]
+    assert 0.02 < sum(mixed) / len(mixed) < 0.4
+
+
+def test_only_what_the_sentences_before_the_list_name_counts_as_told() -> None:
+    scene = replace(SLEEPING_DOG, sentences=(*SLEEPING_DOG.sentences, "It is other 1."), said=(NAMED, ("other 1",)))
+    assert told_before(scene, Plan("short_to_tag", "short")) == NAMED
+    assert told_before(scene, Plan("long_to_tag", "short")) == (*NAMED, "other 1")
+    assert told_before(scene, Plan("short_to_long_to_tag", "short")) == (*NAMED, "other 1")
+    assert told_before(scene, Plan("tag_to_long", "short")) == told_before(scene, Plan(None, "short")) == ()
+
+
+def test_where_tags_come_first_those_a_user_gives_stand_in_front() -> None:
+    lists = [[tag.lower() for tag in tags_of(None, seed) if tag not in BOILERPLATE] for seed in range(20)]
+    assert all(set(tags[:3]) == set(NAMED) for tags in lists)
+
+
+def test_a_short_list_behind_a_sentence_is_also_what_people_get_who_ask_for_short_ones() -> None:
+    scene = replace(SLEEPING_DOG, tags=SLEEPING_DOG.tags[:5])
+    rng = np.random.default_rng(0)
+    texts = [render_scene(scene, rng) for _ in range(200)]
+    told = [text for text in texts if "_to_tag" in text]
+    alone = [text for text in texts if "_to_tag" not in text]
+    assert 0.4 < sum("<|short|>" in text for text in told) / len(told) < 0.8
+    assert alone and all("<|very_short|>" in text for text in alone)
+
+
+def test_a_longer_text_goes_on_where_the_user_ended() -> None:
+    scene = replace(SLEEPING_DOG, sentences=("A dog sleeps.", "It dreams."), said=(NAMED, ()))
+    for task in ("short_to_tag_to_long", "short_to_long", "tag_to_short_to_long"):
+        text = render_plan(scene, Plan(task, "short"), np.random.default_rng(0))
+        assert "\nlong: It dreams." in text
+    whole = render_plan(scene, Plan("tag_to_long", "short"), np.random.default_rng(0))
+    assert "long: A dog sleeps. It dreams." in whole
+
+
+def test_descriptions_come_as_people_type_them() -> None:
+    texts = {typed("A Dog sleeps.", np.random.default_rng(seed)) for seed in range(200)}
+    assert {"A Dog sleeps.", "A Dog sleeps", "a dog sleeps"} <= texts
+    assert any(text.startswith("masterpiece") for text in texts) and any(text.endswith(", 4k") for text in texts)
+
+
+def test_given_tags_come_with_capitals_and_words_about_quality() -> None:
+    lists = [tags_of(None, seed) for seed in range(200)]
+    assert any("Dog" in tags for tags in lists) and any(set(tags[:5]) & set(BOILERPLATE) for tags in lists)
 
 
 def test_captions_become_sentences_or_nothing() -> None:
@@ -242,9 +294,40 @@ def test_descriptions_mention_tags_once_and_end_as_sentences() -> None:
         assert " ".join(found).count("blue eyes") <= 1
 
 
-def test_tags_are_found_in_captions_longest_first() -> None:
-    forms = word_forms(["red sofa", "sofa"], {})
-    assert tags_in("A cat on a red sofa.", forms) == ("red sofa", "sofa")
+@pytest.mark.parametrize("people", [("1girl", "solo"), ("no humans",), ("2boys",)])
+def test_descriptions_are_no_lists_in_disguise(people: tuple[str, ...]) -> None:
+    tags = ("blue eyes", "short hair", "red dress", "holding book", "forest", "sunset", "cat", "lamp", "from above")
+    for seed in range(60):
+        text = " ".join(describe(people, tags, (), 9, np.random.default_rng(seed)))
+        assert not re.search(r"There (is|are)|\b(picture|scene|nearby|around)\b", text)
+
+
+def test_a_text_that_is_continued_does_not_introduce_its_subject_again() -> None:
+    for seed in range(20):
+        text = " ".join(describe(("1girl",), ("hat", "cat"), (), 3, np.random.default_rng(seed), opening=False))
+        assert "girl" not in text and ("hat" in text or "cat" in text)
+
+
+def test_tags_are_found_in_the_order_of_a_text_the_longer_before_the_shorter() -> None:
+    forms = word_forms(["red sofa", "sofa", "cat"], {})
+    assert tags_in("A cat on a red sofa.", forms) == ("cat", "red sofa", "sofa")
+
+
+@pytest.mark.parametrize("text, tags", [
+    ("A dog under a red hat, at the bus stop.", ("dog", "red hat", "hat", "bus stop")),
+    ("Two dogs with boxes, leaves and cherries.", ("dog", "box", "leaf", "cherry")),
+    ("That hatter's cathedral.", ()),  # hat, cat: parts of words
+    ("She is :d, d and ^_^, a girl.", ()),
+    ("What can like that?", ()),  # words that are tags of something else
+])  # fmt: skip
+def test_a_tag_is_found_as_whole_words_in_the_plural_too(text: str, tags: tuple[str, ...]) -> None:
+    names = ["dog", "red hat", "hat", "bus stop", "box", "leaf", "cherry", "cat", "can", "what", "1girl", "girl"]
+    assert tags_in(text, word_forms(names[:-1], {})) == tags
+
+
+def test_only_things_are_said_to_be_somewhere(composer: Composer) -> None:
+    assert {"tree"} <= composer.things and not composer.things & {"sofa", "smile"}
+    assert composer._sayable(["tree", "sofa", "smile"]) == ["tree", "smile"]
 
 
 def test_tags_are_found_by_alias_plural_and_verb() -> None:
@@ -280,7 +363,30 @@ def test_a_slot_sentence_brings_the_tags_it_names(composer: Composer) -> None:
     rng = np.random.default_rng(4)
     scenes = [composer.phrase_scene(rng) for _ in range(200)]
     named = [scene for scene in scenes if "cat" in scene.short[0].lower().rstrip(".").split()]
-    assert named and all("cat" in scene.tags[: scene.given] for scene in named)
+    assert named and all("cat" in scene.told(1) and "cat" in scene.tags for scene in named)
+
+
+def test_a_real_post_is_taken_as_it_is(composer: Composer) -> None:
+    scene = composer.post_scene(np.random.default_rng(0))
+    assert (set(scene.people), set(scene.tags)) == ({"1girl", "solo"}, {"city", "night", "rain", "hat", "dress"})
+    assert scene.real and 1 <= scene.given < 5
+
+
+def test_neighbours_are_counted_or_by_name_and_never_people(corpus: Corpus, composer: Composer) -> None:
+    def of(tag: str) -> set[str]:
+        return {composer.model.tags[row] for row in np.flatnonzero(composer.neighbours.of(tag))}
+
+    assert "flower" in of("sword")  # overlap_tags.json: the one is a case of the other
+    assert not of("no humans") and not of("a tag nobody knows")
+
+
+def test_a_quiet_list_has_what_was_said_and_its_neighbours(composer: Composer) -> None:
+    rng = np.random.default_rng(0)
+    people = ("no humans",)
+    scenes = [composer._grown(people, ("sofa",), 20, rng, described=False, quiet=True) for _ in range(40)]
+    assert all(scene.tags[0] == "sofa" for scene in scenes)
+    known = {composer.model.tags[row] for row in np.flatnonzero(composer.neighbours.of("sofa"))}
+    assert all(set(scene.tags[1:]) <= known for scene in scenes)
 
 
 def test_held_out_characters_are_few_and_fixed() -> None:

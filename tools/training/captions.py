@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,18 +11,27 @@ from tools.training.people import people_of_caption
 from tools.training.prose import clean_sentences, is_prompt_like
 from tools.training.tagforms import is_people_tag, spell_tag
 
-_FILES = ("unigenbench", "vbench", "iiw", "dpg_bench")
-_MOST = 16  # tags taken from one caption
+_FILES = ("unigenbench", "vbench", "iiw", "dpg_bench", "coco_val2017", "t2i_compbench")
+_MOST = 16  # tags taken from one sentence
 # Words that are tags of something else than they say.
-_FALSE = frozenset("with from that this there into over under near back front side like other being".split())
+_FALSE = frozenset(
+    "with from that this there into over under near back front side like other being what can case cast cover captured "
+    "saw figure giving give gives calling call calls core people failure surrounded heavy strong landing photo photos "
+    "picture image painting ad ads casual faint streaks contrast blending transformation expressions text counter next "
+    "playing sports one two three some very more most each both while which them they their his her its set sets made "
+    "make makes show shows look looks get gets take takes use used top bottom left right middle center close high low "
+    "long short all and for are the was out off end part parts type kind way lot several many few filled featuring "
+    "blends blend blended reveal reveals revealed amazing fashion support supports warming "
+    "camera creature canopy piercing model patch view scene background foreground large small big little young".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionRecord:
-    """A caption's sentences and the tags found in it."""
+    """A caption's sentences, the tags found in each, and the people it names."""
 
     sentences: tuple[str, ...]
-    tags: tuple[str, ...]
+    said: tuple[tuple[str, ...], ...]
     people: tuple[str, ...]
 
 
@@ -35,42 +45,62 @@ def word_forms(known: Iterable[str], aliases: Mapping[str, str]) -> dict[str, st
             bases = [stem, f"{stem}e"] + ([stem[:-1]] if len(stem) > 3 and stem[-1] == stem[-2] else [])
             for base in bases:
                 forms |= {f"{base}s": tag} | ({base: tag} if len(base) > 3 else {})
-        elif not tag.endswith("s") and len(tag) > 2:
-            forms[f"{tag}s"] = tag
+        elif len(tag) > 2:
+            forms |= dict.fromkeys(_plurals(tag), tag)
     forms |= {alias: tag for alias, tag in aliases.items() if len(alias) > 3 and tag in set(names)}
     forms = {form: tag for form, tag in forms.items() if form not in _FALSE}
     return forms | {tag: tag for tag in names if tag not in _FALSE}
 
 
+def _plurals(noun: str) -> tuple[str, ...]:
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return (f"{noun}es",)
+    if noun.endswith("y"):
+        return f"{noun}s", f"{noun[:-1]}ies"
+    return (f"{noun}s", *(f"{noun.removesuffix(end)}ves" for end in ("f", "fe") if noun.endswith(end)))
+
+
 def tags_in(text: str, forms: Mapping[str, str]) -> tuple[str, ...]:
-    """Find tags among the runs of one to three words of a text, longest first: `red sofa` before `sofa`."""
+    """Find tags among the runs of one to three words of a text, in its order: `red sofa` before `sofa`."""
     words = [word.strip(".,;:!?\"'()").lower() for word in text.split()]
     found = [
         forms[run]
+        for start in range(len(words))
         for size in (3, 2, 1)
-        for start in range(len(words) - size + 1)
         if (run := " ".join(words[start : start + size])) in forms and len(run) > 2
     ]
-    return tuple(dict.fromkeys(found))[:_MOST]
+    return tuple(tag for tag in dict.fromkeys(found) if not is_people_tag(tag))[:_MOST]
 
 
 def caption_records(corpus: Corpus, forms: Mapping[str, str]) -> list[CaptionRecord]:
     """Read every usable caption of the corpus once."""
-    known = set(forms.values())
     records: dict[str, CaptionRecord] = {}
     for record in corpus.captions("tag_caption_pairs"):
         sentences = clean_sentences(record["caption"])
         if sentences and not is_prompt_like(sentences[0]):
             listed = [spell_tag(tag) for tag in record["tags"]]
-            tags = (*(tag for tag in listed if tag in known), *tags_in(" ".join(sentences), forms))
             people = people_of_caption(record["caption"], listed)
-            found = tuple(tag for tag in dict.fromkeys(tags) if not is_people_tag(tag))
-            records[sentences[0]] = CaptionRecord(sentences, found[:_MOST], people)
+            records[sentences[0]] = _record(sentences, people, forms)
     for name in _FILES:
         for record in corpus.captions(name):
             sentences = clean_sentences(record["caption"])
             if sentences and sentences[0] not in records:
-                people = people_of_caption(record["caption"], ())
-                tags = tuple(tag for tag in tags_in(" ".join(sentences), forms) if not is_people_tag(tag))
-                records[sentences[0]] = CaptionRecord(sentences, tags, people)
+                records[sentences[0]] = _record(sentences, people_of_caption(record["caption"], ()), forms)
     return list(records.values())
+
+
+def _record(sentences: tuple[str, ...], people: tuple[str, ...], forms: Mapping[str, str]) -> CaptionRecord:
+    return CaptionRecord(sentences, tuple(tags_in(sentence, forms) for sentence in sentences), people)
+
+
+def things_named(records: Iterable[CaptionRecord], forms: Mapping[str, str], *, least: int = 3) -> frozenset[str]:
+    """Return the tags that captions name behind an article `least` times: things, not what they are like."""
+    counts = Counter[str]()
+    for record in records:
+        for sentence in record.sentences:
+            words = [word.strip(".,;:!?\"'()").lower() for word in sentence.split()]
+            for place, word in enumerate(words):
+                if word in ("a", "an", "the"):
+                    runs = (" ".join(words[place + 1 : place + 1 + size]) for size in (3, 2, 1))
+                    counts.update([forms[run] for run in runs if run in forms][:1])
+    return frozenset(tag for tag, count in counts.items() if count >= least)

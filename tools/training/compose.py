@@ -6,24 +6,31 @@ character's looks, a theme of the wide co-occurrence table, a hand-made list, th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.training.captions import CaptionRecord, caption_records, tags_in, word_forms
+from tools.training.captions import CaptionRecord, caption_records, tags_in, things_named, word_forms
 from tools.training.corpus import ARTIST, GENERAL, Character, Corpus, is_held_out
+from tools.training.neighbours import Neighbours, build_neighbours
 from tools.training.pairs import PairModel, build_pair_model
 from tools.training.people import allowed_tags, company_of, draw_people, is_human_tag, mostly_alone, people_of_caption
 from tools.training.phrases import load_phrases, write_sentence
 from tools.training.prose import describe
-from tools.training.render import LENGTHS, SENTENCES, TAG_RANGE
+from tools.training.render import LENGTHS, SENTENCES, TAG_RANGE, length_of
+from tools.training.roles import role_of
 from tools.training.scene import Scene
 from tools.training.tagforms import coloured_noun, exclusion_table, is_people_tag
 
 # Sources of a scene and their shares.
-SHARES = {"character": 0.17, "free": 0.33, "theme": 0.04, "hand_made": 0.12, "caption": 0.18, "phrase": 0.16}
+SHARES = {
+    "character": 0.12, "free": 0.20, "theme": 0.04, "hand_made": 0.08, "post": 0.11, "caption": 0.37, "phrase": 0.08
+}  # fmt: skip
+_MOST_TOLD = 30  # tags taken from the sentences of a caption
+_NAMED = 30  # posts of a tag that a sentence may name
+_QUIET = 0.88  # share of lists behind real sentences that end where nothing more is known
 _LENGTH_SHARES = {"very_short": 0.30, "short": 0.36, "long": 0.30, "very_long": 0.04}
 # A model this small can only learn the looks of those it meets often.
 _CHARACTERS = 1000
@@ -69,8 +76,11 @@ class Composer:
     theme_steps: NDArray[np.float64]
     partners: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]
     lists: tuple[tuple[str, ...], ...]
+    posts: tuple[tuple[str, ...], ...]
+    neighbours: Neighbours
     captions: tuple[CaptionRecord, ...]
     forms: Mapping[str, str]
+    things: frozenset[str]
     phrases: Mapping[str, tuple[str, ...]]
     artists: tuple[str, ...]
 
@@ -80,7 +90,8 @@ class Composer:
         source = names[int(rng.choice(len(names), p=list(SHARES.values())))]
         scene = {
             "character": self.character_scene, "free": self.free_scene, "theme": self.theme_scene,
-            "hand_made": self.hand_made_scene, "caption": self.caption_scene, "phrase": self.phrase_scene,
+            "hand_made": self.hand_made_scene, "post": self.post_scene, "caption": self.caption_scene,
+            "phrase": self.phrase_scene,
         }[source](rng)  # fmt: skip
         return self._with_metadata(scene, rng)
 
@@ -120,29 +131,46 @@ class Composer:
             seed = seed[: int(rng.integers(2, max(3, min(14, len(seed) // 2 + 2))))]
         return self._grown(people, seed, max(len(seed), _draw_size(rng)), rng)
 
+    def post_scene(self, rng: np.random.Generator) -> Scene:
+        """Take a real post, a part of it given; one that shows more than a list holds is cut."""
+        tags = [str(tag) for tag in rng.permutation(self.posts[int(rng.integers(len(self.posts)))])]
+        people = tuple(tag for tag in tags if is_people_tag(tag))
+        others = tuple(tag for tag in tags if not is_people_tag(tag))[: 71 - len(people)]
+        given = int(rng.integers(1, max(2, min(len(others), 20))))
+        return self._described(Scene(people, others, given=given, real=True), (), others[:given], rng)
+
     def caption_scene(self, rng: np.random.Generator) -> Scene:
-        """Take a real caption with the tags found in it, mostly extended by the pair model."""
+        """Take a real caption with the tags found in it, and what is known to come with them."""
         record = self.captions[int(rng.integers(len(self.captions)))]
-        size = len(record.people) + len(record.tags) + int(rng.integers(0, 6))
-        if rng.random() < 0.4:
-            size = max(size, min(30, _draw_size(rng)))
-        scene = self._grown(mostly_alone(record.people, rng), record.tags, size, rng, described=False)
-        scene = replace(scene, anchors=scene.tags[: scene.given])
-        told = [tag for tag in record.tags if tag not in record.sentences[0].lower()] or list(scene.tags[:4])
-        more = describe(scene.people, told, (), 3, rng)[1:] if rng.random() < 0.5 else ()
-        if len(record.sentences) > 1:
-            return replace(scene, short=record.sentences[:1], long=record.sentences)
-        return replace(scene, short=record.sentences, long=(*record.sentences, *more) if more else ())
+        return self._told(mostly_alone(record.people, rng), record.sentences, record.said, rng)
 
     def phrase_scene(self, rng: np.random.Generator) -> Scene:
         """Fill a sentence's slots and take the tags its words name."""
         text = write_sentence(self.phrases, rng)
-        tags = tuple(tag for tag in tags_in(text, self.forms) if not is_people_tag(tag))
-        people = mostly_alone(people_of_caption(text, tags), rng)
-        size = max(len(tags) + int(rng.integers(3, 8)), _draw_size(rng) if rng.random() < 0.5 else 0)
-        scene = self._grown(people, tags, size, rng, described=False)
-        more = describe(people, list(scene.tags), (), 3, rng)[1:]
-        return replace(scene, anchors=scene.tags[: scene.given], short=(text,), long=(text, *more))
+        tags = tags_in(text, self.forms)
+        return self._told(mostly_alone(people_of_caption(text, tags), rng), (text,), (tags,), rng)
+
+    def _told(
+        self,
+        people: tuple[str, ...],
+        sentences: tuple[str, ...],
+        said: tuple[tuple[str, ...], ...],
+        rng: np.random.Generator,
+    ) -> Scene:
+        """Grow the list of some sentences, each with the tags it names; a single one is mostly continued."""
+        tags = list(dict.fromkeys(tag for part in said for tag in part))[:_MOST_TOLD]
+        alone = company_of(people) == "nobody" or not people
+        quiet = rng.random() < _QUIET
+        size = len(people) + len(tags) + int(rng.integers(2, 12))
+        if not quiet:
+            size = max(size, int(rng.integers(TAG_RANGE["long"][0], 60)) if alone else _draw_size(rng))
+        # Of a person much is known without a word, so only what shows nobody depends on its neighbours.
+        scene = self._grown(people, tags, size, rng, described=False, quiet=quiet and alone)
+        if len(sentences) == 1 and rng.random() < 0.7:
+            new = [tag for tag in self._sayable(scene.tags) if tag not in tags]
+            more = describe(people, new, (), int(rng.integers(1, 4)), rng, opening=False)
+            sentences, said = (*sentences, *more), (*said, *(tags_in(sentence, self.forms) for sentence in more))
+        return replace(scene, sentences=sentences, opening=1, said=_present(said, scene.tags))
 
     def _grown(
         self,
@@ -155,6 +183,7 @@ class Composer:
         names: tuple[str, ...] = (),
         anchors: tuple[str, ...] = (),
         wishes: int = 0,
+        quiet: bool = False,
     ) -> Scene:
         company = company_of(people)
         rivals = self.rivals if company == "nobody" or "solo" in people or len(people) == 1 else {}
@@ -166,19 +195,30 @@ class Composer:
             growth.add(tag, own=False)
         wished = [growth.draw(rng, 1.0, own=False) for _ in range(wishes)]
         first += [tag for tag in wished if tag]
-        growth = self.model.start(people, rivals=rivals, allowed=self.allowed[company], anchors=anchors)
+        growth = self.model.start(
+            people, rivals=rivals, allowed=self.allowed[company], anchors=anchors,
+            neighbours=self.neighbours if quiet else None,
+        )  # fmt: skip
         for tag in first:
             growth.add(tag, own=False)
         tags, temperature = list(first), float(rng.uniform(0.25, 0.65))
         while len(tags) + len(people) < size and (drawn := growth.draw(rng, temperature)):
             tags.append(drawn)
-        scene = Scene(people, tuple(tags), given=len(first), anchors=anchors)
-        if described and rng.random() < (0.35 if anchors else 0.6):
-            limit = next(SENTENCES[name] for name in LENGTHS if scene.count < TAG_RANGE[name][1] or name == "very_long")
-            long = describe(people, tags, names, int(rng.integers(2, min(limit, 5) + 1)), rng, given=first)
-            short = describe(people, tags, names, int(rng.integers(1, 3)), rng, given=first)
-            scene = replace(scene, short=short, long=long)
-        return scene
+        scene = Scene(people, tuple(tags), given=len(first), anchors=anchors, quiet=quiet)
+        return self._described(scene, names, first, rng) if described else scene
+
+    def _described(self, scene: Scene, names: tuple[str, ...], first: Sequence[str], rng: np.random.Generator) -> Scene:
+        """Mostly write what the tags of a scene say."""
+        if rng.random() >= (0.35 if scene.anchors else 0.6):
+            return scene
+        limit = min(5, SENTENCES[length_of(scene.count)])
+        tags, count = self._sayable(scene.tags), int(rng.integers(2, limit + 1))
+        text = describe(scene.people, tags, names, count, rng, given=first)
+        said = _present((tags_in(sentence, self.forms) for sentence in text), scene.tags)
+        return replace(scene, sentences=text, opening=int(rng.integers(1, 3)), said=said)
+
+    def _sayable(self, tags: Sequence[str]) -> list[str]:
+        return [tag for tag in tags if role_of(tag) != "things" or tag in self.things]
 
     def _with_metadata(self, scene: Scene, rng: np.random.Generator) -> Scene:
         return replace(
@@ -224,8 +264,9 @@ def load_composer(corpus: Corpus) -> Composer:
     characters = tuple(character for character in corpus.characters() if not is_held_out(character.name))
     characters = characters[:_CHARACTERS]
     themes, theme_posts, partners = _themes(corpus, posts)
-    known = [tag for tag, count in posts.items() if count >= 300 and not is_people_tag(tag)]
+    known = [tag for tag, count in posts.items() if count >= _NAMED and not is_people_tag(tag)]
     forms = word_forms(known, corpus.aliases())
+    captions = tuple(caption_records(corpus, forms))
     return Composer(
         model=model,
         rivals=exclusion_table([*model.tags, *(tag for character in characters for tag in character.looks)]),
@@ -236,8 +277,11 @@ def load_composer(corpus: Corpus) -> Composer:
         theme_steps=_steps([count**0.5 for count in theme_posts]),
         partners=partners,
         lists=tuple(tuple(tags) for tags in corpus.tag_lists()),
-        captions=tuple(caption_records(corpus, forms)),
+        posts=tuple(tuple(tags) for tags in corpus.posts()),
+        neighbours=build_neighbours(corpus, model),
+        captions=captions,
         forms=forms,
+        things=things_named(captions, forms),
         phrases=load_phrases(corpus.root / "tags/wildcards", lambda phrase: not corpus.words.is_flagged(phrase)),
         artists=tuple([tag for tag, category, _ in corpus.danbooru if category == ARTIST][:1500]),
     )
@@ -258,6 +302,11 @@ def _themes(
     themes = tuple(tag for tag, others in related.items() if len(others) >= 4)
     partners = {tag: (tuple(related[tag]), _steps(list(related[tag].values()))) for tag in themes}
     return themes, [posts[tag] for tag in themes], partners
+
+
+def _present(said: Iterable[Sequence[str]], tags: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Keep of the tags that each sentence names those that are in the list."""
+    return tuple(tuple(tag for tag in part if tag in tags) for part in said)
 
 
 def _draw_size(rng: np.random.Generator) -> int:

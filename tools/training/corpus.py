@@ -9,6 +9,8 @@
     tags/wildcards/*__NAME.txt         phrases for slots, one a line (phrases.py names the files)
     tags/characters.jsonl              {"tags": [name, series, 1girl|1boy|.., looks...]}
     tags/novelai_prompts.jsonl         {"tags": [...]}
+    tags/posts_permissive.jsonl        {"tags": [...]} of real posts
+    tags/overlap_tags.json             {tag: [special cases of it]}
     captions/*.jsonl                   {"caption": ..., "image_id"?: ...}
     captions/tag_caption_pairs.jsonl   {"src", "id", "tags", "caption"}
 """
@@ -120,6 +122,16 @@ class Corpus:
             if not any(self.words.is_severe(tag) for tag in tags):
                 lists.append(list(dict.fromkeys(tag for tag in tags if self.is_usable(tag) and len(tag) < 40)))
         return [tags for tags in lists if len(tags) >= 3]
+
+    def posts(self) -> list[list[str]]:
+        """Return the tag lists of real posts that are safe: their general tags, in the file's order."""
+        known = {tag for tag, category, _ in self.danbooru if category == GENERAL}
+        lists = []
+        for record in read_jsonl(self.root / "tags/posts_permissive.jsonl"):
+            tags = [spell_tag(tag) for tag in record["tags"]]
+            if not any(self.words.is_severe(tag) for tag in tags):
+                lists.append([tag for tag in dict.fromkeys(tags) if tag in known])
+        return [tags for tags in lists if len(tags) >= 6]
 
     def captions(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield the safe records of one caption file, without the images held out for evaluation."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tools.training.corpus import GENERAL, Corpus
 from tools.training.tagforms import is_people_tag
+
+if TYPE_CHECKING:
+    from tools.training.neighbours import Neighbours
 
 _SMOOTHING = 2.0  # pseudo-count of pairs, so that a pair never seen is rare, not impossible
 _RIDGE = 100.0  # pseudo-count on the diagonal of the regression
@@ -19,6 +23,8 @@ _LIFT_WEIGHT, _CAP = 0.3, 4  # of the lifts; more than so many tags share the we
 _OWN_WEIGHT = 0.2  # what a tag weighs that the list has drawn itself
 _FADE = 20.0  # places after which a tag of the list says a third of what the first one says
 _ANCHOR_SHARE = 0.75  # how much of the next choice belongs to what was asked for and is not said yet
+_TOLD_SHARE, _TOLD_NEXT = 0.97, 0.75  # the same behind a sentence, and of it what belongs to what it says next
+_SILENCE = 0.7  # what the end of a quiet list weighs, where a sure neighbour weighs 1
 _POSTS = 9.5e6  # posts behind danbooru.csv and the wide table, roughly
 _WIDE = 60.0  # lists with a tag at which its pairs in them weigh as much as those of the wide table
 _DANBOORU_SHARE = 0.35  # of the base popularity; the rest is popularity in prompts and posts
@@ -60,12 +66,17 @@ class PairModel:
         rivals: Mapping[str, Collection[str]],
         allowed: NDArray[np.bool_],
         anchors: Sequence[str] = (),
+        told: Sequence[str] = (),
+        neighbours: Neighbours | None = None,
     ) -> Growth:
-        """Begin a list: `people` first, `anchors` (what the text before the list asks for) weigh like given tags."""
-        growth = Growth(self, rivals, ~allowed, list(anchors))
+        """Begin a list: `people` first; `anchors` and `told` (what metadata and sentences name) weigh like given tags.
+
+        With `neighbours` the list is quiet: only they may follow what was said, and where none is left it ends.
+        """
+        growth = Growth(self, rivals, ~allowed, list(anchors), list(told), neighbours)
         for tag in people:
             growth.add(tag, own=False)
-        for tag in anchors:
+        for tag in (*anchors, *told):
             growth.weigh(tag, own=False)
         return growth
 
@@ -83,12 +94,16 @@ class Growth:
     rivals: Mapping[str, Collection[str]]
     closed: NDArray[np.bool_]
     anchors: list[str]
+    told: list[str]
+    neighbours: Neighbours | None
+    support: NDArray[np.float32] = field(init=False)
     weights: NDArray[np.float32] = field(init=False)
     lift: NDArray[np.float32] = field(init=False)
     known: float = 0.0
     places: int = 0
 
     def __post_init__(self) -> None:
+        self.support = np.zeros(len(self.model.tags), dtype=np.float32)
         self.weights = np.zeros(len(self.model.tags), dtype=np.float32)
         self.lift = np.zeros(len(self.model.tags), dtype=np.float32)
 
@@ -97,19 +112,36 @@ class Growth:
         return np.where(self.closed, np.float32(-np.inf), self.model.judge(self.weights, self.lift, self.known))
 
     def chances(self, temperature: float) -> tuple[NDArray[np.float32], dict[str, float]]:
-        """Return the chance of each tag [V] to come next, and what the anchors get on top; all sum to 1."""
-        scores = self.scores()
-        chances = np.exp((scores - scores.max()) / np.float32(temperature))
-        chances /= chances.sum()
-        if not self.anchors:
+        """Return the chance of each tag [V] to come next, and what was asked for gets on top.
+
+        All sum to 1, or in a quiet list to less: the rest says nothing.
+        """
+        if self.neighbours:
+            chances = np.where(self.closed, np.float32(0), self.support)
+            chances /= max(chances.sum(), _SILENCE)
+        else:
+            scores = self.scores()
+            chances = np.exp((scores - scores.max()) / np.float32(temperature))
+            chances /= chances.sum()
+        if self.told:
+            first, *others = self.told
+            share, ahead = _TOLD_SHARE, _TOLD_NEXT if others else 1.0
+            extra = {first: share * ahead} | dict.fromkeys(others, share * (1 - ahead) / max(1, len(others)))
+        elif self.anchors:
+            share = _ANCHOR_SHARE if len(self.anchors) > 1 else _ANCHOR_SHARE * 0.8
+            extra = dict.fromkeys(self.anchors, share / len(self.anchors))
+        else:
             return chances, {}
-        share = _ANCHOR_SHARE if len(self.anchors) > 1 else _ANCHOR_SHARE * 0.8
-        return chances * np.float32(1 - share), dict.fromkeys(self.anchors, share / len(self.anchors))
+        return chances * np.float32(1 - share), extra
 
     def draw(self, rng: np.random.Generator, temperature: float, *, own: bool = True) -> str | None:
-        """Draw the next tag and add it; None when nothing is left."""
+        """Draw the next tag and add it; None when nothing is left, or a quiet list has ended."""
         if self.closed.all() and not self.anchors:
             return None
+        if self.neighbours:
+            total = float(self.support[~self.closed].sum())
+            if rng.random() * (total + _SILENCE) >= total:
+                return None
         chances, extra = self.chances(temperature)
         if self.anchors and rng.random() < sum(extra.values()):
             tag = self.anchors[int(rng.integers(len(self.anchors)))]
@@ -124,8 +156,9 @@ class Growth:
 
     def add(self, tag: str, *, own: bool) -> None:
         """Take a tag into the list: it and what it excludes cannot come again."""
-        if tag in self.anchors:
-            self.anchors.remove(tag)
+        if tag in self.anchors or tag in self.told:
+            self.anchors = [other for other in self.anchors if other != tag]
+            self.told = [other for other in self.told if other != tag]
         else:
             self.weigh(tag, own=own)
         self.places += 1
@@ -134,9 +167,12 @@ class Growth:
             if other in self.model.index:
                 self.closed[self.model.index[other]] = True
         self.anchors = [other for other in self.anchors if other not in barred]
+        self.told = [other for other in self.told if other not in barred]
 
     def weigh(self, tag: str, *, own: bool) -> None:
         """Let a tag speak for its company, without being in the list."""
+        if self.neighbours and not own:
+            self.support = np.maximum(self.support, self.neighbours.of(tag))
         row = self.model.index.get(tag)
         if row is None:
             return

@@ -33,7 +33,8 @@ def _words(text: str) -> str:
 
 _FEMALE = re.compile(r"\b(?:woman|women|girls?|lady|ladies|she|her|mother|queen|princess|female|actress|witch)\b")
 _MALE = re.compile(
-    r"\b(?:man|men|boys?|guys?|he|his|father|king|prince|male|gentleman|actor|businessman|wizard|knight)\b"
+    r"\b(?:man|men|boys?|guys?|he|his|father|king|prince|male|gentleman|actor|wizard|knight|monk|samurai"
+    r"|(?:business|fisher|fire|police|sports|horse|sword|space|work|fishe)m[ae]n|grand(?:father|pa))\b"
 )
 _PERSON = re.compile(
     r"\b(?:couple(?! of)|group of|"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ _ARTISTS = re.compile(r"\bby [a-z]+ |\bart(?:station|germ)\b|\bin the style of\b
 _PLACES_IN = frozenset(
     "city forest garden classroom library kitchen bedroom room cafe park village town field alley".split()
 )
+_MASS = (
+    "s", "hair", "skin", "makeup", "sky", "jewelry", "footwear", "armor", "water", "snow", "grass", "food", "pantyhose",
+    "serafuku",
+)  # fmt: skip
 _WORN = frozenset("dress shirt skirt jacket coat kimono uniform hoodie sweater suit armor robe cape yukata".split())
 
 
@@ -51,6 +56,37 @@ def is_prompt_like(sentence: str) -> bool:
     return sentence.count(",") >= max(3, len(sentence.split()) // 7)
 
 
+_ACTIONS = {
+    "looking at viewer": "looks at the viewer", "smile": "smiles", "grin": "grins", "blush": "blushes",
+    "lying": "lies down", "crying": "cries",
+}  # fmt: skip
+# Light, season and weather as a sentence of their own, and views of the camera; every one said in two ways.
+_LIGHT = {
+    "night": "It is night./Night has fallen.", "day": "It is day./The day is bright.", "evening": "It is evening.",
+    "sunset": "The sun is setting./The sun sinks low.", "sunrise": "The sun is rising./The sun comes up.",
+    "twilight": "The last light fades into twilight.", "dusk": "Dusk is falling.", "dawn": "Dawn is breaking.",
+    "rain": "Rain is falling./Rain pours down.", "snow": "Snow covers the ground.", "snowing": "Snow is falling.",
+    "fog": "Fog hangs in the air./Fog softens every outline.", "sunlight": "Sunlight pours in./Warm sunlight falls.",
+    "moonlight": "Moonlight falls softly./Pale moonlight lies on everything.",
+    "backlighting": "Light comes from behind.",
+    "autumn": "It is autumn./The colours are those of autumn.", "winter": "It is a cold winter day./It is winter.",
+    "summer": "It is summer./The air is warm with summer.",
+    "starry sky": "Stars fill the sky./The sky is full of stars.",
+    "blue sky": "The sky is blue and clear./A blue sky opens above.", "cloudy sky": "Clouds cover the sky.",
+    "night sky": "The night sky is dark above./A deep night sky spreads above.", "full moon": "A full moon shines.",
+    "neon lights": "Neon lights glow./Neon lights colour the dark.", "light rays": "Rays of light break through.",
+    "light particles": "Specks of light drift through the air.",
+}  # fmt: skip
+_CAMERA_SAYS = {
+    "from above": "The view is from above./Seen from above.", "from below": "The view is from below.",
+    "from side": "The view is from the side.", "from behind": "The view is from behind.",
+    "close-up": "It is a close-up.", "portrait": "It is a portrait.", "upper body": "The frame ends at the waist.",
+    "full body": "The whole figure can be seen.", "cowboy shot": "The frame ends above the knees.",
+    "wide shot": "It is a wide shot.", "depth of field": "What is far away is out of focus.",
+    "blurry background": "Everything behind is blurred.", "dutch angle": "The camera is tilted.",
+}  # fmt: skip
+
+
 def describe(
     people: Sequence[str],
     tags: Sequence[str],
@@ -59,17 +95,26 @@ def describe(
     rng: np.random.Generator,
     *,
     given: Collection[str] = (),
+    opening: bool = True,
 ) -> tuple[str, ...]:
-    """Write up to `count` sentences that mention some of the tags, those of `given` before the others."""
-    subject, pronoun, plural = _subject(people, characters)
+    """Write up to `count` sentences that mention some of the tags, those of `given` before the others.
+
+    opening: the first sentence introduces the subject; without it a text that has done so is continued.
+    """
+    who = _subject(people, characters)
     order = sorted(rng.permutation(list(tags)).tolist(), key=lambda tag: tag not in given) if tags else []
     kinds = sort_tags(distinct_things(order))
-    sentences = [_opening(subject, pronoun, plural, kinds, rng)]
-    makers: list[Any] = [_looks, _wears, _holds, _place, _things, _light]  # NumPy 2.2 has no type for such a shuffle
-    rng.shuffle(makers)
+    kinds["camera"] = [tag for tag in order if tag in _CAMERA_SAYS]
+    sentences = [_opening(who, kinds, rng)] if opening else []
+    # Any: NumPy 2.2 has no type for such a shuffle.
+    makers: list[Any] = [_looks, _wears, _holds, _place, _things, _things, _light, _view]
+    if rng.random() < 0.7:  # as a person would go on, else in any order
+        makers = [maker for maker in makers if rng.random() < 0.8] or makers
+    else:
+        rng.shuffle(makers)
     for maker in makers:
         if len(sentences) < count:
-            sentences.extend(maker(pronoun, plural, kinds, rng))
+            sentences.extend(_finish(text) for text in maker(who, kinds, rng) if text)
     return tuple(sentences[:count])
 
 
@@ -78,97 +123,168 @@ def distinct_things(tags: Sequence[str]) -> list[str]:
     kept: dict[str, str] = {}
     for tag in tags:
         thing = re.sub(r" \(.*\)$", "", tag).split()[-1]
-        if thing not in kept or kept[thing] == thing:
-            kept[thing] = tag
+        if thing not in kept or kept[thing] == thing or thing == "hair":
+            kept[thing if thing != "hair" or tag not in kept else tag] = tag
     return list(kept.values())
 
 
-def _subject(people: Sequence[str], characters: Sequence[str]) -> tuple[str, str, bool]:
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """Who a description is about; without a name nobody is."""
+
+    name: str
+    pronoun: str
+    plural: bool
+
+    @property
+    def verb(self) -> str:
+        return "are" if self.pronoun == "They" else "is"
+
+    @property
+    def whose(self) -> str:
+        return {"She": "her", "He": "his", "They": "their"}.get(self.pronoun, "its")
+
+    @property
+    def whom(self) -> str:
+        return {"She": "her", "He": "him", "They": "them"}.get(self.pronoun, "it")
+
+    def does(self, action: str) -> str:
+        """Bend a verb of the third person (`wears`) to this subject."""
+        if self.pronoun != "They":
+            return action
+        verb, _, rest = action.partition(" ")
+        verb = {"has": "have", "is": "are"}.get(verb, re.sub(r"(?<=sh)es$|(?<=ss)es$|s$", "", verb))
+        return f"{verb} {rest}".strip()
+
+
+def _subject(people: Sequence[str], characters: Sequence[str]) -> _Subject:
     name = re.sub(r" \(.*\)$", "", characters[0]).title() if characters else ""
     counts = {"1girl": "a girl", "1boy": "a boy", "2girls": "two girls", "2boys": "two boys", "3girls": "three girls"}
     counts |= {"multiple girls": "several girls", "multiple boys": "several boys", "1other": "a figure"}
     exact = any(tag[0].isdigit() for tag in people)
     found = [counts[tag] for tag in people if tag in counts and not (exact and tag.startswith("multiple"))]
     if "no humans" in people:
-        return name, "It", False
+        return _Subject(name, "It", False)
     if len(found) > 1:
-        return " and ".join(found[:2]), "They", True
+        return _Subject(" and ".join(found[:2]), "They", True)
     phrase = found[0] if found else "a figure"
     plural = not phrase.startswith("a ")
     pronoun = "They" if plural or "figure" in phrase else ("She" if "girl" in phrase else "He")
-    return (name if name and not plural else phrase), pronoun, plural
+    return _Subject(name if name and not plural else phrase, pronoun, plural)
 
 
-def _opening(subject: str, pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.random.Generator) -> str:
+def _opening(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> str:
     place = _where(kinds, rng)
-    if not subject:
-        shown = [_a(tag) for tag in _take(kinds["things"], 2)] + ([] if place else kinds["light"][:1])
-        words = ["A view of", "A scene with", "A picture of", "A quiet view of", "The picture shows", "One can see"]
-        return _finish(f"{rng.choice(words)} {_join(shown) or 'a quiet place'}{place}")
-    verb = "are" if plural else "is"
-    doing = [tag for tag in kinds["doing"] if tag.split()[0].endswith("ing")]
-    action = f" {verb} {doing[0].replace('at viewer', 'at the viewer')}" if doing else f" {verb} shown"
-    looks = [_a(tag) for tag in _take(kinds["looks"], int(rng.integers(0, 3)))]
-    who = f"{subject}{' with ' + _join(looks) if looks else ''}"
-    clothes = [_a(tag) for tag in _take(kinds["clothes"], 1)] if rng.random() < 0.35 else []
-    who += f" in {clothes[0]}" if clothes and clothes[0].split()[-1] in _WORN else ""
+    if not who.name:
+        shown = [_a(tag) for tag in _take(kinds["things"], int(rng.integers(1, 3)))]
+        words = f"{_join(shown) or 'a quiet place'}{place}"
+        return _finish(str(rng.choice([words, words, f"a quiet view of {words}", f"a wide view of {words}"])))
+    verb = "are" if who.plural else "is"
+    doing = [tag for tag in kinds["doing"] if tag.split()[0].endswith("ing") or tag in _ACTIONS]
+    action = ""
+    if doing:
+        tag = _take(kinds["doing"], 1)[0] if kinds["doing"][0] == doing[0] else doing[0]
+        simple = _ACTIONS.get(tag)
+        if simple and (rng.random() < 0.7 or not tag.split()[0].endswith("ing")):
+            verb_, _, rest = simple.partition(" ")
+            action = f" {verb_[:-1] if who.plural and not verb_.endswith('shes') else verb_} {rest}".rstrip()
+            action = action.replace("blushes", "blush") if who.plural else action
+        else:
+            action = f" {verb} {tag.replace('at viewer', 'at the viewer')}"
+    looks = _look_phrases(_take(kinds["looks"], int(rng.integers(0, 3))))
+    subject = f"{who.name}{' with ' + _join(looks) if looks else ''}"
+    clothes = _take(kinds["clothes"], 1) if kinds["clothes"][:1] and rng.random() < 0.35 else []
+    if clothes and clothes[0].split()[-1] in _WORN:
+        subject += f" in {_a(clothes[0])}"
+    else:
+        kinds["clothes"][:0] = clothes
     if place and rng.random() < 0.3:
-        return _finish(f"{place.strip()}, {who}{action}")
-    return _finish(f"{who}{action}{place}")
+        return _finish(f"{place.strip()}, {subject}{action or f' {verb} waiting'}")
+    if not action and not place:
+        return _finish(f"a portrait of {subject}" if rng.random() < 0.5 else f"{subject}")
+    return _finish(f"{subject}{action}{place}")
 
 
 def _where(kinds: dict[str, list[str]], rng: np.random.Generator) -> str:
     kinds["place"] = [tag for tag in kinds["place"] if tag not in ("indoors", "outdoors")]
     place = next(iter(_take(kinds["place"], 1)), "")
-    light = next(
-        (tag for tag in kinds["light"] if tag in ("night", "sunset", "sunrise", "twilight", "dusk", "dawn")), ""
-    )
+    times = ("night", "sunset", "sunrise", "twilight", "dusk", "dawn")
+    light = next((tag for tag in kinds["light"] if tag in times), "")
     words = f" {'in' if place.split()[-1] in _PLACES_IN else 'at'} {_a(place)}" if place else ""
-    return words + (f" at {light}" if light and rng.random() < 0.8 else "")
+    if light and rng.random() < 0.5:
+        kinds["light"].remove(light)
+        words += f" at {light}"
+    return words
 
 
-def _looks(pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    looks = [_a(tag) for tag in _take(kinds["looks"], int(rng.integers(1, 4)))]
-    return [_finish(f"{pronoun} {'have' if pronoun == 'They' else 'has'} {_join(looks)}")] if looks else []
+def _looks(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
+    looks = _look_phrases(_take(kinds["looks"], int(rng.integers(1, 4))))
+    if not looks:
+        return []
+    ways = [f"{who.pronoun} {who.does('has')} {_join(looks)}"]
+    single = looks[0].split()
+    if len(looks) == 1 and single[-1] in ("hair", "eyes") and len(single) > 1:
+        verb = "is" if single[-1] == "hair" else "are"
+        ways.append(f"{who.whose} {single[-1]} {verb} {_join(single[:-1])}")
+    return [str(rng.choice(ways))]
 
 
-def _wears(pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    clothes = _take(kinds["clothes"], int(rng.integers(1, 4)))
-    verb = {"They": "are wearing", "It": "has"}.get(pronoun, str(rng.choice(["is wearing", "wears", "is dressed in"])))
-    return [_finish(f"{pronoun} {verb} {_join([_a(tag) for tag in clothes])}")] if clothes else []
+def _look_phrases(tags: Sequence[str]) -> list[str]:
+    """Say all that is said of the hair at once: `long hair`, `black hair` -> `long black hair`."""
+    hair = [tag[:-5] for tag in tags if tag.endswith(" hair")]
+    hair.sort(key=lambda word: coloured_noun(f"{word} hair") is not None)
+    others = [_a(tag) for tag in tags if not tag.endswith(" hair")]
+    return ([f"{' '.join(hair)} hair"] if hair else []) + others
 
 
-def _holds(pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    held = kinds["holding"][:1]
-    return [_finish(f"{pronoun} {'are' if pronoun == 'They' else 'is'} holding {_a(held[0][8:])}")] if held else []
+def _wears(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
+    clothes = _join([_a(tag) for tag in _take(kinds["clothes"], int(rng.integers(1, 4)))])
+    if not clothes:
+        return []
+    if not who.name:
+        return []
+    ways = (f"{who.pronoun} {who.does('wears')} {clothes}", f"{who.pronoun} {who.verb} dressed in {clothes}",
+            f"{who.pronoun} {who.verb} wearing {clothes}")  # fmt: skip
+    return [str(rng.choice(ways))]
 
 
-def _place(pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    places = [tag for tag in kinds["place"] if tag not in ("indoors", "outdoors")][:1]
-    return (
-        [
-            _finish(
-                f"{rng.choice(['The background shows', 'In the background is', 'The scene is set in'])} {_a(places[0])}"
-            )
-        ]
-        if places
-        else []
-    )
+def _holds(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
+    held = [_a(tag[8:]) for tag in _take(kinds["holding"], 1)]
+    if not held or not who.name:
+        return []
+    hands = "hands" if who.pronoun == "They" else "hand"
+    way = rng.choice([f"{who.does('holds')} {held[0]}", f"{who.does('has')} {held[0]} in {who.whose} {hands}"])
+    return [f"{who.pronoun} {way}"]
 
 
-def _things(pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    things = _take(kinds["things"], int(rng.integers(1, 4)))
+def _place(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
+    places = [_a(tag) for tag in kinds["place"] if tag not in ("indoors", "outdoors")][:1]
+    kinds["place"] = []
+    if not places:
+        return []
+    ways = [f"the setting is {places[0]}", f"further back lies {places[0]}", f"behind {who.whom} lies {places[0]}"]
+    return [str(rng.choice(ways[: 3 if who.name else 2]))]
+
+
+def _things(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
+    things = _take(kinds["things"], int(rng.integers(1, 3)))
     if not things:
         return []
-    verb = "are" if len(things) > 1 or things[0].endswith("s") else "is"
-    where = rng.choice(["nearby", "in the scene", "around", "in the picture"])
-    return [_finish(f"There {verb} {_join([_a(tag) for tag in things])} {where}")]
+    named = _join([_a(tag) for tag in things])
+    many = len(things) > 1 or things[0].endswith("s")
+    be = "are" if many else "is"
+    ways = [f"{named} can be seen", f"in front {be} {named}", f"to one side {be} {named}", f"not far away {be} {named}"]
+    if who.name:
+        ways += [f"beside {who.whom} {be} {named}", f"behind {who.whom} {be} {named}"]
+    return [str(rng.choice(ways))]
 
 
-def _light(pronoun: str, plural: bool, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    light = kinds["light"][: int(rng.integers(1, 3))]
-    words = ["The mood is set by", "The scene is lit by", "It is a scene of", "All around is"]
-    return [_finish(f"{rng.choice(words)} {_join(light)}")] if light else []
+def _light(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
+    return [str(rng.choice(_LIGHT[tag].split("/"))) for tag in _take(kinds["light"], 1) if tag in _LIGHT]
+
+
+def _view(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
+    return [str(rng.choice(_CAMERA_SAYS[tag].split("/"))) for tag in kinds["camera"][:1]]
 
 
 def _take(tags: list[str], count: int) -> list[str]:
@@ -179,9 +295,7 @@ def _take(tags: list[str], count: int) -> list[str]:
 
 
 def _a(tag: str) -> str:
-    mass = tag.endswith(
-        ("s", "hair", "jewelry", "footwear", "armor", "water", "snow", "grass", "food", "pantyhose", "serafuku")
-    )
+    mass = tag.endswith(_MASS)
     noun = coloured_noun(tag)
     if mass or (noun or "").endswith("s"):
         return tag

@@ -8,8 +8,7 @@ among the tags that begin as this one does. Only the largest are kept; the rest 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from tools.training.compose import Composer
 from tools.training.pairs import Growth
 from tools.training.people import company_of
+from tools.training.render import BOILERPLATE, LENGTHS, TASKS, Plan, told_before
 from tools.training.scene import Scene
 from tools.training.tagforms import is_people_tag
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KEPT = 96  # chances stored for a place
 _TEMPERATURE = 0.5  # sharper than what lists are drawn from: rare tags are noise to a small model
 _OWED = 0.8  # chance of a people tag where the line has begun without
-_WORD = re.compile(r"[\w'()]+")
+_REAL = 0.35  # of the chance belongs to the tags of a real post that its list has not said yet
 _SOFT = 0.9  # the rest belongs to the tag that was drawn
 
 
@@ -88,21 +88,28 @@ class Teacher:
         ):
             return NOTHING
         growth = self._growth(scene, lines[:at])
+        left = list(tags) if scene.real else []
         given = set(scene.tags[: scene.given])
         places: list[int] = []
         found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
         # A line that does not open with its people tags owes them from its first tag on.
         owed = [tag for number, tag in enumerate(tags) if is_people_tag(tag) and not _leads(tags[:number])]
-        for (low, high), tag in zip(spans, tags, strict=True):
+        for (low, high), written in zip(spans, tags, strict=True):
+            tag = written if written in self.composer.model.index else written.lower()
+            left = [other for other in left if other != written]
             due = owed if low > start else []
             if due or not is_people_tag(tag):
                 chances, extra = growth.chances(_TEMPERATURE)
+                if others := [tag, *left] if scene.real else []:
+                    chances, extra = chances * np.float32(1 - _REAL), dict.fromkeys(others, _REAL / len(others))
                 if due:
                     chances, extra = chances * np.float32(1 - _OWED), {one: (1 - _OWED) * p for one, p in extra.items()}
                     extra[due[0]] = _OWED
-                for place, chosen in self._places(chances, extra, ids, low, high):
+                # What people type about quality is read, not learnt.
+                soft = 1.0 if tag in BOILERPLATE else _SOFT
+                for place, (tokens, values) in self._places(chances, extra, ids, low, high):
                     places.append(place)
-                    found.append(chosen)
+                    found.append((tokens, values * np.float32(soft)))
             growth.add(tag, own=tag not in given and not is_people_tag(tag))
             owed = [one for one in owed if one != tag]
         return _pack(places, found)
@@ -116,17 +123,12 @@ class Teacher:
 
     def _growth(self, scene: Scene, before: Sequence[str]) -> Growth:
         composer = self.composer
-        known = [line for line in before if line.startswith("characters: ")]
-        told = " ".join(line for line in before if line.startswith(("short: ", "long: "))).lower()
-        anchors: tuple[str, ...] = ()
-        if known or (told and not scene.characters):
-            anchors = scene.anchors
-        if told:
-            anchors = tuple(dict.fromkeys((*anchors, *said_in(told, scene.tags))))
+        known = any(line.startswith("characters: ") for line in before)
         single = company_of(scene.people) == "nobody" or "solo" in scene.people or len(scene.people) == 1
         return composer.model.start(
             (), rivals=composer.rivals if single else {}, allowed=composer.allowed[company_of(scene.people)],
-            anchors=anchors,
+            anchors=scene.anchors if known else (), told=told_before(scene, _plan(before)),
+            neighbours=composer.neighbours if scene.quiet else None,
         )  # fmt: skip
 
     def _places(
@@ -157,15 +159,11 @@ class Teacher:
         return found
 
 
-def said_in(text: str, tags: Iterable[str]) -> list[str]:
-    """Return the tags that stand in a text as whole words, in the plural too.
-
-    >>> said_in("a dog that wears two hats", ["dog", "hat", "ears", ":d"])
-    ['dog', 'hat']
-    """
-    words = f" {' '.join(_WORD.findall(text.lower()))} "
-    spelt = ((tag, " ".join(_WORD.findall(tag.lower()))) for tag in tags)
-    return [tag for tag, name in spelt if len(name) > 2 and any(f" {name}{end} " in words for end in ("", "s", "es"))]
+def _plan(before: Sequence[str]) -> Plan:
+    """Read the plan off the lines before a list."""
+    names = next(line for line in before if line.startswith("target: "))[8:].replace("<|", "").split("|>")
+    words = [name.strip() for name in names if name.strip() != "gen_meta"]
+    return Plan(next((word for word in words if word in TASKS), None), next(word for word in words if word in LENGTHS))
 
 
 def _leads(before: Sequence[str]) -> bool:
@@ -177,5 +175,5 @@ def _pack(places: list[int], found: list[tuple[NDArray[np.int64], NDArray[np.flo
     chances = np.zeros((len(places), KEPT), dtype=np.float16)
     for row, (listed, values) in enumerate(found):
         tokens[row, : len(listed)] = listed
-        chances[row, : len(values)] = values * _SOFT
+        chances[row, : len(values)] = values
     return Lesson(np.array(places, dtype=np.int64), tokens, chances)

@@ -50,7 +50,7 @@ def units_of_scene(scene: Scene, rng: np.random.Generator) -> Iterator[str]:
             yield from _split(SPACE + value.replace(" ", SPACE))
     for tag in (*scene.people, *scene.tags):
         yield from _split(SPACE + tag.replace(" ", SPACE))
-    for sentence in (*scene.short, *scene.long):
+    for sentence in scene.sentences:
         for word in sentence.split():
             for part in _split(SPACE + word):
                 yield from re.split(r"(\d)", part)
