@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tools.training.corpus import Corpus
+from tools.training.corpus import GENERAL, Corpus
 from tools.training.people import people_of_caption
 from tools.training.prose import clean_sentences, is_prompt_like
 from tools.training.tagforms import is_people_tag, spell_tag
 
 _FILES = ("unigenbench", "vbench", "iiw", "dpg_bench", "coco_val2017", "t2i_compbench")
+_NAMED = 30  # posts of a tag that a sentence may name
 _MOST = 16  # tags taken from one sentence
 # Words that are tags of something else than they say.
 _FALSE = frozenset(
@@ -70,6 +71,16 @@ def tags_in(text: str, forms: Mapping[str, str]) -> tuple[str, ...]:
         if (run := " ".join(words[start : start + size])) in forms and len(run) > 2
     ]
     return tuple(tag for tag in dict.fromkeys(found) if not is_people_tag(tag))[:_MOST]
+
+
+def tag_forms(corpus: Corpus) -> dict[str, str]:
+    """Map every way a text may say a general tag of at least `_NAMED` posts to the tag."""
+    known = [
+        tag
+        for tag, category, posts in corpus.danbooru
+        if category == GENERAL and posts >= _NAMED and not is_people_tag(tag)
+    ]
+    return word_forms(known, corpus.aliases())
 
 
 def caption_records(corpus: Corpus, forms: Mapping[str, str]) -> list[CaptionRecord]:

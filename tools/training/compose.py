@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.training.captions import CaptionRecord, caption_records, tags_in, things_named, word_forms
+from tools.training.captions import CaptionRecord, caption_records, tag_forms, tags_in, things_named
 from tools.training.corpus import ARTIST, GENERAL, Character, Corpus, is_held_out
 from tools.training.neighbours import Neighbours, build_neighbours
 from tools.training.pairs import PairModel, build_pair_model
@@ -29,7 +29,6 @@ SHARES = {
     "character": 0.12, "free": 0.20, "theme": 0.04, "hand_made": 0.08, "post": 0.11, "caption": 0.37, "phrase": 0.08
 }  # fmt: skip
 _MOST_TOLD = 30  # tags taken from the sentences of a caption
-_NAMED = 30  # posts of a tag that a sentence may name
 _QUIET = 0.88  # share of lists behind real sentences that end where nothing more is known
 _LENGTH_SHARES = {"very_short": 0.30, "short": 0.36, "long": 0.30, "very_long": 0.04}
 # A model this small can only learn the looks of those it meets often.
@@ -264,8 +263,7 @@ def load_composer(corpus: Corpus) -> Composer:
     characters = tuple(character for character in corpus.characters() if not is_held_out(character.name))
     characters = characters[:_CHARACTERS]
     themes, theme_posts, partners = _themes(corpus, posts)
-    known = [tag for tag, count in posts.items() if count >= _NAMED and not is_people_tag(tag)]
-    forms = word_forms(known, corpus.aliases())
+    forms = tag_forms(corpus)
     captions = tuple(caption_records(corpus, forms))
     return Composer(
         model=model,

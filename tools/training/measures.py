@@ -12,6 +12,9 @@ from kgen_ext.prompt.sentences import ends_sentence
 from tools.training.tagforms import is_people_tag
 from tools.training.words import WordList
 
+FILLERS = frozenset("scenery house building mountain tree river bridge road".split())
+_LISTING = re.compile(r"\bThere (?:is|are)\b|\b(?:in the (?:picture|scene)|nearby|around)\.")
+
 
 def parse_tags(answer: str) -> list[str]:
     """Read the tags of a continued `tag:` line: up to the line's end, an unfinished last tag included."""
@@ -68,6 +71,28 @@ def mention_share(pairs: Sequence[tuple[Sequence[str], str]]) -> float:
         if asked:
             shares.append(np.mean([re.sub(r" \(.*", "", tag).split()[-1] in low for tag in asked]))
     return float(np.mean(shares)) if shares else 0.0
+
+
+def named_found(named: Sequence[str], tags: Collection[str]) -> float:
+    """Return the share of the tags a sentence names that are among `tags`."""
+    return sum(tag in tags for tag in named) / len(named)
+
+
+def fillers(named: Collection[str], tags: Sequence[str]) -> int:
+    """Count the tags of the usual landscape that nobody asked for."""
+    return sum(tag in FILLERS and tag not in named for tag in tags)
+
+
+def repeat_free(texts: Sequence[str], *, run: int = 4) -> float:
+    """Return the share of texts that have no run of words twice."""
+    split = [re.findall(r"[\w'-]+", text.lower()) for text in texts]
+    runs = [[tuple(words[at : at + run]) for at in range(len(words) - run + 1)] for words in split]
+    return sum(len(set(found)) == len(found) for found in runs) / max(1, len(runs))
+
+
+def listing(texts: Sequence[str]) -> float:
+    """Return the share of texts with a sentence that is a list in disguise (`There are a house and a tree nearby.`)."""
+    return sum(_LISTING.search(text) is not None for text in texts) / max(1, len(texts))
 
 
 def self_overlap(texts: Sequence[str], *, run: int = 4) -> float:

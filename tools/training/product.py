@@ -16,7 +16,7 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,8 @@ import numpy as np
 
 from kgen_ext.request import ExpandRequest
 from tools.training import measures
-from tools.training.corpus import Character, Corpus, is_held_out, load_corpus
+from tools.training.captions import tag_forms, tags_in
+from tools.training.corpus import Character, Corpus, is_held_out, load_corpus, read_jsonl
 from tools.training.export import FORMS, NAME
 from tools.training.gguf import write_gguf
 from tools.training.recall import Half, load_halves, rank_by_votes, recall
@@ -98,6 +99,40 @@ def looks(expander: Expander, question: Question, characters: Sequence[Character
     return round(float(np.mean(shares)), 3)
 
 
+def load_sentences(folder: Path, forms: Mapping[str, str], *, most: int) -> dict[str, tuple[str, ...]]:
+    """Draw sentences of partiprompts that name two tags or more, each with what it names."""
+    texts = [re.sub(r"\s+", " ", record["caption"]) for record in read_jsonl(folder / "partiprompts.jsonl")]
+    named = {text: tags for text in texts if len(text.split()) > 3 and len(tags := tags_in(text, forms)) > 1}
+    order = np.random.default_rng(0).permutation(len(named))[:most]
+    return {text: named[text] for text in (list(named)[place] for place in order)}
+
+
+def sentences(expander: Expander, question: Question, named: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Ask for the tags of sentences, of the usual length; count which of those named come, and fillers."""
+    asked = [question.request("", text=text, seed=number) for number, text in enumerate(named)]
+    lists = [[unescape(tag) for tag in answer.added_tags] for answer in expander.expand(asked)]
+    pairs = list(zip(named.values(), lists, strict=True))
+    return {
+        "asked": len(pairs),
+        "named": round(float(np.mean([measures.named_found(tags, found) for tags, found in pairs])), 3),
+        "fillers": round(float(np.mean([measures.fillers(tags, found) for tags, found in pairs])), 2),
+        "tags": round(float(np.mean([len(found) for found in lists])), 1),
+    }
+
+
+def texts(expander: Expander, question: Question, named: Sequence[str]) -> dict[str, Any]:
+    """Ask for a text behind each sentence; count repeats, the sentence's own among them, and lists in disguise."""
+    asked = [question.request("", text=text, text_length="short", seed=number) for number, text in enumerate(named)]
+    written = [answer.added_text for answer in expander.expand(asked)]
+    whole = [f"{text} {more}" for text, more in zip(named, written, strict=True)]
+    return {
+        "asked": len(written),
+        "written": round(sum(map(bool, written)) / len(written), 3),
+        "repeat_free": round(measures.repeat_free(whole), 3),
+        "listing": round(measures.listing(written), 3),
+    }
+
+
 def safety(expander: Expander, question: Question, prompts: Sequence[Prompt], words: WordList) -> dict[str, Any]:
     """Ask for tags and text, and list the unsafe words that were added and not in the prompt."""
     requests = [
@@ -157,11 +192,14 @@ def measure(
         for character in corpus.characters()
         if len(character.looks) >= 3 and not is_held_out(character.name)
     ]
+    named = load_sentences(folder, tag_forms(corpus), most=most * 7)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         for name, expander in open_engines(model, Path(place), names):
             begun = time.monotonic()
             found: dict[str, Any] = {file: withheld(expander, question, halves) for file, halves in lists.items()}
+            found["sentences"] = sentences(expander, question, named)
+            found["texts"] = texts(expander, question, list(named)[: most * 2])
             found["looks"] = looks(expander, question, ranked[: most * 2])
             # Divided among the engines, so that together they answer each prompt once.
             found["safety"] = safety(expander, question, asked[list(names).index(name) :: len(names)], corpus.words)
