@@ -17,11 +17,10 @@ import pytest
 
 from kgen_ext.engine import Engine
 from kgen_ext.engines import load_engine
-from kgen_ext.engines.checkpoint import LlamaShape, find_tensors, read_shape
-from tools.training.gguf import F16, write_gguf
+from kgen_ext.engines.checkpoint import LlamaShape
+from tools.training.gguf import F16, read_tokenizer, read_weights, write_gguf
 
-STARTER = Path(__file__).parents[1] / "kgen_ext" / "starter"
-GGUF = STARTER / "starter-Q8_0.gguf"
+GGUF = Path(__file__).parents[1] / "kgen_ext" / "starter" / "starter-Q8_0.gguf"
 PACKAGES = {"reference": ("tokenizers",), "transformers": ("torch", "transformers"), "llama_cpp": ("llama_cpp",)}
 REQUEST = "rating: safe\naspect ratio: 0.7\ntarget: <|short|> <|tag_to_long|>\ntag: 1girl, fox ears, shrine"
 
@@ -30,17 +29,15 @@ def open_starter(name: str) -> Engine:
     """Return the starter model in an engine, on one thread of the CPU; skip where its library is missing."""
     for package in PACKAGES[name]:
         pytest.importorskip(package)
-    return load_engine(name, folder=STARTER, gguf=exact_gguf(), device="cpu", threads=1)
+    return load_engine(name, folder=None, gguf=exact_gguf(), device="cpu", threads=1)
 
 
 @cache
 def exact_gguf() -> Path:
-    """Write the starter as an F16 GGUF: the very numbers of its safetensors, where the shipped Q8_0 rounds them."""
+    """Write the starter as an F16 GGUF: with Q8_0, llama.cpp rounds what it multiplies the weights with, too."""
     folder = Path(tempfile.mkdtemp(prefix="kgen-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    config, tokenizer = (json.loads((STARTER / name).read_text("utf-8")) for name in ("config.json", "tokenizer.json"))
-    weights = {name: tensor.read() for name, tensor in find_tensors(STARTER, read_shape(STARTER)).items()}
-    write_gguf(folder / "starter-F16.gguf", weights, config, tokenizer, name="starter", kind=F16)
+    write_gguf(folder / "starter-F16.gguf", *read_weights(GGUF), read_tokenizer(GGUF), name="starter", kind=F16)
     return folder / "starter-F16.gguf"
 
 

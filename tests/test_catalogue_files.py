@@ -21,6 +21,7 @@ from kgen_ext.errors import ModelFileError
 from kgen_ext.models.scan import protocol_of_file, read_gguf_head
 from kgen_ext.protocol import tipo
 from tools.training.gguf import F16, write_gguf
+from tools.training.model import Shape
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,7 +39,8 @@ def tokenizer_with(special: tuple[str, ...]) -> dict[str, Any]:
 def gguf_with(path: Path, special: tuple[str, ...]) -> Path:
     config = tiny_config(vocab_size=300 + len(special), max_position_embeddings=512)
     weights = {name: np.asarray(tensor) for name, tensor in tiny_tensors(config).items()}
-    write_gguf(path, weights, config, tokenizer_with(special), name="tiny", kind=F16)
+    shape = Shape(config["vocab_size"], 32, 2, 4, 48)
+    write_gguf(path, weights, shape, tokenizer_with(special), name="tiny", kind=F16)
     return path
 
 

@@ -67,7 +67,7 @@ def test_letter_case_does_not_matter(locations: Locations) -> None:
 
 def test_the_starter_is_always_there(tmp_path: Path) -> None:
     files = resolve("starter", locations=Locations(own=tmp_path), paths=False)
-    assert files.folder is not None
+    assert files.gguf is not None and files.folder is None
     assert files.entry is not None
 
 

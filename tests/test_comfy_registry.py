@@ -46,7 +46,7 @@ def test_what_the_archive_leaves_out_exists(pattern: str) -> None:
     assert pattern[0] == "/" and (ROOT / pattern[1:]).exists()
 
 
-@pytest.mark.parametrize("name", ["__init__.py", "kgen_ext/comfy/web/kgen.js", "kgen_ext/starter/model.safetensors",
+@pytest.mark.parametrize("name", ["__init__.py", "kgen_ext/comfy/web/kgen.js", "kgen_ext/starter/starter-Q8_0.gguf",
                                   "locales/en/nodeDefs.json", "pyproject.toml", "LICENSE"])  # fmt: skip
 def test_the_archive_has_what_the_nodes_need(name: str) -> None:
     assert ROOT / name in archive()

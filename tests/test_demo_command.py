@@ -119,7 +119,7 @@ def test_a_visitor_cannot_name_a_path(places: Locations, name: str) -> None:
 def test_a_path_that_the_owner_named_is_offered_by_its_name(places: Locations) -> None:
     folder = Path(__file__).parents[1] / "kgen_ext" / "starter"
     offers = Offers([str(folder)], locations=places)
-    assert offers.names() == ("starter",) and offers.files("starter").folder == folder
+    assert offers.names() == ("starter",) and offers.files("starter").gguf == folder / "starter-Q8_0.gguf"
 
 
 def test_the_starter_is_offered_with_its_recommended_numbers(places: Locations) -> None:

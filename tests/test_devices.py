@@ -133,11 +133,11 @@ def test_memory_is_given_back_by_the_device_s_own_means_where_it_has_any() -> No
 def test_the_transformers_engine_runs_where_it_is_told_and_says_what_it_has() -> None:
     pytest.importorskip("transformers")
     torch = pytest.importorskip("torch")
-    from engine_fixtures import STARTER
+    from engine_fixtures import GGUF
 
     from kgen_ext.engines import load_engine
 
-    engine: Any = load_engine("transformers", folder=STARTER, gguf=None, device="cpu", threads=1)
+    engine: Any = load_engine("transformers", folder=None, gguf=GGUF, device="cpu", threads=1)
     assert (engine.place.name, engine.dtype) == ("cpu", torch.float32)
     engine.close()
 

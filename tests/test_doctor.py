@@ -160,4 +160,4 @@ def test_the_readme_shows_what_the_command_prints(home: Path, monkeypatch: pytes
     with (home / "models" / "TIPO-500M-ft_TIPO-500M-ft-F16.gguf").open("wb") as file:
         file.truncate(1_020_000_000)  # a hole: no disk is used
     printed = "\n".join(lines(look(KGEN_OFFLINE="", HF_HUB_OFFLINE="", TRANSFORMERS_OFFLINE=""))) + "\n"
-    assert printed.replace(str(home / "models"), models).replace(str(STARTER_GGUF.parent), starter) == text
+    assert printed.replace(str(home / "models"), models).replace(str(STARTER_GGUF), starter) == text

@@ -16,8 +16,7 @@ from scripted_engine import ScriptedEngine, build_vocab
 from kgen_ext.decoding import drafter
 from kgen_ext.decoding.drafter import PHRASES, POPULAR, Drafter, Repeats, pack_lists, read_lists
 from kgen_ext.decoding.vocabulary import in_context, token_table
-from kgen_ext.engines.checkpoint import read_shape
-from kgen_ext.engines.tokenizer import folder_tokens
+from kgen_ext.engines.gguf import read_gguf
 from kgen_ext.rules.blocklist import load_blocklist
 from kgen_ext.tags.canonical import canonical_name, normalise
 from tools.tag_lists import build_phrases, build_popular
@@ -59,9 +58,7 @@ class StarterTokens(ScriptedEngine):
     """The starter's tokenizer without its weights."""
 
     def __init__(self) -> None:
-        folder = ROOT / "kgen_ext" / "starter"
-        shape = read_shape(folder)
-        tokens = folder_tokens(folder, n_vocab=shape.vocab, bos=shape.bos, eos=shape.eos)
+        tokens = read_gguf(ROOT / "kgen_ext" / "starter" / "starter-Q8_0.gguf").tokens
         super().__init__(lambda ids: None, vocab=tokens.vocab)  # type: ignore[arg-type, return-value]
         self.tokenize = tokens.tokenize  # type: ignore[method-assign]
 

@@ -1,19 +1,15 @@
 """llama.cpp's rows: the same bits in any batch and any chunks, whether or not a lone token needs company for that."""
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_fixtures import REQUEST
+from engine_fixtures import GGUF, REQUEST
 
-import kgen_ext
 from kgen_ext.engines import load_engine
-from kgen_ext.engines.checkpoint import find_tensors, read_shape
-from tools.training.gguf import F16, Q8_0, write_gguf
+from tools.training.gguf import F16, Q8_0, read_tokenizer, read_weights, write_gguf
 
-STARTER = Path(kgen_ext.__file__).parent / "starter"
 pytest.importorskip("llama_cpp")
 
 
@@ -21,11 +17,7 @@ pytest.importorskip("llama_cpp")
 def gguf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the starter again in this kind of weights."""
     path = tmp_path_factory.mktemp("gguf") / "starter.gguf"
-    config, tokenizer = (
-        json.loads((STARTER / name).read_text(encoding="utf-8")) for name in ("config.json", "tokenizer.json")
-    )
-    weights = {name: tensor.read() for name, tensor in find_tensors(STARTER, read_shape(STARTER)).items()}
-    write_gguf(path, weights, config, tokenizer, name="starter", kind=request.param)
+    write_gguf(path, *read_weights(GGUF), read_tokenizer(GGUF), name="starter", kind=request.param)
     return path
 
 

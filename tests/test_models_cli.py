@@ -199,7 +199,7 @@ def test_of_a_damaged_file_of_one_s_own_no_download_is_promised(
 
 def test_the_starter_can_be_verified_and_nothing_else_be_done_to_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "verify", "starter", "--offline"]) == 0
-    assert capsys.readouterr().out.startswith("starter:safetensors: intact: ")
+    assert capsys.readouterr().out.startswith("starter:Q8_0: intact: ")
     for action in (["remove", "starter", "--yes"], ["quantize", "Starter"]):
         assert main(["models", *action]) == 2
         assert "the starter ships with KGen" in capsys.readouterr().err

@@ -139,7 +139,6 @@ def test_a_list_that_stays_short_for_it_says_so_without_the_word() -> None:
 STARTERS = {
     "id": STARTER,
     "folder": str(STARTER_FOLDER),
-    "weights": str(STARTER_FOLDER / "model.safetensors"),
     "gguf": str(STARTER_FOLDER / "starter-Q8_0.gguf"),
 }
 

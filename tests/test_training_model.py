@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tools.training.gguf import BYTE, CONTROL, F16, NORMAL, Q8_0, UNKNOWN, ggml_tensors, vocabulary_of
+from tools.training.export import export, load_weights
+from tools.training.gguf import (
+    BYTE,
+    CONTROL,
+    F16,
+    NORMAL,
+    Q8_0,
+    UNKNOWN,
+    ggml_tensors,
+    read_tokenizer,
+    read_weights,
+    vocabulary_of,
+)  # fmt: skip
+from tools.training.model import Shape
 from tools.training.render import SPECIAL_TOKENS
 from tools.training.tokenizer import write_tokenizer
 from tools.training.train import progress_bar, rate_at
@@ -59,11 +72,10 @@ def test_special_tokens_keep_the_spaces_around_them_and_text_survives() -> None:
     assert engine.decode(engine.encode(text).ids, skip_special_tokens=False) == text
 
 
-def test_tokenizer_files_name_the_special_tokens(tmp_path: Path) -> None:
-    write_tokenizer(list(PIECES), tmp_path, context=64)
+def test_the_tokenizer_file_names_the_special_tokens(tmp_path: Path) -> None:
+    write_tokenizer(list(PIECES), tmp_path)
     document = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
     assert [entry["content"] for entry in document["added_tokens"]] == ["<unk>", "<s>", "</s>", *SPECIAL_TOKENS]
-    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["model_max_length"] == 64
 
 
 def test_gguf_token_types() -> None:
@@ -101,22 +113,19 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model of the tiny vocabulary, exported with both GGUF forms."""
+    """A random model of the tiny vocabulary in both forms."""
     pytest.importorskip("torch")
     pytest.importorskip("tokenizers")
-    from tools.training.export import export
-
+    pytest.importorskip("gguf")
     folder = tmp_path_factory.mktemp("model")
-    write_tokenizer(reachable(PIECES), folder / "tokenizer", context=512)
-    export((), folder / "tokenizer", folder / "out", forms=("F16", "Q8_0"))
-    return folder / "out"
+    write_tokenizer(reachable(PIECES), folder / "tokenizer")
+    for form in ("F16", "Q8_0"):
+        export((), folder / "tokenizer", folder / f"{form}.gguf", form=form)
+    return folder
 
 
 def test_the_mean_of_several_checkpoints_is_exported(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from tools.training.export import load_weights
-    from tools.training.model import Shape
-
     shapes = [asdict(Shape(vocab_size=300)), asdict(Shape(vocab_size=300)), asdict(Shape(vocab_size=301))]
     paths = [tmp_path / f"{number}.pt" for number in range(3)]
     for number, (path, shape) in enumerate(zip(paths, shapes, strict=True)):
@@ -128,39 +137,42 @@ def test_the_mean_of_several_checkpoints_is_exported(tmp_path: Path) -> None:
         load_weights(paths, Shape())
 
 
-def test_exported_safetensors_are_read_back(exported: Path) -> None:
-    from safetensors.numpy import load_file
+@pytest.mark.parametrize(("form", "kind"), [("F16", F16), ("Q8_0", Q8_0)])
+def test_exported_gguf_is_read_back_by_the_reference_reader(exported: Path, form: str, kind: int) -> None:
+    import gguf
 
-    from tools.training.sampling import read_safetensors
-
-    ours, theirs = read_safetensors(exported / "model.safetensors"), load_file(exported / "model.safetensors")
-    assert ours.keys() == theirs.keys()
-    assert all(np.array_equal(ours[name], theirs[name].astype(np.float32)) for name in ours)
-
-
-@pytest.mark.parametrize(("name", "kind"), [("starter-F16.gguf", F16), ("starter-Q8_0.gguf", Q8_0)])
-def test_exported_gguf_is_read_back_by_the_reference_reader(exported: Path, name: str, kind: int) -> None:
-    gguf = pytest.importorskip("gguf")
-    from tools.training.sampling import read_safetensors
-
-    reader: Any = gguf.GGUFReader(exported / name)
-    config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
+    weights, shape = read_weights(exported / f"{form}.gguf")
+    reader: Any = gguf.GGUFReader(exported / f"{form}.gguf")
     tensors = {tensor.name: tensor for tensor in reader.tensors}
-    weights = read_safetensors(exported / "model.safetensors")
     assert len(tensors) == len(weights)
     embedding = tensors["token_embd.weight"]
-    assert int(embedding.tensor_type) == kind and list(embedding.shape) == [config["hidden_size"], config["vocab_size"]]
-    if kind == F16:
-        assert np.array_equal(embedding.data.astype(np.float32), weights["model.embed_tokens.weight"])
+    assert int(embedding.tensor_type) == kind and list(embedding.shape) == [shape.hidden_size, shape.vocab_size]
+    found = gguf.quants.dequantize(embedding.data, gguf.GGMLQuantizationType(kind))
+    assert np.array_equal(found, weights["model.embed_tokens.weight"])
     assert bytes(reader.fields["general.architecture"].parts[-1]) == b"llama"
-    assert len(reader.fields["tokenizer.ggml.tokens"].data) == config["vocab_size"]
+    assert len(reader.fields["tokenizer.ggml.tokens"].data) == shape.vocab_size
+
+
+def test_what_is_read_back_is_what_was_written(exported: Path) -> None:
+    weights, shape = load_weights((), Shape(vocab_size=read_weights(exported / "F16.gguf")[1].vocab_size))
+    read, again = read_weights(exported / "F16.gguf")
+    assert asdict(again) == pytest.approx(asdict(shape)) and read.keys() == weights.keys()
+    assert all(np.allclose(read[name], weights[name], atol=1e-3) for name in weights)
+    assert read_tokenizer(exported / "Q8_0.gguf") == read_tokenizer(exported / "tokenizer")
+
+
+def test_a_gguf_lends_its_tokenizer_to_the_one_that_takes_its_place(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes((exported / "F16.gguf").read_bytes())
+    export((), path, path, form="Q8_0")
+    assert path.read_bytes() == (exported / "Q8_0.gguf").read_bytes()
 
 
 def test_our_sampler_step_agrees_with_the_whole_forward(exported: Path) -> None:
     torch = pytest.importorskip("torch")
     from tools.training.sampling import load_sampler, step
 
-    sampler = load_sampler(exported)
+    sampler = load_sampler(exported / "F16.gguf")
     ids = torch.tensor([[1, 270, 260, 265]])
     size = (1, sampler.shape.num_attention_heads, 4, sampler.shape.head_size)
     cache = [(torch.zeros(size), torch.zeros(size)) for _ in range(sampler.shape.num_hidden_layers)]
@@ -183,7 +195,7 @@ def test_a_tag_of_the_line_is_masked_where_it_would_be_complete_again() -> None:
 def test_sampling_is_repeatable_and_keeps_the_order_of_requests(exported: Path) -> None:
     from tools.training.sampling import Sampling, load_sampler
 
-    sampler = load_sampler(exported)
+    sampler = load_sampler(exported / "F16.gguf")
     requests = ["tag: long hair", "tag:", "target: <|long|>\ntag: long hair, hair"]
     first, second = (
         sampler.continue_texts(requests, np.random.default_rng(1), sampling=Sampling(), limit=8) for _ in range(2)
@@ -192,7 +204,7 @@ def test_sampling_is_repeatable_and_keeps_the_order_of_requests(exported: Path) 
 
 
 def test_gguf_starts_with_its_magic_and_version(exported: Path) -> None:
-    assert struct.unpack("<4sI", (exported / "starter-F16.gguf").read_bytes()[:8]) == (b"GGUF", 3)
+    assert struct.unpack("<4sI", (exported / "F16.gguf").read_bytes()[:8]) == (b"GGUF", 3)
 
 
 def test_the_progress_bar_fills_up_and_says_when() -> None:
@@ -203,7 +215,6 @@ def test_the_progress_bar_fills_up_and_says_when() -> None:
 
 def test_a_run_begins_from_another_runs_averaged_weights_and_resumes_its_own(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from tools.training.model import Shape
     from tools.training.train import Options, Run
 
     shape = Shape(vocab_size=64, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)

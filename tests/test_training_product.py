@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,26 @@ from typing import Any
 import pytest
 
 import kgen_ext
-from kgen_ext.request import ExpandRequest
+from kgen_ext.request import ExpandRequest, TagLength
 from tools.training.corpus import Character
-from tools.training.product import ENGINES, Question, escape, looks, open_engines, safety, unescape, withheld
+from tools.training.product import (
+    ENGINES,
+    Question,
+    escape,
+    load_sentences,
+    looks,
+    open_engines,
+    safety,
+    sentences,
+    texts,
+    unescape,
+    withheld,
+)  # fmt: skip
 from tools.training.recall import Half
 from tools.training.safety import Prompt, load_prompts
 from tools.training.words import parse_word_list
 
-STARTER = Path(kgen_ext.__file__).parent / "starter"
+STARTER = Path(kgen_ext.__file__).parent / "starter" / "starter-Q8_0.gguf"
 QUESTION = Question("short", temperature=0.5, top_p=0.95, min_p=0.0, top_k=80)
 
 
@@ -79,12 +92,38 @@ def test_prompts_of_the_safety_check_are_drawn_alike_for_everyone(tmp_path: Path
     assert load_prompts(tmp_path, seed=1, most=2) == found[:2]
 
 
+def test_sentences_are_asked_for_what_they_name_and_for_no_more() -> None:
+    expander: Any = Parrot("owl", "house", "tree", "river")
+    named = {"An owl in a tree.": ("owl", "tree"), "An owl and a cat by a river.": ("owl", "cat", "river")}
+    found = sentences(expander, QUESTION, named)
+    assert found == {"asked": 2, "named": 0.833, "fillers": 2.0, "tags": 4.0}
+    asked = [(request.text, request.tag_length) for request in expander.asked]
+    assert asked == [(text, TagLength.AUTO) for text in named]
+
+
+def test_texts_are_judged_with_the_sentence_they_go_on_from() -> None:
+    found = texts(Parrot(text="An owl sits in a tree. There is a house nearby."), QUESTION, ["An owl sits in a tree."])
+    assert found == {"asked": 1, "written": 1.0, "repeat_free": 0.0, "listing": 1.0}
+    found = texts(Parrot(text="It is night."), QUESTION, ["An owl sits in a tree."])
+    assert found == {"asked": 1, "written": 1.0, "repeat_free": 1.0, "listing": 0.0}
+
+
+def test_sentences_that_name_two_tags_are_drawn_alike_for_everyone(tmp_path: Path) -> None:
+    captions = ["An owl in\na tree", "owl tree", "A cat sleeps in a box.", "A tree in the park."]
+    lines = "\n".join(json.dumps({"caption": caption}) for caption in captions)
+    (tmp_path / "partiprompts.jsonl").write_text(lines, encoding="utf-8")
+    forms = {"owl": "owl", "tree": "tree", "cat": "cat", "box": "box"}
+    found = load_sentences(tmp_path, forms, most=9)
+    assert found == {"An owl in a tree": ("owl", "tree"), "A cat sleeps in a box.": ("cat", "box")}
+    assert list(load_sentences(tmp_path, forms, most=1).items()) == list(found.items())[:1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
-def test_every_engine_answers_the_same_question(name: str, tmp_path: Path) -> None:
+def test_every_engine_answers_the_same_question(name: str) -> None:
     for package in {"reference": ("tokenizers",), "transformers": ("transformers", "torch")}.get(name, ("llama_cpp",)):
         pytest.importorskip(package)
-    for opened, expander in open_engines(STARTER, tmp_path, [name]):
+    for opened, expander in open_engines(STARTER, [name]):
         (lists,) = QUESTION.ask(expander, ["1girl, fox ears"])
         assert expander._context.blocklist is not None, "weights of any path are asked as the starter's"
-        assert opened == name and expander.engine == name.split()[0] and len(lists[0]) > 5
+        assert opened == expander.engine == name and len(lists[0]) > 5

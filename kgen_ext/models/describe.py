@@ -126,5 +126,5 @@ def _protocol(here: Sequence[FoundModel]) -> str | None:
 
 
 def _starter(model: Model) -> tuple[FoundModel, ...]:
-    size = sum(path.stat().st_size for path in STARTER_FOLDER.glob("*.safetensors"))
-    return (FoundModel(STARTER, "safetensors", STARTER_FOLDER, size, model),)
+    path = STARTER_FOLDER / model.files[0].path
+    return (FoundModel(STARTER, model.files[0].variant, path, path.stat().st_size, model),)

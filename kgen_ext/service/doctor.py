@@ -156,9 +156,8 @@ def _models(locations: Locations) -> Iterable[ModelStatus]:
         engine = first.engine if first.engine in capabilities.usable else ""
         return ModelStatus(name, str(path), size, engine, first.reason if engine else f"needs {first.engine}")
 
-    starter = resolve(STARTER)
-    assert starter.folder is not None
-    yield status(STARTER, starter.folder, sum(path.stat().st_size for path in starter.folder.glob("*.safetensors")))
+    (starter,) = resolve(STARTER).weights()
+    yield status(STARTER, starter, starter.stat().st_size)
     try:
         for found in find_models(locations):
             if found.problem:

@@ -1,4 +1,4 @@
-"""Evaluate an exported model: `python -m tools.training.evaluate --model DIR --corpus DIR --out FIGURES.json`.
+"""Evaluate an exported model: `python -m tools.training.evaluate --model FILE.gguf --corpus DIR --out FIGURES.json`.
 
 Files of `--eval` (default: CORPUS/eval) are never trained on: prompts_dev.jsonl and real_posts_dev.jsonl {"tags"},
 partiprompts.jsonl and drawbench.jsonl {"caption"}. COCO images held out by id are in corpus.py.
@@ -24,8 +24,8 @@ from tools.training.prose import clean_sentences
 from tools.training.recall import Half, load_halves, rank_by_votes, recall, yardsticks
 from tools.training.safety import load_prompts
 from tools.training.sampling import Sampler, Sampling, load_sampler
-from tools.training.shards import BOS
 from tools.training.tagforms import coloured_noun, exclusion_table
+from tools.training.vocabulary import BOS
 
 _log = logging.getLogger(__name__)
 _SAMPLE_REQUESTS = (
@@ -207,7 +207,7 @@ def evaluate(exam: Exam) -> dict[str, Any]:
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tools.training.evaluate", description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="exported folder")
+    parser.add_argument("--model", type=Path, required=True, help="exported GGUF")
     parser.add_argument("--corpus", type=Path, required=True, help="corpus folder (layout: corpus.py)")
     parser.add_argument("--eval", type=Path, help="evaluation folder (default: CORPUS/eval)")
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures")

@@ -1,14 +1,23 @@
-"""GGUF files of a LLaMA with a SentencePiece-style vocabulary, written with the `gguf` package."""
+"""GGUF files of a LLaMA with a SentencePiece-style vocabulary: written with the `gguf` package, read by KGen itself."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kgen_ext.engines.gguf import read_gguf, read_head
+from tools.training.model import Shape
+from tools.training.render import SPECIAL_TOKENS
+from tools.training.vocabulary import BOS, EOS, FIRST_PIECE, tokenizer_json
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # gguf.GGMLQuantizationType: how matrices are stored.
 F16, Q8_0 = 1, 8
@@ -76,13 +85,39 @@ def ggml_tensors(weights: Weights, heads: int) -> dict[str, NDArray[np.float32]]
     return renamed
 
 
+def read_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], Shape]:
+    """Return the weights, with Hugging Face's names and whole again where the file rounds them, and the shape."""
+    model = read_gguf(path)
+    found = model.shape
+    shape = Shape(
+        found.vocab, found.hidden, found.layers, found.heads, found.inner, found.context, found.theta, found.eps
+    )
+    return {name: tensor.read() for name, tensor in model.tensors.items()}, shape
+
+
+def read_tokenizer(path: Path) -> dict[str, Any]:
+    """Return the tokenizer.json of a folder that tokenizer.py wrote, or that from which a GGUF was written."""
+    if path.is_dir():
+        document: dict[str, Any] = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))
+        return document
+    names = read_head(path).pairs["tokenizer.ggml.tokens"]
+    return tokenizer_json(names[FIRST_PIECE : len(names) - len(SPECIAL_TOKENS)])
+
+
+def open_tokenizer(path: Path) -> Tokenizer:
+    """Open the tokenizer of a folder or of a GGUF."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(json.dumps(read_tokenizer(path)))
+
+
 def write_gguf(
-    path: Path, weights: Weights, config: Mapping[str, Any], tokenizer: Mapping[str, Any], *, name: str, kind: int = F16
+    path: Path, weights: Weights, shape: Shape, tokenizer: Mapping[str, Any], *, name: str, kind: int = F16
 ) -> None:
     """Write a model as GGUF: vectors as f32, matrices as `kind` (F16 or Q8_0), tied embeddings once."""
     import gguf
 
-    heads = config["num_attention_heads"]
+    heads = shape.num_attention_heads
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_type("model")
     writer.add_name(name)
@@ -90,15 +125,15 @@ def write_gguf(
     writer.add_custom_alignment(gguf.GGUF_DEFAULT_ALIGNMENT)
     writer.add_file_type(_FILE_TYPE[kind])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_block_count(shape.num_hidden_layers)
+    writer.add_context_length(shape.max_position_embeddings)
+    writer.add_embedding_length(shape.hidden_size)
+    writer.add_feed_forward_length(shape.intermediate_size)
     writer.add_head_count(heads)
     writer.add_head_count_kv(heads)
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_dimension_count(config["hidden_size"] // heads)
-    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_layer_norm_rms_eps(shape.rms_norm_eps)
+    writer.add_rope_dimension_count(shape.head_size)
+    writer.add_rope_freq_base(shape.rope_theta)
     tokens = vocabulary_of(tokenizer)
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("llama")
@@ -106,8 +141,8 @@ def write_gguf(
     writer.add_token_list([token.text for token in tokens])
     writer.add_token_scores([token.score for token in tokens])
     writer.add_token_types([token.kind for token in tokens])
-    writer.add_bos_token_id(config["bos_token_id"])
-    writer.add_eos_token_id(config["eos_token_id"])
+    writer.add_bos_token_id(BOS)
+    writer.add_eos_token_id(EOS)
     writer.add_unk_token_id(0)
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
@@ -27,28 +27,6 @@ class Shape:
     def head_size(self) -> int:
         """Return the width of one attention head."""
         return self.hidden_size // self.num_attention_heads
-
-    def config(self) -> dict[str, Any]:
-        """Return config.json as transformers 4.30 and 5 read it."""
-        return {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
-            **asdict(self),
-            "num_key_value_heads": self.num_attention_heads,
-            "head_dim": self.head_size,
-            "hidden_act": "silu",
-            "attention_bias": False,
-            "mlp_bias": False,
-            "attention_dropout": 0.0,
-            "rope_scaling": None,
-            "initializer_range": 0.02,
-            "pretraining_tp": 1,
-            "tie_word_embeddings": True,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-            "torch_dtype": "float16",
-            "use_cache": True,
-        }
 
 
 def build_model(shape: Shape, *, seed: int) -> nn.Module:

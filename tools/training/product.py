@@ -1,11 +1,7 @@
-"""Evaluate a model in KGen: `python -m tools.training.product --model DIR --corpus DIR --out FIGURES.json`.
+"""Evaluate a model in KGen: `python -m tools.training.product --model FILE.gguf --corpus DIR --out FIGURES.json`.
 
-The service is asked as a user would ask it (bands, rules, forced decoding), on each engine:
-
-    reference, transformers     model.safetensors of --model
-    llama_cpp F16, Q8_0         a GGUF of each form, written from it to a temporary folder
-
-The catalogue's entry of the starter applies to these weights, its blocklist included.
+The service is asked as a user would ask it (bands, rules, forced decoding), on each engine. The
+catalogue's entry of the starter applies to these weights, its blocklist included.
 """
 
 from __future__ import annotations
@@ -14,7 +10,6 @@ import argparse
 import json
 import logging
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,17 +22,14 @@ from kgen_ext.request import ExpandRequest
 from tools.training import measures
 from tools.training.captions import tag_forms, tags_in
 from tools.training.corpus import Character, Corpus, is_held_out, load_corpus, read_jsonl
-from tools.training.export import FORMS, NAME
-from tools.training.gguf import write_gguf
 from tools.training.recall import Half, load_halves, rank_by_votes, recall
 from tools.training.safety import Prompt, load_prompts
-from tools.training.sampling import read_safetensors
 from tools.training.words import WordList
 
 if TYPE_CHECKING:
     from kgen_ext.service.expander import Expander
 
-ENGINES = ("reference", "transformers", "llama_cpp F16", "llama_cpp Q8_0")
+ENGINES = ("reference", "transformers", "llama_cpp")
 _SAMPLES = 8
 _log = logging.getLogger(__name__)
 
@@ -109,7 +101,7 @@ def load_sentences(folder: Path, forms: Mapping[str, str], *, most: int) -> dict
 
 def sentences(expander: Expander, question: Question, named: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Ask for the tags of sentences, of the usual length; count which of those named come, and fillers."""
-    asked = [question.request("", text=text, seed=number) for number, text in enumerate(named)]
+    asked = [question.request("", text=text, tag_length="auto", seed=number) for number, text in enumerate(named)]
     lists = [[unescape(tag) for tag in answer.added_tags] for answer in expander.expand(asked)]
     pairs = list(zip(named.values(), lists, strict=True))
     return {
@@ -150,24 +142,14 @@ def safety(expander: Expander, question: Question, prompts: Sequence[Prompt], wo
     return {"prompts": len(requests), "hits": len(hits), "found": sorted(set(hits))}
 
 
-def open_engines(model: Path, folder: Path, names: Sequence[str]) -> Iterator[tuple[str, Expander]]:
-    """Open the model in each engine in turn; GGUF files are written to `folder`."""
+def open_engines(model: Path, names: Sequence[str]) -> Iterator[tuple[str, Expander]]:
+    """Open the model in each engine in turn."""
     from kgen_ext.models import STARTER, resolve
     from kgen_ext.service.engines import open_files
 
-    entry = resolve(STARTER).entry  # these weights are to be the next starter
+    files = replace(resolve(str(model)), entry=resolve(STARTER).entry)  # these weights are to be the next starter
     for name in names:
-        engine, _, form = name.partition(" ")
-        path = model
-        if form:
-            path = folder / f"starter-{form}.gguf"
-            config, tokenizer = (
-                json.loads((model / file).read_text(encoding="utf-8")) for file in ("config.json", "tokenizer.json")
-            )
-            weights = read_safetensors(model / "model.safetensors")
-            write_gguf(path, weights, config, tokenizer, name=NAME, kind=FORMS[form])
-        files = replace(resolve(str(path)), entry=entry)
-        with open_files(files, engine=engine, device="cpu", rows=32) as expander:
+        with open_files(files, engine=name, device="cpu", rows=32) as expander:
             yield name, expander
 
 
@@ -194,24 +176,23 @@ def measure(
     ]
     named = load_sentences(folder, tag_forms(corpus), most=most * 7)
     figures: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as place:
-        for name, expander in open_engines(model, Path(place), names):
-            begun = time.monotonic()
-            found: dict[str, Any] = {file: withheld(expander, question, halves) for file, halves in lists.items()}
-            found["sentences"] = sentences(expander, question, named)
-            found["texts"] = texts(expander, question, list(named)[: most * 2])
-            found["looks"] = looks(expander, question, ranked[: most * 2])
-            # Divided among the engines, so that together they answer each prompt once.
-            found["safety"] = safety(expander, question, asked[list(names).index(name) :: len(names)], corpus.words)
-            figures[name] = found | {"lists": most, "seconds": round(time.monotonic() - begun)}
-            _log.info("%s: %s", name, figures[name])
+    for name, expander in open_engines(model, names):
+        begun = time.monotonic()
+        found: dict[str, Any] = {file: withheld(expander, question, halves) for file, halves in lists.items()}
+        found["sentences"] = sentences(expander, question, named)
+        found["texts"] = texts(expander, question, list(named)[: most * 2])
+        found["looks"] = looks(expander, question, ranked[: most * 2])
+        # Divided among the engines, so that together they answer each prompt once.
+        found["safety"] = safety(expander, question, asked[list(names).index(name) :: len(names)], corpus.words)
+        figures[name] = found | {"lists": most, "seconds": round(time.monotonic() - begun)}
+        _log.info("%s: %s", name, figures[name])
     return figures
 
 
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tools.training.product", description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="exported folder")
+    parser.add_argument("--model", type=Path, required=True, help="exported GGUF")
     parser.add_argument("--corpus", type=Path, required=True, help="corpus folder (layout: corpus.py)")
     parser.add_argument("--eval", type=Path, help="evaluation folder (default: CORPUS/eval)")
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures")

@@ -1,9 +1,7 @@
-"""A plain batched sampler over an exported folder, enough to measure a model without the rest of the package."""
+"""A plain batched sampler over an exported GGUF, enough to measure a model without the rest of the package."""
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.training.gguf import open_tokenizer, read_weights
 from tools.training.model import Shape, build_model
-from tools.training.shards import BOS, EOS
+from tools.training.vocabulary import BOS, EOS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -47,7 +46,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """A loaded model folder."""
+    """A loaded model."""
 
     model: Any
     shape: Shape
@@ -191,32 +190,11 @@ def _turn(x: Any, cos: Any, sin: Any) -> Any:
     return x * cos + torch.cat((-right, left), dim=-1) * sin
 
 
-def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Read an fp16 safetensors file as f32 arrays."""
-    data = path.read_bytes()
-    (size,) = struct.unpack_from("<Q", data)
-    header = json.loads(data[8 : 8 + size])
-    return {
-        name: np.frombuffer(
-            data[8 + size + entry["data_offsets"][0] : 8 + size + entry["data_offsets"][1]], dtype="<f2"
-        )
-        .astype(np.float32)
-        .reshape(entry["shape"])
-        for name, entry in header.items()
-        if name != "__metadata__"
-    }
-
-
-def load_sampler(folder: Path) -> Sampler:
-    """Load an exported folder (config.json, model.safetensors, tokenizer.json)."""
+def load_sampler(path: Path) -> Sampler:
+    """Load a GGUF."""
     import torch
-    from tokenizers import Tokenizer
 
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    shape = Shape(**{name: config[name] for name in Shape.__dataclass_fields__})
+    weights, shape = read_weights(path)
     model = build_model(shape, seed=0)
-    weights = read_safetensors(folder / "model.safetensors")
-    model.load_state_dict(
-        {name.removeprefix("model."): torch.from_numpy(value.copy()) for name, value in weights.items()}
-    )
-    return Sampler(model.eval(), shape, Tokenizer.from_file(str(folder / "tokenizer.json")))
+    model.load_state_dict({name.removeprefix("model."): torch.from_numpy(value) for name, value in weights.items()})
+    return Sampler(model.eval(), shape, open_tokenizer(path))

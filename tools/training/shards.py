@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from tools.training.compose import Composer, load_composer
 from tools.training.corpus import load_corpus
+from tools.training.gguf import open_tokenizer
 from tools.training.render import render_scene
 from tools.training.scene import Scene
 from tools.training.teacher import Lesson, Teacher
+from tools.training.vocabulary import BOS, EOS
 
-BOS, EOS = 1, 2
 _log = logging.getLogger(__name__)
 
 
@@ -87,11 +88,9 @@ def shard_path(folder: Path, number: int) -> Path:
 
 def main() -> None:
     """Run the command."""
-    from tokenizers import Tokenizer
-
     parser = argparse.ArgumentParser(prog="python -m tools.training.shards", description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="corpus folder (layout: corpus.py)")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json, or a GGUF")
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--count", type=int, default=20, help="shards to write (default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="number of the first shard (default: %(default)s)")
@@ -101,9 +100,8 @@ def main() -> None:
     parser.add_argument("--preview", type=int, default=0, help="also write this many texts of each shard as .txt")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    engine = Tokenizer.from_file(str(arguments.tokenizer / "tokenizer.json"))
     composer = load_composer(load_corpus(arguments.corpus))
-    teacher = Teacher(composer, engine)
+    teacher = Teacher(composer, open_tokenizer(arguments.tokenizer))
     arguments.out.mkdir(parents=True, exist_ok=True)
     for number in range(arguments.first, arguments.first + arguments.count):
         drawn = draw_scenes(composer, arguments.texts, seed=arguments.seed, number=number)

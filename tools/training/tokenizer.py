@@ -12,7 +12,6 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -85,32 +84,11 @@ def train_pieces(composer: Composer, *, texts: int, seed: int) -> list[str]:
     raise ValueError(f"only {len(kept)} of {size} pieces could be learnt; give more texts")
 
 
-def write_tokenizer(pieces: list[str], folder: Path, *, context: int) -> None:
-    """Write tokenizer.json and the configuration that transformers reads beside it."""
+def write_tokenizer(pieces: list[str], folder: Path) -> None:
+    """Write tokenizer.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "tokenizer.json", tokenizer_json(pieces))
-    _write_json(folder / "tokenizer_config.json", tokenizer_config(context))
-    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    _write_json(folder / "special_tokens_map.json", {**names, "additional_special_tokens": list(SPECIAL_TOKENS)})
-
-
-def tokenizer_config(context: int) -> dict[str, Any]:
-    """Describe the tokenizer to transformers; engines add `<s>` themselves, the file does not."""
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "add_bos_token": False,
-        "add_eos_token": False,
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
-        "additional_special_tokens": list(SPECIAL_TOKENS),
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": context,
-    }
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(tokenizer_json(pieces), ensure_ascii=False, indent=1)
+    (folder / "tokenizer.json").write_text(text + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -120,11 +98,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write tokenizer.json to")
     parser.add_argument("--texts", type=int, default=30000, help="scenes to learn from (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--context", type=int, default=512)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     pieces = train_pieces(load_composer(load_corpus(arguments.corpus)), texts=arguments.texts, seed=arguments.seed)
-    write_tokenizer(pieces, arguments.out, context=arguments.context)
+    write_tokenizer(pieces, arguments.out)
     _log.info(
         "%d learnt pieces, %d tokens in all", len(pieces), len(CONTROL) + len(BYTES) + len(pieces) + len(SPECIAL_TOKENS)
     )

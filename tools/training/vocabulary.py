@@ -16,6 +16,7 @@ SPACE = "\u2581"
 CONTROL = ("<unk>", "<s>", "</s>")
 BYTES = tuple(f"<0x{value:02X}>" for value in range(256))
 _PLAIN = ("single_word", "lstrip", "rstrip", "normalized")  # switches of an added token, all off
+BOS, EOS = 1, 2  # ids of `<s>` and `</s>`
 FIRST_PIECE = len(CONTROL) + len(BYTES)
 
 
