@@ -380,10 +380,15 @@ def test_neighbours_are_counted_or_by_name_and_never_people(corpus: Corpus, comp
     assert not of("no humans") and not of("a tag nobody knows")
 
 
+def test_what_a_sentence_names_stays_even_where_nobody_is(composer: Composer) -> None:
+    said = ("smile", "long hair", "short hair")
+    assert composer._grown(("no humans",), said, 3, np.random.default_rng(0), told=True).tags[:3] == said
+
+
 def test_a_quiet_list_has_what_was_said_and_its_neighbours(composer: Composer) -> None:
     rng = np.random.default_rng(0)
     people = ("no humans",)
-    scenes = [composer._grown(people, ("sofa",), 20, rng, described=False, quiet=True) for _ in range(40)]
+    scenes = [composer._grown(people, ("sofa",), 20, rng, told=True, quiet=True) for _ in range(40)]
     assert all(scene.tags[0] == "sofa" for scene in scenes)
     known = {composer.model.tags[row] for row in np.flatnonzero(composer.neighbours.of("sofa"))}
     assert all(set(scene.tags[1:]) <= known for scene in scenes)

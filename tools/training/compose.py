@@ -164,7 +164,7 @@ class Composer:
         if not quiet:
             size = max(size, int(rng.integers(TAG_RANGE["long"][0], 60)) if alone else _draw_size(rng))
         # Of a person much is known without a word, so only what shows nobody depends on its neighbours.
-        scene = self._grown(people, tags, size, rng, described=False, quiet=quiet and alone)
+        scene = self._grown(people, tags, size, rng, told=True, quiet=quiet and alone)
         if len(sentences) == 1 and rng.random() < 0.7:
             new = [tag for tag in self._sayable(scene.tags) if tag not in tags]
             more = describe(people, new, (), int(rng.integers(1, 4)), rng, opening=False)
@@ -178,16 +178,18 @@ class Composer:
         size: int,
         rng: np.random.Generator,
         *,
-        described: bool = True,
+        told: bool = False,
         names: tuple[str, ...] = (),
         anchors: tuple[str, ...] = (),
         wishes: int = 0,
         quiet: bool = False,
     ) -> Scene:
+        """Grow a list of `size` from `seed`; told: a sentence names the seed, which stays whole, and has the say."""
         company = company_of(people)
         rivals = self.rivals if company == "nobody" or "solo" in people or len(people) == 1 else {}
-        first = [tag for tag in dict.fromkeys(seed) if company != "nobody" or not is_human_tag(tag)]
-        first = drop_rivals(first, rivals)
+        first = list(dict.fromkeys(seed))
+        if not told:
+            first = drop_rivals([tag for tag in first if company != "nobody" or not is_human_tag(tag)], rivals)
         # What a user begins with is not always likely: wishes are drawn at full temperature, the rest below it.
         growth = self.model.start(people, rivals=rivals, allowed=self.allowed[company])
         for tag in first:
@@ -204,7 +206,7 @@ class Composer:
         while len(tags) + len(people) < size and (drawn := growth.draw(rng, temperature)):
             tags.append(drawn)
         scene = Scene(people, tuple(tags), given=len(first), anchors=anchors, quiet=quiet)
-        return self._described(scene, names, first, rng) if described else scene
+        return scene if told else self._described(scene, names, first, rng)
 
     def _described(self, scene: Scene, names: tuple[str, ...], first: Sequence[str], rng: np.random.Generator) -> Scene:
         """Mostly write what the tags of a scene say."""

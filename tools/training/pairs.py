@@ -167,7 +167,6 @@ class Growth:
             if other in self.model.index:
                 self.closed[self.model.index[other]] = True
         self.anchors = [other for other in self.anchors if other not in barred]
-        self.told = [other for other in self.told if other not in barred]
 
     def weigh(self, tag: str, *, own: bool) -> None:
         """Let a tag speak for its company, without being in the list."""

@@ -123,8 +123,9 @@ def distinct_things(tags: Sequence[str]) -> list[str]:
     kept: dict[str, str] = {}
     for tag in tags:
         thing = re.sub(r" \(.*\)$", "", tag).split()[-1]
-        if thing not in kept or kept[thing] == thing or thing == "hair":
-            kept[thing if thing != "hair" or tag not in kept else tag] = tag
+        thing = tag if thing == "hair" else thing  # `long hair` and `black hair` are said at once
+        if thing not in kept or kept[thing] == thing:
+            kept[thing] = tag
     return list(kept.values())
 
 

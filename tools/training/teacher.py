@@ -100,7 +100,8 @@ class Teacher:
             due = owed if low > start else []
             if due or not is_people_tag(tag):
                 chances, extra = growth.chances(_TEMPERATURE)
-                if others := [tag, *left] if scene.real else []:
+                if scene.real and not growth.told:
+                    others = [tag, *left]
                     chances, extra = chances * np.float32(1 - _REAL), dict.fromkeys(others, _REAL / len(others))
                 if due:
                     chances, extra = chances * np.float32(1 - _OWED), {one: (1 - _OWED) * p for one, p in extra.items()}
