@@ -233,3 +233,22 @@ def test_a_run_begins_from_another_runs_averaged_weights_and_resumes_its_own(tmp
     assert torch.equal(new.average["embed_tokens.weight"], new.model.embed_tokens.weight)
     again = Run(shape, options, tmp_path / "old", seed=3)
     assert again.step == 7 and torch.equal(again.average["embed_tokens.weight"], old.average["embed_tokens.weight"])
+
+
+def test_muon_takes_the_steps_of_torchs_own_without_its_rounding() -> None:
+    torch = pytest.importorskip("torch")
+    from tools.training.muon import Muon
+
+    source = torch.Generator().manual_seed(0)
+    for shape in ((24, 8), (8, 24)):
+        ours = torch.nn.Parameter(torch.randn(*shape, generator=source))
+        theirs = torch.nn.Parameter(ours.detach().clone())
+        settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}
+        optimisers = Muon([ours], **settings), torch.optim.Muon([theirs], **settings)
+        for _ in range(3):
+            ours.grad = torch.randn(*shape, generator=source)
+            theirs.grad = ours.grad.clone()
+            for optimiser in optimisers:
+                optimiser.step()
+        assert torch.allclose(ours, theirs, atol=5e-3)  # bf16 has three digits
+        assert not torch.equal(ours, theirs)

@@ -67,12 +67,14 @@ class Run:
     def __init__(self, shape: Shape, options: Options, folder: Path, *, seed: int) -> None:
         import torch
 
+        from tools.training.muon import Muon
+
         self.shape, self.options, self.folder = shape, options, folder
         self.model = build_model(shape, seed=seed)
         matrices = [value for name, value in self.model.named_parameters() if value.dim() == 2 and "embed" not in name]
         others = [value for name, value in self.model.named_parameters() if value.dim() != 2 or "embed" in name]
         self.optimisers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=options.matrix_rate, momentum=0.95, weight_decay=0.01),
+            Muon(matrices, lr=options.matrix_rate, momentum=0.95, weight_decay=0.01),
             torch.optim.AdamW(others, lr=options.other_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
         ]
         self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
