@@ -46,6 +46,7 @@ class Fault:
     silent: bool = False  # closes without an answer
     cut: bool = False  # closes after half of it
     drip: float = 0.0  # seconds between two bytes
+    drip_headers: float = 0.0  # seconds between two headers
     not_http: bool = False
     picture: bytes | None = None  # in place of the right one
 
@@ -71,6 +72,7 @@ class FakeImageServer:
     hold: threading.Event = field(default_factory=threading.Event)
     stopped: threading.Event = field(default_factory=threading.Event)
     interrupts: list[str] = field(default_factory=list)  # what ran when it was interrupted
+    deaf: int = 0  # interruptions that do nothing
     running: str = ""
     waiting: list[str] = field(default_factory=list)
     done: dict[str, Any] = field(default_factory=dict)
@@ -158,6 +160,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        if fault and fault.drip_headers:
+            self.flush_headers()
+            for _ in range(90):  # a client refuses more than 100
+                self.wfile.write(b"X: y\r\n")
+                if self.fake.stopped.wait(fault.drip_headers):
+                    return
         if fault and fault.location:
             self.send_header("Location", fault.location)
         self.end_headers()
@@ -204,7 +212,8 @@ def _webui(fake: FakeImageServer, path: str, body: Any, fault: Fault | None) -> 
         }  # fmt: skip
     if path == "/sdapi/v1/interrupt":
         fake.interrupts.append(fake.running)
-        fake.hold.set()
+        if len(fake.interrupts) > fake.deaf:
+            fake.hold.set()
         return {}
     if path != "/sdapi/v1/txt2img":
         return None
@@ -261,5 +270,7 @@ def _comfy(fake: FakeImageServer, path: str, body: Any) -> Any:
         return {}
     if path == "/interrupt":
         fake.interrupts.append(fake.running)
+        if len(fake.interrupts) > fake.deaf:
+            fake.running = ""
         return {}
     return None

@@ -190,6 +190,12 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
                 for byte in b" " * 98 + b"{}":
                     self.wfile.write(bytes([byte]))
                     time.sleep(0.02)
+            elif fake.fault == "slow headers":
+                self.send_response(200)
+                self.flush_headers()
+                for _ in range(50):
+                    self.wfile.write(b"X: y\r\n")
+                    time.sleep(0.02)
             elif fake.fault == "silent":
                 time.sleep(0.7)
                 self.close_connection = True

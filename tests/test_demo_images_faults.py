@@ -23,7 +23,7 @@ from kgen_ext.demo.images import (
     draw_pair,
     open_server,
 )
-from kgen_ext.demo.images.http import Address
+from kgen_ext.demo.images.http import parse_address
 from kgen_ext.errors import BadValue
 
 JSON = "application/json"
@@ -124,7 +124,9 @@ def test_in_place_of_a_picture(name: str, comfy: bool) -> None:
 
 
 @pytest.mark.parametrize("comfy", [False, True])
-@pytest.mark.parametrize("fault", [{"stall": True}, {"drip": 0.05}], ids=["never", "byte by byte"])
+@pytest.mark.parametrize(
+    "fault", [{"stall": True}, {"drip": 0.05}, {"drip_headers": 0.05}], ids=["never", "byte by byte", "by headers"]
+)
 def test_a_server_that_does_not_answer_in_time(fault: dict[str, Any], comfy: bool) -> None:
     with running(webui=not comfy, comfy=comfy) as fake:
         server = open_fake(fake, seconds=0.6)
@@ -324,7 +326,7 @@ def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_an_address_is_shown_without_its_password(text: str, shown: str) -> None:
-    assert str(Address.parse(text)) == shown
+    assert str(parse_address(text)) == shown
 
 
 @pytest.mark.parametrize(

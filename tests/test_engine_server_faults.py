@@ -60,7 +60,7 @@ def test_a_password_in_the_url_is_refused_and_not_shown() -> None:
 
 @pytest.mark.parametrize("tail", ["", "/", "/v1", "/v1/"])
 def test_the_forms_of_a_url_mean_the_same(tail: str) -> None:
-    assert parse_address(f"http://[::1]:8080/llm{tail}").prefix == "/llm"
+    assert parse_address(f"http://[::1]:8080/llm{tail}").path == "/llm"
 
 
 def test_a_server_behind_a_path_is_reached(starter: Engine) -> None:
@@ -132,7 +132,7 @@ def test_a_server_that_stops_in_between(starter: Engine) -> None:
         expander.expand([REQUEST])
 
 
-@pytest.mark.parametrize("fault", ["silent", "slow"])
+@pytest.mark.parametrize("fault", ["silent", "slow", "slow headers"])
 def test_a_server_that_takes_too_long(fake: FakeServer, fault: str) -> None:
     client = JsonClient(fake.url, timeout=0.2)
     fake.fault = fault
@@ -165,7 +165,7 @@ def test_closing_ends_a_request_that_waits(fake: FakeServer) -> None:
     client, fake.fault = JsonClient(fake.url), "slow"
     timer = threading.Timer(0.1, client.close)
     timer.start()
-    with pytest.raises(EngineError, match="cannot be reached"):
+    with pytest.raises(EngineError, match="the engine is closed"):
         client.post("/completion", {"prompt": [5], "n_probs": 1})
     timer.join()
 

@@ -5,56 +5,36 @@ A connection is kept and used again. One that the server has closed in the meant
 from __future__ import annotations
 
 import json
-import selectors
-import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from dataclasses import replace
+from http.client import HTTPConnection, HTTPException
 from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
 
+from kgen_ext.engines.http import Address, Answer, Call, TooLong, connect, is_dropped, split_address, without_login
 from kgen_ext.errors import BadValue, EngineError, UserError
 
 # The environment variable that holds the server's API key.
 KEY_VARIABLE = "KGEN_SERVER_KEY"
-# Seconds that the server may take for each part of an answer, and for an answer as a whole.
+# Seconds that the server may take to be reached, and for an answer as a whole.
 TIMEOUT = 60.0
 # Bytes of an answer, where the request allows no more.
 LIMIT = 1 << 20
-_CHUNK = 1 << 16
 _SHOWN = 200  # characters of a server's own words
 _FORM = "http://HOST:PORT or https://HOST:PORT"
 _REACH = "start the server, or correct --url"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server is; `prefix` is the path before those of its API. `url` is for messages."""
-
-    secure: bool
-    host: str
-    port: int | None
-    prefix: str
-    url: str
-
-
 def parse_address(url: str) -> Address:
-    """Return the parts of a URL; one that ends in /v1, as OpenAI clients want it, means the same. Raises BadValue."""
+    """Return the address in a URL; one that ends in /v1, as OpenAI clients want it, means the same. Raises BadValue."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        address = split_address(url)
     except ValueError:
-        raise BadValue("url", url, _FORM) from None
-    if parts.username is not None or parts.password is not None:  # which must not be shown
-        raise BadValue("url", f"{parts.scheme}://...@{host}", f"{_FORM}, with the key in {KEY_VARIABLE}")
-    plain = url.isascii() and url.isprintable() and " " not in url
-    if not plain or parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-        raise BadValue("url", url, _FORM)
-    prefix = parts.path.rstrip("/").removesuffix("/v1")
-    return Address(parts.scheme == "https", host, port, prefix, url)
+        raise BadValue("url", without_login(url), _FORM) from None
+    if address.authorization:
+        raise BadValue("url", without_login(url), f"{_FORM}, with the key in {KEY_VARIABLE}")
+    return replace(address, path=address.path.removesuffix("/v1"))
 
 
 class JsonClient:
@@ -66,21 +46,20 @@ class JsonClient:
     def __init__(
         self, url: str, *, key: str = "", timeout: float = TIMEOUT, clock: Callable[[], float] = monotonic
     ) -> None:
-        self._address = parse_address(url)
         if not (key.isascii() and key.isprintable()):
             raise UserError(f"{KEY_VARIABLE}: the key has characters that no key has", hint="set it again")
+        self._address = replace(parse_address(url), authorization=key and f"Bearer {key}")
         self._key = key
         self._timeout = timeout
         self._clock = clock
         self._lock = threading.Lock()
         self._idle = list[HTTPConnection]()
-        self._busy = set[HTTPConnection]()
         self._closed = False
 
     @property
     def url(self) -> str:
         """Return the address, for messages."""
-        return self._address.url
+        return str(self._address)
 
     def get(self, path: str) -> Any:
         """Return what the server answers to a GET."""
@@ -92,102 +71,84 @@ class JsonClient:
         limit: bytes that the answer may have. missing: what is returned where the server has no such path; None for an
         error.
         """
-        return self._exchange("POST", path, json.dumps(body).encode(), limit, missing)
+        return self._exchange("POST", path, body, limit, missing)
 
     def fails(self, what: str, *, hint: str = "") -> EngineError:
         """Return an error of this server, to be raised."""
         return EngineError(f"{self.url}: {what}", hint=hint)
 
     def close(self) -> None:
-        """Close all connections, those that wait for an answer too. May be called twice."""
+        """Close all connections. A call that waits for an answer ends soon. May be called twice."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-            busy = list(self._busy)
         for connection in idle:
             connection.close()
-        for connection in busy:
-            if connection.sock is not None:
-                with suppress(OSError):  # it has gone by itself
-                    connection.sock.shutdown(socket.SHUT_RDWR)
 
-    def _exchange(self, method: str, path: str, body: bytes | None, limit: int, missing: Any = None) -> Any:
-        began = self._clock()
+    def _exchange(self, method: str, path: str, body: Any, limit: int, missing: Any = None) -> Any:
+        try:
+            answer = self._call(method, path, body, limit)
+        except TimeoutError:
+            raise self.fails(f"no answer within {self._timeout:g} s", hint="is the server overloaded?") from None
+        except TooLong:
+            raise self.fails(f"an answer of more than {limit:,} bytes") from None
+        except (OSError, HTTPException) as error:
+            raise self.fails(f"cannot be reached: {_words(error)}", hint=_REACH) from error
+        if answer.status == 404 and missing is not None:
+            return missing
+        return self._decode(answer, path)
+
+    def _call(self, method: str, path: str, body: Any, limit: int) -> Answer:
+        end = self._clock() + self._timeout
+
+        def check() -> None:
+            if self._closed:
+                raise self._is_closed()
+            if self._clock() > end:
+                raise TimeoutError
+
         connection = self._take()
         try:
-            headers = {"Accept": "application/json", "Content-Type": "application/json"}
-            if self._key:
-                headers["Authorization"] = f"Bearer {self._key}"
-            connection.request(method, self._address.prefix + path, body=body, headers=headers)
-            response = connection.getresponse()
-            data = self._read(response, limit, began)
-        except TimeoutError:
-            self._drop(connection)
-            raise self.fails(f"no answer within {self._timeout:g} s", hint="is the server overloaded?") from None
-        except (OSError, HTTPException) as error:
-            self._drop(connection)
-            raise self.fails(f"cannot be reached: {_words(error)}", hint=_REACH) from error
+            call = Call(connection, self._address, method, path, body, headers={"Accept": "application/json"},
+                        seconds=self._timeout, check=check)  # fmt: skip
+            answer = call.read(limit)
         except BaseException:
-            self._drop(connection)
+            connection.close()
             raise
-        self._put_back(connection, response)
-        if response.status == 404 and missing is not None:
-            return missing
-        return self._decode(response, data, path)
+        self._put_back(connection, answer)
+        return answer
 
     def _take(self) -> HTTPConnection:
         with self._lock:
             if self._closed:
-                raise self.fails("the engine is closed", hint="load it again")
-            connection = self._idle.pop() if self._idle else None
-            if connection is not None and _is_dropped(connection):
-                connection.close()
-                connection = None
-            if connection is None:
-                kind = HTTPSConnection if self._address.secure else HTTPConnection
-                connection = kind(self._address.host, self._address.port, timeout=self._timeout)
-            self._busy.add(connection)
-            return connection
+                raise self._is_closed()
+            kept = self._idle.pop() if self._idle else None
+        if kept is not None and not is_dropped(kept):
+            return kept
+        if kept is not None:
+            kept.close()
+        return connect(self._address, self._timeout)
 
-    def _drop(self, connection: HTTPConnection) -> None:
+    def _put_back(self, connection: HTTPConnection, answer: Answer) -> None:
         with self._lock:
-            self._busy.discard(connection)
-        connection.close()
-
-    def _put_back(self, connection: HTTPConnection, response: HTTPResponse) -> None:
-        ends = response.will_close
-        response.close()
-        with self._lock:
-            self._busy.discard(connection)
-            if not ends and not self._closed:
+            if not answer.last and not self._closed:
                 self._idle.append(connection)
                 return
         connection.close()
 
-    def _read(self, response: HTTPResponse, limit: int, began: float) -> bytes:
-        """Return the body. Raises EngineError for one that is too long, TimeoutError for one that takes too long."""
-        data = bytearray()
-        while len(data) <= limit and (response.length or 0) <= limit:
-            chunk = response.read1(_CHUNK)
-            if not chunk:
-                if response.length:
-                    raise HTTPException("the answer was cut off")
-                return bytes(data)
-            data += chunk
-            if self._clock() - began > self._timeout:
-                raise TimeoutError
-        raise self.fails(f"an answer of more than {limit:,} bytes")
+    def _is_closed(self) -> EngineError:
+        return self.fails("the engine is closed", hint="load it again")
 
-    def _decode(self, response: HTTPResponse, data: bytes, path: str) -> Any:
-        status = response.status
+    def _decode(self, answer: Answer, path: str) -> Any:
+        status = answer.status
         if 300 <= status < 400:
             raise self.fails("redirects to another address", hint="redirects are not followed: give that address")
         try:
-            value = json.loads(data)
+            value = json.loads(answer.data)
         except (ValueError, RecursionError):
             value = None
             if status == 200:
-                kind = self._clean(response.headers.get_content_type())
+                kind = self._clean(answer.kind)
                 raise self.fails(f"answers {path} with {kind} that is no JSON", hint=_REACH) from None
         if status in (401, 403):
             asked = "refuses the key" if self._key else "asks for a key"
@@ -201,15 +162,6 @@ class JsonClient:
         """Return a server's words for a message: one line without control characters, and without the key."""
         text = text.replace(self._key, "***") if self._key else text
         return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:_SHOWN]
-
-
-def _is_dropped(connection: HTTPConnection) -> bool:
-    """Return whether the server has closed an idle connection, or sent what nobody asked for."""
-    if connection.sock is None:
-        return True
-    with selectors.DefaultSelector() as selector:
-        selector.register(connection.sock, selectors.EVENT_READ)
-        return bool(selector.select(0))
 
 
 def _words(error: Exception) -> str:

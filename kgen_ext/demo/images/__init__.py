@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kgen_ext.demo.images.comfy import ComfyUI
 from kgen_ext.demo.images.diffusers import Diffusers
-from kgen_ext.demo.images.http import Address, Client
+from kgen_ext.demo.images.http import Client, parse_address
 from kgen_ext.demo.images.png import pair_png
 from kgen_ext.demo.images.values import (
     BadAnswer,
@@ -29,6 +29,7 @@ from kgen_ext.demo.images.values import (
     check_prompt,
 )
 from kgen_ext.demo.images.webui import WebUI
+from kgen_ext.engines.http import Address
 from kgen_ext.errors import BadValue
 
 __all__ = [
@@ -50,7 +51,7 @@ def open_server(address: str, *, checkpoint: str = "", seconds: float = LIMIT) -
 
     checkpoint: for ComfyUI, "" for its first. seconds: limit for a picture. Raises BadValue or ImageError.
     """
-    return _open(Client(Address.parse(address)), checkpoint, seconds)
+    return _open(Client(parse_address(address)), checkpoint, seconds)
 
 
 def find_servers(
@@ -61,7 +62,7 @@ def find_servers(
 
     def look(port: int) -> ImageServer | None:
         try:
-            return _open(Client(Address("http", "127.0.0.1", port, ""), _LOOK), "", seconds)
+            return _open(Client(Address("http", "127.0.0.1", port), _LOOK), "", seconds)
         except (ImageError, BadValue):
             return None
 

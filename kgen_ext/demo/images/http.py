@@ -1,75 +1,36 @@
-"""HTTP to one image server: a checked address, and calls that obey a time limit, a size limit and the user.
-
-http.client of the standard library does what is needed and nothing more: it follows no redirect, asks no proxy and
-reads no environment, so that the only address ever called is the one named by the owner. Its timeouts hold for a single
-read; a server that sends a byte a second would never meet them. So the reader under it (`_Reader`) wakes up every tenth
-of a second, and looks at the time left and at the caller's `cancelled`.
-"""
+"""Calls of one image server that obey a time limit, a size limit and the user, and say in words what went wrong."""
 from __future__ import annotations
 
-import base64
-import http.client
-import io
 import json
 import re
-import selectors
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, cast
-from urllib.parse import quote, unquote, urlsplit
+from dataclasses import dataclass
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from typing import cast
+from urllib.parse import quote
 
 from kgen_ext.demo.images.values import BadAnswer, ServerGone, ServerTimeout
+from kgen_ext.engines import http
+from kgen_ext.engines.http import Address
 from kgen_ext.errors import BadValue, Cancelled
 
 MAX_ANSWER = 48 << 20  # bytes: a picture of 32 MiB in base64, and its texts
 CONNECT = 5.0  # seconds
 SHORT = 10.0  # seconds for a call that draws nothing
-_TICK = 0.1  # seconds
 _ADDRESS = "an address such as http://127.0.0.1:7860 or http://user:password@host:8188, in a password %40 for @"
 _AGAIN = "look at its console, then try again"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Address of a server. `str()` shows it without user and password."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-    authorization: str = field(default="", repr=False)
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """Read `[http[s]://][user[:password]@]host[:port][/path]`; raises BadValue, which shows no password."""
-        text = text.strip()
-        shown = "***@" + text.rpartition("@")[2] if "@" in text else text
-        wrong = BadValue("images", shown, _ADDRESS)
-        if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
-            raise wrong
-        try:
-            parts = urlsplit(text if "://" in text else f"http://{text}")
-            host, port = parts.hostname, parts.port
-            (host or "").encode("idna")
-        except ValueError:
-            raise wrong from None
-        # A password with a raw / ? or # ends up in the parts behind the host: those are refused, and not shown.
-        if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or "@" in parts.path:
-            raise wrong
-        authorization = ""
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            authorization = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
-        standard = 443 if parts.scheme == "https" else 80
-        return cls(parts.scheme, host, standard if port is None else port, parts.path.rstrip("/"), authorization)
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}{self.path}"
+def parse_address(text: str) -> Address:
+    """Read an address, http:// where it names no scheme; raises BadValue, which shows no password."""
+    text = text.strip()
+    try:
+        return http.split_address(text if "://" in text else f"http://{text}")
+    except ValueError:
+        raise BadValue("images", http.without_login(text), _ADDRESS) from None
 
 
 def _never() -> bool:
@@ -120,20 +81,15 @@ class Call:
     def __init__(
         self, address: Address, method: str, path: str, body: object, *, seconds: float, cancelled: Callable[[], bool]
     ) -> None:
-        self._address, self._method, self._path = address, method, path.partition("?")[0]
+        self._address, self._path = address, path.partition("?")[0]
         self._seconds, self._until, self._cancelled = seconds, time.monotonic() + seconds, cancelled
         with self._mapped("cannot connect"):
-            self._connection = _connect(address, min(CONNECT, seconds))
+            self._connection = http.connect(address, min(CONNECT, seconds))
         headers = {"Accept": "application/json, image/png, image/jpeg", "Connection": "close"}
-        if address.authorization:
-            headers["Authorization"] = address.authorization
-        data = None
-        if body is not None:
-            data, headers["Content-Type"] = json.dumps(body).encode("ascii"), "application/json"
         try:
             with self._mapped("it does not take the request"):
-                self._connection.request(method, address.path + path, data, headers)
-                self._connection.sock.settimeout(_TICK)
+                self._call = http.Call(self._connection, address, method, path, body, headers=headers,
+                                       seconds=min(CONNECT, seconds), check=self._check)  # fmt: skip
         except BaseException:
             self.close()
             raise
@@ -150,41 +106,17 @@ class Call:
 
     def ready(self, seconds: float) -> bool:
         """Wait for the first byte of the answer, at most so long."""
-        end = time.monotonic() + seconds
-        while True:
-            self._check()
-            with self._mapped("the connection broke"):
-                if _readable(self._connection.sock, _TICK):
-                    return True
-            if time.monotonic() >= end:
-                return False
+        with self._mapped("the connection broke"):
+            return self._call.ready(seconds)
 
     def read(self) -> Answer:
         """Return the whole answer, if its status says success."""
         with self._mapped("the connection broke before the answer was complete"):
-            response = http.client.HTTPResponse(
-                cast(socket.socket, _Readable(self._connection.sock, self._check)), method=self._method
-            )
-            response.begin()
-            data = self._body(response)
-        status, kind = response.status, (response.headers.get_content_type() or "").lower()
-        answer = Answer(self._address, self._path, status, kind, data)
-        if not 200 <= status < 300:
+            found = self._call.read(MAX_ANSWER)
+        answer = Answer(self._address, self._path, found.status, found.kind, found.data)
+        if not 200 <= found.status < 300:
             raise _refusal(answer, bool(self._address.authorization))
         return answer
-
-    def _body(self, response: http.client.HTTPResponse) -> bytes:
-        data = bytearray()
-        while chunk := response.read(1 << 16):
-            data += chunk
-            if len(data) > MAX_ANSWER:
-                raise BadAnswer(
-                    f"{self._address}: the answer is larger than {MAX_ANSWER >> 20} MiB",
-                    hint="ask for a smaller picture",
-                )
-        if response.length:  # http.client does not tell a short body from a whole one
-            raise http.client.IncompleteRead(bytes(data), response.length)
-        return bytes(data)
 
     def _check(self) -> None:
         if self._cancelled():
@@ -199,6 +131,10 @@ class Call:
     def _mapped(self, what: str) -> Iterator[None]:
         try:
             yield
+        except http.TooLong as error:
+            raise BadAnswer(
+                f"{self._address}: the answer is larger than {MAX_ANSWER >> 20} MiB", hint="ask for a smaller picture"
+            ) from error
         except ssl.SSLError as error:
             raise ServerGone(
                 f"{self._address}: no secure connection: {one_line(error.reason or error)}",
@@ -206,11 +142,11 @@ class Call:
             ) from error
         except TimeoutError as error:
             raise ServerTimeout(f"{self._address}: {what} within {CONNECT:g} s", hint="is it running?") from error
-        except http.client.RemoteDisconnected as error:
+        except RemoteDisconnected as error:
             raise ServerGone(f"{self._address}: it closed the connection without an answer", hint=_AGAIN) from error
-        except http.client.IncompleteRead as error:
+        except IncompleteRead as error:
             raise ServerGone(f"{self._address}: it closed the connection midway", hint=_AGAIN) from error
-        except (http.client.HTTPException, ValueError) as error:
+        except (HTTPException, ValueError) as error:
             raise BadAnswer(
                 f"{self._address}: what answers there does not speak HTTP", hint="check the port of the address"
             ) from error
@@ -256,13 +192,6 @@ def other_shape(client: Client, path: str) -> BadAnswer:
         f"{client}: its answer to {path} has an unknown form",
         hint="check that it is a WebUI or ComfyUI, and its version",
     )
-
-
-def _connect(address: Address, seconds: float) -> http.client.HTTPConnection:
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    connection = kind(address.host, address.port, timeout=seconds)
-    connection.connect()
-    return connection
 
 
 def _refusal(answer: Answer, with_password: bool) -> BadAnswer:
@@ -323,39 +252,3 @@ def one_line(text: object) -> str:
 def query(path: str, **values: str) -> str:
     """Return a path with a query of quoted values."""
     return path + "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in values.items())
-
-
-class _Readable:
-    """As much of a socket as http.client's response asks of one."""
-
-    def __init__(self, sock: socket.socket, check: Callable[[], None]) -> None:
-        self._sock, self._check = sock, check
-
-    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock, self._check))
-
-
-class _Reader(io.RawIOBase):
-    """Bytes of a socket, with a look at time and user every tenth of a second."""
-
-    def __init__(self, sock: socket.socket, check: Callable[[], None]) -> None:
-        super().__init__()
-        self._sock, self._check = sock, check
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while True:
-            self._check()
-            try:
-                return self._sock.recv_into(buffer)
-            except TimeoutError:
-                continue
-
-
-def _readable(sock: socket.socket, seconds: float) -> bool:
-    """Return whether there is something to read, after waiting at most so long."""
-    with selectors.DefaultSelector() as selector:  # select() itself knows no file number above 1023
-        selector.register(sock, selectors.EVENT_READ)
-        return bool(selector.select(seconds))
