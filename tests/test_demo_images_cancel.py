@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from image_server import FakeImageServer, running
+from image_server import FakeImageServer, Fault, running
 from images_kit import EXPANDED, RAW, SETTINGS, draw, open_fake
 
 from kgen_ext.demo.images import draw_pair
@@ -15,7 +15,10 @@ from kgen_ext.errors import Cancelled
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kgen_ext.demo.images.webui._POLL", 0.05)
-    monkeypatch.setattr("kgen_ext.demo.images.webui._UNKNOWN", 0.3)
+    monkeypatch.setattr("kgen_ext.demo.images.webui._QUICK", 0.3)
+    monkeypatch.setattr("kgen_ext.demo.images.comfy._QUICK", 0.3)
+    monkeypatch.setattr("kgen_ext.demo.images.stopping._POLL", 0.05)
+    monkeypatch.setattr("kgen_ext.demo.images.stopping._UNKNOWN", 0.3)
 
 
 @pytest.fixture
@@ -148,3 +151,43 @@ def test_somebody_elses_workflow_is_not_interrupted(comfy: FakeImageServer) -> N
     comfy.running = "somebody"
     cancel_when(comfy, lambda: waits(comfy))
     assert comfy.interrupts == []
+
+
+def test_a_job_that_does_not_stop_is_interrupted_again(webui: FakeImageServer) -> None:
+    webui.deaf = 2
+    cancel_when(webui, lambda: runs(webui))
+    assert settled() and len(webui.interrupts) == 3
+
+
+def test_a_workflow_that_does_not_stop_is_interrupted_again(comfy: FakeImageServer) -> None:
+    comfy.deaf = 2
+    cancel_when(comfy, lambda: runs(comfy))
+    assert settled() and len(comfy.interrupts) == 3
+
+
+def test_a_server_without_ids_is_interrupted_once(webui: FakeImageServer) -> None:
+    webui.ids, webui.deaf = False, 2  # what it draws afterwards may be somebody else's
+    cancel_when(webui, lambda: runs(webui))
+    assert settled() and len(webui.interrupts) == 1
+    webui.hold.set()
+
+
+@pytest.mark.parametrize(("api", "path"), [("webui", "/internal/progress"), ("comfy", "/queue")])
+def test_a_server_too_busy_to_answer_is_asked_again(api: str, path: str, request: pytest.FixtureRequest) -> None:
+    fake: FakeImageServer = request.getfixturevalue(api)
+    drawing = draw_pair(open_fake(fake), RAW, EXPANDED, SETTINGS)
+    next(drawing)
+    fake.wait_for(lambda: runs(fake))
+    fake.fault = Fault(path, status=503, body=b"{}")
+    drawing.close()
+    assert fake.running != ""
+    fake.fault = None
+    assert settled() and fake.running == ""
+
+
+def test_a_server_that_is_gone_is_not_asked_again(webui: FakeImageServer) -> None:
+    drawing = draw_pair(open_fake(webui), RAW, EXPANDED, SETTINGS)
+    next(drawing)
+    webui.fault = Fault("/", silent=True)
+    drawing.close()
+    assert settled() and webui.interrupts == []

@@ -15,14 +15,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from dataclasses import dataclass
 
 from kgen_ext.demo.images.http import Client, one_line, other_shape, query
 from kgen_ext.demo.images.png import read_picture
+from kgen_ext.demo.images.stopping import State, stop_job
 from kgen_ext.demo.images.values import (
     BadAnswer,
-    ImageError,
     Picture,
     PictureSettings,
     Progress,
@@ -155,11 +154,16 @@ class ComfyUI:
 
     def _stop(self, id: str) -> None:
         """Take the workflow out of the queue, or interrupt it, if it is the one that runs."""
-        with suppress(ImageError):  # what cannot be asked any more cannot be stopped either
+
+        def ask() -> State:
             self.client.post("/queue", {"delete": [id]}, seconds=_QUICK)
             running, _ = self._lists(self.client.get("/queue", seconds=_QUICK))
-            if id in running:  # older servers do not look at the id, and stop what runs
-                self.client.post("/interrupt", {"prompt_id": id}, seconds=_QUICK)
+            return State.ACTIVE if id in running else State.UNKNOWN
+
+        def interrupt() -> None:  # older servers do not look at the id, and stop what runs
+            self.client.post("/interrupt", {"prompt_id": id}, seconds=_QUICK)
+
+        stop_job(ask, interrupt, seconds=self.seconds)
 
 
 def _workflow(

@@ -14,18 +14,16 @@ drawn right before it was sent, and it has not been answered.
 from __future__ import annotations
 
 import base64
-import enum
 import json
 import math
 import secrets
-import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from dataclasses import dataclass
 
 from kgen_ext.demo.images.http import Client, other_shape
 from kgen_ext.demo.images.png import read_picture
+from kgen_ext.demo.images.stopping import State, stop_job
 from kgen_ext.demo.images.values import (
     BadAnswer,
     BadPicture,
@@ -45,7 +43,6 @@ _PROGRESS = "/sdapi/v1/progress?skip_current_image=true"
 _POLL = 1.0  # seconds between two questions for the progress
 _QUICK = 2.0  # seconds for such a question
 _GIVE_UP = 3  # such questions without an answer
-_UNKNOWN = 5.0  # seconds for which a job that was cancelled may still turn up in the queue
 _CHANGED = "the server drew another prompt than this one: its styles, wildcards or scripts changed it"
 
 
@@ -156,14 +153,6 @@ def _busy(client: Client, *, seconds: float | None = None) -> bool:
     return not isinstance(state, dict) or state.get("job") != ""
 
 
-class _State(enum.Enum):
-    """State of our job as the server knows it. UNKNOWN: done, not there yet, or the server knows no ids."""
-
-    QUEUED = "waiting in the server's queue"
-    ACTIVE = "being drawn"
-    UNKNOWN = "with the server"
-
-
 class _Job:
     """Our job on a server. alone: nothing was being drawn when it was sent."""
 
@@ -175,53 +164,42 @@ class _Job:
     def progress(self) -> Progress:
         """Return how far it is; a server that does not tell is no longer asked."""
         if self._failed >= _GIVE_UP:
-            return Progress(None, _State.UNKNOWN.value)
+            return Progress(None, State.UNKNOWN.value)
         try:
             state, share = self._ask()
-            if state is _State.UNKNOWN and self._alone:
+            if state is State.UNKNOWN and self._alone:
                 share = _share(self._client.get(_PROGRESS, seconds=_QUICK))
         except ImageError:
             self._failed += 1  # a computer that draws on its processor may be late with an answer
-            return Progress(None, _State.UNKNOWN.value)
+            return Progress(None, State.UNKNOWN.value)
         return Progress(share, state.value if share is None else f"{share:.0%}")
 
     def stop(self) -> None:
-        """Stop it and no other: at once if it is being drawn, else when its turn comes."""
-        with suppress(ImageError):  # what cannot be asked any more cannot be stopped either
-            state, _ = self._ask()
-            unnamed = state is _State.UNKNOWN and self._alone
-            if state is _State.ACTIVE or (unnamed and _busy(self._client, seconds=_QUICK)):
-                self._interrupt()
-            else:
-                threading.Thread(target=self._stop_later, name="kgen-demo-cancel", daemon=True).start()
+        """Stop it and no other."""
+        stop_job(self._state, self._interrupt, seconds=self._seconds)
 
-    def _stop_later(self) -> None:
-        with suppress(ImageError):
-            end, unknown = time.monotonic() + self._seconds, time.monotonic() + _UNKNOWN
-            while time.monotonic() < end:
-                state, _ = self._ask()
-                if state is _State.ACTIVE:
-                    return self._interrupt()
-                if state is _State.UNKNOWN and time.monotonic() > unknown:
-                    return None
-                time.sleep(_POLL)
+    def _state(self) -> State:
+        state, _ = self._ask()
+        unnamed = state is State.UNKNOWN and self._alone
+        return State.ACTIVE if unnamed and _busy(self._client, seconds=_QUICK) else state
 
     def _interrupt(self) -> None:
         self._client.post("/sdapi/v1/interrupt", {}, seconds=_QUICK)
+        self._alone = False  # a job without a name is drawn from now on, if at all, for somebody else
 
-    def _ask(self) -> tuple[_State, float | None]:
+    def _ask(self) -> tuple[State, float | None]:
         path = "/internal/progress"
         try:
             found = self._client.post(path, {"id_task": self.id, "live_preview": False}, seconds=_QUICK)
         except BadAnswer as error:
             if error.status in (404, 405):  # a WebUI without its page
-                return _State.UNKNOWN, None
+                return State.UNKNOWN, None
             raise
         if not isinstance(found, dict):
             raise other_shape(self._client, path)
         if found.get("active") is True:
-            return _State.ACTIVE, _share(found)
-        return (_State.QUEUED if found.get("queued") is True else _State.UNKNOWN), None
+            return State.ACTIVE, _share(found)
+        return (State.QUEUED if found.get("queued") is True else State.UNKNOWN), None
 
 
 def _share(found: object) -> float | None:
