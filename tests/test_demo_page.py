@@ -166,6 +166,21 @@ def test_stop_keeps_what_is_complete(service: Service, model: FakeModel) -> None
     asyncio.run(asyncio.wait_for(steps(), 20))
 
 
+def test_a_run_stopped_while_it_waits_says_so(service: Service, model: FakeModel) -> None:
+    async def steps() -> None:
+        model.gate.clear()
+        handlers = Handlers(service)
+        first, second = (handlers.expand(request(name), *values()) for name in ("a", "b"))
+        await anext(first)
+        await anext(second)
+        handlers.stop(request("b"))
+        panels = [step[0] async for step in second if isinstance(step[0], str)]
+        assert "Stopped." in panels[-1] and "kgen-error" not in panels[-1]
+        await first.aclose()
+
+    asyncio.run(asyncio.wait_for(steps(), 20))
+
+
 def test_the_page_is_built_without_a_program_that_draws(service: Service) -> None:
     assert not any(getattr(part, "elem_id", "") == "kgen_draw" for part in built(service).blocks.values())
 
@@ -260,6 +275,30 @@ def test_a_page_that_is_closed_stops_its_pictures(drawing: tuple[Service, FakeIm
 
     asyncio.run(asyncio.wait_for(steps(), 20))
     assert fake.interrupts
+
+
+def test_stopping_a_pair_is_no_error(drawing: tuple[Service, FakeImageServer]) -> None:
+    service, fake = drawing
+    expand(service)
+
+    async def steps() -> None:
+        fake.hold.clear()
+        handlers = Handlers(service)
+        pair = handlers.draw(request(), service.servers[0].label, "1", 2, 7, "", "", 64, 64)
+        await anext(pair)
+        await anext(pair)
+        handlers.stop(request())
+        lines = [step[0] async for step in pair]
+        assert ("Stopped." in lines[-1], any("kgen-error" in str(line) for line in lines)) == (True, False)
+
+    asyncio.run(asyncio.wait_for(steps(), 20))
+
+
+def test_a_pair_that_has_ended_is_not_kept(drawing: tuple[Service, FakeImageServer]) -> None:
+    service, _ = drawing
+    expand(service)
+    draw(service)
+    assert service.sessions.latest("page", "pair") is None and service.sessions.latest("page", "run")
 
 
 def test_pairs_to_download_do_not_pile_up(service: Service) -> None:

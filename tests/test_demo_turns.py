@@ -90,13 +90,13 @@ class Waits(Task):
 
     def __init__(self) -> None:
         super().__init__()
-        self.began, self.go, self.ended = threading.Event(), threading.Event(), threading.Event()
+        self.began, self.go, self.done = threading.Event(), threading.Event(), threading.Event()
 
     def work(self) -> None:
         self.began.set()
         while not self.go.wait(0.01) and not self.cancelled():
             pass
-        self.ended.set()
+        self.done.set()
 
 
 def run(steps: Coroutine[Any, Any, None]) -> None:
@@ -151,7 +151,7 @@ def test_a_task_that_ends_lets_the_next_begin() -> None:
 def test_the_last_view_is_that_of_the_ended_task() -> None:
     async def steps() -> None:
         task = Waits()
-        views = follow(task, Turns(Limits()).join("a"), lambda: "ended" if task.ended.is_set() else "at work")
+        views = follow(task, Turns(Limits()).join("a"), lambda: "ended" if task.done.is_set() else "at work")
         assert await anext(views) == "at work"
         task.go.set()
         assert [view async for view in views][-1] == "ended"
@@ -166,7 +166,7 @@ def test_closing_the_views_cancels_the_task() -> None:
         await anext(followed)
         await until(task.began.is_set)
         await followed.aclose()
-        await until(task.ended.is_set)
+        await until(task.done.is_set)
 
     run(steps())
 

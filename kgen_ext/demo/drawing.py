@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kgen_ext.demo.messages import explain
 from kgen_ext.demo.tasks import Task
+from kgen_ext.errors import Cancelled
 
 if TYPE_CHECKING:
     from kgen_ext.demo.images import ImageServer, Pair, Picture, PictureSettings
@@ -39,6 +40,8 @@ class PictureTask(Task):
         """Have both drawn."""
         try:
             self._draw()
+        except Cancelled:
+            pass  # which is no error: `view` says so
         except Exception as error:  # top of the thread: nobody else would hear of it
             _LOG.debug("a pair of pictures failed:", exc_info=error)
             before = self.view()
@@ -47,7 +50,9 @@ class PictureTask(Task):
     def view(self) -> PairView:
         """Return how far it is."""
         with self._lock:
-            return self._view
+            view = self._view
+        line = self.stop_line() if view.pair is None and not view.failed else ""
+        return replace(view, line=line) if line else view
 
     def _draw(self) -> None:
         from kgen_ext.demo.images import Pair, Picture, draw_pair

@@ -86,8 +86,8 @@ class ExpansionTask(Task):
         """Return how far it is."""
         with self._lock:
             line = self._line
-            if self.cancelled() and not self._failed and self._seconds is None:
-                line = "Stopping ..."
+            if not self._failed and self._seconds is None:
+                line = self.stop_line() or line
             partial = tuple(text.text() for text in self._partial)
             return RunView(line, self._failed, self.request.prompt, partial, tuple(self._finished), self._seconds,
                            self._calls)  # fmt: skip

@@ -154,14 +154,17 @@ class Handlers:
         service.sessions.keep(session_of(request), _PAIR, task)
         shown = PairView("", False)
         yield [gr.skip(), None, None, gr.update(visible=False)]
-        async for view, ahead in follow(task, turn, lambda: (task.view(), turn.ahead)):
-            yield [
-                line_html(waiting_line(ahead)) if ahead else line_html(view.line, failed=view.failed),
-                view.raw.image if view.raw is not None and shown.raw is None else gr.skip(),
-                view.expanded.image if view.expanded is not None and shown.expanded is None else gr.skip(),
-                self._download(view) if view.pair is not None and shown.pair is None else gr.skip(),
-            ]
-            shown = view
+        try:
+            async for view, ahead in follow(task, turn, lambda: (task.view(), turn.ahead)):
+                yield [
+                    line_html(waiting_line(ahead)) if ahead else line_html(view.line, failed=view.failed),
+                    view.raw.image if view.raw is not None and shown.raw is None else gr.skip(),
+                    view.expanded.image if view.expanded is not None and shown.expanded is None else gr.skip(),
+                    self._download(view) if view.pair is not None and shown.pair is None else gr.skip(),
+                ]
+                shown = view
+        finally:
+            service.sessions.drop(session_of(request), _PAIR, task)  # its pictures are large
 
     def stop(self, request: gr.Request) -> None:
         """Stop what this page has asked for."""

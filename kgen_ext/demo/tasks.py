@@ -22,6 +22,7 @@ class Task(ABC):
 
     def __init__(self) -> None:
         self._cancelled = threading.Event()
+        self.ended = False  # it has done its work, or was cancelled before it began
 
     @abstractmethod
     def work(self) -> None:
@@ -34,6 +35,10 @@ class Task(ABC):
     def cancelled(self) -> bool:
         """Return whether it was asked to stop."""
         return self._cancelled.is_set()
+
+    def stop_line(self) -> str:
+        """Return how far stopping it is, "" where it was not asked to."""
+        return "" if not self.cancelled() else "Stopped." if self.ended else "Stopping ..."
 
 
 async def follow(task: Task, turn: Turn, view: Callable[[], View]) -> AsyncIterator[View]:
@@ -51,10 +56,12 @@ async def follow(task: Task, turn: Turn, view: Callable[[], View]) -> AsyncItera
             if not began and not turn.ahead and not task.cancelled():
                 thread.start()
                 began = True
-            ended = not thread.is_alive() if began else task.cancelled()
+            task.ended = not thread.is_alive() if began else task.cancelled()
+            if task.ended and not began:
+                turn.leave()  # nothing is ahead of what will not begin
             current = view()
             now = time.monotonic()
-            if ended:
+            if task.ended:
                 yield current
                 return
             if current != shown or now - at >= BEAT_SECONDS:
@@ -105,6 +112,13 @@ class Sessions:
         task = self.latest(session, kind)
         if task is not None:
             task.cancel()
+
+    def drop(self, session: str, kind: str, task: Task) -> None:
+        """Forget a task that has ended, with what it holds."""
+        with self._lock:
+            tasks = self._tasks.get(session, {})
+            if tasks.get(kind) is task:
+                del tasks[kind]
 
     def forget(self, session: str) -> None:
         """Cancel and forget all tasks of a page: it was closed."""
