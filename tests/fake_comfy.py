@@ -195,6 +195,7 @@ class Comfy:
     device: Device = CPU
     free: int = 8 * GB
     texts: list[tuple[str, str]] = field(default_factory=list)
+    messages: list[tuple[str, Any, Any]] = field(default_factory=list)  # event, data, page
     bars: list[tuple[int, int]] = field(default_factory=list)
     replacements: list[NodeReplace] = field(default_factory=list)
     prompt_handlers: list[Callable[[Any], Any]] = field(default_factory=list)
@@ -209,6 +210,9 @@ class Comfy:
 
     def send_progress_text(self, text: str | bytes, node_id: str, sid: Any = None) -> None:
         self.texts.append((text.decode() if isinstance(text, bytes) else text.encode().decode(), node_id))
+
+    def send_sync(self, event: str, data: Any, sid: Any = None) -> None:
+        self.messages.append((event, data, sid))
 
     def add_on_prompt_handler(self, handler: Callable[[Any], Any]) -> None:
         self.prompt_handlers.append(handler)

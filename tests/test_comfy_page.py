@@ -30,6 +30,7 @@ class Element {
   close() { this.shown = false; this.listeners.close?.(); }
   remove() { document.body.children = document.body.children.filter((c) => c !== this); }
 }
+globalThis.LiteGraph = {NODE_WIDGET_HEIGHT: 20};
 globalThis.requestAnimationFrame = (call) => frames.push(call);
 export const frames = [];
 globalThis.document = {createElement: (tag) => new Element(tag), body: new Element("body"), head: new Element("head")};
@@ -41,7 +42,8 @@ export const app = {
   async refreshComboInNodes() { app.refreshed++; },
   extensionManager: {setting: {get: () => app.locale ?? "en"}, toast: {add: (given) => toasts.push(given)}},
 };
-export const api = {async fetchApi(route, options = {}) {
+export const events = {};
+export const api = {addEventListener: (name, call) => { events[name] = call; }, async fetchApi(route, options = {}) {
   asked.push([route, options.method ?? "GET", options.body ?? null, options.headers ?? null]);
   let answer = answers[route];
   if (Array.isArray(answer)) answer = answer.length > 1 ? answer.shift() : answer[0];
@@ -50,12 +52,25 @@ export const api = {async fetchApi(route, options = {}) {
   return {ok: status < 400, status, json: async () => body};
 }};
 export class Node {
-  constructor(names = []) { this.widgets = names.map((name) => ({name, value: name + "!"})); this.size = [200, 100]; }
+  constructor(names = []) {
+    this.widgets = names.map((name) => ({name, value: name + "!", options: {advanced: name.startsWith("top_")}}));
+    this.size = [200, 100];
+  }
   addWidget(type, name, value, call, options) { return this.put({type, name, value, call, options}); }
   addDOMWidget(name, type, element, options) { return this.put({name, type, element, options}); }
   put(widget) { this.widgets.push(widget); return widget; }
-  computeSize() { return [220, 300]; }
+  // As the page does: what is hidden counts for nothing, but the layout asks each widget for its room.
+  isWidgetVisible(widget) { return !(widget.advanced && !this.showAdvanced); }
+  computeSize() {
+    const rooms = this.widgets.filter((w) => w.advanced && this.showAdvanced).map((w) => w.computeSize()[1] + 4);
+    return [220, rooms.reduce((sum, room) => sum + room, 300)];
+  }
   setSize(size) { this.size = size; }
+  toggleAdvanced() {
+    this.showAdvanced = !this.showAdvanced;
+    this.setSize([this.size[0], Math.max(this.size[1], this.computeSize()[1])]);
+  }
+  getSlotFromWidget(widget) { return {link: this.links?.[widget.name] ?? null}; }
 }
 export function nodeType(category = "KGen", names = ["prompt", "model"]) {
   const type = class extends Node { constructor() { super(names); this.onNodeCreated?.(); } };
@@ -70,7 +85,7 @@ export const tell = (value) => console.log(JSON.stringify(value));
 """
 BEFORE = """
 import {
-  app, api, asked, answers, toasts, extension, frames, nodeType, Node, tick, tell, model,
+  app, api, asked, answers, events, toasts, extension, frames, nodeType, Node, tick, tell, model,
 } from "./page.js";
 await import("../extensions/kgen/kgen.js");
 const {openModels} = await import("../extensions/kgen/models.js");
@@ -148,6 +163,47 @@ def test_notes_stand_under_the_text_once(run: Any) -> None:
     assert told == "short"
 
 
+FOLD = """
+const node = new (nodeType("KGen", ["prompt", "top_k", "top_p"]))(), [prompt, first, second, toggle] = node.widgets;
+const rooms = () => node.widgets.filter((w) => w.computeSize).map((w) => w.computeSize()[1] + 4);
+"""
+
+
+def test_advanced_inputs_are_folded_and_take_no_room(run: Any) -> None:
+    told = run(FOLD + "tell([node.widgets.map((w) => node.isWidgetVisible(w)), rooms(), node.size]);")
+    assert told == [[True, False, False, True], [0, 0], [200, 300]]
+
+
+def test_the_button_shows_advanced_inputs_and_folds_them_again(run: Any) -> None:
+    told = run(FOLD + """
+        node.setSize([200, 350]); const told = [];
+        for (let i = 0; i < 2; i++) {
+          toggle.call(); told.push([node.showAdvanced, rooms(), node.size[1], toggle.label]);
+        }
+        tell(told);
+    """)
+    assert told == [[True, [24, 24], 398, "Hide advanced inputs"], [False, [0, 0], 350, "Show advanced inputs"]]
+
+
+def test_an_advanced_input_with_a_link_stays_in_sight(run: Any) -> None:
+    told = run(FOLD + 'node.links = {top_p: 5}; tell(node.widgets.map((w) => node.isWidgetVisible(w)));')
+    assert told == [True, False, True, True]
+
+
+def test_the_button_is_no_value_of_a_workflow_and_not_in_nodes_2(run: Any) -> None:
+    told = run(FOLD + "tell([toggle.name, toggle.serialize, toggle.options]);")
+    assert told == ["kgen_advanced", False, {"serialize": False, "hidden": True}]
+
+
+def test_a_page_is_told_what_a_cached_node_wrote(run: Any) -> None:
+    told = run("""
+        await extension.init(); const node = new (nodeType())(); app.nodes[5] = node;
+        events.kgen_written({detail: {"5": [{prompt: "a"}], "6": [{prompt: "b"}]}});
+        tell(node.widgets.at(-1).kgenBox.value);
+    """)
+    assert told == "a"
+
+
 def test_other_packs_nodes_are_left_alone(run: Any) -> None:
     told = run('const node = new (nodeType("image"))(); tell([node.widgets.length, Boolean(node.onExecuted)]);')
     assert told == [2, False]
@@ -206,6 +262,25 @@ def test_a_click_asks_for_the_file(run: Any) -> None:
         tell(asked.find((a) => a[1] === "POST"));
     """)
     assert told == ["/kgen/download", "POST", '{"model":"big:F16"}', {"Content-Type": "application/json"}]
+
+
+@pytest.mark.parametrize("state", ["failed", "done"])
+def test_a_download_that_ends_at_once_says_how(run: Any, state: str) -> None:
+    told = run(f"""
+        const end = {{state: "{state}", line: "the end", fraction: null}};
+        answers["/kgen/download"] = [{{download: null}}, {{download: end}}];
+        await openModels("big"); buttons("Download")[0].onclick(); await tick();
+        tell([dialog().find((e) => e.className === "kgen-line")[0].textContent, app.refreshed]);
+    """)
+    assert told == ["the end", 1]
+
+
+def test_a_download_that_ended_before_is_not_shown_anew(run: Any) -> None:
+    told = run("""
+        answers["/kgen/download"] = {download: {state: "failed", line: "the end", fraction: null}};
+        await openModels("big"); tell(dialog().find((e) => e.className === "kgen-status")[0].hidden);
+    """)
+    assert told is True
 
 
 def test_a_refusal_is_shown_with_its_hint(run: Any) -> None:

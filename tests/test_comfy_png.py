@@ -37,6 +37,22 @@ def test_an_expansion_from_the_host_s_cache_is_in_the_metadata_too(host: Comfy) 
     assert ask(host, asked) == {"kgen": {"7": done.ui["kgen"]}}
 
 
+def test_the_page_that_asks_is_told_what_the_cache_holds(host: Comfy) -> None:
+    asked = graph(host)
+    done = asked.run("7")
+    ask(host, asked, client_id="page")
+    assert host.messages == [("kgen_written", {"7": done.ui["kgen"]}, "page")]
+
+
+@pytest.mark.parametrize(("seed", "page"), [(9, {"client_id": "page"}), (3, {}), (3, {"client_id": None})])
+def test_no_page_is_told_of_another_s_results_or_of_none(host: Comfy, seed: int, page: dict[str, Any]) -> None:
+    asked = graph(host)
+    asked.run("7")
+    asked.prompt["7"]["inputs"]["seed"] = seed
+    ask(host, asked, **page)
+    assert host.messages == []
+
+
 def test_numbers_that_the_host_converted_are_the_same_inputs(host: Comfy) -> None:
     asked = graph(host, temperature=1)
     asked.prompt["7"]["inputs"]["temperature"] = 1.0  # as the host's check leaves it

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -64,6 +65,12 @@ def show_text(text: str, node: str | None) -> None:
     """Show a text at the foot of a node, in place of the last one."""
     if node is not None and (running := server()) is not None:
         running.send_progress_text(text.encode("utf-8", "replace"), node)  # a lone surrogate cannot be sent
+
+
+def send_written(entries: Mapping[str, Any], page: str) -> None:
+    """Tell a page what nodes wrote: their entries by the nodes' ids."""
+    if (running := server()) is not None:
+        running.send_sync("kgen_written", entries, page)
 
 
 def progress_bar(total: int, node: str | None) -> Any:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
+from kgen_ext.comfy import host
 from kgen_ext.once import once
 
 KEY = "kgen"
@@ -62,7 +63,10 @@ def remember(entries: Sequence[Any], *, node: Any, graph: Any, pnginfo: Any) -> 
 
 
 def on_prompt(request: Any) -> Any:
-    """Add what our nodes last wrote with the same inputs to a request's metadata, and return the request."""
+    """Add what our nodes last wrote with the same inputs to a request's metadata, and return the request.
+
+    The page that asks is told, too: a new one does not know it, and ComfyUI 0.3.64 tells it nothing of a cached node.
+    """
     graph = request.get("prompt") if isinstance(request, dict) else None
     if not isinstance(graph, Mapping):
         return request
@@ -77,6 +81,8 @@ def on_prompt(request: Any) -> Any:
         place.pop(KEY, None)  # of the image that the workflow came from
         if found:
             place[KEY] = dict(found)
+    if found and isinstance(page := request.get("client_id"), str):
+        host.send_written(found, page)
     return request
 
 

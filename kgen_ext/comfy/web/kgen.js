@@ -1,4 +1,5 @@
 // The page's part of the nodes: what a node wrote is shown on it, and a button opens the list of models.
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { element } from "./dom.js";
 import { openModels } from "./models.js";
@@ -62,6 +63,29 @@ function addDownloadButton(node) {
     button.serialize = false;
 }
 
+// Folds the advanced inputs on the classic canvas; Nodes 2.0 does so itself. Both keep the state in `showAdvanced`, which
+// a workflow saves. The button comes after the inputs, whose values are known by their places.
+function foldAdvanced(node) {
+    const folding = node.widgets?.filter((widget) => widget.options?.advanced) ?? [];
+    if (!folding.length) return;
+    for (const widget of folding) {
+        // An input with a link stays in sight.
+        Object.defineProperty(widget, "advanced", {get: () => node.getSlotFromWidget(widget)?.link == null});
+        // The page hides a folded widget, but leaves its room and the gap of 4 below it.
+        widget.computeSize = () => [0, node.isWidgetVisible(widget) ? LiteGraph.NODE_WIDGET_HEIGHT : -4];
+    }
+    const button = node.addWidget("button", "kgen_advanced", null, () => node.toggleAdvanced(), {serialize: false, hidden: true});
+    Object.defineProperty(button, "label", {get: () => text(node.showAdvanced ? "hide_advanced" : "show_advanced")});
+    button.serialize = false;
+    const {toggleAdvanced} = node;
+    node.toggleAdvanced = function () {
+        const room = this.size[1] - this.computeSize()[1];
+        toggleAdvanced.call(this);
+        this.setSize([this.size[0], this.computeSize()[1] + room]);
+    };
+    node.setSize([node.size[0], node.computeSize()[1]]);
+}
+
 // Returns the node of an execution id: "5", or "3:1" for node 1 of the subgraph that is node 3.
 function findNode(id) {
     let graph = app.rootGraph ?? app.graph, node = null;
@@ -72,17 +96,28 @@ function findNode(id) {
     return node;
 }
 
+// Shows what nodes wrote: their entries by execution id.
+function showEntries(written) {
+    for (const [id, entries] of Object.entries(written ?? {})) {
+        const node = findNode(id);
+        if (node && Array.isArray(entries)) showResult(node, entries);
+    }
+}
+
 app.registerExtension({
     name: "KGen",
     async init() {
         document.head.append(element("link", {rel: "stylesheet", href: new URL("./kgen.css", import.meta.url).href}));
         await loadTexts();
+        // Of a node whose result comes from the cache, ComfyUI 0.3.64 says nothing.
+        api.addEventListener("kgen_written", ({detail}) => showEntries(detail));
     },
     beforeRegisterNodeDef(nodeType, nodeData) {
         if (nodeData.category !== CATEGORY) return;
         const {onNodeCreated, onExecuted} = nodeType.prototype;
         nodeType.prototype.onNodeCreated = function (...inputs) {
             const answer = onNodeCreated?.apply(this, inputs);
+            foldAdvanced(this);
             addDownloadButton(this);
             settle(this);
             return answer;
@@ -96,10 +131,7 @@ app.registerExtension({
     // inputs have changed since.
     afterConfigureGraph() {
         const extra = (app.rootGraph ?? app.graph).extra;
-        for (const [id, entries] of Object.entries(extra?.kgen ?? {})) {
-            const node = findNode(id);
-            if (node && Array.isArray(entries)) showResult(node, entries);
-        }
+        showEntries(extra?.kgen);
         if (extra) delete extra.kgen;
     },
 });

@@ -51,7 +51,10 @@ export async function openModels(chosen) {
     document.body.append(dialog);
     dialog.showModal();
     await fill();
-    await watch();
+    await attempt(async () => {
+        const {download} = await ask("/kgen/download");
+        if (download?.state === "running") await watch(download);
+    });
 }
 
 // Reads the list anew.
@@ -88,9 +91,12 @@ function modelRows(model, offline) {
 
 async function act(route, body, saying) {
     report(text(saying));
+    await attempt(async () => watch((await ask(route, body)).download));
+}
+
+async function attempt(call) {
     try {
-        showDownload((await ask(route, body)).download);
-        await watch();
+        await call();
     } catch (error) {
         report(error.message, true);
     }
@@ -115,19 +121,18 @@ function showDownload(download) {
     for (const button of open.rows.querySelectorAll("button")) button.disabled = running;
 }
 
-// Follows a running download to its end, also when the list was closed meanwhile.
-async function watch() {
+// Shows a download and follows it to its end, also when the list is closed meanwhile. One that failed at once has ended
+// in the answer that began it.
+async function watch(download) {
+    showDownload(download);
     if (watching) return;
     watching = true;
     try {
-        let {download} = await ask("/kgen/download");
-        const wasRunning = download?.state === "running";
         while (download?.state === "running") {
-            showDownload(download);
             await new Promise((resume) => setTimeout(resume, POLL_MS));
             ({download} = await ask("/kgen/download"));
+            showDownload(download);
         }
-        if (!wasRunning) return;
         await app.refreshComboInNodes();
         await fill();
         showDownload(download);
@@ -135,8 +140,6 @@ async function watch() {
             const severity = {done: "success", cancelled: "info"}[download?.state] ?? "error";
             app.extensionManager?.toast?.add({severity, summary: "KGen", detail: download?.line ?? "", life: 8000});
         }
-    } catch (error) {
-        report(error.message, true);
     } finally {
         watching = false;
     }

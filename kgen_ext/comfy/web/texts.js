@@ -6,6 +6,8 @@ export const TEXTS = {
     download_model: "Download model",
     download_model_tooltip: "Show the models with size and licence, and download one.",
     result_tooltip: "The prompt that this node wrote. It is also in the image's metadata.",
+    show_advanced: "Show advanced inputs",
+    hide_advanced: "Hide advanced inputs",
     title: "Models for prompt expansion",
     folder: "Downloads are saved in {folder}",
     offline: "Downloads are switched off by {switches}.",
