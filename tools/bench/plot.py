@@ -24,7 +24,8 @@ def draw_plot(path: Path, results: Sequence[SectionResult]) -> None:
 
     columns = min(_COLUMNS, len(results))
     rows = -(-len(results) // columns)
-    figure, panels = pyplot.subplots(rows, columns, figsize=(4.4 * columns, 3.6 * rows), squeeze=False)
+    size = (4.4 * columns, 3.6 * rows)
+    figure, panels = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for panel in panels.flat[len(results) :]:
         panel.set_visible(False)
     for panel, result in zip(panels.flat, results, strict=False):
@@ -50,8 +51,6 @@ def draw_plot(path: Path, results: Sequence[SectionResult]) -> None:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
     across = len(handles) if columns > 1 else 1
-    bottom = 0.3 * -(-len(handles) // across) / (3.6 * rows)
-    figure.legend(handles.values(), handles, loc="lower center", ncols=across, frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, bottom, 1, 1))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=across, frameon=False, fontsize=9)
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
