@@ -33,6 +33,10 @@ _SETS = 4
 _FEW = 8
 # First guess at how many tokens a nucleus has; doubled until their mass suffices.
 _NUCLEUS = 256
+# That number and SplitMix64's, as NumPy takes them.
+_SPREAD_64, _ADDED, _FIRST, _SECOND, _12, _27, _30, _31 = map(
+    np.uint64, (_SPREAD, _GOLDEN, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 12, 27, 30, 31)
+)
 _LOWEST = float(np.finfo(np.float32).min)
 
 Floats = NDArray[np.float32]
@@ -50,9 +54,8 @@ def draw(logits: Floats, settings: Sequence[Sampling], keys: Sequence[int]) -> l
 
     logits: float32 (rows, vocabulary), excluded tokens -inf; not modified. keys: one 64-bit draw key a row.
     """
-    first = settings[0]
-    if len(settings) == 1 and first.temperature > _COLD and first.min_p > 0 and not first.top_k and first.top_p >= 1:
-        return [_draw_one(logits[0], first, keys[0])]
+    if len(settings) == 1:
+        return [_draw_one(logits[0], settings[0], keys[0])]
     all_keys = np.array(keys, np.uint64)
     if all(setting == settings[0] for setting in settings):
         return _draw(logits, settings[0], all_keys)
@@ -70,28 +73,30 @@ def is_decided(logits: Floats, setting: Sampling, floor: float) -> bool:
         return True
     # The mass that top-p alone takes its share of is that of the whole row.
     cut_by_best = setting.temperature <= _COLD or setting.min_p > 0 or 0 < setting.top_k < logits.size
-    return cut_by_best and float(_cuts(logits[None], setting)[0][0]) > floor
+    return cut_by_best and float(_cuts(logits, setting)[0]) > floor
 
 
 def _draw_one(logits: Floats, setting: Sampling, key: int) -> Draw:
-    """Draw for one row where min-p is the only filter: what `_draw` draws, in half the time."""
-    cut = logits.max() + np.float32(setting.temperature * math.log(setting.min_p))
-    if not cut >= _LOWEST:  # everything is excluded, or NaN
-        cut = np.float32(_LOWEST)
+    """Draw for one row: what `_draw` draws, in less than half the time."""
+    cut, mass = _cuts(logits, setting)
     tokens = (logits >= cut).nonzero()[0]
-    if len(tokens) < 2:
-        return Draw(int(tokens[0]), 1.0) if len(tokens) else Draw(-1, 0.0)
-    if len(tokens) <= _FEW:
-        return _draw_few(tokens.tolist(), logits[tokens].tolist(), setting.temperature, key)
-    scores = logits[tokens].astype(np.float64)
-    scores /= setting.temperature
-    best = int((scores + gumbel(np.array([key], np.uint64), tokens)).argmax())
-    return Draw(int(tokens[best]), 1.0 / float(np.exp(scores - scores[best]).sum()))
+    if len(tokens) > 1 and setting.temperature > _COLD:
+        scores = logits[tokens].astype(np.float64)
+        scores /= setting.temperature
+        if setting.top_k or setting.top_p < 1:
+            best = _best(scores, setting, mass)
+            tokens, scores = tokens[best], scores[best]
+        if len(tokens) > 1:
+            if len(tokens) <= _FEW:
+                return _draw_few(tokens.tolist(), scores.tolist(), key)
+            drawn = int((scores + gumbel(np.uint64(key), tokens)).argmax())
+            return Draw(int(tokens[drawn]), 1.0 / float(np.exp(scores - scores[drawn]).sum()))
+    # One is left, or equals; or none.
+    return Draw(int(tokens[0]), 1.0 / len(tokens)) if len(tokens) else Draw(-1, 0.0)
 
 
-def _draw_few(tokens: list[int], logits: list[float], temperature: float, key: int) -> Draw:
+def _draw_few(tokens: list[int], scores: list[float], key: int) -> Draw:
     """Draw out of a few candidates: what `gumbel` would, without NumPy, whose calls take longer than such sums."""
-    scores = [logit / temperature for logit in logits]
     noisy = [
         score - math.log(-math.log(((mix(key ^ (token * _SPREAD & _MASK)) >> 12) + 0.5) * 2.0**-52))
         for token, score in zip(tokens, scores, strict=True)
@@ -104,7 +109,7 @@ def _draw(logits: Floats, setting: Sampling, keys: NDArray[np.uint64]) -> list[D
     """Draw for rows of one setting."""
     cuts, masses = _cuts(logits, setting)
     # One flat search takes half the time of one in two dimensions.
-    rows, tokens = np.divmod(np.flatnonzero(logits >= cuts[:, None]), logits.shape[1])
+    rows, tokens = np.divmod(np.flatnonzero(logits >= cuts.reshape(-1, 1)), logits.shape[1])
     scores = logits[rows, tokens].astype(np.float64)
     cold = setting.temperature <= _COLD
     if not cold:
@@ -125,31 +130,31 @@ def _draw(logits: Floats, setting: Sampling, keys: NDArray[np.uint64]) -> list[D
     return drawn
 
 
-def _cuts(logits: Floats, setting: Sampling) -> tuple[Floats, NDArray[np.float64] | None]:
+def _cuts(logits: Floats, setting: Sampling) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
     """Return for each row a logit below which no token can survive the chain, and the mass that top-p takes a share of.
 
-    A mass is relative to the best token's; None means the mass of what the filters before left.
+    logits: rows, or one row. A mass is relative to the best token's; None means the mass of what the filters before
+    left.
     """
-    count, size = logits.shape
-    masses = None
+    *rows, size = logits.shape
+    masses, cuts = None, np.float32(_LOWEST)
     if setting.temperature <= _COLD:
-        cuts = logits.max(axis=1)
+        cuts = logits.max(axis=-1)
     elif setting.min_p > 0:
-        cuts = logits.max(axis=1) + np.float32(setting.temperature * math.log(setting.min_p))
+        cuts = logits.max(axis=-1) + np.float32(setting.temperature * math.log(setting.min_p))
     elif 0 < setting.top_k < size:
         # The k-th largest of the maxima of some sets is at most the k-th largest of all: a bound for top-k that takes
         # no sorting of a vocabulary.
         depth = max(1, size // (setting.top_k * _SETS))
         sets = size // depth
-        peaks = logits[:, : sets * depth].reshape(count, depth, sets).max(axis=1)
-        cuts = np.partition(peaks, -setting.top_k, axis=1)[:, -setting.top_k]
+        peaks = logits[..., : sets * depth].reshape(*rows, depth, sets).max(axis=-2)
+        peaks.partition(sets - setting.top_k)
+        cuts = peaks[..., -setting.top_k]
     elif setting.top_p < 1:
-        found = [_nucleus_cut(row, setting) for row in logits]
-        cuts, masses = np.array([cut for cut, _ in found], np.float32), np.array([mass for _, mass in found])
-    else:
-        cuts = np.full(count, _LOWEST, np.float32)
+        found = np.array([_nucleus_cut(row, setting) for row in logits.reshape(-1, size)]).reshape(*rows, 2)
+        cuts, masses = found[..., 0].astype(np.float32), found[..., 1]
     # Excluded tokens are below every cut, and so are NaNs.
-    return np.where(cuts >= _LOWEST, cuts, np.float32(_LOWEST)), masses
+    return np.fmax(cuts, np.float32(_LOWEST)), masses
 
 
 def _nucleus_cut(row: Floats, setting: Sampling) -> tuple[float, float]:
@@ -175,7 +180,7 @@ def _kept(
     rows: NDArray[np.int64], scores: NDArray[np.float64], setting: Sampling, count: int,
     masses: NDArray[np.float64] | None,
 ) -> NDArray[np.bool_]:
-    """Return which candidates top-k and then top-p keep; among equals the lower id comes first."""
+    """Return which candidates of all rows top-k and then top-p keep; among equals the lower id comes first."""
     counts = np.bincount(rows, minlength=count)
     starts = np.cumsum(counts) - counts
     width = max(1, int(counts.max()))
@@ -198,6 +203,19 @@ def _kept(
     return kept
 
 
+def _best(scores: NDArray[np.float64], setting: Sampling, mass: NDArray[np.float64] | None) -> NDArray[np.int64]:
+    """Return the places of what `_kept` keeps of one row."""
+    order = (-scores).argsort(kind="stable")[: setting.top_k or None]
+    if setting.top_p < 1:
+        ranked = scores[order]
+        shares = np.exp(ranked - ranked[0])
+        upto = shares.cumsum()
+        inside = (upto - shares < setting.top_p * (upto[-1] if mass is None else mass)) & (shares > 0)
+        order = order[: max(1, np.count_nonzero(inside))]
+    order.sort()
+    return order
+
+
 def mix(value: int) -> int:
     """Return SplitMix64's finaliser of a 64-bit value (Steele, Lea, Flood 2014)."""
     value = (value + _GOLDEN) & _MASK
@@ -216,12 +234,17 @@ def draw_key(seed: int, position: int) -> int:
     return mix(mix(seed) ^ position)
 
 
-def gumbel(keys: NDArray[np.uint64], tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+def gumbel(keys: NDArray[np.uint64] | np.uint64, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return standard Gumbel noise for (draw key, token id) pairs, shape as given."""
-    x = (keys ^ (tokens.astype(np.uint64) * np.uint64(_SPREAD))) + np.uint64(_GOLDEN)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
+    x = tokens.astype(np.uint64)
+    x *= _SPREAD_64
+    x ^= keys
+    x += _ADDED
+    x ^= x >> _30
+    x *= _FIRST
+    x ^= x >> _27
+    x *= _SECOND
+    x ^= x >> _31
     return -np.log(-np.log(to_uniform(x)))
 
 
@@ -230,4 +253,4 @@ def to_uniform(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
 
     52 bits, centred in their cells: with 53 the highest cell's centre would round to 1, and a logarithm meet 0.
     """
-    return ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    return ((bits >> _12).astype(np.float64) + 0.5) * 2.0**-52
