@@ -22,6 +22,7 @@ import os
 import zlib
 from bisect import bisect_left
 from collections.abc import Container, Sequence
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -135,15 +136,15 @@ class Drafter:
 class _Continuations:
     """How a beginning goes on in the most used texts that begin so. left: what they stand behind; end: tokens added."""
 
-    __slots__ = ("_end", "_engine", "_left", "_pieces", "_remembered", "_texts")
+    __slots__ = ("_end", "_pieces", "_remembered", "_texts", "_tokens")
 
     def __init__(
         self, engine: Engine, table: TokenTable, texts: _Texts, *, left: str, end: tuple[int, ...] = ()
     ) -> None:
-        self._engine = engine
+        # A text may fit several beginnings, and is tokenised once.
+        self._tokens = lru_cache(_REMEMBERED)(partial(in_context, engine, left=left))
         self._pieces = table.pieces
         self._texts = texts
-        self._left = left
         self._end = end
         # By beginning: the texts to try, how many were tried, and those of them that fit.
         self._remembered: dict[tuple[int, ...], tuple[list[str], int, tuple[_Fitting, ...]]] = {}
@@ -159,7 +160,7 @@ class _Continuations:
         while tried < len(texts) and not found:
             text, tried = texts[tried], tried + 1
             spaced = text if text.startswith((",", ".")) else f" {text}"
-            tokens = in_context(self._engine, spaced, left=self._left)
+            tokens = self._tokens(spaced)
             if tokens[: len(path)] == path and (rest := tokens[len(path) :] + self._end):
                 fitting = (*fitting, (text, rest))
                 found = () if text in taken else rest

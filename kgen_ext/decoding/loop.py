@@ -192,7 +192,8 @@ class Slots:
                 if slot in self._guessed:
                     kind, length, count = self._guessed[slot]
                     self._pace.learn(kind, count, min(row.cached - length, count))
-                self._truncate(slot, row.cached)
+                if row.cached < len(self._held[slot]):
+                    self._truncate(slot, row.cached)
                 rows.append(row)
                 chunks.append((slot, row.ids[row.cached :]))
         self._unfed.clear()

@@ -162,7 +162,7 @@ class LlamaCppCache:
         self._own_pointers = self._pointers.copy()
         self._pointers[:] = self._seq.ctypes.data + np.arange(self._size) * self._seq.itemsize
         self._batch_rows: tuple[list[int], list[int]] = ([], [])  # those of the last step: computed, and asked for
-        self._view_key = (0, 0)  # address and length of the view
+        self._address = 0  # of the view
         self._view = np.empty((0, 0), np.float32)
         if engine.exact is None and n_ctx > len(_TRIAL) + 4:
             engine.exact = self._try_bits()
@@ -173,14 +173,16 @@ class LlamaCppCache:
     ) -> NDArray[np.float32]:
         """Append the chunks and return the logits behind the last tokens of each."""
         counts = self._lengths.check_chunks(chunks, behind, n_vocab=len(self._engine.vocab))
+        if len(chunks) == 1:
+            row, tokens = chunks[0]
+            if len(tokens) > 1 or not self._needs_company(row):
+                return self._feed(row, tokens, counts[0])
         single = {row: tokens[0] for row, tokens in chunks if len(tokens) == 1}
         if len(single) == len(chunks):
             logits, rows = self._step(single)
             if rows[: len(chunks)] == [row for row, _ in chunks]:
                 return logits[: len(chunks)]
             return logits[[rows.index(row) for row, _ in chunks]]
-        if len(chunks) == 1:
-            return self._feed(*chunks[0], counts[0])
         out = np.empty((sum(counts), len(self._engine.vocab)), np.float32)
         ends = np.cumsum(counts).tolist()
         if single:
@@ -272,12 +274,14 @@ class LlamaCppCache:
                 filled.update(gap)
         lone = False
         for row in rows:
-            if not self._engine.lone_tokens_differ and self._lengths.held[row] < MAX_LONE:
-                continue
-            if row - 1 not in filled and row + 1 not in filled:
+            if self._needs_company(row) and row - 1 not in filled and row + 1 not in filled:
                 lone = True
                 filled.update([company for company in (row + 1, row - 1) if company >= 0 and has_room[company]][:1])
         return sorted(filled), lone
+
+    def _needs_company(self, row: int) -> bool:
+        """Return whether a lone token of the row has other last bits than beside another row's."""
+        return self._engine.lone_tokens_differ or self._lengths.held[row] >= MAX_LONE
 
     def _feed(self, row: int, tokens: Sequence[int], behind: int) -> NDArray[np.float32]:
         """Feed one row a chunk, in parts of much the same length, and return the logits behind its last tokens."""
@@ -309,9 +313,11 @@ class LlamaCppCache:
             raise EngineError(f"llama_decode returned {status}{self._lib.log.reason()}")
 
     def _logits(self, count: int) -> NDArray[np.float32]:
-        """Return a view of the library's own memory, a new one only where its address or length has changed."""
+        """Return a view of the library's own memory, whose address seldom changes."""
         pointer = self._lib.api.llama_get_logits(self._context)
-        key = (ctypes.addressof(pointer.contents), count)
-        if key != self._view_key:
-            self._view_key, self._view = key, np.ctypeslib.as_array(pointer, (count, len(self._engine.vocab)))
-        return self._view
+        address = ctypes.addressof(pointer.contents)
+        if address != self._address:
+            # As many rows as a call may ever ask for; only those of this one are there to be read.
+            self._address = address
+            self._view = np.ctypeslib.as_array(pointer, (self._size, len(self._engine.vocab)))
+        return self._view[:count]
