@@ -54,6 +54,22 @@ def words() -> Speaker:
     return Speaker(ScriptedEngine.forcing([], pieces=(*(f" {word}" for word in text.split()), ",", ".", " ")))
 
 
+def test_a_text_is_tokenised_once_for_all_its_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    speaker, seen = words(), list[str]()
+    tokenize = speaker.engine.tokenize
+
+    def noted(text: str) -> list[int]:
+        seen.append(text)
+        return tokenize(text)
+
+    beginnings = [speaker.tokens(begun) for begun in (" long", " long hair", "")]
+    monkeypatch.setattr(speaker.engine, "tokenize", noted)
+    guesses = Drafter(speaker.engine, speaker.table)
+    for begun in beginnings:
+        guesses.tag(begun, ())
+    assert seen.count("a, long hair") == 1
+
+
 class StarterTokens(ScriptedEngine):
     """The starter's tokenizer without its weights."""
 
