@@ -253,3 +253,10 @@ def test_the_page_fits_a_telephone(visit: Open) -> None:
     page.page.set_viewport_size({"width": 390, "height": 844})
     page.shows("Candidate 2")
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_signs_in_a_hint_are_shown(visit: Open) -> None:
+    page = visit()
+    page.page.get_by_text("Tags: banned, required, locked").click()
+    hint = page.page.locator("#kgen_ban")
+    page.until(lambda: "*_hair, /blue .*/" in hint.inner_text().replace("\u2028", ""), "the hint with its signs")

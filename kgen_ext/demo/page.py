@@ -275,8 +275,8 @@ def _build_inputs(parts: dict[str, Any], limits: Limits) -> tuple[gr.Row, gr.But
     with gr.Row():
         add(*TEXT_FIELDS, info=False)
     with gr.Row():
-        expand = gr.Button("Expand", variant="primary", elem_id="kgen_expand")
-        stop = gr.Button("Stop", elem_id="kgen_stop")
+        expand = gr.Button("Expand", variant="primary", min_width=100, elem_id="kgen_expand")
+        stop = gr.Button("Stop", min_width=100, elem_id="kgen_stop")
     with gr.Accordion("Tags: banned, required, locked", open=False):
         add("ban", "require", "rules", "protect", "lock", "allow", "allow_contradictions", "any_tag")
     with gr.Accordion("Sampling", open=False):
@@ -292,7 +292,7 @@ def _component(control: Control, limits: Limits, *, info: bool) -> Any:
     common: dict[str, Any] = {"label": control.label, "elem_id": f"kgen_{control.field}", "interactive": True,
                               "value": _shown(control.default)}  # fmt: skip
     if info and control.info:
-        common["info"] = control.info
+        common["info"] = control.info.replace("*", "*\u2028")  # or two of them are italics to gradio
     choices = [(label, value) for value, label in control.choices]
     if control.widget is Widget.CHECKBOX:
         return gr.Checkbox(**common)
@@ -320,7 +320,8 @@ def _build_pictures(service: Service) -> tuple[gr.Radio, tuple[gr.Button, list[A
         return gr.Radio(["1"], value="1", visible=False), None
     labels = [server.label for server in service.servers]
     samplers = list(dict.fromkeys(name for server in service.servers for name in server.samplers))
-    with gr.Accordion("Pictures: your prompt and the expanded one, with the same seed", open=True):
+    with gr.Accordion("Pictures: your prompt and the expanded one, with the same seed", open=True,
+                      elem_classes="kgen-pictures"):  # fmt: skip
         with gr.Row():
             server = gr.Dropdown(labels, value=labels[0], label="Drawn by", interactive=True, min_width=200)
             choice = gr.Radio(["1"], value="1", label="Candidate", visible=False)

@@ -85,12 +85,14 @@ def find_port(host: str, port: int | None) -> int:
 @contextmanager
 def serving(blocks: Any, address: Address, port: int) -> Iterator[tuple[str, str]]:
     """Serve a page; yield its address, and the public one, "" for none. Raises Failure where it does not start."""
+    from gradio.themes import Default
     from starlette.middleware import Middleware
 
     from kgen_ext.demo.guard import Guard
     from kgen_ext.demo.page import DATA
 
     script = (DATA / "demo.js").read_text("utf-8")
+    theme = Default().set(block_info_text_color="*neutral_500")  # hints are hardly to be read in gradio's light grey
     try:
         # No concurrency limit: our own queue has the turns. An event holds one of the `max_threads` places.
         # gradio keeps 100 kB for each page that it remembers. Ours needs none of it: one that is forgotten goes on.
@@ -100,7 +102,7 @@ def serving(blocks: Any, address: Address, port: int) -> Iterator[tuple[str, str
             prevent_thread_lock=True, quiet=True, inbrowser=False, max_threads=400, state_session_capacity=200,
             footer_links=[], run_history=False, enable_monitoring=False, mcp_server=False, ssr_mode=False, pwa=False,
             app_kwargs={"middleware": [Middleware(Guard)], "docs_url": None, "redoc_url": None, "openapi_url": None},
-            css=(DATA / "demo.css").read_text("utf-8"), head=f"<script>{script}</script>",
+            theme=theme, css=(DATA / "demo.css").read_text("utf-8"), head=f"<script>{script}</script>",
         )  # fmt: skip
     except (OSError, ValueError) as error:
         raise Failure(f"the page does not start: {error}", hint="choose another --port or --host") from error
