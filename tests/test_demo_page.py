@@ -16,6 +16,7 @@ from kgen_ext.demo.inputs import INPUTS
 from kgen_ext.demo.limits import Limits
 from kgen_ext.demo.link import page_defaults
 from kgen_ext.demo.offers import Offer
+from kgen_ext.sampling import Sampling
 
 needs_gradio()
 
@@ -73,13 +74,19 @@ def test_a_run_has_a_link_that_opens_with_the_same_inputs(service: Service) -> N
     assert "?prompt=cat&amp;seed=3" in expand(service) and load(service, prompt="cat", seed="3")["prompt"] == "cat"
 
 
-def test_a_page_opens_with_the_first_model_and_its_numbers(service: Service) -> None:
+@pytest.mark.parametrize("tags_only", [False, True])
+def test_a_page_is_built_with_the_first_model_and_what_goes_with_it(service: Service, tags_only: bool) -> None:
+    first = Offer("first", tags_only, Sampling(temperature=0.25))
+    service.runner.offers.models = {"first": first, "second": Offer("second")}  # type: ignore[attr-defined]
+    parts = {part["props"].get("elem_id"): part["props"] for part in built(service).get_config_file()["components"]}
+    assert parts["kgen_model"]["value"] == "first" and len(parts["kgen_model"]["choices"]) == 2
+    assert parts["kgen_temperature"]["value"] == 0.25
+    assert parts["kgen_text_length"]["visible"] is not tags_only
+
+
+def test_a_page_without_a_link_leaves_what_was_typed_and_run_meanwhile(service: Service) -> None:
     opened = load(service)
-    assert (opened["model"], opened["temperature"]) == ("fake", 1.0)
-
-
-def test_a_page_without_a_link_leaves_what_was_typed_meanwhile(service: Service) -> None:
-    assert load(service)["prompt"] is None
+    assert not isinstance(opened.pop("panel"), str) and set(opened.values()) == {None}
 
 
 def test_a_link_that_cannot_be_used_says_why(service: Service) -> None:

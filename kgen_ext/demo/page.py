@@ -86,25 +86,22 @@ class Handlers:
         self._service = service
 
     def load(self, request: gr.Request) -> list[Any]:
-        """Fill a page that was opened, from its link if it has one: the inputs, the names' row, the panel."""
+        """Fill a page that was opened, from its link if it has one: the inputs, the names' row, the panel.
+
+        It may be late, so nothing else is changed: a visitor may have chosen, typed and even run by then.
+        """
         query = dict(request.query_params)
         names = self._service.runner.offers.names()
-        html = line_html(WELCOME)
-        offer = Offer(names[0])
         values: dict[str, Any] = {}
-        try:
-            offer = self._offer(names[0])
-            if is_run(query):
-                offer = self._offer(query.get("model", names[0]), names)
-                values = read_query(query, offer).named()
-        except Exception as error:  # top of the handler: the page shows what went wrong
-            text = explain(error)
-            html = line_html(f"The link cannot be used: {text}" if is_run(query) else text, failed=True)
-        if not values:  # what a visitor has typed meanwhile stays
-            usual = page_defaults(offer)
-            values = {name: usual[name] for name in ("model", *SAMPLING_NAMES)}
+        offer, panel = None, gr.skip()
+        if is_run(query):
+            try:
+                linked = self._offer(query.get("model", names[0]), names)
+                values, offer = read_query(query, linked).named(), linked
+            except Exception as error:  # top of the handler: the page shows what went wrong
+                panel = line_html(f"The link cannot be used: {explain(error)}", failed=True)
         updates = [_filled(control, values, offer, names) for control in INPUTS]
-        return [*updates, gr.update(visible=offer.tags_only), html]
+        return [*updates, gr.skip() if offer is None else gr.update(visible=offer.tags_only), panel]
 
     def choose_model(self, name: Any) -> list[Any]:
         """Show what goes with a model: its recommended numbers, the fields of a DanTagGen, or those of sentences."""
@@ -236,7 +233,7 @@ def build_page(service: Service) -> gr.Blocks:
             examples = [gr.Button(example.label, size="sm") for example in EXAMPLES]
         with gr.Row():
             with gr.Column(scale=4, min_width=320):
-                row, expand, stop = _build_inputs(parts, service.limits)
+                row, expand, stop = _build_inputs(parts, service)
             with gr.Column(scale=6, min_width=320):
                 panel = gr.HTML(line_html(WELCOME), elem_id="kgen_panel")
                 choice, draw = _build_pictures(service)
@@ -260,20 +257,26 @@ def build_page(service: Service) -> gr.Blocks:
     return blocks
 
 
-def _build_inputs(parts: dict[str, Any], limits: Limits) -> tuple[gr.Row, gr.Button, gr.Button]:
-    """Build the inputs by field; return the row of names, and the buttons."""
-    def add(*names: str, info: bool = True) -> None:
-        parts.update({name: _component(BY_FIELD[name], limits, info=info) for name in names})
+def _build_inputs(parts: dict[str, Any], service: Service) -> tuple[gr.Row, gr.Button, gr.Button]:
+    """Build the inputs by field, as they are with the first model; return the row of names, and the buttons."""
+    models = service.runner.offers.names()
+    offer = service.runner.offers.offer(models[0])
+    usual = page_defaults(offer)
+
+    def add(*names: str, **options: Any) -> None:
+        for name in names:
+            parts[name] = _component(BY_FIELD[name], usual[name], service.limits, **options)
 
     add("prompt", "text", info=False)
     with gr.Row():
         add("people", "rating", "count", info=False)
-    with gr.Row(visible=False) as row:
+    with gr.Row(visible=offer.tags_only) as row:
         add(*DTG_FIELDS, info=False)
     with gr.Row():
-        add("model", "tag_length", info=False)
+        add("model", info=False, models=models)
+        add("tag_length", info=False)
     with gr.Row():
-        add(*TEXT_FIELDS, info=False)
+        add(*TEXT_FIELDS, info=False, visible=not offer.tags_only)
     with gr.Row():
         expand = gr.Button("Expand", variant="primary", min_width=100, elem_id="kgen_expand")
         stop = gr.Button("Stop", min_width=100, elem_id="kgen_stop")
@@ -288,9 +291,11 @@ def _build_inputs(parts: dict[str, Any], limits: Limits) -> tuple[gr.Row, gr.But
     return row, expand, stop
 
 
-def _component(control: Control, limits: Limits, *, info: bool) -> Any:
+def _component(
+    control: Control, value: Any, limits: Limits, *, info: bool = True, visible: bool = True, models: Sequence[str] = ()
+) -> Any:
     common: dict[str, Any] = {"label": control.label, "elem_id": f"kgen_{control.field}", "interactive": True,
-                              "value": _shown(control.default)}  # fmt: skip
+                              "value": _shown(value), "visible": visible}  # fmt: skip
     if info and control.info:
         common["info"] = control.info.replace("*", "*\u2028")  # or two of them are italics to gradio
     choices = [(label, value) for value, label in control.choices]
@@ -299,7 +304,7 @@ def _component(control: Control, limits: Limits, *, info: bool) -> Any:
     if control.widget is Widget.CHOICE:
         return gr.Dropdown(choices, filterable=False, min_width=100, **common)
     if control.widget is Widget.LIVE:
-        return gr.Dropdown([], min_width=160, allow_custom_value=True, **common)
+        return gr.Dropdown(list(models), min_width=160, allow_custom_value=True, **common)
     if control.widget is Widget.CHOICES:
         if control.field == "people":
             return gr.Dropdown(choices, multiselect=True, scale=2, **common)
@@ -340,14 +345,14 @@ def _build_pictures(service: Service) -> tuple[gr.Radio, tuple[gr.Button, list[A
     return choice, (button, [server, choice, steps, cfg_scale, sampler, negative], [line, raw, expanded, download])
 
 
-def _filled(control: Control, values: Mapping[str, Any], offer: Offer, names: Sequence[str]) -> Any:
-    """Return an input's update: its value, if it gets one, and what goes with the model."""
+def _filled(control: Control, values: Mapping[str, Any], offer: Offer | None, names: Sequence[str]) -> Any:
+    """Return an input's update: its value, if it gets one, and what goes with the link's model, if there is one."""
     changes: dict[str, Any] = {}
     if control.field in values:
         changes["value"] = _shown(values[control.field])
     if control.field == "model":
         changes["choices"] = list(names)
-    if control.field in TEXT_FIELDS:
+    if offer is not None and control.field in TEXT_FIELDS:
         changes["visible"] = not offer.tags_only
     return gr.update(**changes)
 
