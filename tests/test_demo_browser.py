@@ -259,4 +259,4 @@ def test_signs_in_a_hint_are_shown(visit: Open) -> None:
     page = visit()
     page.page.get_by_text("Tags: banned, required, locked").click()
     hint = page.page.locator("#kgen_ban")
-    page.until(lambda: "*_hair, /blue .*/" in hint.inner_text().replace("\u2028", ""), "the hint with its signs")
+    page.until(lambda: "*_hair, /blue .*/" in hint.inner_text().replace("\u2028", " "), "the hint with its signs")

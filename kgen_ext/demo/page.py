@@ -297,7 +297,8 @@ def _component(
     common: dict[str, Any] = {"label": control.label, "elem_id": f"kgen_{control.field}", "interactive": True,
                               "value": _shown(value), "visible": visible}  # fmt: skip
     if info and control.info:
-        common["info"] = control.info.replace("*", "*\u2028")  # or two of them are italics to gradio
+        # gradio makes italics between two * of a line. The line separator looks like a space.
+        common["info"] = control.info.replace(", ", ",\u2028")
     choices = [(label, value) for value, label in control.choices]
     if control.widget is Widget.CHECKBOX:
         return gr.Checkbox(**common)
