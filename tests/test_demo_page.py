@@ -265,16 +265,23 @@ def test_a_program_that_fails_is_a_line_and_the_next_pair_is_drawn(
     assert "Both by" in draw(service)[-1][0]
 
 
+async def begin_pair(handlers: Handlers, drawing: tuple[Service, FakeImageServer]) -> AsyncIterator[list[Any]]:
+    """Have a pair drawn by a program that comes to no end, and return what follows of its steps."""
+    service, fake = drawing
+    fake.hold.clear()
+    pair = handlers.draw(request(), service.servers[0].label, "1", 2, 7, "", "", 64, 64)
+    await anext(pair)
+    await anext(pair)
+    return pair
+
+
 def test_a_page_that_is_closed_stops_its_pictures(drawing: tuple[Service, FakeImageServer]) -> None:
     service, fake = drawing
     expand(service)
 
     async def steps() -> None:
-        fake.hold.clear()
         handlers = Handlers(service)
-        pair = handlers.draw(request(), service.servers[0].label, "1", 2, 7, "", "", 64, 64)
-        await anext(pair)
-        await anext(pair)
+        pair = await begin_pair(handlers, drawing)
         while not sent(fake):
             await asyncio.sleep(0.01)
         handlers.leave(request())
@@ -285,15 +292,12 @@ def test_a_page_that_is_closed_stops_its_pictures(drawing: tuple[Service, FakeIm
 
 
 def test_stopping_a_pair_is_no_error(drawing: tuple[Service, FakeImageServer]) -> None:
-    service, fake = drawing
+    service, _ = drawing
     expand(service)
 
     async def steps() -> None:
-        fake.hold.clear()
         handlers = Handlers(service)
-        pair = handlers.draw(request(), service.servers[0].label, "1", 2, 7, "", "", 64, 64)
-        await anext(pair)
-        await anext(pair)
+        pair = await begin_pair(handlers, drawing)
         handlers.stop(request())
         lines = [step[0] async for step in pair]
         assert ("Stopped." in lines[-1], any("kgen-error" in str(line) for line in lines)) == (True, False)

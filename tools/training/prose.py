@@ -150,12 +150,15 @@ class _Subject:
         return {"She": "her", "He": "him", "They": "them"}.get(self.pronoun, "it")
 
     def does(self, action: str) -> str:
-        """Bend a verb of the third person (`wears`) to this subject."""
-        if self.pronoun != "They":
-            return action
-        verb, _, rest = action.partition(" ")
-        verb = {"has": "have", "is": "are"}.get(verb, re.sub(r"(?<=sh)es$|(?<=ss)es$|s$", "", verb))
-        return f"{verb} {rest}".strip()
+        """Bend a verb of the third person (`wears`) to the pronoun."""
+        return _bend(action) if self.pronoun == "They" else action
+
+
+def _bend(action: str) -> str:
+    """Return the plural of a verb of the third person: `looks at the viewer` -> `look at the viewer`."""
+    verb, _, rest = action.partition(" ")
+    verb = {"has": "have", "is": "are", "cries": "cry"}.get(verb, re.sub(r"(?<=sh)es$|(?<=ss)es$|s$", "", verb))
+    return f"{verb} {rest}".strip()
 
 
 def _subject(people: Sequence[str], characters: Sequence[str]) -> _Subject:
@@ -187,9 +190,7 @@ def _opening(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generato
         tag = _take(kinds["doing"], 1)[0] if kinds["doing"][0] == doing[0] else doing[0]
         simple = _ACTIONS.get(tag)
         if simple and (rng.random() < 0.7 or not tag.split()[0].endswith("ing")):
-            verb_, _, rest = simple.partition(" ")
-            action = f" {verb_[:-1] if who.plural and not verb_.endswith('shes') else verb_} {rest}".rstrip()
-            action = action.replace("blushes", "blush") if who.plural else action
+            action = f" {_bend(simple) if who.plural else simple}"
         else:
             action = f" {verb} {tag.replace('at viewer', 'at the viewer')}"
     looks = _look_phrases(_take(kinds["looks"], int(rng.integers(0, 3))))
@@ -240,9 +241,7 @@ def _look_phrases(tags: Sequence[str]) -> list[str]:
 
 def _wears(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
     clothes = _join([_a(tag) for tag in _take(kinds["clothes"], int(rng.integers(1, 4)))])
-    if not clothes:
-        return []
-    if not who.name:
+    if not clothes or not who.name:
         return []
     ways = (f"{who.pronoun} {who.does('wears')} {clothes}", f"{who.pronoun} {who.verb} dressed in {clothes}",
             f"{who.pronoun} {who.verb} wearing {clothes}")  # fmt: skip
