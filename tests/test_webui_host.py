@@ -107,13 +107,23 @@ def start(tmp_path: Path) -> tuple[float, set[str], list[str]]:
     return spent, set(names), classes
 
 
+def yardstick() -> float:
+    """Return the processor time that some modules of the standard library take, about as long as the start: 70 ms."""
+    code = "import time, asyncio, doctest, imaplib, mailbox, xmlrpc.server; print(time.process_time() - begin)"
+    code = f"import time; begin = time.process_time(); {code}"
+    return float(subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
 @pytest.mark.slow
-def test_starting_costs_under_100_ms_and_loads_no_library(tmp_path: Path) -> None:
-    runs = [start(tmp_path) for _ in range(3)]
-    _, names, classes = runs[0]
+def test_starting_costs_little_and_loads_no_library(tmp_path: Path) -> None:
+    ratios = list[float]()
+    for _ in range(3):
+        unit = yardstick()
+        spent, names, classes = start(tmp_path)
+        ratios.append(spent / unit)
     heavy = {"torch", "transformers", "llama_cpp", "gradio", "tokenizers", "safetensors", "numpy", "huggingface_hub"}
     assert names.isdisjoint(heavy)
     decoder = {"kgen_ext.decoding", "kgen_ext.engines.registry", "kgen_ext.prompt.parser", "kgen_ext.service.expander"}
     assert names.isdisjoint(decoder)
     assert classes == ["KGenScript"]
-    assert min(spent for spent, _, _ in runs) < 0.100
+    assert min(ratios) < 1.5  # of that: 100 ms, and more on a slower machine
