@@ -4,10 +4,10 @@
 
 In each environment install.py adds what is missing and changes nothing else (`pip freeze` before and after), every
 engine expands a prompt, and the tests that use other libraries run: the engine contract, the hub client, the page, the
-API, and, with the hosts' gradio and where Chromium is installed, the page in a browser; with the newest the demo page,
-too. Needs PyPI, or a pip configured
-with wheels. The prebuilt llama-cpp-python is that of the running Python, packed again and served as its own index would
-be; only a newer one is compiled. `scale` is no host, but the extra and the tests of `kgen batch` with Ray and Parquet.
+API, and, with the hosts' gradio and where Chromium is installed, the page in a browser; with the newest gradio the demo
+page and its twenty clients. Needs PyPI, or a pip configured with wheels. The prebuilt llama-cpp-python is that of the
+running Python, packed again and served as its own index would be; only a newer one is compiled. `scale` is no host, but
+the extra and the tests of `kgen batch` with Ray and Parquet.
 """
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Host:
     """Versions that a host pins, of the packages that KGen uses.
 
     without: packages that are then uninstalled, to be missing. browser: whether the page is tried in one. demo: whether
-    the demo page is tried, in a browser, too. llama_cpp: what replaces the packed llama-cpp-python before the tests,
-    and servers of llama.cpp. below: the first Python for which these versions have no wheels.
+    the demo page is tried. llama_cpp: what replaces the packed llama-cpp-python before the tests. below: the first
+    Python for which these versions have no wheels.
     """
 
     pins: tuple[str, ...]
@@ -64,7 +64,7 @@ HOSTS = {
     ),
     "newest": Host(
         ("transformers", "tokenizers", "huggingface_hub", "pydantic", "numpy", "gradio", "fastapi", "httpx"),
-        llama_cpp=("llama-cpp-python",),
+        demo=True, llama_cpp=("llama-cpp-python",),
     ),
 }  # fmt: skip
 # Tests that use other libraries. The slow ones run once, in the whole test run.
@@ -75,8 +75,8 @@ TESTS = ("engine_contract", "engine_files", "engine_llama_cpp", "engine_server_r
 SCALE = "scale"
 SCALE_TESTS = ("batch", "batch_faults", "batch_parquet", "batch_ray")
 
-# Tests of the demo page that need its gradio.
-DEMO_TESTS = ("demo_page", "demo_clients", "demo_browser")
+# Tests of the demo page that need its gradio; those in a browser are slow and run by hand.
+DEMO_TESTS = ("demo_page", "demo_clients")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -146,15 +146,14 @@ class Environment:
 
     def test(self) -> str:
         """Run the tests that use other libraries in this environment; return pytest's last line."""
-        demo = self.host.demo
-        browser = (self.host.browser or demo) and any(map(shutil.which, BROWSERS))
+        demo, browser = self.host.demo, self.host.browser and any(map(shutil.which, BROWSERS))
         self.pip("install", *CONSTRAINTS, "pytest", "hypothesis", *(["playwright"] if browser else []))
         # Without dependencies: the constraints would replace the host's NumPy.
         self.pip("install", "--no-deps", *CONSTRAINTS, "gguf")
         if self.host.llama_cpp:
             self.pip("install", "--upgrade", *self.host.llama_cpp)
         files = [f"tests/test_{name}.py" for name in (
-            *TESTS, *(["webui_browser"] if browser and not demo else []), *(DEMO_TESTS if demo else ())
+            *TESTS, *(["webui_browser"] if browser else []), *(DEMO_TESTS if demo else ())
         )]  # fmt: skip
         needs = ("ENGINES", "GRADIO", "FASTAPI", *(["DEMO"] if demo else []))
         required = {f"KGEN_REQUIRE_{name}": "1" for name in needs}
