@@ -1,6 +1,7 @@
 """`kgen demo`: its options, and what it says before it serves."""
 from __future__ import annotations
 
+import shutil
 import socket
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from image_server import running
 
 from kgen_ext.cli import main
 from kgen_ext.demo.command import AUTH, FIND, NONE, open_images, read_auth
+from kgen_ext.demo.messages import explain
 from kgen_ext.demo.offers import Offers
 from kgen_ext.demo.server import SHARE, Address, find_port
 from kgen_ext.errors import Failure, UnknownModel, UserError
@@ -120,6 +122,16 @@ def test_a_path_that_the_owner_named_is_offered_by_its_name(places: Locations) -
     folder = Path(__file__).parents[1] / "kgen_ext" / "starter"
     offers = Offers([str(folder)], locations=places)
     assert offers.names() == ("starter",) and offers.files("starter").gguf == folder / "starter-Q8_0.gguf"
+
+
+def test_a_path_that_is_gone_is_told_without_the_path(places: Locations, tmp_path: Path) -> None:
+    path = tmp_path / "second.gguf"
+    shutil.copy(Path(__file__).parents[1] / "kgen_ext" / "starter" / "starter-Q8_0.gguf", path)
+    offers = Offers([str(path)], locations=places)
+    path.unlink()
+    with pytest.raises(UnknownModel) as told:
+        offers.files("second")
+    assert explain(told.value) == "Model: 'second' is no longer there (choose another)"
 
 
 def test_the_starter_is_offered_with_its_recommended_numbers(places: Locations) -> None:

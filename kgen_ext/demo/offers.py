@@ -48,7 +48,10 @@ class Offers:
         if self._named:
             if name not in self._named:
                 raise UnknownModel(f"model: {name!r:.120} is not offered here", hint=f"use {', '.join(self._named)}")
-            return resolve(self._named[name], locations=self._locations)
+            try:
+                return resolve(self._named[name], locations=self._locations)
+            except UnknownModel as error:  # its words name the owner's path, and what to do in a console
+                raise UnknownModel(f"model: {name!r} is no longer there", hint="choose another") from error
         return resolve(name, locations=self._locations, paths=False)
 
     def offer(self, name: str) -> Offer:
