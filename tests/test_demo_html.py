@@ -141,3 +141,9 @@ def test_every_selector_of_the_style_is_ours() -> None:
     style = (Path(__file__).parents[1] / "kgen_ext/demo/data/demo.css").read_text("utf-8")
     rules = [line for line in style.splitlines() if "{" in line]
     assert [rule for rule in rules if not all(".kgen-" in part for part in rule.partition("{")[0].split(","))] == []
+
+
+def test_a_link_is_as_dark_as_its_text() -> None:
+    # The theme's own colour of links has a contrast of 4.0 to its background, light and dark; text needs 4.5.
+    style = (Path(__file__).parents[1] / "kgen_ext/demo/data/demo.css").read_text("utf-8")
+    assert ".kgen-link { color: inherit;" in style
