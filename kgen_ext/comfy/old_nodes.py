@@ -27,7 +27,9 @@ class Replacement(NamedTuple):
     """What becomes of an old node.
 
     widgets: its saved values by place. inputs: our names by the old ones, of inputs that every saved file has. values:
-    of inputs that the old node has not. outputs: our places by the old ones; what is not named loses its links.
+    of inputs that the old node has not. outputs: our places by the old ones, all of which are named: page 1.49 leaves
+    the link of one that is not at its place, where it brings what our output there has. Of two for one place the
+    last stands in the output's own list of links.
     """
 
     old: str
@@ -50,12 +52,12 @@ _TIPO_WIDGETS = (
 
 REPLACEMENTS: tuple[Replacement, ...] = (
     Replacement("TIPO", "KGenExpand", _TIPO_WIDGETS, {**_TIPO, "format": "template"},
-                {"format": CUSTOM, "add": "both"}, {0: 0, 1: 5, 2: 6}),
+                {"format": CUSTOM, "add": "both"}, {3: 5, 0: 0, 1: 5, 2: 6}),
     Replacement("TIPOOperation", "KGenTask",
                 tuple("operation" if name == "format" else name for name in _TIPO_WIDGETS),
-                {**_TIPO, "operation": "task"}, {}, {0: 4}),
+                {**_TIPO, "operation": "task"}, {}, {1: 4, 0: 4}),
     Replacement("TIPOFormat", "KGenFormat", ("format",), {"full_output": "expansion", "format": "template"},
-                {"format": CUSTOM}, {0: 0, 1: 1, 2: 2}),
+                {"format": CUSTOM}, {3: 1, 0: 0, 1: 1, 2: 2}),
     # Its sizes are saved as text, which a number's widget does not take.
     Replacement("DanTagGen", "KGenDanTagGen",
                 ("prompt", "ban_tags", "format", "width", "height", "temperature", "tag_length", "seed", _CONTROL),
