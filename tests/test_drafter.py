@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from scripted_engine import ScriptedEngine, build_vocab
 
 from kgen_ext.decoding import drafter
-from kgen_ext.decoding.drafter import PHRASES, POPULAR, Drafter, Repeats, pack_lists, read_lists
+from kgen_ext.decoding.drafter import Drafter, Repeats
 from kgen_ext.decoding.vocabulary import in_context, token_table
 from kgen_ext.engines.gguf import read_gguf
 from kgen_ext.rules.blocklist import load_blocklist
 from kgen_ext.tags.canonical import canonical_name, normalise
+from kgen_ext.tags.lists import PHRASES, POPULAR, pack_lists, read_lists
 from tools.tag_lists import build_phrases, build_popular
 
 ROOT = Path(__file__).parents[1]

@@ -11,15 +11,11 @@ behind it. In a sentence it is the first of these that is known:
     what followed the last token where it stood before
     how descriptions go on behind the last word, or how the word goes on
 
-The tags are in `tags/data/popular.bin`, written by `tools.tag_lists.build_popular`; the phrases are in
-`tags/data/phrases.bin`, written by `tools.tag_lists.build_phrases`: those that begin with two known words, then those
-that begin with one. The files are zlib, in it UTF-8: a text a line, the most used first, an empty line between lists.
-Only texts that come into question are tokenised.
+The tags are `POPULAR`, the phrases `PHRASES` of `tags.lists`: those that begin with two known words, then those that
+begin with one. Only texts that come into question are tokenised.
 """
 from __future__ import annotations
 
-import os
-import zlib
 from bisect import bisect_left
 from collections.abc import Container, Sequence
 from functools import lru_cache, partial
@@ -30,13 +26,11 @@ from numpy.typing import NDArray
 
 from kgen_ext.decoding.vocabulary import TokenTable, in_context
 from kgen_ext.once import once
-from kgen_ext.tags.names import PATH as NAMES_PATH
+from kgen_ext.tags.lists import PHRASES, POPULAR, read_lists
 
 if TYPE_CHECKING:
     from kgen_ext.engine import Engine
 
-POPULAR = os.path.join(os.path.dirname(NAMES_PATH), "popular.bin")
-PHRASES = os.path.join(os.path.dirname(NAMES_PATH), "phrases.bin")
 # Texts that are tried for a beginning, the most used first, as some begin with other tokens and some are taken; more
 # for an empty one, as the first tags are in most lists.
 _TRIED, _TRIED_FIRST = 16, 48
@@ -49,22 +43,6 @@ _LAST = "\U0010ffff"
 
 # A text that begins so, and the tokens that follow.
 _Fitting = tuple[str, tuple[int, ...]]
-
-
-def pack_lists(*lists: Sequence[str]) -> bytes:
-    """Return the bytes of a file of lists."""
-    return zlib.compress("\n\n".join(map("\n".join, lists)).encode(), 9)
-
-
-def read_lists(path: str, count: int) -> tuple[tuple[str, ...], ...]:
-    """Return the `count` lists of a file; empty ones where it cannot be read or holds others."""
-    try:
-        with open(path, "rb") as file:
-            text = zlib.decompress(file.read()).decode()
-    except (OSError, zlib.error, UnicodeDecodeError):
-        text = ""
-    lists = tuple(tuple(part.split("\n")) if part else () for part in text.split("\n\n"))
-    return lists if len(lists) == count else ((),) * count
 
 
 class _Texts:

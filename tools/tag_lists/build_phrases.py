@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kgen_ext import ExpandRequest, open_expander
-from kgen_ext.decoding.drafter import PHRASES, POPULAR, pack_lists, read_lists
 from kgen_ext.rules.blocklist import load_blocklist
+from kgen_ext.tags.lists import PHRASES, POPULAR, pack_lists, read_lists
 
 OUT = Path(PHRASES)
 UNSAFE = Path(__file__).parents[2] / "kgen_ext" / "models" / "data" / "unsafe.txt"

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kgen_ext.decoding.drafter import POPULAR, pack_lists, read_lists
 from kgen_ext.rules.blocklist import load_blocklist
 from kgen_ext.tags.canonical import normalise
+from kgen_ext.tags.lists import POPULAR, pack_lists, read_lists
 
 OUT = Path(POPULAR)
 UNSAFE = Path(__file__).parents[2] / "kgen_ext" / "models" / "data" / "unsafe.txt"

@@ -1,0 +1,104 @@
+"""Tags that a text names: by name, by another name (`sofa` is `couch`), in the plural, as a verb (`sleeps`).
+
+The longest run of words that is a tag counts, and the noun it ends in: `a black cat` names `black cat` and `cat`, `wine
+glass` no `wine`. Articles within a run are passed over (`holding a sword`). What is said to be absent is not named, nor
+is a word that means something else as a tag (`a picture of`, `orange`).
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from kgen_ext.once import once
+from kgen_ext.tags.canonical import ASCII_SIGNS
+from kgen_ext.tags.groups import singular
+from kgen_ext.tags.lists import ALIASES, POPULAR, read_lists
+
+_CLAUSE = re.compile(r"[.,;:!?()\[\]{}\"\n/|]+")
+_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
+_LONGEST = 4  # words of a tag
+_PASSED = frozenset("a an the his her its their some two three four five several many".split())
+_ABSENT, _OR = frozenset(("no", "not", "without")), frozenset(("or", "nor"))
+# Single words that are tags, or other names of tags, and say something else in a sentence.
+_OTHERWISE = frozenset(
+    "abstract album all alone alternate american art back bar bars basic being bent big block blocks bolt border both "
+    "bust can center change china chinese club coach colors contrast corner couple cover covering cut cuts day display "
+    "displays down drawing drifting dutch english everyone expression facing falls fans figure figures flat floor "
+    "formal french front full german giving greek group half hand heavy high homemade icon icons image infinity "
+    "inspired italian japanese korean large left light like lines local locks logo long look looks macro made making "
+    "man map match men mix no notes old on opening orange other out outline over own painting paintings parts patch "
+    "pattern people photo photograph picture pictures pile point pose present print prints raised right rock "
+    "rough russian scene set short show shows side sides single small some sphere sport sports square stack style "
+    "tall text tie tile tiles together top track tracks trip turning under up upright view wave waves what wide with "
+    "world x young".split()
+)
+
+
+def find_mentions(text: str) -> tuple[str, ...]:
+    """Return the tags that a text names, each once, in the order of the text.
+
+    >>> find_mentions("A black cat sleeps on the sofa, without a hat.")
+    ('black cat', 'cat', 'sleeping', 'on couch', 'couch')
+    """
+    found: dict[str, None] = {}
+    for clause in _CLAUSE.split(text.translate(ASCII_SIGNS).lower()):
+        found.update(dict.fromkeys(_mentions_in(_WORD.findall(clause))))
+    return tuple(found)
+
+
+def _mentions_in(words: Sequence[str]) -> Iterator[str]:
+    forms, at, absent = _forms(), 0, False
+    while at < len(words):
+        word = words[at]
+        if word in _PASSED or word in _ABSENT or word in _OR:
+            absent = absent or word in _ABSENT
+            at += 1
+            continue
+        end, tag = _longest_run(words, at, forms)
+        if tag is not None and not absent:
+            yield tag
+            if end - at > 1 and (head := _tag_of(words[end - 1 : end], forms)) is not None:
+                yield head
+        at, absent = end, absent and not _OR.isdisjoint(words[end : end + 1])
+
+
+def _longest_run(words: Sequence[str], at: int, forms: Mapping[str, str]) -> tuple[int, str | None]:
+    """Return the end of the longest run of words that names a tag, and the tag; else the next word and None."""
+    for end in range(min(len(words), at + 2 * _LONGEST), at, -1):
+        run = [word for word in words[at:end] if word not in _PASSED]
+        if words[end - 1] not in _PASSED and len(run) <= _LONGEST and (tag := _tag_of(run, forms)) is not None:
+            return end, tag
+    return at + 1, None
+
+
+def _tag_of(run: Sequence[str], forms: Mapping[str, str]) -> str | None:
+    *before, last = run
+    if not before and last in _OTHERWISE:
+        return None
+    spellings = [last, singular(last), f"{last}s"]
+    if not before:
+        spellings += _participles(last)
+    for spelling in spellings:
+        name = " ".join((*before, spelling))
+        tag = forms.get(name) or forms.get(name.replace("-", " "))
+        if tag is not None and (before or spelling not in _OTHERWISE):
+            return tag
+    return None
+
+
+def _participles(verb: str) -> Iterator[str]:
+    """Yield how the participle of a verb may be written: of `sits`, `rides`, `sleep`."""
+    stem = verb[:-1] if verb.endswith("s") else verb
+    if len(stem) > 2:
+        yield f"{stem}ing"
+        yield f"{stem}{stem[-1]}ing"
+        if stem.endswith("e"):
+            yield f"{stem[:-1]}ing"
+
+
+@once
+def _forms() -> dict[str, str]:
+    """Return each name and other name of a tag -> the tag."""
+    (popular,), (aliases,) = read_lists(POPULAR, 1), read_lists(ALIASES, 1)
+    forms = dict(line.split("\t", 1) for line in aliases if "\t" in line)
+    return forms | {name: name for name in popular if len(name) > 2}
