@@ -150,6 +150,10 @@ def _whole(default: int, low: int, high: int, help: str) -> Any:
     return _row(FieldType.INTEGER, default, help, low=low, high=high)
 
 
+def _number(default: float, high: int, help: str, *, by_model: bool = False) -> Any:
+    return _row(FieldType.NUMBER, default, help, by_model=by_model, high=high)
+
+
 def _choice(default: Enum, help: str, *, by_model: bool = False) -> Any:
     return _row(FieldType.CHOICE, default, help, by_model=by_model, choices=type(default))
 
@@ -204,6 +208,9 @@ class ExpandRequest:
     top_k: int | None = _sampling("top_k")
     top_p: float | None = _sampling("top_p")
     min_p: float | None = _sampling("min_p")
+    prior: float | None = _number(
+        0.0, 4, "weight of what is known of which tags go together, beside the model; 0: the model alone", by_model=True
+    )
     width: int = _whole(1024, 16, 16384, "width of the image; the model is given the aspect ratio")
     height: int = _whole(1024, 16, 16384, "height of the image")
 

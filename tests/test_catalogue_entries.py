@@ -45,7 +45,7 @@ def test_a_model_says_what_a_user_must_know_before_a_download(model: Any) -> Non
     assert model.licence
     assert model.parameters
     assert model.context in (512, 1024, 2048, 4096)
-    assert {name for name, value in asdict(model.recommended).items() if value is None} <= {"tag_file"}
+    assert {name for name, value in asdict(model.recommended).items() if value is None} <= {"tag_file", "prior"}
     if model.id != "starter":
         assert model.repo == f"KBlueLeaf/{model.id}"
         assert model.licence_url.startswith("https://")

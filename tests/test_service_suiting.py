@@ -12,11 +12,12 @@ from kgen_ext.request import DEFAULTS, ExpandRequest, Task, TextLength
 from kgen_ext.service.expander import Expander
 from kgen_ext.service.plan import ResolvedRequest, resolve_defaults
 
-TIPO = Recommended(0.5, 80, 0.95, 0.05, "short", "long")
+TIPO = Recommended(0.5, 80, 0.95, 0.05, "short", "long", prior=1.5)
 
 
 def used(request: ResolvedRequest) -> dict[str, object]:
-    return {"tag_length": request.tag_length, "text_length": request.text_length, **asdict(request.sampling)}
+    lengths = {"tag_length": request.tag_length, "text_length": request.text_length}
+    return {**lengths, "prior": request.prior, **asdict(request.sampling)}
 
 
 def test_what_is_left_open_is_what_the_model_recommends() -> None:

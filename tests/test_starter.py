@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_fixtures import PACKAGES
 
 import kgen_ext
 from kgen_ext.engines import load_engine
@@ -81,7 +82,7 @@ def test_llama_cpp_says_what_numpy_says() -> None:
 
 def test_its_text_for_a_seed_changes_only_with_its_weights() -> None:
     request = ExpandRequest("1girl, fox ears, shrine", tag_length="short", text_length="short", seed=7,
-                            temperature=1.0, min_p=0.1)  # fmt: skip
+                            temperature=1.0, min_p=0.1, prior=0)  # fmt: skip
     with open_expander(model="starter", engine="reference") as starter:
         (done,) = starter.expand([request])
     assert done.prompt == (
@@ -91,6 +92,17 @@ def test_its_text_for_a_seed_changes_only_with_its_weights() -> None:
         "thighhighs, leaf, dress, nontraditional miko, At a shrine, a girl with fox ears and black hair is looking at "
         "the viewer. There are a hair flower and japanese clothes nearby. She has red eyes and a fox tail. She is "
         "dressed in thighhighs and a hair ornament."
+    )
+
+
+@pytest.mark.parametrize("engine", PACKAGES)
+def test_with_its_prior_it_writes_the_same_on_every_engine(engine: str) -> None:
+    for package in PACKAGES[engine]:
+        pytest.importorskip(package)
+    with open_expander(model="starter", engine=engine) as starter:
+        (done,) = starter.expand([ExpandRequest("", text="A cat sits on a chair by the window.", seed=7)])
+    assert done.added_tags == tuple(
+        "no humans, cat, window, chair, on chair, animal, table, sitting, scenery, plant, flower".split(", ")
     )
 
 

@@ -6,6 +6,7 @@ no other field. The row calls it
     fast_forward                                  once, when the field opens: tokens that come before any draw
     guess                                         before the row is fed: what is likely to be drawn next
     token_mask, allowed_tokens, blocked_tokens    before each draw: what may be drawn
+    token_bias                                    before each draw: what to add to the logits
     consume                                       after each draw: what to do with the token
     on_dead_end                                   where every token is excluded
     finish_early                                  where the row has to stop: on cancel, or at the end of the context
@@ -16,6 +17,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Union
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kgen_ext.decoding.drafter import Drafter, Repeats
 from kgen_ext.decoding.sampler import Draw
@@ -118,6 +122,10 @@ class FieldConstraint(Protocol):
 
     def blocked_tokens(self) -> Collection[int]:
         """Return the ids that may not be drawn next although the mask permits them."""
+        ...
+
+    def token_bias(self) -> NDArray[np.float32] | None:
+        """Return what to add to the logits [vocabulary] of the next draw, if anything."""
         ...
 
     def consume(self, drawn: Draw, length: int) -> Step | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from kgen_ext.decoding.prior import RowPrior
 from kgen_ext.decoding.prose import PhraseSearch
 from kgen_ext.decoding.tag_list import ItemFilter
 from kgen_ext.decoding.vocabulary import in_context
@@ -35,6 +36,7 @@ class Job:
     row, subject: as events name them. request: token ids, BOS included. headers: ids forced before each field.
     metadata_keys: ids of each metadata header. filters: of the tag lists (key None) and of each metadata category.
     blocked: token paths of tags that are there already. phrases: the filter of texts, if any. history: their words.
+    prior: of the tag list, if there is one.
     """
 
     row: int
@@ -50,6 +52,7 @@ class Job:
     sampling: Sampling
     seed: int
     n_ctx: int
+    prior: RowPrior | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ def make_job(
     sampling: Sampling,
     seed: int,
     n_ctx: int,
+    prior: RowPrior | None = None,
 ) -> Job:
     """Return the job of a fitted plan; `given` are the tags that are there already, as the model would spell them."""
     fields = fitted.plan.fields
@@ -98,6 +102,7 @@ def make_job(
         sampling=sampling,
         seed=seed,
         n_ctx=n_ctx,
+        prior=prior,
     )
 
 

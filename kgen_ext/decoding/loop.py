@@ -111,10 +111,17 @@ def _draw(
         masked = table.bias[[row.token_mask() for row in rows]]
         masked += logits if places == list(range(len(logits))) else logits[places]
     for place, row in enumerate(rows):
+        bias = row.token_bias()
+        if bias is not None:
+            masked[place] += bias
         _restrict(masked[place], row, logits)
-        while partial is not None and not is_decided(masked[place], row.job.sampling, partial.floors[row.place]):
+        # What the list of a server leaves out may gain by the bias.
+        gain = 0.0 if partial is None or bias is None else max(0.0, float(bias.max()))
+        while partial is not None and not is_decided(masked[place], row.job.sampling, partial.floors[row.place] + gain):
             logits[row.place] = partial.extend(row.place)
             masked[place] = logits[row.place] + table.bias[row.token_mask()]
+            if bias is not None:
+                masked[place] += bias
             _restrict(masked[place], row, logits)
     return draw(masked, [row.job.sampling for row in rows], [row.draw_key() for row in rows])
 

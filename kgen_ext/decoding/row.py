@@ -4,6 +4,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kgen_ext.decoding.constraint import EndField, FieldConstraint, FieldResult, ForceTokens, Guess, Rollback
 from kgen_ext.decoding.drafter import Drafter, Repeats
 from kgen_ext.decoding.job import Job
@@ -109,6 +112,11 @@ class Row:
         assert self._constraint is not None
         return [*self._refused.get(len(self.ids), ()), *self._constraint.blocked_tokens()]
 
+    def token_bias(self) -> NDArray[np.float32] | None:
+        """Return what to add to the logits of the next draw, if anything."""
+        assert self._constraint is not None
+        return self._constraint.token_bias()
+
     def draw_key(self) -> int:
         """Return the key of the next draw's noise."""
         return draw_key(self.job.seed, len(self.ids) - len(self.job.request))
@@ -202,7 +210,7 @@ class Row:
         if isinstance(plan, TagField):
             return TagListConstraint(
                 table, plan.band, job.filters[None], given=plan.given, fresh=plan.fresh, start=start,
-                blocked=job.blocked,
+                blocked=job.blocked, prior=job.prior,
             )  # fmt: skip
         if isinstance(plan, MetaField):
             keys = {category: job.metadata_keys[category] for _, category in plan.keys}

@@ -16,7 +16,8 @@ from typing import Protocol
 
 from kgen_ext.decoding.constraint import GARBLED, EndField, FieldResult, ForceTokens, Guess, Rollback, Step
 from kgen_ext.decoding.drafter import Drafter, Repeats
-from kgen_ext.decoding.sampler import Draw
+from kgen_ext.decoding.prior import RowPrior
+from kgen_ext.decoding.sampler import Draw, Floats
 from kgen_ext.decoding.vocabulary import TokenKind, TokenMask, TokenTable, utf8_rest
 from kgen_ext.protocol import Band
 from kgen_ext.rules import Rejection
@@ -51,11 +52,11 @@ class TagListConstraint:
     """Constraint of one tag list.
 
     given: how many tags of the list the user wrote. fresh: no tag of the user's comes right before. start: the length
-    of the row when the field opens. blocked: token paths of tags that are there already.
+    of the row when the field opens. blocked: token paths of tags that are there already. prior: of the row, if any.
     """
 
     __slots__ = (
-        "_after_comma", "_band", "_blocked", "_buffer", "_count", "_filter", "_fresh", "_names", "_pending",
+        "_after_comma", "_band", "_blocked", "_buffer", "_count", "_filter", "_fresh", "_names", "_pending", "_prior",
         "_short", "_start", "_table", "_tags", "_tries", "_waste",
     )  # fmt: skip
 
@@ -69,8 +70,10 @@ class TagListConstraint:
         fresh: bool,
         start: int,
         blocked: Iterable[Sequence[int]] = (),
+        prior: RowPrior | None = None,
     ) -> None:
         self._table = table
+        self._prior = prior
         self._band = band
         self._filter = tag_filter
         self._fresh = fresh
@@ -119,6 +122,10 @@ class TagListConstraint:
         """Return the ids that would complete a duplicate or a tag that was rejected."""
         return self._blocked.blocked_next()
 
+    def token_bias(self) -> Floats | None:
+        """Return what the prior says of the next token."""
+        return None if self._prior is None else self._prior.bias(self._blocked.path())
+
     def consume(self, drawn: Draw, length: int) -> Step | None:
         """Take in a drawn token: part of a tag, a comma, or an end."""
         token = drawn.token
@@ -162,9 +169,13 @@ class TagListConstraint:
         judged = self._filter.judge(tag) if utf8_rest(b"", whole) == b"" else GARBLED
         if isinstance(judged, Rejection):
             return self._reject(tag, judged, length)
+        if self._prior is not None and self._count >= self._band.minimum and self._prior.ends_before(judged.written):
+            return self.finish_early()
         self._filter.accept(judged)
         self._tags.append(judged)
         self._names.add(tag)
+        if self._prior is not None:
+            self._prior.add(judged.written)
         self._count += 1
         self._tries = self._waste = 0
         self._blocked.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 from kgen_ext.errors import Download, ListModels, ModelFileError, UnknownModel
 from kgen_ext.models.locations import Locations
 from kgen_ext.models.scan import FULL, STARTER, FoundModel, find_models, weights_of
-from kgen_ext.models.schema import ID, WORD_LIST, Model, load_catalogue
+from kgen_ext.models.schema import ID, PRIOR, WORD_LIST, Model, load_catalogue
 
 STARTER_FOLDER = Path(__file__).parent.parent / STARTER
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pickle", ".pkl")
@@ -49,6 +49,11 @@ class ModelFiles:
         if self.entry is not None and self.entry.id == STARTER:
             folders.append(STARTER_FOLDER)
         return next((folder / WORD_LIST for folder in folders if (folder / WORD_LIST).is_file()), None)
+
+    def prior(self) -> Path:
+        """Return the pair table of the model's prior: beside its weights, or the starter's."""
+        beside = (path.parent / PRIOR for path in self.weights())
+        return next((path for path in beside if path.is_file()), STARTER_FOLDER / PRIOR)
 
     def weights(self) -> list[Path]:
         """Return the weights files."""

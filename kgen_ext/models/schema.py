@@ -5,6 +5,7 @@
              title, parameters, active (parameters used for a token, if not all), context, quality_line, licence,
              licence_url, repo, revision, engines, needs, recommended, notes,
              blocklist (a text file beside this one, else in ours),
+             prior (the SHA-256 of the table of tag pairs, prior.bin, beside its files),
              ratings ({what users write: the model's word}, where training had other words) optional
     FILE     path, kind ("gguf" or "safetensors")                                           required
              quant, size (exact bytes), about (rounded bytes), sha256, companions           optional
@@ -36,10 +37,11 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?<!\.)")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _ENGINES = ("llama_cpp", "transformers", "reference")
 WORD_LIST = "words.txt.gz"  # kgen_ext/rules/wordlist.py
+PRIOR = "prior.bin"  # kgen_ext/tags/pair_table.py
 # Files beside the weights in a folder of safetensors; all but the first are optional.
 COMPANIONS = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
-    "special_tokens_map.json", "added_tokens.json", WORD_LIST,
+    "special_tokens_map.json", "added_tokens.json", WORD_LIST, PRIOR,
 )  # fmt: skip
 
 
@@ -70,7 +72,8 @@ class ModelFile:
 class Recommended:
     """Sampling options and lengths from the tools of the model's author; None where nothing is published.
 
-    tag_file: "danbooru" for a model that writes Danbooru's tags and should write no others.
+    tag_file: "danbooru" for a model that writes Danbooru's tags and should write no others. prior: the weight of the
+    pair table beside the model.
     """
 
     temperature: float | None = None
@@ -80,6 +83,7 @@ class Recommended:
     tag_length: str | None = None
     text_length: str | None = None
     tag_file: str | None = None
+    prior: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ class Model:
     needs: Mapping[str, str] = field(default_factory=dict, hash=False)
     recommended: Recommended = Recommended()
     blocklist: Path | None = None  # text it must not write: kgen_ext/rules/blocklist.py
+    prior: str = ""  # SHA-256 of its table of tag pairs: kgen_ext/tags/pair_table.py
     ratings: Mapping[str, str] = field(default_factory=dict, hash=False)
     notes: str = ""
 
@@ -161,7 +166,7 @@ def _model(value: Any, where: str, folder: Path) -> Model:
         "licence": text, "licence_url": matching(re.compile(r"https://\S+"), "an https address"),
         "repo": matching(_REPO, "owner/name"), "revision": relative_path,
         "engines": list_of(one_of(*_ENGINES)), "needs": _versions, "notes": text,
-        "blocklist": _beside(folder, BUILT_IN.parent), "ratings": _ratings,
+        "blocklist": _beside(folder, BUILT_IN.parent), "prior": _SHA256, "ratings": _ratings,
     }  # fmt: skip
     return Model(**found, **{name: reader.take(name, check) for name, check in checks.items() if name in value})
 
@@ -185,7 +190,7 @@ def _file(value: Any, where: str) -> ModelFile:
     checks: dict[str, Callable[[Any], Any]] = {
         "quant": matching(re.compile(r"[A-Za-z0-9_]{1,16}"), "a quantisation such as F16 or Q8_0"),
         "size": whole_number(1), "about": whole_number(1),
-        "sha256": matching(re.compile(r"[0-9a-f]{64}"), "64 hexadecimal digits, small letters"),
+        "sha256": _SHA256,
         "companions": list_of(relative_path),
     }  # fmt: skip
     given = {name: reader.take(name, check) for name, check in checks.items() if name in value}
@@ -315,3 +320,6 @@ def json_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("an object")
     return value
+
+
+_SHA256 = matching(re.compile(r"[0-9a-f]{64}"), "64 hexadecimal digits, small letters")

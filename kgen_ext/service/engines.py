@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kgen_ext.errors import BadValue, EngineError, Failure, ModelFileError
+from kgen_ext.errors import AGAIN, BadValue, EngineError, Failure, ModelFileError
 from kgen_ext.models import STARTER, Locations, ModelFiles, resolve
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kgen_ext.engines.server import ServerEngine
     from kgen_ext.protocol import Protocol
     from kgen_ext.service.expander import Expander
+    from kgen_ext.tags.pair_table import PairTable
 
 CPU, AUTO, SERVER = "cpu", "auto", "server"
 # Prompts decoded at once; more gain little on a CPU and need memory.
@@ -111,6 +112,7 @@ def open_files(
         blocklist=blocklist,
         ratings=entry.ratings if entry else {},
         load_words=once(partial(load_word_list, words)) if words else None,
+        load_pairs=once(partial(_read_pairs, files)),
         n_ctx=min(loaded.n_ctx, (entry and entry.context) or _TRAINED_CTX[protocol.value]),
         partial=url is not None,
     )
@@ -215,6 +217,16 @@ def choose_engines(files: ModelFiles, wanted: str, *, device: str = "auto") -> l
     """Return the engines that opening these files would try, best first, each with the reason."""
     found = rank_engines(files, engine=wanted, device=device, capabilities=detect_capabilities())
     return [(candidate.engine, candidate.reason) for candidate in found]
+
+
+def _read_pairs(files: ModelFiles) -> PairTable:
+    from kgen_ext.tags.pair_table import read_pair_table
+
+    path = files.prior()
+    table = read_pair_table(path)
+    if files.entry is not None and files.entry.prior not in ("", table.checksum):
+        raise ModelFileError(f"{path}: another table than the model's catalogue entry names", hint=AGAIN)
+    return table
 
 
 def _protocol(engine: Engine, files: ModelFiles) -> Protocol:

@@ -13,6 +13,7 @@ from kgen_ext.decoding.drafter import Drafter
 from kgen_ext.decoding.job import Job
 from kgen_ext.decoding.loop import BatchDecoder
 from kgen_ext.decoding.pace import Pace
+from kgen_ext.decoding.prior import Prior
 from kgen_ext.decoding.row import RowOutput
 from kgen_ext.decoding.sampler import derive_seed
 from kgen_ext.decoding.vocabulary import token_table
@@ -86,6 +87,7 @@ class Expander:
         self._tag_files = TagFiles()
         self._table: TokenTable | None = None
         self._drafter: Drafter | None = None
+        self._prior: Prior | None = None
         self._pace = Pace()
         self._cache: Cache | None = None
         self._decoder: BatchDecoder | None = None
@@ -198,7 +200,8 @@ class Expander:
 
     def _make_jobs(self, todo: Sequence[_RowRequest], pending: dict[int, _PendingRow]) -> Iterator[Job]:
         for asked in todo:
-            jobs, hidden = make_jobs(asked.plan, self._context, row=asked.row, seed=asked.request.seed)
+            prior = self._open_prior() if asked.request.prior else None
+            jobs, hidden = make_jobs(asked.plan, self._context, row=asked.row, seed=asked.request.seed, prior=prior)
             pending[asked.row] = _PendingRow(asked, jobs, hidden, perf_counter(), {})
             yield from (job for job in jobs if job is not None)
 
@@ -235,6 +238,13 @@ class Expander:
             self._cache = self._context.engine.open_cache(wanted, self._context.n_ctx)
             self._decoder = BatchDecoder(self._cache, self._table, drafter=self._drafter, pace=self._pace)
         return self._decoder
+
+    def _open_prior(self) -> Prior | None:
+        """Return the prior in the model's vocabulary; made when a row first asks for it, as it takes a moment."""
+        if self._prior is None and self._context.load_pairs is not None:
+            assert self._table is not None
+            self._prior = Prior(self._context.engine, self._table, self._context.load_pairs())
+        return self._prior
 
     def _drop_cache(self) -> None:
         if self._cache is not None:

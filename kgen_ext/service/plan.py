@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from kgen_ext.decoding.job import Job, clip, fit_plan, make_job
+from kgen_ext.decoding.prior import RowPrior
 from kgen_ext.decoding.sampler import derive_seed, mix
 from kgen_ext.errors import BadValue
 from kgen_ext.once import once
@@ -37,13 +38,16 @@ from kgen_ext.service.notes import limit_note
 from kgen_ext.service.required import Required, read_entries, read_required, sparing_tags
 from kgen_ext.service.scripts import read_given
 from kgen_ext.service.segments import View, read_elsewhere, read_parts, search_people, view_segments
+from kgen_ext.tags.mentions import find_mentions
 from kgen_ext.tags.tag import Tag, read_tag, split_by_category
 
 if TYPE_CHECKING:
+    from kgen_ext.decoding.prior import Prior
     from kgen_ext.engine import Engine
     from kgen_ext.models import Recommended
     from kgen_ext.rules.blocklist import Blocklist
     from kgen_ext.rules.wordlist import WordList
+    from kgen_ext.tags.pair_table import PairTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class ResolvedRequest:
     seed: int
     count: int
     sampling: Sampling
+    prior: float
     width: int
     height: int
 
@@ -81,7 +86,7 @@ def resolve_defaults(request: ExpandRequest, recommended: Recommended | None) ->
     values = {name: getattr(request, name) for name in FIELDS if name not in SAMPLING_NAMES}
     if request.text_length is None and request.task is not Task.AUTO:
         values["text_length"] = TextLength.NONE
-    for name in ("tag_length", "text_length"):
+    for name in ("tag_length", "text_length", "prior"):
         if values[name] is None:
             values[name] = FIELDS[name].read(getattr(recommended, name, None)) or DEFAULTS[name]
     values["tag_file"] = request.tag_file or getattr(recommended, "tag_file", None) or ANY
@@ -97,7 +102,8 @@ class ModelContext:
     """The model a request is planned for. `n_ctx`: tokens a row may have. `blocklist`: what the model never adds.
 
     `ratings`: its word for a rating, where that is not the user's. `load_words`: returns the words it knows, for texts;
-    None where it has no list of them. `partial`: the engine knows the likeliest tokens only.
+    None where it has no list of them. `load_pairs`: returns the table of its prior. `partial`: the engine knows the
+    likeliest tokens only.
     """
 
     engine: Engine
@@ -108,6 +114,7 @@ class ModelContext:
     blocklist: Blocklist | None = None
     ratings: Mapping[str, str] = field(default_factory=dict)
     load_words: Callable[[], WordList] | None = None
+    load_pairs: Callable[[], PairTable] | None = None
     partial: bool = False
 
 
@@ -230,7 +237,7 @@ def check_servable(plan: ExpansionPlan, context: ModelContext) -> ExpansionPlan:
 
 
 def make_jobs(
-    plan: ExpansionPlan, context: ModelContext, *, row: int, seed: int
+    plan: ExpansionPlan, context: ModelContext, *, row: int, seed: int, prior: Prior | None = None
 ) -> tuple[tuple[Job | None, ...], int]:
     """Return one job for each subject of a row, and how many of the user's tags and words exceed the context."""
     request = plan.request
@@ -260,9 +267,17 @@ def make_jobs(
                 sampling=request.sampling,
                 seed=seed if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
                 n_ctx=context.n_ctx,
+                prior=_row_prior(prior, request.prior, subject),
             )
         )
     return tuple(made), hidden
+
+
+def _row_prior(prior: Prior | None, weight: float, subject: Subject) -> RowPrior | None:
+    if prior is None:
+        return None
+    told = bool(subject.text) and not subject.tags
+    return RowPrior(prior, weight=weight, given=subject.tags, named=find_mentions(subject.text), told=told)
 
 
 def _with_required(plan: ExpansionPlan) -> Iterator[tuple[Subject | None, tuple[Tag, ...]]]:

@@ -43,12 +43,14 @@ class Question:
     top_p: float
     min_p: float
     top_k: int
+    prior: float | None = None
 
     def request(self, prompt: str, **more: Any) -> ExpandRequest:
         """Return a request with this sampling."""
         return ExpandRequest(
-            prompt, temperature=self.temperature, top_p=self.top_p, min_p=self.min_p, top_k=self.top_k, **more
-        )
+            prompt, temperature=self.temperature, top_p=self.top_p, min_p=self.min_p, top_k=self.top_k,
+            prior=self.prior, **more,
+        )  # fmt: skip
 
     def ask(self, expander: Expander, prompts: Sequence[str], *, count: int = 1) -> list[list[list[str]]]:
         """Return the added tags of `count` answers to each prompt, spelt as in training."""
@@ -204,10 +206,11 @@ def main() -> None:
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--min-p", type=float, default=0.1)
     parser.add_argument("--top-k", type=int, default=0)
+    parser.add_argument("--prior", type=float, help="weight of the prior (default: the model's)")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     corpus = load_corpus(given.corpus)
-    question = Question(given.tag_length, given.temperature, given.top_p, given.min_p, given.top_k)
+    question = Question(given.tag_length, given.temperature, given.top_p, given.min_p, given.top_k, given.prior)
     folder = given.eval or given.corpus / "eval"
     figures = measure(
         corpus, folder, given.model, question, most=given.most, prompts=given.prompts, names=given.engines

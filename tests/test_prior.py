@@ -1,0 +1,205 @@
+"""The prior beside the model: what it says, when it says nothing, and that rows stay independent."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scripted_engine import ScriptedEngine
+
+from kgen_ext.decoding.prior import Prior, RowPrior
+from kgen_ext.decoding.vocabulary import in_context, token_table
+from kgen_ext.models import Recommended
+from kgen_ext.protocol import Protocol
+from kgen_ext.request import ExpandRequest
+from kgen_ext.service.expander import Expander
+from kgen_ext.service.plan import ModelContext
+from kgen_ext.tags.pair_table import PairTable, make_pair_table
+
+TAGS = ("1girl", "no humans", "shrine", "torii", "red eyes", "red hat", "red", "cat", "window", "sky", "moon", "sun")
+POPULAR = {"1girl": 0.7, "no humans": 0.2, "red eyes": 0.1, "sky": 0.3, "moon": 0.02, "sun": 0.02}
+PAIRS = {("shrine", "torii"): 0.5, ("cat", "window"): 0.4, ("no humans", "red eyes"): -0.5, ("no humans", "sky"): 0.5}
+PIECES = (",", " eyes", " hat", *(f" {tag}" for tag in TAGS if not tag.startswith("red ")), " dusk", "tag", ":")
+
+
+def pairs() -> PairTable:
+    weights = np.zeros((len(TAGS), len(TAGS)), np.float32)
+    for (tag, other), weight in PAIRS.items():
+        weights[TAGS.index(tag), TAGS.index(other)] = weight
+    popularity = np.array([POPULAR.get(tag, 0.001) for tag in TAGS], np.float32)
+    return make_pair_table(TAGS, popularity, weights, keep=8, least=0.01)
+
+
+class Wishing:
+    """Logits that like `favourites` a little more than all else, and a comma behind each."""
+
+    def __init__(self, engine: ScriptedEngine, favourites: Sequence[str]) -> None:
+        self._logits: NDArray[np.float32] = np.zeros(len(engine.vocab), np.float32)
+        self._logits[: len(engine.vocab.special) + 256] = -30
+        for rank, piece in enumerate(favourites):
+            self._logits[engine.tokenize(piece)] = 8 - rank / 4
+        self._logits[engine.tokenize(",")] = 20
+
+    def __call__(self, tokens: tuple[int, ...]) -> NDArray[np.float32]:
+        return self._logits
+
+
+def scripted(favourites: Sequence[str] = ()) -> ScriptedEngine:
+    engine = ScriptedEngine.forcing([], pieces=PIECES)
+    engine.logits = Wishing(engine, favourites)
+    return engine
+
+
+def bias_of(row: RowPrior, engine: ScriptedEngine, tag: str, *, behind: str = "") -> float:
+    path = in_context(engine, behind, left="a,")
+    bias = row.bias(path)
+    assert bias is not None
+    return float(bias[in_context(engine, tag, left=f"a,{behind}")[0]])
+
+
+@pytest.fixture(scope="module")
+def engine() -> ScriptedEngine:
+    return scripted()
+
+
+@pytest.fixture(scope="module")
+def prior(engine: ScriptedEngine) -> Prior:
+    return Prior(engine, token_table(engine), pairs())
+
+
+def test_what_goes_with_the_given_tags_gains(engine: ScriptedEngine, prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, given=["shrine"])
+    assert bias_of(row, engine, " torii") > bias_of(row, engine, " window") + 2
+
+
+def test_the_chance_is_that_of_the_documented_sum(engine: ScriptedEngine, prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, given=["shrine"])
+    popularity = 0.001
+    expected = np.log((0.25 * popularity + 0.5 + 0.01 * popularity**0.5) / 0.03)
+    assert bias_of(row, engine, " torii") == pytest.approx(expected, abs=0.01)
+
+
+def test_the_weight_scales_what_is_said(engine: ScriptedEngine, prior: Prior) -> None:
+    once, twice = (RowPrior(prior, weight=weight, given=["shrine"]) for weight in (1, 2))
+    assert bias_of(twice, engine, " torii") == pytest.approx(2 * bias_of(once, engine, " torii"))
+
+
+@pytest.mark.parametrize("given", [[], ["hatsune miku"], ["sun"]])
+def test_where_the_table_knows_nothing_of_the_given_tags_nothing_is_said(prior: Prior, given: list[str]) -> None:
+    assert RowPrior(prior, weight=1, given=given).bias(()) is None
+
+
+def test_of_a_tag_that_the_table_lacks_nothing_is_said(engine: ScriptedEngine, prior: Prior) -> None:
+    assert bias_of(RowPrior(prior, weight=1, given=["shrine"]), engine, " dusk") == 0
+
+
+def test_behind_a_beginning_the_tags_that_begin_so_compete(engine: ScriptedEngine, prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, given=["shrine"])
+    assert bias_of(row, engine, " eyes", behind=" red") > bias_of(row, engine, " hat", behind=" red") + 1
+
+
+def test_the_end_of_a_tag_is_as_likely_as_the_tag(engine: ScriptedEngine, prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, given=["shrine"])
+    assert bias_of(row, engine, ",", behind=" red") == pytest.approx(bias_of(row, engine, " hat", behind=" red"))
+
+
+def test_behind_a_beginning_that_the_table_lacks_nothing_is_said(engine: ScriptedEngine, prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, given=["shrine"])
+    assert row.bias(in_context(engine, " dusk", left="a,")) is None
+
+
+def test_a_tag_of_the_list_does_not_come_again(engine: ScriptedEngine, prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, given=["shrine"])
+    row.add("torii")
+    assert bias_of(row, engine, " torii") < -5
+
+
+def test_what_the_model_drew_says_less_than_what_was_given(engine: ScriptedEngine, prior: Prior) -> None:
+    given, drawn = RowPrior(prior, weight=1, given=["shrine", "cat"]), RowPrior(prior, weight=1, given=["shrine"])
+    drawn.add("cat")
+    assert 0 < bias_of(drawn, engine, " window") < bias_of(given, engine, " window") - 1
+
+
+def test_a_count_of_people_that_was_drawn_only_rules_out(engine: ScriptedEngine, prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, given=["shrine"])
+    before = bias_of(row, engine, " sky"), bias_of(row, engine, " eyes", behind=" red")
+    row.add("no humans")
+    assert bias_of(row, engine, " sky") == before[0]
+    assert bias_of(row, engine, " eyes", behind=" red") < before[1] - 1
+
+
+def test_what_a_text_names_comes_first(engine: ScriptedEngine, prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, given=["shrine"], named=["cat"])
+    assert bias_of(row, engine, " cat") > bias_of(row, engine, " torii") + 3
+
+
+def test_what_a_text_names_speaks_for_its_company(engine: ScriptedEngine, prior: Prior) -> None:
+    assert bias_of(RowPrior(prior, weight=1, named=["cat"]), engine, " window") > 2
+
+
+def test_a_list_may_begin_with_the_number_of_people(engine: ScriptedEngine, prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, named=["cat"], told=True)
+    assert bias_of(row, engine, " 1girl") == pytest.approx(bias_of(row, engine, " cat"), abs=0.1)
+    row.add("no humans")
+    assert bias_of(row, engine, " 1girl") < bias_of(row, engine, " cat") - 3
+
+
+def test_a_list_of_what_a_text_tells_ends_before_what_has_nothing_to_do_with_it(prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, named=["cat"], told=True)
+    for tag in ("no humans", "cat", "moon", "sun"):
+        assert not row.ends_before("sky")
+        row.add(tag)
+    assert [row.ends_before(tag) for tag in ("sky", "window", "dusk")] == [True, False, True]
+
+
+def test_other_lists_end_where_the_model_ends_them(prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, given=["cat", "moon", "sun", "sky", "shrine"])
+    assert not row.ends_before("dusk")
+
+
+def test_rows_share_nothing_that_changes(engine: ScriptedEngine, prior: Prior) -> None:
+    one, other = (RowPrior(prior, weight=1, given=["shrine"]) for _ in range(2))
+    before = bias_of(one, engine, " window")
+    other.add("cat")
+    assert bias_of(one, engine, " window") == before
+
+
+def test_tags_are_tokenised_one_by_one_where_a_comma_belongs_to_other_pieces(prior: Prior) -> None:
+    odd = ScriptedEngine.forcing([], pieces=(*PIECES, ", cat"))
+    found = Prior(odd, token_table(odd), pairs())
+    assert found.behind(in_context(odd, " red", left="a,")) is not None
+
+
+def expander(favourites: Sequence[str], weight: float | None = None) -> Expander:
+    context = ModelContext(
+        scripted(favourites), Protocol.TIPO, quality_line=True, n_ctx=1024, recommended=Recommended(prior=weight),
+        load_pairs=pairs,
+    )  # fmt: skip
+    return Expander(context, model="scripted", checksum="", rows=4)
+
+
+def added(expander: Expander, prompt: str, **options: object) -> tuple[str, ...]:
+    return expander.expand([ExpandRequest(prompt, tag_length="very_short", **options)])[0].added_tags  # type: ignore[arg-type]
+
+
+LIKED = (" window", " torii", " sky", " moon")
+
+
+def test_the_weight_is_the_models() -> None:
+    assert added(expander(LIKED, 2), "shrine", temperature=0)[0] == "torii"
+
+
+def test_the_requests_own_weight_goes_first() -> None:
+    assert added(expander(LIKED, 2), "shrine", temperature=0, prior=0)[0] == "window"
+
+
+def test_without_a_weight_there_is_no_prior() -> None:
+    assert added(expander(LIKED), "shrine", temperature=0)[0] == "window"
+
+
+def test_a_row_is_the_same_alone_and_in_company() -> None:
+    prompts = ("shrine", "cat", "shrine, cat", "moon")
+    requests = [ExpandRequest(prompt, tag_length="very_short", seed=3, prior=1.5) for prompt in prompts]
+    together = [done.added_tags for done in expander(LIKED).expand(requests)]
+    assert [expander(LIKED).expand([request])[0].added_tags for request in requests] == together
