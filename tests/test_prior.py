@@ -134,6 +134,31 @@ def test_what_a_text_names_comes_first(engine: ScriptedEngine, prior: Prior) -> 
     assert bias_of(row, engine, " cat") > bias_of(row, engine, " torii") + 3
 
 
+@pytest.mark.parametrize("behind", ["", " dusk"])
+def test_what_a_text_names_comes_though_the_table_lacks_it(engine: ScriptedEngine, prior: Prior, behind: str) -> None:
+    row = RowPrior(prior, weight=1, named=["dusk hat"])
+    assert bias_of(row, engine, " hat" if behind else " dusk", behind=behind) > 6
+
+
+def test_what_a_text_names_comes_once(engine: ScriptedEngine, prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, named=["dusk", "cat"])
+    row.add("dusk")
+    assert bias_of(row, engine, " dusk") < 0.1
+
+
+def test_a_list_does_not_end_before_what_a_text_names(prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, named=["dusk", "cat"], told=True)
+    for tag in ("no humans", "cat", "moon", "sun"):
+        row.add(tag)
+    assert not row.ends_before("dusk")
+
+
+def test_where_the_model_drew_all_tags_nothing_is_said(prior: Prior) -> None:
+    row = RowPrior(prior, weight=1)
+    row.add("shrine")
+    assert row.bias(()) is None
+
+
 def test_what_a_text_names_speaks_for_its_company(engine: ScriptedEngine, prior: Prior) -> None:
     assert bias_of(RowPrior(prior, weight=1, named=["cat"]), engine, " window") > 2
 

@@ -115,9 +115,12 @@ def _draw(
         if bias is not None:
             masked[place] += bias
         _restrict(masked[place], row, logits)
-        # What the list of a server leaves out may gain by the bias.
-        gain = 0.0 if partial is None or bias is None else max(0.0, float(bias.max()))
-        while partial is not None and not is_decided(masked[place], row.job.sampling, partial.floors[row.place] + gain):
+        while partial is not None:
+            floor = partial.floors[row.place]
+            if bias is not None:  # it may raise what the server's list leaves out
+                floor += float(bias[np.isneginf(logits[row.place])].max(initial=-np.inf))
+            if is_decided(masked[place], row.job.sampling, floor):
+                break
             logits[row.place] = partial.extend(row.place)
             masked[place] = logits[row.place] + table.bias[row.token_mask()]
             if bias is not None:

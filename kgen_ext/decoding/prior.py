@@ -5,12 +5,12 @@ A tag's chance to be in a list is a sum over the tags that are there:
     chance = max(share of popularity + sum of factor * weight, 0) + sqrt(popularity) / 100
 
 The user's tags, and those that a text names, have the factor 1, those that the model drew less, and all less the later
-they stand. What a text names and the list lacks is as good as certain. At each token of a tag
+they stand. What a text names and the list lacks is as good as certain, in the table or not. At each token of a tag
 
     weight * log(chance of the tags that go on so / chance of a tag that the table lacks)
 
 is added to the logit, so a token with which no tag of the table goes on keeps its own. Where the table knows none of
-the tags that are there, nothing is added at all.
+the user's tags, nothing is added at all: what is known of a character the model knows alone.
 
 Where a text alone tells what is in the picture, little else is added: popularity says next to nothing, what is unlikely
 comes last, and with the first such tag the list ends, if its length allows it.
@@ -40,8 +40,10 @@ Ints = NDArray[np.int64]
 _FLOOR = 0.01
 _FADE = 20.0  # tags after which one says a third of what the first one says
 _UNKNOWN = 0.03  # the chance of a tag that the table lacks
+_REMEMBERED = 1024  # spellings of tags that the table lacks
 _LEAST = 1e-4  # of a chance: no logit becomes infinite
 _NAMED = 30.0  # the chance of what a text names, so much more than certain that it comes first
+_CERTAIN = math.log(_NAMED / _UNKNOWN)
 # Of a list of what a text tells: how many tags it has at least, and how likely a tag is that may go with them.
 _SHORTEST, _LIKELY = 4, 0.06
 _AT_ONCE = 100  # tags to tokenise
@@ -94,13 +96,18 @@ class _Branch:
 class Prior:
     """A pair table in the vocabulary of a model. Several threads may use it."""
 
-    __slots__ = ("_branches", "_by_first", "_paths", "ends", "first", "index", "pairs", "people", "starts")
+    __slots__ = (
+        "_branches", "_by_first", "_engine", "_paths", "_strange", "ends", "first", "index", "pairs", "people",
+        "starts",
+    )  # fmt: skip
 
     def __init__(self, engine: Engine, table: TokenTable, pairs: PairTable) -> None:
         self.pairs = pairs
         self.index = {tag: place for place, tag in enumerate(pairs.tags)}
         self.people = self.find(tag for tag in pairs.tags if is_people_count(tag) or tag in _ALONE)
         self.ends: Ints = np.array([table.comma, table.line, table.end], np.int64)  # tokens behind a tag
+        self._engine = engine
+        self._strange: dict[str, tuple[int, ...]] = {}
         self._paths = _tokenise(engine, table, pairs.tags)
         self.first: Ints = np.array([path[0] for path in self._paths], np.int64)  # token of each tag
         self._by_first = np.argsort(self.first, kind="stable")
@@ -110,6 +117,15 @@ class Prior:
     def find(self, tags: Iterable[str]) -> Ints:
         """Return the places of these tags in the table, without those that it lacks."""
         return np.array([place for tag in tags if (place := self.index.get(tag)) is not None], np.int64)
+
+    def spell(self, name: str) -> tuple[int, ...]:
+        """Return the tokens of a tag that the table lacks."""
+        path = self._strange.get(name)
+        if path is None:
+            if len(self._strange) >= _REMEMBERED:
+                self._strange.clear()
+            path = self._strange[name] = in_context(self._engine, f" {name}", left="a,")
+        return path
 
     def behind(self, path: tuple[int, ...]) -> _Branch | None:
         """Return how tags go on behind the tokens of one that was begun; None where no tag of the table begins so."""
@@ -147,7 +163,8 @@ class RowPrior:
     """
 
     __slots__ = (
-        "_chance", "_floor", "_known", "_logits", "_mass", "_mode", "_named", "_places", "_prior", "_sums", "_weight",
+        "_chance", "_floor", "_known", "_logits", "_mass", "_mode", "_named", "_places", "_prior", "_strange", "_sums",
+        "_weight",
     )  # fmt: skip
 
     def __init__(
@@ -165,8 +182,11 @@ class RowPrior:
         start = prior.starts[self._mode]
         self._sums, self._floor, self._chance = start.sums.copy(), start.floor.copy(), start.chance.copy()
         self._mass, self._logits = start.mass.copy(), start.logits.copy()
-        self._known = 0.0  # what the tags count of which the table has rows
+        self._known = 0.0  # what the user's tags count of which the table has rows
         self._places = 0
+        named = tuple(named)
+        self._strange = {name: prior.spell(name) for name in named if name not in prior.index}  # and not in the list
+        self._known += len(self._strange)
         wanted = prior.find(named)
         self._named = frozenset(wanted.tolist())
         for place in wanted.tolist():
@@ -174,20 +194,21 @@ class RowPrior:
         self._raise(wanted, _NAMED)
         for name in given:
             self.add(name, own=False)
-        if self._named and not self._places:  # a list begins with how many people there are, or with what was named
+        if named and not self._places:  # a list begins with how many people there are, or with what was named
             self._raise(prior.people, _NAMED)
 
     def add(self, name: str, *, own: bool = True) -> None:
         """Take in a tag of the list; `own`: the model drew it."""
         place, people = self._prior.index.get(name), self._prior.people
-        if own and self._named and not self._places:
+        if own and not self._places and (self._named or self._strange):
             self._raise(people, -_NAMED)
+        self._strange.pop(name, None)
         if place is not None:
             self._close(place)
             if own and place in people:
-                self._weigh(place, 1.0, only_against=True)  # what is with people, or without, the model knows
+                self._weigh(place, 1.0, own=True, only_against=True)  # what is with people, or without, the model knows
             elif place not in self._named:
-                self._weigh(place, (self._mode.own if own else 1.0) * math.exp(-self._places / _FADE))
+                self._weigh(place, (self._mode.own if own else 1.0) * math.exp(-self._places / _FADE), own=own)
         self._places += 1
 
     def bias(self, path: Sequence[int]) -> Floats | None:
@@ -195,9 +216,18 @@ class RowPrior:
         weight = np.float32(self._weight * min(1.0, self._known))
         if not weight:
             return None
+        path = tuple(path)
+        bias = self._bias(path, weight)
+        for name in self._strange.values():
+            if name[: len(path)] == path:
+                bias = np.zeros(len(self._logits), np.float32) if bias is None else bias
+                bias[name[len(path)] if len(name) > len(path) else self._prior.ends] = weight * _CERTAIN
+        return bias
+
+    def _bias(self, path: tuple[int, ...], weight: np.float32) -> Floats | None:
         if not path:
             return weight * self._logits
-        branch = self._prior.behind(tuple(path))
+        branch = self._prior.behind(path)
         if branch is None:
             return None
         chances = self._chance[branch.tags]
@@ -211,7 +241,7 @@ class RowPrior:
 
     def ends_before(self, name: str) -> bool:
         """Return whether the list says all that the text tells, for this tag is no part of it."""
-        if self._mode is _LIST or self._places < _SHORTEST:
+        if self._mode is _LIST or self._places < _SHORTEST or name in self._strange:
             return False
         place = self._prior.index.get(name)
         return place is None or float(self._chance[place]) < _LIKELY
@@ -227,14 +257,14 @@ class RowPrior:
         self._floor[tags] += np.float32(chance)
         self._refresh(tags)
 
-    def _weigh(self, place: int, factor: float, *, only_against: bool = False) -> None:
+    def _weigh(self, place: int, factor: float, *, own: bool = False, only_against: bool = False) -> None:
         """Let a tag speak for and against others, or `only_against` them."""
         pairs = self._prior.pairs
         row = slice(int(pairs.starts[place]), int(pairs.starts[place + 1]))
         columns, weights = pairs.columns[row], pairs.weights[row]
         if only_against:
             weights = np.minimum(weights, 0)
-        elif len(columns):
+        if len(columns) and not own:
             self._known += factor
         self._sums[columns] += np.float32(factor) * weights
         self._refresh(columns)

@@ -267,17 +267,20 @@ def make_jobs(
                 sampling=request.sampling,
                 seed=seed if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
                 n_ctx=context.n_ctx,
-                prior=_row_prior(prior, request.prior, subject),
+                prior=_row_prior(prior, plan, subject),
             )
         )
     return tuple(made), hidden
 
 
-def _row_prior(prior: Prior | None, weight: float, subject: Subject) -> RowPrior | None:
+def _row_prior(prior: Prior | None, plan: ExpansionPlan, subject: Subject) -> RowPrior | None:
     if prior is None:
         return None
+    named = (tag for tag in map(read_tag, find_mentions(subject.text)) if plan.rules.reject(tag) is None)
     told = bool(subject.text) and not subject.tags
-    return RowPrior(prior, weight=weight, given=subject.tags, named=find_mentions(subject.text), told=told)
+    return RowPrior(
+        prior, weight=plan.request.prior, given=subject.tags, named=[tag.written for tag in named], told=told
+    )
 
 
 def _with_required(plan: ExpansionPlan) -> Iterator[tuple[Subject | None, tuple[Tag, ...]]]:

@@ -1,36 +1,42 @@
 """Tags that a text names: by name, by another name (`sofa` is `couch`), in the plural, as a verb (`sleeps`).
 
-The longest run of words that is a tag counts, and the noun it ends in: `a black cat` names `black cat` and `cat`, `wine
-glass` no `wine`. Articles within a run are passed over (`holding a sword`). What is said to be absent is not named, nor
-is a word that means something else as a tag (`a picture of`, `orange`).
+The longest run of words that is a tag counts, the noun it ends in, and the action it begins with: `a black cat` names
+`black cat` and `cat`, but `wine glass` no `wine`. Articles within a run are passed over (`holding a sword`). A rare tag
+of one word is named only behind an article or a number, as a thing is (`a margarita`). What is said to be absent is not
+named, nor is a word that means something else as a tag (`a picture of`, `orange`).
 """
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from kgen_ext.once import once
+from kgen_ext.request import Category
 from kgen_ext.tags.canonical import ASCII_SIGNS
 from kgen_ext.tags.groups import singular
 from kgen_ext.tags.lists import ALIASES, POPULAR, read_lists
+from kgen_ext.tags.names import key_of, load_names
 
 _CLAUSE = re.compile(r"[.,;:!?()\[\]{}\"\n/|]+")
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _LONGEST = 4  # words of a tag
-_PASSED = frozenset("a an the his her its their some two three four five several many".split())
+_LONGEST_TEXT = 8000  # letters that are read; no model sees more
+_PASSED = frozenset("a an the that this his her its my your our their some two three four five several many".split())
+# A rare tag neither begins nor ends with one.
+_LITTLE = frozenset("and as at by for from in into is are of on onto over to under up with without near behind".split())
 _ABSENT, _OR = frozenset(("no", "not", "without")), frozenset(("or", "nor"))
 # Single words that are tags, or other names of tags, and say something else in a sentence.
 _OTHERWISE = frozenset(
-    "abstract album all alone alternate american art back bar bars basic being bent big block blocks bolt border both "
-    "bust can center change china chinese club coach colors contrast corner couple cover covering cut cuts day display "
-    "displays down drawing drifting dutch english everyone expression facing falls fans figure figures flat floor "
-    "formal french front full german giving greek group half hand heavy high homemade icon icons image infinity "
-    "inspired italian japanese korean large left light like lines local locks logo long look looks macro made making "
-    "man map match men mix no notes old on opening orange other out outline over own painting paintings parts patch "
-    "pattern people photo photograph picture pictures pile point pose present print prints raised right rock "
-    "rough russian scene set short show shows side sides single small some sphere sport sports square stack style "
-    "tall text tie tile tiles together top track tracks trip turning under up upright view wave waves what wide with "
-    "world x young".split()
+    "album all alone alternate american art back bar bars basic being bent big block blocks bolt border both bust can "
+    "center change china chinese club coach colors contrast couple cover covering cut cuts displays down drawing "
+    "drifting dutch english everyone expression facing falls fans figure figures flat floor formal french front full "
+    "german giving greek group half hand heavy high homemade icon icons image infinity inspired italian japanese "
+    "korean large left light like lines local locks logo long look looks macro made making man match men mix no "
+    "old on orange other out outline over own painting paintings parts patch pattern people photo photograph picture "
+    "pictures pile point pose present print prints raised right rock rough russian scene set short show shows side "
+    "sides single small some sphere sport sports stack style tall text tie together top track tracks trip turning "
+    "under up upright view wave waves what wide with world x young".split()
 )
 
 
@@ -41,7 +47,7 @@ def find_mentions(text: str) -> tuple[str, ...]:
     ('black cat', 'cat', 'sleeping', 'on couch', 'couch')
     """
     found: dict[str, None] = {}
-    for clause in _CLAUSE.split(text.translate(ASCII_SIGNS).lower()):
+    for clause in _CLAUSE.split(text[:_LONGEST_TEXT].translate(ASCII_SIGNS).lower()):
         found.update(dict.fromkeys(_mentions_in(_WORD.findall(clause))))
     return tuple(found)
 
@@ -57,8 +63,9 @@ def _mentions_in(words: Sequence[str]) -> Iterator[str]:
         end, tag = _longest_run(words, at, forms)
         if tag is not None and not absent:
             yield tag
-            if end - at > 1 and (head := _tag_of(words[end - 1 : end], forms)) is not None:
-                yield head
+            if end - at > 1:
+                parts = [words[end - 1 : end], *([words[at : at + 1]] if words[at].endswith("ing") else [])]
+                yield from filter(None, (_tag_of(part, forms) for part in parts))
         at, absent = end, absent and not _OR.isdisjoint(words[end : end + 1])
 
 
@@ -66,7 +73,12 @@ def _longest_run(words: Sequence[str], at: int, forms: Mapping[str, str]) -> tup
     """Return the end of the longest run of words that names a tag, and the tag; else the next word and None."""
     for end in range(min(len(words), at + 2 * _LONGEST), at, -1):
         run = [word for word in words[at:end] if word not in _PASSED]
-        if words[end - 1] not in _PASSED and len(run) <= _LONGEST and (tag := _tag_of(run, forms)) is not None:
+        if words[end - 1] in _PASSED or len(run) > _LONGEST:
+            continue
+        tag = _tag_of(run, forms)
+        if tag is None and (len(run) > 1 or (at and words[at - 1] in _PASSED)):
+            tag = _rare_tag_of(run)
+        if tag is not None:
             return end, tag
     return at + 1, None
 
@@ -84,6 +96,19 @@ def _tag_of(run: Sequence[str], forms: Mapping[str, str]) -> str | None:
         if tag is not None and (before or spelling not in _OTHERWISE):
             return tag
     return None
+
+
+def _rare_tag_of(run: Sequence[str]) -> str | None:
+    *before, last = run
+    if not _LITTLE.isdisjoint((run[0], last)):
+        return None
+    names = (" ".join((*before, word)) for word in dict.fromkeys((last, singular(last))) if word not in _OTHERWISE)
+    return next((name for name in names if len(name) > 3 and _exists(name)), None)
+
+
+@lru_cache(maxsize=4096)
+def _exists(name: str) -> bool:
+    return load_names().category(key_of(name)) is Category.GENERAL
 
 
 def _participles(verb: str) -> Iterator[str]:
