@@ -211,6 +211,7 @@ class ExpandRequest:
     prior: float | None = _number(
         0.0, 4, "weight of what is known of which tags go together, beside the model; 0: the model alone", by_model=True
     )
+    yours: str = _text("favour the tags of your own images: the name of a table that kgen prior build made")
     width: int = _whole(1024, 16, 16384, "width of the image; the model is given the aspect ratio")
     height: int = _whole(1024, 16, 16384, "height of the image")
 

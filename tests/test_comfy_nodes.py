@@ -96,7 +96,8 @@ def test_sampling_options_over_a_link_win(host: Comfy) -> None:
 
 
 def test_the_infotext_restores_the_prompt(host: Comfy) -> None:
-    from kgen_ext.webui.infotext import parse_infotext, read_infotext_values, result_of
+    from kgen_ext.output.infotext import parse_infotext
+    from kgen_ext.webui.infotext import read_infotext_values, result_of
 
     done = run(host, ban="hat, *_hair", temperature=0.7, lock="hair")
     params = parse_infotext(done.args[INFOTEXT])

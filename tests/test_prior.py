@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scripted_engine import ScriptedEngine
 
+from kgen_ext.decoding.own_prior import TokenPrior
 from kgen_ext.decoding.prior import Prior, RowPrior
 from kgen_ext.decoding.vocabulary import in_context, token_table
 from kgen_ext.models import Recommended
@@ -51,7 +52,7 @@ def scripted(favourites: Sequence[str] = ()) -> ScriptedEngine:
     return engine
 
 
-def bias_of(row: RowPrior, engine: ScriptedEngine, tag: str, *, behind: str = "") -> float:
+def bias_of(row: TokenPrior, engine: ScriptedEngine, tag: str, *, behind: str = "") -> float:
     path = in_context(engine, behind, left="a,")
     bias = row.bias(path)
     assert bias is not None

@@ -102,7 +102,8 @@ def test_with_its_prior_it_writes_the_same_on_every_engine(engine: str) -> None:
     with open_expander(model="starter", engine=engine) as starter:
         (done,) = starter.expand([ExpandRequest("", text="A cat sits on a chair by the window.", seed=7)])
     assert done.added_tags == tuple(
-        "no humans, cat, window, chair, on chair, animal, table, sitting, scenery, plant, flower".split(", ")
+        "no humans, cat, window, chair, on chair, sitting, table, animal, scenery, plant, flower, indoors, black cat, "
+        "school desk, curtains".split(", ")
     )
 
 

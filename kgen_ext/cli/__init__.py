@@ -22,6 +22,7 @@ COMMANDS = {
     "expand": "kgen_ext.cli.expand",
     "models": "kgen_ext.cli.models",
     "parse": "kgen_ext.cli.parse",
+    "prior": "kgen_ext.cli.prior",
     "request": "kgen_ext.cli.request",
 }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from kgen_ext.decoding.prior import RowPrior
+from kgen_ext.decoding.own_prior import TokenPrior
 from kgen_ext.decoding.prose import PhraseSearch
 from kgen_ext.decoding.tag_list import ItemFilter
 from kgen_ext.decoding.vocabulary import in_context
@@ -52,7 +52,7 @@ class Job:
     sampling: Sampling
     seed: int
     n_ctx: int
-    prior: RowPrior | None = None
+    prior: TokenPrior | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def make_job(
     sampling: Sampling,
     seed: int,
     n_ctx: int,
-    prior: RowPrior | None = None,
+    prior: TokenPrior | None = None,
 ) -> Job:
     """Return the job of a fitted plan; `given` are the tags that are there already, as the model would spell them."""
     fields = fitted.plan.fields

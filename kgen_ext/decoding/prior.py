@@ -38,7 +38,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _FLOOR = 0.01
-_FADE = 20.0  # tags after which one says a third of what the first one says
+FADE = 20.0  # tags after which one says a third of what the first one says
 _UNKNOWN = 0.03  # the chance of a tag that the table lacks
 _REMEMBERED = 1024  # spellings of tags that the table lacks
 _LEAST = 1e-4  # of a chance: no logit becomes infinite
@@ -208,7 +208,7 @@ class RowPrior:
             if own and place in people:
                 self._weigh(place, 1.0, own=True, only_against=True)  # what is with people, or without, the model knows
             elif place not in self._named:
-                self._weigh(place, (self._mode.own if own else 1.0) * math.exp(-self._places / _FADE), own=own)
+                self._weigh(place, (self._mode.own if own else 1.0) * math.exp(-self._places / FADE), own=own)
         self._places += 1
 
     def bias(self, path: Sequence[int]) -> Floats | None:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from kgen_ext.decoding.constraint import GARBLED, EndField, FieldResult, ForceTokens, Guess, Rollback, Step
 from kgen_ext.decoding.drafter import Drafter, Repeats
-from kgen_ext.decoding.prior import RowPrior
+from kgen_ext.decoding.own_prior import TokenPrior
 from kgen_ext.decoding.sampler import Draw, Floats
 from kgen_ext.decoding.vocabulary import TokenKind, TokenMask, TokenTable, utf8_rest
 from kgen_ext.protocol import Band
@@ -70,7 +70,7 @@ class TagListConstraint:
         fresh: bool,
         start: int,
         blocked: Iterable[Sequence[int]] = (),
-        prior: RowPrior | None = None,
+        prior: TokenPrior | None = None,
     ) -> None:
         self._table = table
         self._prior = prior

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 _MARK = "json: "
+# The hosts' grammar of the last line: a key, a colon, then a JSON string or the text up to the next comma.
+_ENTRY = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 
 
 def encode(key: str, text: str) -> str:
@@ -62,3 +65,35 @@ def carried(prompt: str) -> bool:
     if any(line != line.strip() or line.startswith("Negative prompt:") for line in lines):
         return False
     return not prompt or bool(lines[0] and lines[-1])
+
+
+def parse_infotext(text: str) -> dict[str, str]:
+    """Read an image's infotext without the host: its entries as text, the prompt as `Prompt`."""
+    *lines, last = text.strip().split("\n")
+    entries = list(_entries_in(last))
+    if len(entries) < 3:
+        lines, entries = [*lines, last], []
+    end = next((i for i, line in enumerate(lines) if line.strip().startswith("Negative prompt:")), len(lines))
+    params = {key: _unquoted(value) for key, value in entries}
+    params["Prompt"] = "\n".join(line.strip() for line in lines[:end])
+    return params
+
+
+def _entries_in(line: str) -> Iterator[tuple[str, str]]:
+    """Yield the keys and values of an infotext's last line, in linear time: what is no entry is skipped."""
+    position = 0
+    while position < len(line):
+        found = _ENTRY.match(line, position)
+        if found:
+            yield found[1], found[2]
+        end = found.end() if found else line.find(",", position) + 1
+        position = end if end > position else len(line)
+
+
+def _unquoted(value: str) -> str:
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        try:
+            return str(json.loads(value))
+        except ValueError:
+            return value
+    return value

@@ -79,7 +79,7 @@ def load_tag_file(path: str | os.PathLike[str]) -> KnownTags:
 
     A name goes before an alias of the same spelling, and an alias of two tags stands for the more used one.
     """
-    version = _version(os.fspath(path))  # before reading, so that a change in between is noticed next time
+    version = file_version(os.fspath(path))  # before reading, so that a change in between is noticed next time
     names: dict[str, str] = {}
     aliases: list[tuple[str, str]] = []
     for tag, others in _rows(os.fspath(path)):
@@ -112,12 +112,13 @@ class TagFiles:
     def load(self, path: str) -> KnownTags:
         """Return the file's tags; raises like `load_tag_file`."""
         with self._lock:
-            if self._last is None or (self._last.path, self._last.version) != (path, _version(path)):
+            if self._last is None or (self._last.path, self._last.version) != (path, file_version(path)):
                 self._last = load_tag_file(path)
             return self._last
 
 
-def _version(path: str) -> str:
+def file_version(path: str | os.PathLike[str]) -> str:
+    """Return what changes when a file does, "" where there is none."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Everything a row's additions depend on. request: of this row alone, as `without_format` returns it."""
+    """Everything a row's additions depend on.
+
+    request: of this row alone, as `without_format` returns it. tag_file, own_prior: versions of these files.
+    """
 
     request: ResolvedRequest
     tag_file: str
+    own_prior: str
     checksum: str
     engine: str
     version: str

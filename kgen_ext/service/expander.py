@@ -12,6 +12,7 @@ from kgen_ext import __version__
 from kgen_ext.decoding.drafter import Drafter
 from kgen_ext.decoding.job import Job
 from kgen_ext.decoding.loop import BatchDecoder
+from kgen_ext.decoding.own_prior import OwnPrior
 from kgen_ext.decoding.pace import Pace
 from kgen_ext.decoding.prior import Prior
 from kgen_ext.decoding.row import RowOutput
@@ -19,8 +20,9 @@ from kgen_ext.decoding.sampler import derive_seed
 from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.errors import EngineError
 from kgen_ext.events import Event, Expansion, Finished
+from kgen_ext.models.priors import find_prior
 from kgen_ext.request import ExpandRequest
-from kgen_ext.rules.known import TagFiles
+from kgen_ext.rules.known import TagFiles, file_version
 from kgen_ext.service.cache import DecodedRow, Key, ResultCache, without_format
 from kgen_ext.service.plan import (
     ExpansionPlan,
@@ -32,6 +34,7 @@ from kgen_ext.service.plan import (
 )
 from kgen_ext.service.result import build_expansion
 from kgen_ext.service.scripts import hide_unreadable
+from kgen_ext.tags.pair_table import read_pair_table
 
 if TYPE_CHECKING:
     from kgen_ext.decoding.vocabulary import TokenTable
@@ -88,6 +91,7 @@ class Expander:
         self._table: TokenTable | None = None
         self._drafter: Drafter | None = None
         self._prior: Prior | None = None
+        self._own: OwnPrior | None = None
         self._pace = Pace()
         self._cache: Cache | None = None
         self._decoder: BatchDecoder | None = None
@@ -115,6 +119,8 @@ class Expander:
         All requests are checked in the call itself, for what they ask and for what this model can write: raises
         UserError for the first that is wrong. Later, BadPattern for an expression too slow on what the model writes.
         """
+        for name in {request.yours for request in requests if request.yours}:
+            find_prior(name)
         recommended, blocklist = self._context.recommended, self._context.blocklist
         plans = list[ExpansionPlan]()
         for request in requests:
@@ -201,7 +207,9 @@ class Expander:
     def _make_jobs(self, todo: Sequence[_RowRequest], pending: dict[int, _PendingRow]) -> Iterator[Job]:
         for asked in todo:
             prior = self._open_prior() if asked.request.prior else None
-            jobs, hidden = make_jobs(asked.plan, self._context, row=asked.row, seed=asked.request.seed, prior=prior)
+            own = self._open_own(asked.request.yours) if asked.request.yours else None
+            seed = asked.request.seed
+            jobs, hidden = make_jobs(asked.plan, self._context, row=asked.row, seed=seed, prior=prior, own=own)
             pending[asked.row] = _PendingRow(asked, jobs, hidden, perf_counter(), {})
             yield from (job for job in jobs if job is not None)
 
@@ -220,7 +228,8 @@ class Expander:
     def _key(self, asked: _RowRequest) -> Key:
         known = asked.plan.rules.known
         version = known.version if known is not None else ""
-        return Key(without_format(asked.request), version, self._checksum, self.engine, __version__)
+        own = file_version(find_prior(asked.request.yours)) if asked.request.yours else ""
+        return Key(without_format(asked.request), version, own, self._checksum, self.engine, __version__)
 
     def _open_decoder(self, rows: int) -> BatchDecoder:
         """Return a decoder for a batch of so many rows, at most `self._rows`.
@@ -245,6 +254,14 @@ class Expander:
             assert self._table is not None
             self._prior = Prior(self._context.engine, self._table, self._context.load_pairs())
         return self._prior
+
+    def _open_own(self, name: str) -> OwnPrior | None:
+        """Return a prior of the user's; the last one is kept until its file changes."""
+        pairs = read_pair_table(find_prior(name))
+        if (self._own is None or self._own.pairs.checksum != pairs.checksum) and self._context.load_pairs is not None:
+            assert self._table is not None
+            self._own = OwnPrior(self._context.engine, self._table, pairs, self._context.load_pairs())
+        return self._own
 
     def _drop_cache(self) -> None:
         if self._cache is not None:

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from kgen_ext.decoding.job import Job, clip, fit_plan, make_job
+from kgen_ext.decoding.own_prior import JoinedPriors, OwnPrior, RowOwnPrior, TokenPrior
 from kgen_ext.decoding.prior import RowPrior
 from kgen_ext.decoding.sampler import derive_seed, mix
 from kgen_ext.errors import BadValue
@@ -74,6 +75,7 @@ class ResolvedRequest:
     count: int
     sampling: Sampling
     prior: float
+    yours: str
     width: int
     height: int
 
@@ -237,7 +239,8 @@ def check_servable(plan: ExpansionPlan, context: ModelContext) -> ExpansionPlan:
 
 
 def make_jobs(
-    plan: ExpansionPlan, context: ModelContext, *, row: int, seed: int, prior: Prior | None = None
+    plan: ExpansionPlan, context: ModelContext, *, row: int, seed: int, prior: Prior | None = None,
+    own: OwnPrior | None = None,
 ) -> tuple[tuple[Job | None, ...], int]:
     """Return one job for each subject of a row, and how many of the user's tags and words exceed the context."""
     request = plan.request
@@ -267,20 +270,24 @@ def make_jobs(
                 sampling=request.sampling,
                 seed=seed if index == 0 else derive_seed(mix(seed) & MAX_SEED, index),
                 n_ctx=context.n_ctx,
-                prior=_row_prior(prior, plan, subject),
+                prior=_row_prior(prior, own, plan, subject),
             )
         )
     return tuple(made), hidden
 
 
-def _row_prior(prior: Prior | None, plan: ExpansionPlan, subject: Subject) -> RowPrior | None:
-    if prior is None:
-        return None
-    named = (tag for tag in map(read_tag, find_mentions(subject.text)) if plan.rules.reject(tag) is None)
-    told = bool(subject.text) and not subject.tags
-    return RowPrior(
-        prior, weight=plan.request.prior, given=subject.tags, named=[tag.written for tag in named], told=told
-    )
+def _row_prior(
+    prior: Prior | None, own: OwnPrior | None, plan: ExpansionPlan, subject: Subject
+) -> TokenPrior | None:
+    """Return what has a say in a row beside the model: the model's own prior, the user's, or both."""
+    found = list[TokenPrior]()
+    if prior is not None:
+        named = (tag for tag in map(read_tag, find_mentions(subject.text)) if plan.rules.reject(tag) is None)
+        names, told = [tag.written for tag in named], bool(subject.text) and not subject.tags
+        found.append(RowPrior(prior, weight=plan.request.prior, given=subject.tags, named=names, told=told))
+    if own is not None:
+        found.append(RowOwnPrior(own, subject.tags))
+    return JoinedPriors(found) if len(found) > 1 else found[0] if found else None
 
 
 def _with_required(plan: ExpansionPlan) -> Iterator[tuple[Subject | None, tuple[Tag, ...]]]:

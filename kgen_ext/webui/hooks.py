@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from kgen_ext import __version__
 from kgen_ext.errors import BadValue, KGenError
-from kgen_ext.output.infotext import decode, encode
+from kgen_ext.output.infotext import decode, encode, parse_infotext
 from kgen_ext.sampling import Sampling
 from kgen_ext.webui import infotext
 from kgen_ext.webui.checkpoint_profile import with_profile
@@ -268,7 +268,7 @@ class Hooks:
         """Return the infotext of the image that a hires pass from the gallery upscales; None for every other job."""
         if not getattr(p, "txt2img_upscale", False) or len(p.all_prompts or [p.prompt]) != 1:
             return None
-        params = infotext.parse_infotext(self._host.read_image(getattr(p, "firstpass_image", None)))
+        params = parse_infotext(self._host.read_image(getattr(p, "firstpass_image", None)))
         return params if "Seed" in params else None
 
 

@@ -15,15 +15,13 @@ expansion off (`PasteMode`). An image without expansion unticks the checkbox and
 """
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
 from kgen_ext.errors import BadValue
-from kgen_ext.output.infotext import carried, decode, encode
+from kgen_ext.output.infotext import carried, decode, encode, parse_infotext
 from kgen_ext.sampling import SAMPLING_NAMES
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Control, Values, Widget, check_value
 from kgen_ext.webui.host import Host, HostJob
@@ -157,42 +155,6 @@ def _read(param: Control, text: Any) -> Any:
         return check_value(param, value)
     except (BadValue, ValueError):
         return param.default
-
-
-# The host's grammar of the last line: a key, a colon, then a JSON string or the text up to the next comma.
-_ENTRY = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
-
-
-def parse_infotext(text: str) -> dict[str, str]:
-    """Read an image's infotext without the host: its entries as text, the prompt as `Prompt`."""
-    *lines, last = text.strip().split("\n")
-    entries = list(_entries_in(last))
-    if len(entries) < 3:
-        lines, entries = [*lines, last], []
-    end = next((i for i, line in enumerate(lines) if line.strip().startswith("Negative prompt:")), len(lines))
-    params = {key: _unquoted(value) for key, value in entries}
-    params["Prompt"] = "\n".join(line.strip() for line in lines[:end])
-    return params
-
-
-def _entries_in(line: str) -> Iterator[tuple[str, str]]:
-    """Yield the keys and values of an infotext's last line, in linear time: what is no entry is skipped."""
-    position = 0
-    while position < len(line):
-        found = _ENTRY.match(line, position)
-        if found:
-            yield found[1], found[2]
-        end = found.end() if found else line.find(",", position) + 1
-        position = end if end > position else len(line)
-
-
-def _unquoted(value: str) -> str:
-    if len(value) > 1 and value[0] == value[-1] == '"':
-        try:
-            return str(json.loads(value))
-        except ValueError:
-            return value
-    return value
 
 
 def result_of(params: Mapping[str, Any]) -> str:

@@ -1,0 +1,46 @@
+"""The user's own priors: where they are, which there are. Each is a table of tag pairs in a file NAME.bin.
+
+They are in the folder `priors` beside the command's models folder, for every front end: a prior that was built once is
+there in a WebUI, too. What is counted stays on the machine.
+"""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kgen_ext.errors import BadValue, UserError
+from kgen_ext.models.locations import own_folder
+from kgen_ext.models.schema import ID
+
+_ENDING = ".bin"
+
+
+def priors_folder() -> Path:
+    """Return the folder of the user's priors, which need not exist."""
+    return own_folder(os.environ).parent / "priors"
+
+
+def prior_names() -> tuple[str, ...]:
+    """Return the names of the user's priors."""
+    folder = priors_folder()
+    found = (path for path in folder.glob(f"*{_ENDING}") if path.is_file()) if folder.is_dir() else ()
+    return tuple(sorted(path.stem for path in found if ID.fullmatch(path.stem)))
+
+
+def prior_path(name: str) -> Path:
+    """Return the path of a prior of that name, there or not; raises BadValue for what is no name."""
+    if not ID.fullmatch(name):
+        raise BadValue("yours", name, "a name of letters, digits, . _ -")
+    return priors_folder() / f"{name}{_ENDING}"
+
+
+def find_prior(name: str) -> Path:
+    """Return the path of a prior that is there. Raises UserError."""
+    path = prior_path(name)
+    if not path.is_file():
+        names = ", ".join(prior_names())
+        raise UserError(
+            f"yours: {name!r:.100} is no prior of yours",
+            hint=f"use {names}" if names else "make one with kgen prior build FOLDER",
+        )
+    return path
