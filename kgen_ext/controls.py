@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from kgen_ext.errors import BadValue
 from kgen_ext.output.formats import NAMED_FORMATS
-from kgen_ext.request import FIELDS, TagLength
+from kgen_ext.request import FIELDS, NO_PRIOR, TagLength
 
 DEFAULT = "default"
 CUSTOM = "custom"
+BY_MODEL = -1  # of a number: what the model recommends
 
 
 class Widget(str, Enum):
@@ -132,6 +133,11 @@ SHARED: Mapping[str, Control] = {control.field: control for control in (
             "Nothing is added to what you tick, in tags or in sentences: it stays as you wrote it.", _GROUPS),
     Control("any_tag", Widget.CHECKBOX, "Any tag, known or not", "KGen any tag", False,
             "Add tags that are in no list, too. Without it, a model trained on Danbooru's tags adds no others."),
+    Control("yours", Widget.LIVE, "Your tags", "KGen yours", NO_PRIOR,
+            "Tags of your own images come more often: choose a table that “kgen prior build FOLDER” counted."),
+    Control("prior", Widget.SLIDER, "Prior", "KGen prior", BY_MODEL,
+            "Weight of what is known of which tags go together, beside the model. 0: the model alone; -1: what the "
+            "model recommends.", low=BY_MODEL, high=FIELDS["prior"].high, step=0.1),
 )}  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from kgen_ext.sampling import Sampling
 
 MAX_SEED = 2**63 - 1
 MAX_COUNT = 64
+NO_PRIOR = "none"  # no name of a table of the user's: pages show it where none is chosen
 # What may follow the closing slash of a pattern: its flag, then a separator or the end.
 _PATTERN_END = re.compile(r"i?[ \t]*(?:[,;\n]|$)")
 # Lists of tags, in the prompt's syntax: no separator inside brackets or a network ends an item.

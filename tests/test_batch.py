@@ -16,6 +16,8 @@ from kgen_ext.cli import main
 from kgen_ext.errors import BadPattern, EngineError
 from kgen_ext.events import Event
 from kgen_ext.models import ModelFiles
+from kgen_ext.models.priors import prior_path
+from kgen_ext.scale.output import OutputFolder
 
 Capture = pytest.CaptureFixture[str]
 
@@ -233,6 +235,43 @@ def test_another_tag_file_of_the_same_name_is_refused(service: FakeExpander, tmp
     write(tmp_path, "tags.csv", "cap,0,1\n")
     assert batch(source, tmp_path / "out", "--tag-file", str(tags)) == 2
     assert "options.tag_file" in capsys.readouterr().err
+
+
+def own_table(home: Path, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setenv("KGEN_MODELS_DIR", str(home / "data" / "models"))
+    prior_path("mine").parent.mkdir(parents=True, exist_ok=True)
+    prior_path("mine").write_bytes(data)
+
+
+def test_another_table_of_the_same_name_is_refused(
+    service: FakeExpander, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    source = write_prompts(tmp_path, 2)
+    own_table(tmp_path, monkeypatch, b"1")
+    batch(source, tmp_path / "out", "--yours", "mine")
+    own_table(tmp_path, monkeypatch, b"2")
+    assert batch(source, tmp_path / "out", "--yours", "mine") == 2
+    assert "begun with own_prior" in capsys.readouterr().err
+
+
+def test_a_table_that_changes_during_a_run_stops_it(
+    service: FakeExpander, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    own_table(tmp_path, monkeypatch, b"1")
+    monkeypatch.setattr("kgen_ext.scale.batch.make_manifest", lambda *_, **__: own_table(tmp_path, monkeypatch, b"2"))
+    monkeypatch.setattr(OutputFolder, "claim", lambda *_: (tmp_path / "out").mkdir())
+    assert batch(write_prompts(tmp_path, 2), tmp_path / "out", "--yours", "mine") == 2
+    assert "yours: mine is another table than when the batch began" in capsys.readouterr().err
+
+
+def test_another_prior_of_the_model_is_refused(
+    monkeypatch: pytest.MonkeyPatch, service: FakeExpander, tmp_path: Path, capsys: Capture
+) -> None:
+    source = write_prompts(tmp_path, 2)
+    batch(source, tmp_path / "out")
+    monkeypatch.setattr(ModelFiles, "prior", lambda _: source)
+    assert batch(source, tmp_path / "out") == 2
+    assert "begun with prior" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", [["--threads", "2"], ["--batch-size", "4"], ["--json"], ["--shard", "1/2"]])

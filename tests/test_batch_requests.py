@@ -81,6 +81,7 @@ def test_a_field_can_do_without_its_column() -> None:
         ({"prompt": "a", "seed": True}, "seed: True is not allowed"),
         ({"prompt": "a", "ban": {"x": 1}}, "ban: "),
         ({"prompt": "a", "tag_file": "/etc/passwd"}, "tag_file: '/etc/passwd' is not allowed"),
+        ({"prompt": "a", "yours": "mine"}, "yours: a table is chosen for all rows, with --yours"),
         ({"caption": "a"}, "neither prompt nor text"),
         ({"prompt": None}, "neither prompt nor text"),
     ],

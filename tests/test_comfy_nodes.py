@@ -33,6 +33,7 @@ def test_a_node_writes_what_the_command_writes_byte_for_byte(
     ({"any_tag": True}, ["--tag-file", "any"]),
     ({"temperature": 1.5, "top_k": 20, "top_p": 0.9, "min_p": 0.02},
      ["--temperature", "1.5", "--top-k", "20", "--top-p", "0.9", "--min-p", "0.02"]),
+    ({"prior": 0}, ["--prior", "0"]),
     ({"width": 512, "height": 1024}, ["--width", "512", "--height", "1024"]),
     ({"add": "both", "text_length": "very_short"}, ["--text-length", "very_short"]),
     ({"add": "text", "text_length": "short"}, ["--text-length", "short", "--no-tags"]),

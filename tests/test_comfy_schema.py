@@ -58,21 +58,22 @@ def test_an_empty_box_of_several_lines_says_which_it_is(host: Comfy) -> None:
 PLACES = {
     "KGenExpand": (
         "prompt text model add tag_length text_length temperature seed ban require rules lock format template protect "
-        "allow allow_contradictions any_tag width height top_k top_p min_p engine device sampling"
+        "allow allow_contradictions any_tag width height top_k top_p min_p engine device sampling yours prior"
     ),
     "KGenExpandBatch": (
         "prompt text model add tag_length text_length temperature seed ban require rules lock format template protect "
-        "allow allow_contradictions any_tag width height top_k top_p min_p engine device sampling count per_line"
+        "allow allow_contradictions any_tag width height top_k top_p min_p engine device sampling count per_line "
+        "yours prior"
     ),
     "KGenSampling": "temperature top_k top_p min_p",
     "KGenFormat": "expansion format template",
     "KGenTask": (
         "prompt text model task tag_length text_length temperature seed ban require rules lock format template protect "
-        "allow allow_contradictions any_tag width height top_k top_p min_p engine device sampling"
+        "allow allow_contradictions any_tag width height top_k top_p min_p engine device sampling yours prior"
     ),
     "KGenDanTagGen": (
         "prompt model tag_length temperature seed ban require rules lock format template protect allow "
-        "allow_contradictions any_tag width height top_k top_p min_p engine device sampling"
+        "allow_contradictions any_tag width height top_k top_p min_p engine device sampling yours prior"
     ),
 }
 

@@ -201,11 +201,11 @@ def test_a_request_names_the_table(home: Path) -> None:
 
 
 def test_a_table_that_is_not_there_is_named(home: Path) -> None:
-    with pytest.raises(UserError, match="yours: 'mine' is no prior of yours"):
+    with pytest.raises(UserError, match="yours: no table of yours is named 'mine'"):
         expander(()).expand([ExpandRequest("cat", yours="mine")])
 
 
-@pytest.mark.parametrize("name", ["../mine", "a/b", "..", "", "C:x"])
+@pytest.mark.parametrize("name", ["../mine", "a/b", "..", "", "C:x", "none", "None"])
 def test_a_name_is_no_path(name: str) -> None:
     with pytest.raises(BadValue, match="yours"):
         prior_path(name)

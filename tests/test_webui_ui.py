@@ -13,6 +13,7 @@ from fake_gradio import FakeGradio
 from page_kit import Page, build_page
 from webui_kit import forget
 
+from kgen_ext.models.priors import prior_path
 from kgen_ext.sampling import SAMPLING_NAMES
 from kgen_ext.webui import ui
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, Widget, read_values
@@ -148,7 +149,7 @@ def test_at_first_only_what_counts_is_shown(page: Page) -> None:
     hidden = {param.field for param in CONTROLS if not control(page, param.field).visible}
     engines = names(control(page, "engine").choices)
     only_one = {"engine"} if len(engines) < 3 else set()
-    assert hidden - {"enabled"} == {"text_length", "template"} | only_one
+    assert hidden - {"enabled"} == {"text_length", "template", "yours"} | only_one
 
 
 def test_sentences_bring_their_length_and_take_that_of_tags(page: Page) -> None:
@@ -159,6 +160,25 @@ def test_sentences_bring_their_length_and_take_that_of_tags(page: Page) -> None:
         assert wire.fn is not None
         visible = [update["visible"] for update in changes(wire.fn(show(added)))]
         assert {field for field, yes in zip(fields, visible, strict=True) if yes} == shown
+
+
+def test_a_table_named_by_another_s_image_is_shown_to_be_set_back(page: Page) -> None:
+    change = page.wire("yours", "change").fn
+    assert change is not None
+    assert [changes(change(name))[0]["visible"] for name in ("bob", "none", "")] == [True, False, False]
+
+
+def test_a_table_of_one_s_own_is_beside_the_model(
+    page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KGEN_MODELS_DIR", str(tmp_path / "models"))
+    prior_path("mine").parent.mkdir()
+    prior_path("mine").write_bytes(b"")
+    refresh = page.wire("refresh", "click")
+    assert refresh.fn is not None
+    fields = [output.elem_id.rpartition(f"{page.name}_")[2] for output in refresh.outputs]
+    update = dict(zip(fields, changes(refresh.fn()), strict=True))["yours"]
+    assert (names(update["choices"]), update["visible"]) == (["none", "mine"], True)
 
 
 def shown(page: Page) -> list[float]:
@@ -272,8 +292,8 @@ def test_building_a_page_opens_no_model(page: Page) -> None:
 def test_a_page_stays_small(page: Page) -> None:
     """Each part and each event costs a start of Forge a fifth of a millisecond, twice."""
     if isinstance(gradio := sys.modules["gradio"], FakeGradio):
-        assert len(CONTROLS) < len(gradio.made) <= 94
-    assert len(page.wires) <= 34
+        assert len(CONTROLS) < len(gradio.made) <= 95
+    assert len(page.wires) <= 35
 
 
 def test_the_api_asks_twice_for_the_defaults_and_gets_no_page(page: Page) -> None:

@@ -31,7 +31,8 @@ def test_each_position_is_its_own_field() -> None:
              "creativity": "custom", "seed": 1, "ban": "b", "require": "c", "rules": "d", "protect": "e",
              "allow": ("artist",), "allow_contradictions": True, "known_only": True, "format": "text", "template": "f",
              "timing": "before", "hires": "leave", "engine": "g", "temperature": 0.5, "top_k": 2, "top_p": 0.5,
-             "min_p": 0.5, "lock": ("hair", "eyes"), "any_tag": True, "profile": "pony"}  # fmt: skip
+             "min_p": 0.5, "lock": ("hair", "eyes"), "any_tag": True, "profile": "pony",
+             "yours": "mine", "prior": 2.5}  # fmt: skip
     for index, param in enumerate(CONTROLS):
         arguments = [*SHOWN]
         arguments[index] = param.show(other[param.field])

@@ -89,7 +89,7 @@ def test_every_axis_is_there_behind_the_plots_own(plot: Plot) -> None:
     labels = [option.label for option in plot.module.axis_options]
     assert labels == ["Nothing", "Seed", *(PREFIX + axis.label for axis in AXES)]
     assert {axis.field for axis in AXES} == {
-        "model", "seed", "tag_length", "text_length", "temperature", "format", "enabled",
+        "model", "seed", "tag_length", "text_length", "temperature", "format", "enabled", "yours",
     }  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def test_a_host_without_the_plot_has_no_axes(monkeypatch: pytest.MonkeyPatch) ->
     assert add_axes(Host()) == 0
 
 
-@pytest.mark.parametrize("axis", [axis for axis in AXES if axis.field not in ("model", "seed", "temperature")])
+@pytest.mark.parametrize("axis", [axis for axis in AXES if axis.field not in ("model", "seed", "temperature", "yours")])
 def test_what_an_axis_offers_it_takes(axis: Any, plot: Plot) -> None:
     option = plot.axis(axis.label)
     offered = option.choices()

@@ -44,7 +44,7 @@ def build(arguments: argparse.Namespace) -> int:
     from kgen_ext.service.own_tags import build_table, read_folder
     from kgen_ext.tags.pair_table import pack_pair_table
 
-    path = prior_path(arguments.name)
+    path = prior_path(arguments.name, field="--name")
     found = read_folder(Path(arguments.folder).expanduser(), on_file=_show_count)
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")

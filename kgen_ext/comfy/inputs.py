@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
-from kgen_ext.controls import DEFAULT, SHARED, sentence
-from kgen_ext.request import FIELDS, MAX_COUNT, Task
+from kgen_ext.controls import BY_MODEL, DEFAULT, SHARED, sentence
+from kgen_ext.request import FIELDS, MAX_COUNT, NO_PRIOR, Task
 from kgen_ext.sampling import SAMPLING_NAMES
 
 RECOMMENDED = "recommended"
-BY_MODEL = -1
 MAX_SEED = 2**64 - 1  # ComfyUI's; masked to ours
 MODEL = "starter"
 _BY_MODEL = " -1: what the model's author recommends."
@@ -140,6 +139,8 @@ INPUTS: Mapping[str, NodeInput] = {row.id: row for row in (
     NodeInput("task", Kind.COMBO, "Task", "Order in which the model writes its fields: tag_to_long writes tags, then "
               "a long description; short and long are read from the description where the task begins with them.",
               Task.TAG.value, tuple(task.value for task in Task if task is not Task.AUTO)),
+    NodeInput("yours", Kind.COMBO, SHARED["yours"].label, SHARED["yours"].info, NO_PRIOR, advanced=True),
+    _number("prior")._replace(info=SHARED["prior"].info),
     NodeInput("expansion", Kind.EXPANSION, "Expansion", "Of a node that expands: its result in another layout."),
 )}  # fmt: skip
 
@@ -148,13 +149,15 @@ _ADVANCED = (
     "protect", "allow", "allow_contradictions", "any_tag", "width", "height", "top_k", "top_p", "min_p", "engine",
     "device",
 )  # fmt: skip
+_LATER = ("yours", "prior")
 _WITHOUT_TEXT = tuple(name for name in _BASIC if name != "text_length")
 
 # The inputs of each node, in the order of its widgets.
-EXPAND = ("prompt", "text", "model", "add", *_BASIC, *_ADVANCED, "sampling")
-BATCH = (*EXPAND, "count", "per_line")
-TASK = ("prompt", "text", "model", "task", *_BASIC, *_ADVANCED, "sampling")
-DANTAGGEN = ("prompt", "model", *_WITHOUT_TEXT, *_ADVANCED, "sampling")
+_EXPAND = ("prompt", "text", "model", "add", *_BASIC, *_ADVANCED, "sampling")
+EXPAND = (*_EXPAND, *_LATER)
+BATCH = (*_EXPAND, "count", "per_line", *_LATER)
+TASK = ("prompt", "text", "model", "task", *_BASIC, *_ADVANCED, "sampling", *_LATER)
+DANTAGGEN = ("prompt", "model", *_WITHOUT_TEXT, *_ADVANCED, "sampling", *_LATER)
 FORMAT = ("expansion", "format", "template")
 SAMPLING = SAMPLING_NAMES
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kgen_ext.comfy import host
-from kgen_ext.comfy.inputs import BY_MODEL, RECOMMENDED
-from kgen_ext.controls import CUSTOM, SHARED, check_value
+from kgen_ext.comfy.inputs import RECOMMENDED
+from kgen_ext.controls import BY_MODEL, CUSTOM, SHARED, check_value
 from kgen_ext.errors import BadValue
-from kgen_ext.request import MAX_SEED, ExpandRequest, Task, TextLength, split_list
+from kgen_ext.request import MAX_SEED, NO_PRIOR, ExpandRequest, Task, TextLength, split_list
 from kgen_ext.rules.known import ANY
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 
@@ -45,6 +45,8 @@ def make_request(values: Mapping[str, Any], prompt: object, *, seed: object, cou
         allow=_read(values, "allow", ""),
         allow_contradictions=values.get("allow_contradictions", False),
         tag_file=ANY if _read(values, "any_tag", False) else "",
+        yours="" if (yours := values.get("yours", NO_PRIOR)) == NO_PRIOR else yours,
+        prior=_set_here(values.get("prior", BY_MODEL)),
         seed=mask_seed(seed),
         count=count,
         width=values.get("width", 1024),
@@ -122,7 +124,11 @@ def _sampling(values: Mapping[str, Any]) -> dict[str, Any]:
     if linked is not None and not isinstance(linked, Sampling):
         raise BadValue("sampling", linked, "the output of a node “Sampling options”")
     found = {name: getattr(linked, name) if linked else values.get(name, BY_MODEL) for name in SAMPLING_NAMES}
-    return {name: None if value == BY_MODEL else value for name, value in found.items()}
+    return {name: _set_here(value) for name, value in found.items()}
+
+
+def _set_here(value: Any) -> Any:
+    return None if value == BY_MODEL else value
 
 
 # Models.
@@ -177,12 +183,27 @@ def model_names(*, dantaggen: bool = False) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(() if dantaggen else (STARTER,)), *installed, *listed)))
 
 
-def fingerprint(name: object) -> str:
-    """Return what a result depends on that the inputs do not say: KGen's version and the weights' checksum."""
+def check_prior(name: object) -> None:
+    """Raise UserError where there is no such table of the user's."""
+    from kgen_ext.models.priors import find_prior
+
+    if name != NO_PRIOR:
+        find_prior(str(name))
+
+
+def fingerprint(name: object, yours: object) -> str:
+    """Return what a result depends on that the inputs do not say: KGen's version, and those of the model's files.
+
+    yours: the table of the user's tags, which may be counted anew.
+    """
     from kgen_ext import __version__
     from kgen_ext.errors import KGenError
+    from kgen_ext.models.priors import find_prior
+    from kgen_ext.rules.known import file_version
 
     try:
-        return f"{__version__} {find_files(name).checksum()}"
+        files = find_files(name)
+        own = "" if yours == NO_PRIOR else file_version(find_prior(str(yours)))
+        return f"{__version__} {files.checksum()} {file_version(files.prior())} {own}"
     except (KGenError, OSError) as error:
-        return f"{__version__} {error}"  # so that the node runs again, and says so, until the model is there
+        return f"{__version__} {error}"  # so that the node runs again, and says so, until all is there

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from kgen_ext import __version__
-from kgen_ext.comfy.inputs import BY_MODEL, RECOMMENDED
+from kgen_ext.comfy.inputs import RECOMMENDED
 from kgen_ext.comfy.messages import node_note
-from kgen_ext.controls import CUSTOM, DEFAULT, SHARED, Widget, check_value
+from kgen_ext.controls import BY_MODEL, CUSTOM, DEFAULT, SHARED, Widget, check_value
 from kgen_ext.events import Expansion
 from kgen_ext.models import ModelFiles
 from kgen_ext.output.infotext import carried, encode, quote

@@ -6,7 +6,7 @@ client may leave out any other input, and so may a workflow saved before there w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from kgen_ext.comfy import host
@@ -15,6 +15,7 @@ from kgen_ext.comfy.messages import NodeError, explain
 from kgen_ext.comfy.nodes import CATEGORY, Call, Node, NodeOutput
 from kgen_ext.comfy.png import remember
 from kgen_ext.errors import KGenError
+from kgen_ext.request import NO_PRIOR
 
 _REQUIRED = ("prompt", "expansion", "tags", "nl_prompt", "full_output")
 
@@ -51,27 +52,29 @@ def make_class(node: Node, io: Any) -> type:
 def _checks(node: Node) -> dict[str, Callable[..., Any]]:
     """Return what is asked before a graph runs; ComfyUI passes on the inputs that are named in a signature.
 
-    Of an input that is named in `validate_inputs` it does not check the list: a model may have gone, or be named as
-    another pack names it.
+    Of an input that is named in `validate_inputs` it does not check the list: a model or a table may have gone, or a
+    model be named as another pack names it.
     """
     names = {row.id for row in node.inputs}
 
-    def check(model: Any, task: Any = None) -> bool | str:
-        from kgen_ext.comfy.requests import find_files, read_task
+    def check(model: Any, task: Any = None, yours: Any = None) -> bool | str:
+        from kgen_ext.comfy.requests import check_prior, find_files, read_task
 
         try:
             if _one(model) is not None:  # None where it comes over a link: then it is looked for when the node runs
                 find_files(_one(model), dantaggen=node.dantaggen)
             if _one(task) is not None:
                 read_task(_one(task))
+            if _one(yours) is not None:
+                check_prior(_one(yours))
         except (KGenError, OSError) as error:
             return explain(error, node=node.label)
         return True
 
-    def fingerprint(model: Any) -> str:
+    def fingerprint(model: Any, yours: Any = NO_PRIOR) -> str:
         from kgen_ext.comfy.requests import fingerprint
 
-        return fingerprint(_one(model))
+        return fingerprint(_one(model), _one(yours))
 
     if "tipo_model" in names:
         return {
@@ -80,11 +83,11 @@ def _checks(node: Node) -> dict[str, Callable[..., Any]]:
         }
     if "model" not in names:
         return {}
-    with_task: Callable[..., Any] = lambda cls, model=None, task=None: check(model, task)  # noqa: E731
-    without: Callable[..., Any] = lambda cls, model=None: check(model)  # noqa: E731
+    with_task: Callable[..., Any] = lambda cls, model=None, task=None, yours=None: check(model, task, yours)  # noqa: E731
+    without: Callable[..., Any] = lambda cls, model=None, yours=None: check(model, yours=yours)  # noqa: E731
     return {
         "validate_inputs": with_task if "task" in names else without,
-        "fingerprint_inputs": lambda cls, model=MODEL, **_: fingerprint(model),
+        "fingerprint_inputs": lambda cls, model=MODEL, yours=NO_PRIOR, **_: fingerprint(model, yours),
     }
 
 
@@ -144,7 +147,7 @@ def _input(row: NodeInput, node: Node, io: Any) -> Any:
     elif row.kind is Kind.BOOLEAN:
         made = io.Boolean.Input(row.id, default=row.default, **common)
     elif row.kind is Kind.COMBO:
-        options = _models(node) if row.id in ("model", "tipo_model") else list(row.options)
+        options = _options(row, node)
         default = row.default if row.default in options else next(iter(options), None)
         made = io.Combo.Input(row.id, options=options, default=default, **common)
     else:
@@ -159,7 +162,13 @@ def _output(row: NodeOutput, node: Node, io: Any) -> Any:
     return kind.Output(row.id, display_name=row.label, tooltip=row.info, is_output_list=node.takes_lists)
 
 
-def _models(node: Node) -> Sequence[str]:
+def _options(row: NodeInput, node: Node) -> list[str]:
+    if row.id == "yours":
+        return _priors()
+    return _models(node) if row.id in ("model", "tipo_model") else list(row.options)
+
+
+def _models(node: Node) -> list[str]:
     """Return the names to offer. Called at every look at the page, which no fault of a file may keep from opening."""
     from kgen_ext.comfy.requests import model_names
 
@@ -168,3 +177,14 @@ def _models(node: Node) -> Sequence[str]:
     except (KGenError, OSError) as error:
         host.LOG.warning("%s", explain(error))
         return [MODEL]
+
+
+def _priors() -> list[str]:
+    """Return the tables of the user's tags to offer, likewise."""
+    from kgen_ext.models.priors import prior_names
+
+    try:
+        return [NO_PRIOR, *prior_names()]
+    except OSError as error:
+        host.LOG.warning("%s", explain(error))
+        return [NO_PRIOR]

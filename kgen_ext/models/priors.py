@@ -11,6 +11,7 @@ from pathlib import Path
 from kgen_ext.errors import BadValue, UserError
 from kgen_ext.models.locations import own_folder
 from kgen_ext.models.schema import ID
+from kgen_ext.request import NO_PRIOR
 
 _ENDING = ".bin"
 
@@ -27,10 +28,10 @@ def prior_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in found if ID.fullmatch(path.stem)))
 
 
-def prior_path(name: str) -> Path:
+def prior_path(name: str, *, field: str = "yours") -> Path:
     """Return the path of a prior of that name, there or not; raises BadValue for what is no name."""
-    if not ID.fullmatch(name):
-        raise BadValue("yours", name, "a name of letters, digits, . _ -")
+    if not ID.fullmatch(name) or name.lower() == NO_PRIOR:
+        raise BadValue(field, name, f"a name of letters, digits, . _ -, other than {NO_PRIOR}")
     return priors_folder() / f"{name}{_ENDING}"
 
 
@@ -40,7 +41,7 @@ def find_prior(name: str) -> Path:
     if not path.is_file():
         names = ", ".join(prior_names())
         raise UserError(
-            f"yours: {name!r:.100} is no prior of yours",
+            f"yours: no table of yours is named {name!r:.100}",
             hint=f"use {names}" if names else "make one with kgen prior build FOLDER",
         )
     return path

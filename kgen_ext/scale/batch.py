@@ -12,7 +12,7 @@ from kgen_ext.models.resolve import checksum_ends
 from kgen_ext.rules.known import ANY, DANBOORU
 from kgen_ext.scale.inputs import BadRow, Format, Part, divide, find_files, read_rows
 from kgen_ext.scale.requests import RequestBuilder
-from kgen_ext.scale.worker import BatchPlan, PartDone, PartWorker
+from kgen_ext.scale.worker import BatchPlan, PartDone, PartWorker, own_prior_checksum
 
 if TYPE_CHECKING:
     from kgen_ext.models import ModelFiles
@@ -44,7 +44,9 @@ def plan_batch(
     tag_file = options.get("tag_file", "")
     if tag_file not in ("", ANY, DANBOORU):
         options = {**options, "tag_file": os.path.abspath(tag_file)}  # an actor may have another working directory
-    return BatchPlan(files, kind, os.path.abspath(output), target, columns, options, seed, part_rows, schema), parts
+    own_prior = own_prior_checksum(options)
+    output = os.path.abspath(output)
+    return BatchPlan(files, kind, output, target, columns, options, seed, own_prior, part_rows, schema), parts
 
 
 def make_manifest(
@@ -60,6 +62,8 @@ def make_manifest(
         "kgen": __version__,
         "model": files.id,
         "checksum": files.checksum(),
+        "prior": checksum_ends([files.prior()]),
+        "own_prior": plan.own_prior,
         "engine": engine,
         "device": device,
         "input": {

@@ -82,6 +82,8 @@ class RequestBuilder:
     def _read(self, field: Field, value: Any) -> Any:
         if field.name == "tag_file" and value not in (ANY, DANBOORU):  # a data set does not choose files
             raise BadRow(str(BadValue("tag_file", value, f"{ANY} or {DANBOORU} here; a path is given as --tag-file")))
+        if field.name == "yours":  # nor tables, of which the manifest would know nothing
+            raise BadRow("yours: a table is chosen for all rows, with --yours (or --column yours= for no column)")
         if isinstance(value, dict):  # whose keys would pass for a list
             raise BadRow(str(BadValue(field.name, value, "no object")))
         if field.name == "rules" and isinstance(value, str):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from kgen_ext.errors import Failure, UserError
 from kgen_ext.events import Expansion, Finished, expansion_json, json_line
+from kgen_ext.models.priors import find_prior
+from kgen_ext.models.resolve import checksum_ends
 from kgen_ext.request import ExpandRequest
 from kgen_ext.scale.inputs import BadRow, Format, Part, Row, read_rows
 from kgen_ext.scale.output import OutputFolder
@@ -29,8 +31,8 @@ class BatchPlan:
     """What every part of a batch depends on.
 
     files: of the input, in order; kind: their format. output: the folder; target: the format of its parts. columns,
-    options, seed: as of `RequestBuilder`. part_rows: rows of a part. schema: pyarrow's, of the columns passed through
-    to Parquet; None for JSONL.
+    options, seed: as of `RequestBuilder`. own_prior: the checksum of the table of the user's tags, "" for none.
+    part_rows: rows of a part. schema: pyarrow's, of the columns passed through to Parquet; None for JSONL.
     """
 
     files: tuple[str, ...]
@@ -40,6 +42,7 @@ class BatchPlan:
     columns: Mapping[str, str]
     options: Mapping[str, Any]
     seed: int
+    own_prior: str
     part_rows: int
     schema: Any = None
 
@@ -66,6 +69,9 @@ class PartWorker:
         """Write a part, unless it is there. on_row: called as rows are done. Raises Failure, UserError."""
         if self._folder.has(part.number):
             return PartDone(part.number, part.rows, self._folder.count_errors({part.number}))
+        if own_prior_checksum(self._plan.options) != self._plan.own_prior:
+            name = self._plan.options["yours"]
+            raise UserError(f"yours: {name} is another table than when the batch began", hint="begin in a new folder")
         rows = {row.number: row for row in read_rows(self._plan.files, self._plan.kind, part)}
         bad, requests = dict[int, str](), list[tuple[int, ExpandRequest]]()
         for row in rows.values():
@@ -157,6 +163,12 @@ class PartWorker:
         for row in sorted(done):
             results.setdefault(owners[row], []).append(done[row])
         return results
+
+
+def own_prior_checksum(options: Mapping[str, Any]) -> str:
+    """Return the checksum of the table of the user's tags, "" for none. Raises UserError where it is not there."""
+    name = options.get("yours", "")
+    return checksum_ends([find_prior(name)]) if name else ""
 
 
 def _reason(error: Exception) -> str:

@@ -37,6 +37,8 @@ from kgen_ext.service.scripts import hide_unreadable
 from kgen_ext.tags.pair_table import read_pair_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kgen_ext.decoding.vocabulary import TokenTable
     from kgen_ext.engine import Cache
 
@@ -92,6 +94,7 @@ class Expander:
         self._drafter: Drafter | None = None
         self._prior: Prior | None = None
         self._own: OwnPrior | None = None
+        self._own_file: tuple[Path, str] | None = None
         self._pace = Pace()
         self._cache: Cache | None = None
         self._decoder: BatchDecoder | None = None
@@ -257,10 +260,13 @@ class Expander:
 
     def _open_own(self, name: str) -> OwnPrior | None:
         """Return a prior of the user's; the last one is kept until its file changes."""
-        pairs = read_pair_table(find_prior(name))
-        if (self._own is None or self._own.pairs.checksum != pairs.checksum) and self._context.load_pairs is not None:
+        path = find_prior(name)
+        file = path, file_version(path)
+        if self._own_file != file and self._context.load_pairs is not None:
             assert self._table is not None
+            pairs = read_pair_table(path)
             self._own = OwnPrior(self._context.engine, self._table, pairs, self._context.load_pairs())
+            self._own_file = file
         return self._own
 
     def _drop_cache(self) -> None:

@@ -56,6 +56,8 @@ CONTROLS: tuple[Control, ...] = (
             "trained on: tags or sentences.",
             ((NO_PROFILE, "none"), (AUTO, "by the checkpoint's name"),
              *((family, profile.label) for family, profile in PROFILES.items()))),
+    SHARED["yours"],
+    SHARED["prior"],
 )  # fmt: skip
 
 BY_FIELD: Mapping[str, Control] = {control.field: control for control in CONTROLS}
@@ -92,6 +94,8 @@ class Values:
     lock: tuple[str, ...]
     any_tag: bool
     profile: str
+    yours: str
+    prior: float
 
     @property
     def adds(self) -> str:

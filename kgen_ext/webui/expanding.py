@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from kgen_ext.errors import BadValue
-from kgen_ext.events import Event
-from kgen_ext.request import MAX_SEED, ExpandRequest, TextLength, split_list
+from kgen_ext.errors import BadValue, UserError
+from kgen_ext.events import Event, Finished
+from kgen_ext.request import MAX_SEED, NO_PRIOR, ExpandRequest, TextLength, split_list
 from kgen_ext.rules.known import ANY
 from kgen_ext.sampling import Sampling
 from kgen_ext.webui.checkpoint_profile import add_quality_to_result
@@ -40,7 +40,8 @@ class JobContext:
     """Inputs of a job besides its prompts, read once.
 
     model: the name that was asked for; `files.id` is the model's own. tag_file: the path of the file for “Only tags
-    that exist”, "" where the control is off or no file was found.
+    that exist”, "" where the control is off or no file was found. yours: the table of the user's tags, "" for none;
+    note: why it is not the one that was asked for.
     """
 
     values: Values
@@ -51,6 +52,8 @@ class JobContext:
     files: ModelFiles
     sampling: Sampling
     tag_file: str
+    yours: str
+    note: str
 
     @classmethod
     def read(cls, values: Values, *, width: int, height: int, settings: WebuiSettings, host: Host) -> JobContext:
@@ -59,14 +62,21 @@ class JobContext:
         files = find_model(host, settings, model)
         sampling = sampling_of(values, settings=settings, files=files)
         path = tag_file(host, settings) if values.known_only else ""
-        return cls(values, width, height, settings, model, files, sampling, path)
+        yours, note = _own_prior(values)
+        return cls(values, width, height, settings, model, files, sampling, path, yours, note)
 
     def request(self, prompt: str, seed: int) -> ExpandRequest:
         """Build the request for one prompt. Raises BadValue that names the control."""
         return make_request(
             self.values, prompt, seed=seed, width=self.width, height=self.height, sampling=self.sampling,
-            tag_file=self.tag_file, mark=self.settings.mark,
+            tag_file=self.tag_file, yours=self.yours, mark=self.settings.mark,
         )  # fmt: skip
+
+    def noted(self, event: Event) -> Event:
+        """Return an event of the job, an expansion with the job's note."""
+        if not (self.note and isinstance(event, Finished)):
+            return event
+        return replace(event, expansion=replace(event.expansion, notes=(*event.expansion.notes, self.note)))
 
     def lease(self, host: Host, session: Session) -> AbstractContextManager[Expander]:
         """Lend the model, on the engine and device and for the time that controls and settings say."""
@@ -76,11 +86,12 @@ class JobContext:
 
 def make_request(
     values: Values, prompt: str, *, seed: int, width: int, height: int, sampling: Sampling, tag_file: str,
-    mark: str = MARK,
+    yours: str = "", mark: str = MARK,
 ) -> ExpandRequest:  # fmt: skip
     """Build the request for one prompt from the controls' values. Raises BadValue that names the control.
 
-    tag_file: the file for “Only tags that exist”, "" for none. mark: the name of the marks in the prompt.
+    tag_file: the file for “Only tags that exist”, "" for none. yours: the table of the user's tags, "" for
+    none. mark: the name of the marks in the prompt.
     """
     if values.format == CUSTOM and not values.template.strip():
         raise BadValue(BY_FIELD["template"].label, "", "one such as <|prompt|>, <|general|>; or choose another Format")
@@ -106,6 +117,8 @@ def make_request(
         seed=request_seed(seed),
         width=_clamp_side(width),
         height=_clamp_side(height),
+        prior=None if values.prior < 0 else values.prior,
+        yours=yours,
         **asdict(sampling),
     )
 
@@ -121,6 +134,22 @@ def request_seed(seed: int) -> int:
 
 def _clamp_side(side: int) -> int:
     return min(max(int(side), _MIN_SIDE), _MAX_SIDE)
+
+
+def _own_prior(values: Values) -> tuple[str, str]:
+    """Return the table of the user's tags, "" for none, and a note where the one asked for is not there.
+
+    An infotext may name another user's: the image is made all the same, without it.
+    """
+    from kgen_ext.models.priors import find_prior
+
+    if values.yours == NO_PRIOR:
+        return "", ""
+    try:
+        find_prior(values.yours)
+    except UserError as error:  # without its hint: a note is in the infotext, where other names are nobody's business
+        return "", f"“{BY_FIELD['yours'].label}” is left out: {error.message.partition(': ')[2]}"
+    return values.yours, ""
 
 
 def sampling_of(values: Values, *, settings: WebuiSettings, files: ModelFiles) -> Sampling:
@@ -172,7 +201,7 @@ def expand_job(
                     with closing(expander.stream(requests, cancelled=progress.cancelled)) as events:
                         for event in events:
                             progress.on_event(event)
-                            yield event
+                            yield context.noted(event)
 
         expanded = run_job(
             image_prompts, make=context.request, stream=stream, hires=values.hires, written_before=session.wrote,

@@ -213,7 +213,7 @@ class PreviewRun:
             self._set_line(EXPANDING)
             # Closed before the lease ends: an open stream holds the model.
             with closing(expander.stream(requests, cancelled=cancelled.is_set)) as events:
-                for event in events:
+                for event in map(context.noted, events):
                     with self._lock:
                         if isinstance(event, Finished):
                             self._finished[event.row] = add_quality_words(event.expansion, self._values)

@@ -194,6 +194,17 @@ def installed_models(host: Host) -> tuple[str, ...]:
     return tuple(dict.fromkeys((STARTER, *found)))
 
 
+def own_priors() -> tuple[str, ...]:
+    """Return the names of the user's tables of their own tags. A folder that cannot be read is logged."""
+    from kgen_ext.models.priors import prior_names
+
+    try:
+        return prior_names()
+    except OSError as error:
+        warn_once(f"tables of your tags: {error}")
+        return ()
+
+
 def tag_file(host: Host, settings: WebuiSettings) -> str:
     """Return the path of the tag file: the flag's, else the chosen one, else danbooru.csv, "" where none is found."""
     if settings.tag_path:

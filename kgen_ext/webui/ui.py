@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 from kgen_ext.errors import KGenError
 from kgen_ext.once import once
+from kgen_ext.request import NO_PRIOR
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.webui import history_panel, models_panel, preview_panel, profile_panel
 from kgen_ext.webui.controls import BY_FIELD, CONTROLS, CUSTOM, DEFAULT, Control, Widget
 from kgen_ext.webui.host import Host, current_host
 from kgen_ext.webui.infotext import paste_fields
 from kgen_ext.webui.presets import preset_names, resolve_sampling
-from kgen_ext.webui.settings import installed_models, read_settings, webui_locations
+from kgen_ext.webui.settings import installed_models, own_priors, read_settings, webui_locations
 
 
 class Fold(NamedTuple):
@@ -30,14 +31,14 @@ class Fold(NamedTuple):
 
 
 # The fields of the first row, those before the preview's buttons in the second, and the folds under the preview.
-FIRST = ("model", "tag_length", "temperature")
+FIRST = ("model", "yours", "tag_length", "temperature")
 SECOND = ("add", "text_length")
 FOLDS = (
     Fold("fold_description", "Description and seed", (("text",), ("seed",))),
     Fold("fold_rules", "Banned, required, rules, locks",
          (("ban", "require"), ("rules", "protect"), ("lock",), ("allow",),
           ("allow_contradictions", "known_only", "any_tag"))),
-    Fold("fold_sampling", "Sampling", (("creativity", "engine"), ("top_k", "top_p", "min_p"))),
+    Fold("fold_sampling", "Sampling", (("creativity", "engine"), ("top_k", "top_p", "min_p", "prior"))),
     Fold("fold_format", "Profile, format and timing",
          (("format",), ("template",), ("timing", "hires"), ("profile",))),
 )  # fmt: skip
@@ -47,7 +48,7 @@ _LINES = {"rules": 2, "protect": 2, "text": 2}
 _HIDDEN = frozenset(("text_length", "template"))
 # Small buttons beside a control: its field, the sign on the button (as the host uses it), the tooltip.
 _TOOLS = {
-    "refresh": ("model", "🔄", "Refresh the lists of models, presets and engines."),
+    "refresh": ("model", "🔄", "Refresh the lists of models, your tags, presets and engines."),
     "reset": ("temperature", "↺", "Set the four sliders back to what the model recommends."),
     "seed_own": ("seed", "🎲️", "Set to -1, which uses each image's own seed."),
     "seed_reuse": ("seed", "♻️", "Reuse the expansion seed of the selected image."),
@@ -219,6 +220,8 @@ def live_choices(host: Host, field: str) -> tuple[str, ...]:
     """Return what a live list offers now: installed models, sampling presets or usable engines."""
     if field == "model":
         return (DEFAULT, *installed_models(host))
+    if field == "yours":
+        return (NO_PRIOR, *own_priors())
     if field == "creativity":
         return preset_names(read_settings(host).presets)
     from kgen_ext.engines import available_engines
@@ -228,7 +231,7 @@ def live_choices(host: Host, field: str) -> tuple[str, ...]:
 
 def _has_choice(field: str, choices: Sequence[str]) -> bool:
     """Return whether a list is worth showing: one engine besides “auto” leaves nothing to choose."""
-    return field != "engine" or len(choices) > 2
+    return len(choices) > {"engine": 2, "yours": 1}.get(field, 0)
 
 
 def _connect_tools(tab: Tab) -> None:
@@ -255,6 +258,10 @@ def _connect_visibility(tab: Tab) -> None:
         "tag_length": value != add("text"), "text_length": value in (add("text"), add("both"))
     })  # fmt: skip
     _connect_visible(tab, "format", lambda value: {"template": value == form(CUSTOM)})
+    # A name pasted from another's image is shown, so that it can be set back.
+    _connect_visible(tab, "yours", lambda value: {
+        "yours": _name(value) not in ("", NO_PRIOR) or _has_choice("yours", live_choices(tab.host, "yours"))
+    })  # fmt: skip
 
 
 def _connect_visible(tab: Tab, field: str, visible: Callable[[Any], Mapping[str, bool]]) -> None:

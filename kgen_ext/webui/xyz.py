@@ -13,11 +13,12 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from kgen_ext.errors import BadValue, KGenError
+from kgen_ext.request import NO_PRIOR
 from kgen_ext.sampling import SAMPLING_NAMES, Sampling
 from kgen_ext.webui.controls import BY_FIELD, CUSTOM, DEFAULT, Values, Widget, check_value, read_named
 from kgen_ext.webui.host import Host
 from kgen_ext.webui.messages import explain
-from kgen_ext.webui.settings import find_model, installed_models, read_settings
+from kgen_ext.webui.settings import find_model, installed_models, own_priors, read_settings
 
 OVERRIDES = "kgen_overrides"
 PREFIX = "[KGen] "
@@ -40,7 +41,7 @@ class Axis(NamedTuple):
 AXES = (
     Axis("enabled", "Expansion", str), Axis("model", "Model", str, cost=0.6), Axis("seed", "Seed", int),
     Axis("tag_length", "Tag length", str), Axis("text_length", "Text length", str),
-    Axis("temperature", "Temperature", float), Axis("format", "Format", str),
+    Axis("temperature", "Temperature", float), Axis("format", "Format", str), Axis("yours", "Your tags", str),
 )  # fmt: skip
 
 
@@ -99,11 +100,15 @@ def _option(host: Host, axis: Axis, make: Callable[..., Any], plot: Any) -> Any:
         setattr(p, OVERRIDES, {"enabled": True, **before, axis.field: _read(axis, value)})
 
     def confirm(p: Any, values: list[Any]) -> None:
+        from kgen_ext.models.priors import find_prior
+
         try:
             for value in unread or values:
                 read = _read(axis, value)
                 if axis.field == "model":
                     _check_model(host, read)
+                if axis.field == "yours" and read != NO_PRIOR:
+                    find_prior(read)
         except KGenError as error:
             line = f"X/Y/Z plot: {explain(error)}"
             host.log.error("%s", line)
@@ -120,7 +125,8 @@ def _choices(host: Host, axis: Axis) -> Callable[[], list[str]] | None:
         return lambda: ["on", "off"]
     if control.widget is Widget.CHOICE:
         return lambda: [label for value, label in control.choices if value != CUSTOM]
-    return (lambda: [*installed_models(host)]) if axis.field == "model" else None
+    live = {"model": lambda: [*installed_models(host)], "yours": lambda: [NO_PRIOR, *own_priors()]}
+    return live.get(axis.field)
 
 
 def _reader(axis: Axis, plot: Any) -> Callable[[str], tuple[list[str], list[str]]] | None:
