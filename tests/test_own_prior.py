@@ -55,6 +55,30 @@ def test_of_an_expanded_prompt_what_was_typed_counts(tmp_path: Path) -> None:
     assert lists_of(tmp_path, {"image.png": text_png(EXPANDED)}) == ["shrine, sky"]
 
 
+def test_a_prompt_nested_without_end_is_text(tmp_path: Path) -> None:
+    deep = text_png(f"shrine\nSteps: 1, Seed: 1, Size: 8x8, KGen prompt: json: {'[' * 500_000}")
+    assert lists_of(tmp_path, {"deep.png": deep}) == []
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ('{"1": [{"prompt": "shrine, sky", "source": "shrine"}]}', ["shrine"]),
+        ('{"1": [{"source": "shrine"}], "2": [{"source": "shrine"}]}', ["shrine"]),
+        ('{"1": [{"source": "shrine"}, {"source": "moon"}]}', []),
+        ('{"1": [{"source": ["shrine"]}]}', []),
+        ('{"1": 5, "2": [6]}', []),
+        ("[]", []),
+    ],
+    ids=["one", "the same twice", "several", "no text", "no entries", "no nodes"],
+)
+def test_of_an_image_of_comfyui_the_prompt_that_our_node_was_given_counts(
+    nodes: str, expected: list[str], tmp_path: Path
+) -> None:
+    image = png(chunk(b"tEXt", b'prompt\0{"3": {}}'), chunk(b"tEXt", b"kgen\0" + nodes.encode()))
+    assert lists_of(tmp_path, {"a.png": image}) == expected
+
+
 def test_the_exif_of_other_images_counts(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     picture, exif = image.new("RGB", (8, 8)), image.Exif()
@@ -80,6 +104,9 @@ def test_text_files_count(files: dict[str, bytes], expected: list[str], tmp_path
 
 HOSTILE: dict[str, bytes] = {
     "cut.png": text_png(INFOTEXT)[:44],
+    "cut_text.png": text_png(INFOTEXT)[:60],
+    "deep.png": png(chunk(b"tEXt", b"kgen\0" + b"[" * 500_000)),
+    "no_json.png": png(chunk(b"tEXt", b"kgen\0{")),
     "huge_chunk.png": b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 0xFFFFFFFF, b"IDAT"),
     "no_zlib.png": png(chunk(b"zTXt", b"parameters\0\0nothing")),
     "no_utf8.png": png(chunk(b"iTXt", b"parameters\0\0\0\0\0\xff")),

@@ -39,7 +39,7 @@ def decode(text: str) -> str:
         return text
     try:
         decoded = json.loads(text[len(_MARK) :])
-    except ValueError:
+    except (ValueError, RecursionError):
         return text  # edited by hand
     return decoded if isinstance(decoded, str) else text
 

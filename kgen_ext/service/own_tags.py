@@ -2,7 +2,8 @@
 
 What a folder and its subfolders hold counts as
 
-    image            the prompt of its infotext: PNG text chunks, read here; of other formats Exif, read with Pillow
+    image            the prompt of its infotext: PNG text chunks, read here; of other formats Exif, read with Pillow;
+                     of a PNG of ComfyUI the prompt that our node was given
     image's .txt     the prompt beside an image that has none itself: a caption of tags, or an infotext
     other .txt       an infotext, or prompts, one a line
 
@@ -11,6 +12,7 @@ Only general tags and people counts that exist are counted. Links are not follow
 """
 from __future__ import annotations
 
+import json
 import os
 import stat
 import struct
@@ -36,7 +38,9 @@ _USER_COMMENT = 0x9286
 _EXIF_IFD = 0x8769
 MAX_TEXT = 1 << 20  # bytes of a text file or chunk; an infotext has a few thousand
 _MAX_CHUNKS = 1 << 16
+_MAX_PROMPT = 1 << 13  # characters that are read: nested brackets without end would take minutes
 _TYPED = "KGen prompt"  # the infotext's key of the prompt before its expansion
+_NODES = "kgen"  # a PNG's key of what our nodes of ComfyUI wrote: {NODE: [{"source": prompt as given, ...}]}
 # A table: its tags at most, how often a tag was used at least, and the entries of a row.
 _TAGS, _LEAST_USED, _KEEP = 4000, 2, 48
 _RIDGE = 10.0  # images for which a pair must speak before it counts half
@@ -72,7 +76,7 @@ def read_folder(folder: Path, *, on_file: Callable[[int], None] = lambda count: 
             on_file(seen)
             try:
                 prompts = _read_image(path) if ending in _IMAGES else _read_text(path, caption=stem in stems)
-                found = [tags for prompt in prompts if (tags := tags_of(prompt))]
+                found = [tags for prompt in prompts if (tags := tags_of(prompt[:_MAX_PROMPT]))]
             except (OSError, ValueError) as error:
                 skipped.append(f"{path}: {error}")
                 continue
@@ -157,8 +161,10 @@ def _read_text(path: str, *, caption: bool) -> list[str]:
 def _read_image(path: str) -> list[str]:
     with open(path, "rb") as file:
         if file.read(len(_PNG)) == _PNG:
-            text = next((value for key, value in _png_texts(file.read) if key == "parameters"), "")
-            return [_typed(text)] if text else []
+            for key, text in _png_texts(file.read):
+                if text and key in ("parameters", _NODES):
+                    return [_typed(text)] if key == "parameters" else _given(text)
+            return []
     return [_typed(text)] if (text := _exif_text(path)) else []
 
 
@@ -173,6 +179,8 @@ def _png_texts(read: Callable[[int], bytes]) -> Iterator[tuple[str, str]]:
             return
         if kind in (b"tEXt", b"iTXt", b"zTXt") and size <= MAX_TEXT:
             data = read(size)
+            if len(data) < size:
+                raise ValueError("cut short")
             yield _text_chunk(kind, data)
             read(4)
         else:
@@ -182,6 +190,18 @@ def _png_texts(read: Callable[[int], bytes]) -> Iterator[tuple[str, str]]:
             if left:
                 raise ValueError("cut short")
     raise ValueError("too many chunks")
+
+
+def _given(text: str) -> list[str]:
+    """Return the prompt that our nodes were given; none where there were several, as the image is of one of them."""
+    try:
+        nodes = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    lists = nodes.values() if isinstance(nodes, dict) else ()
+    written = [entry for entries in lists if isinstance(entries, list) for entry in entries]
+    given = {prompt for entry in written if isinstance(entry, dict) and isinstance(prompt := entry.get("source"), str)}
+    return list(given) if len(given) == 1 else []
 
 
 def _text_chunk(kind: bytes, data: bytes) -> tuple[str, str]:
