@@ -18,10 +18,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Union
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kgen_ext.decoding.drafter import Drafter, Repeats
+from kgen_ext.decoding.prior import Bias
 from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.vocabulary import TokenMask
 from kgen_ext.request import Category
@@ -124,8 +122,8 @@ class FieldConstraint(Protocol):
         """Return the ids that may not be drawn next although the mask permits them."""
         ...
 
-    def token_bias(self) -> NDArray[np.float32] | None:
-        """Return what to add to the logits [vocabulary] of the next draw, if anything."""
+    def token_bias(self) -> Collection[Bias]:
+        """Return what to add to the logits of the next draw."""
         ...
 
     def consume(self, drawn: Draw, length: int) -> Step | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from kgen_ext.decoding.own_prior import TokenPrior
+from kgen_ext.decoding.prior import TokenPrior
 from kgen_ext.decoding.prose import PhraseSearch
 from kgen_ext.decoding.tag_list import ItemFilter
 from kgen_ext.decoding.vocabulary import in_context

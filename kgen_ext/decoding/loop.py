@@ -111,34 +111,36 @@ def _draw(
         masked = table.bias[[row.token_mask() for row in rows]]
         masked += logits if places == list(range(len(logits))) else logits[places]
     for place, row in enumerate(rows):
-        bias = row.token_bias()
-        if bias is not None:
-            masked[place] += bias
-        _restrict(masked[place], row, logits)
-        while partial is not None:
-            floor = partial.floors[row.place]
-            if bias is not None:  # it may raise what the server's list leaves out
-                floor += float(bias[np.isneginf(logits[row.place])].max(initial=-np.inf))
-            if is_decided(masked[place], row.job.sampling, floor):
-                break
+        _steer(masked[place], row, logits[row.place])
+        while partial is not None and not _is_decided(masked[place], row, logits[row.place], table, partial):
             logits[row.place] = partial.extend(row.place)
             masked[place] = logits[row.place] + table.bias[row.token_mask()]
-            if bias is not None:
-                masked[place] += bias
-            _restrict(masked[place], row, logits)
+            _steer(masked[place], row, logits[row.place])
     return draw(masked, [row.job.sampling for row in rows], [row.draw_key() for row in rows])
 
 
-def _restrict(masked: NDArray[np.float32], row: Row, logits: NDArray[np.float32]) -> None:
-    """Exclude the tokens that a row's field does not allow, beyond those of its mask."""
+def _steer(masked: NDArray[np.float32], row: Row, logits: NDArray[np.float32]) -> None:
+    """Add what the row's field knows, and exclude the tokens that it does not allow, beyond those of its mask."""
+    for bias in row.token_bias():
+        bias.add_to(masked)
     allowed = row.allowed_tokens()
     if allowed is not None:
         ids = sorted(allowed)
         masked[:] = -np.inf
-        masked[ids] = logits[row.place, ids]
+        masked[ids] = logits[ids]
     blocked = row.blocked_tokens()
     if blocked:
         masked[blocked] = -np.inf
+
+
+def _is_decided(
+    masked: NDArray[np.float32], row: Row, logits: NDArray[np.float32], table: TokenTable, partial: PartialCache
+) -> bool:
+    """Return whether a row's draw is the same whatever the logits are that the cache does not know."""
+    unknown = np.where(np.isneginf(logits), np.float32(partial.floors[row.place]), np.float32(-np.inf))
+    highest = unknown + table.bias[row.token_mask()]
+    _steer(highest, row, unknown)
+    return is_decided(masked, row.job.sampling, float(highest.max()))
 
 
 class Slots:

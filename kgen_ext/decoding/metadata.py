@@ -69,8 +69,9 @@ class MetadataConstraint:
         """Return nothing: too few values are written for duplicates to be worth blocking."""
         return ()
 
-    def token_bias(self) -> None:
-        """Return None: nothing is known here that the model does not know better."""
+    def token_bias(self) -> tuple[()]:
+        """Return nothing: nothing is known here that the model does not know better."""
+        return ()
 
     def consume(self, drawn: Draw, length: int) -> Step | None:
         """Take in a drawn token: part of a value, part of a header, a newline or the end."""

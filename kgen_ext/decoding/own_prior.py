@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kgen_ext.decoding.prior import FADE, Doubles, Ints, Prior
+from kgen_ext.decoding.prior import FADE, Bias, Doubles, PairPaths, TokenPrior, totals_of
 from kgen_ext.tags.pair_table import Floats, PairTable
 
 if TYPE_CHECKING:
@@ -27,26 +27,10 @@ _RARE = 1e-4  # the popularity of a tag that is in the user's images only
 _MOST = math.log(100.0)  # what is added at most
 
 
-class TokenPrior(Protocol):
-    """What a tag list asks a prior of its row."""
-
-    def add(self, name: str) -> None:
-        """Take in a tag that the model drew."""
-        ...
-
-    def bias(self, path: Sequence[int]) -> Floats | None:
-        """Return what to add to the logits [vocabulary] behind the tokens of a begun tag; None for nothing."""
-        ...
-
-    def ends_before(self, name: str) -> bool:
-        """Return whether the list is told, as this tag is no part of it."""
-        ...
-
-
-class OwnPrior(Prior):
+class OwnPrior(PairPaths):
     """A table of the user's images in the vocabulary of a model, beside the `general` one, which tells popularity."""
 
-    __slots__ = ("popularity", "units")
+    __slots__ = ("general", "totals")
 
     def __init__(self, engine: Engine, table: TokenTable, own: PairTable, general: PairTable) -> None:
         known = set(own.tags)
@@ -56,24 +40,20 @@ class OwnPrior(Prior):
         shares = np.concatenate((own.popularity, np.zeros(more, np.float32)))
         starts = np.concatenate((own.starts, np.full(more, own.starts[-1])))
         super().__init__(engine, table, PairTable(tags, shares, starts, own.columns, own.weights, own.checksum))
-        self.popularity: Floats = np.array([max(popular.get(tag, _RARE), _RARE) for tag in tags], np.float32)
-        # By first token, the popularity of all tags.
-        self.units: Doubles = np.bincount(self.first, self.popularity, len(table.pieces)).astype(np.float64)
+        self.general: Floats = np.array([max(popular.get(tag, _RARE), _RARE) for tag in self.index], np.float32)
+        self.totals = totals_of(self.general)
 
 
 class RowOwnPrior:
     """What the user's own prior says in one row, whose tags only grow. given: tags that are there."""
 
-    __slots__ = ("_chance", "_logits", "_mass", "_places", "_prior", "_shares")
+    __slots__ = ("_places", "_prior", "_shares", "_totals")
 
     def __init__(self, prior: OwnPrior, given: Iterable[str] = ()) -> None:
         self._prior = prior
-        self._shares: Floats = prior.pairs.popularity.copy()
-        self._chance: Floats = prior.popularity.copy()
-        self._mass: Doubles = prior.units.copy()
-        self._logits: Floats = np.zeros(len(prior.units), np.float32)
+        self._shares: Floats = prior.popularity.copy()
+        self._totals: Doubles | None = None  # of the chances, until the list has another tag
         self._places = 0
-        self._refresh(np.flatnonzero(self._shares))
         for name in given:
             self._take(name, 1.0)
 
@@ -81,22 +61,20 @@ class RowOwnPrior:
         """Take in a tag that the model drew."""
         self._take(name, _OWN)
 
-    def bias(self, path: Sequence[int]) -> Floats | None:
-        """Return what to add to the logits [vocabulary] behind the tokens of a begun tag; None for nothing."""
-        if not path:
-            return self._logits
+    def bias(self, path: Sequence[int]) -> tuple[Bias, ...]:
+        """Return what to add to the logits behind the tokens of a begun tag."""
         branch = self._prior.behind(tuple(path))
         if branch is None:
-            return None
-        size = len(branch.tokens) + 1
-        mass = np.bincount(branch.places, self._chance[branch.tags], size).astype(np.float64)
-        units = np.bincount(branch.places, self._prior.popularity[branch.tags], size).astype(np.float64)
-        bias: Floats = np.zeros(len(self._logits), np.float32)
-        logits = _log(mass, np.maximum(units, _RARE))
-        bias[branch.tokens] = logits[:-1]
-        if branch.ends:
-            bias[self._prior.ends] = logits[-1]
-        return bias
+            return ()
+        if self._totals is None:
+            self._totals = totals_of(np.maximum(self._shares, self._prior.general))
+        chances, popularity = branch.sums(self._totals), branch.sums(self._prior.totals)
+        gains = np.log(chances / popularity).round(6)  # what differences of sums are off by is no gain
+        return (branch.bias(np.clip(gains, 0, _MOST)),)
+
+    def guess(self, path: Sequence[int]) -> tuple[int, ...]:
+        """Return (): a tag that is favoured is seldom the likeliest."""
+        return ()
 
     def ends_before(self, name: str) -> bool:
         """Return False: what a user likes ends no list."""
@@ -105,20 +83,11 @@ class RowOwnPrior:
     def _take(self, name: str, factor: float) -> None:
         place = self._prior.index.get(name)
         if place is not None:
-            pairs = self._prior.pairs
-            row = slice(int(pairs.starts[place]), int(pairs.starts[place + 1]))
-            factor *= math.exp(-self._places / FADE)
-            self._shares[pairs.columns[row]] += np.float32(factor) * pairs.weights[row]
+            columns, weights = self._prior.row(place)
+            self._shares[columns] += np.float32(factor * math.exp(-self._places / FADE)) * weights
             self._shares[place] = -np.inf  # it is there
-            self._refresh(np.append(pairs.columns[row], place))
+            self._totals = None
         self._places += 1
-
-    def _refresh(self, tags: Ints) -> None:
-        """Compute the chances of these tags, each once, and what follows from them."""
-        chance, tokens = np.maximum(self._shares[tags], self._prior.popularity[tags]), self._prior.first[tags]
-        np.add.at(self._mass, tokens, chance - self._chance[tags])
-        self._chance[tags] = chance
-        self._logits[tokens] = _log(self._mass[tokens], self._prior.units[tokens])
 
 
 class JoinedPriors:
@@ -134,16 +103,14 @@ class JoinedPriors:
         for prior in self._priors:
             prior.add(name)
 
-    def bias(self, path: Sequence[int]) -> Floats | None:
-        """Return what to add to the logits [vocabulary] behind the tokens of a begun tag; None for nothing."""
-        said = [bias for prior in self._priors if (bias := prior.bias(path)) is not None]
-        return sum(said[1:], said[0]) if said else None
+    def bias(self, path: Sequence[int]) -> tuple[Bias, ...]:
+        """Return what to add to the logits behind the tokens of a begun tag."""
+        return tuple(bias for prior in self._priors for bias in prior.bias(path))
+
+    def guess(self, path: Sequence[int]) -> tuple[int, ...]:
+        """Return what the first that knows says."""
+        return next(filter(None, (prior.guess(path) for prior in self._priors)), ())
 
     def ends_before(self, name: str) -> bool:
         """Return whether the list is told, as this tag is no part of it."""
         return any(prior.ends_before(name) for prior in self._priors)
-
-
-def _log(mass: Doubles, units: Doubles) -> Doubles:
-    result: Doubles = np.clip(np.log(np.maximum(mass, units) / units), 0, _MOST)
-    return result

@@ -15,14 +15,15 @@ the user's tags, nothing is added at all: what is known of a character the model
 Where a text alone tells what is in the picture, little else is added: popularity says next to nothing, what is unlikely
 comes last, and with the first such tag the list ends, if its length allows it.
 
-A new tag changes only the chances of its row, and the logarithms that depend on them: that takes microseconds.
+The tags are in the order of their tokens, so those that begin alike are neighbours, and their chances one sum.
 """
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,8 @@ from kgen_ext.tags.pair_table import Floats, PairTable
 if TYPE_CHECKING:
     from kgen_ext.engine import Engine
 
-Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Doubles = NDArray[np.float64]
 
 _FLOOR = 0.01
 FADE = 20.0  # tags after which one says a third of what the first one says
@@ -58,65 +59,108 @@ class _Mode(NamedTuple):
     own: float
     aside: float
 
-    def score(self, mass: Doubles) -> Doubles:
-        """Return what is added for the chances of first tokens, 0 for that of an unknown tag."""
-        score = _log(mass)
-        return score - self.aside * (mass < _LIKELY) if self.aside else score
-
 
 _LIST, _TOLD = _Mode(0.25, 0.2, 0.0), _Mode(0.05, 0.05, 2.0)
 
 
-class _Start(NamedTuple):
-    """A list without tags.
+class Bias(NamedTuple):
+    """What is added to the logits of `tokens`, each of them there once, and to those of all others."""
 
-    sums, floor: of each tag; chance: max(sums, 0) + floor. mass: of each first token; logits: what is added to them.
-    """
+    tokens: Ints
+    values: Floats
+    others: float = 0.0
 
-    sums: Floats
-    floor: Floats
-    chance: Floats
-    mass: Doubles
-    logits: Floats
+    def add_to(self, logits: Floats) -> None:
+        """Add it to the logits [vocabulary] of a row."""
+        if self.others:
+            logits += np.float32(self.others)
+        logits[self.tokens] += self.values - np.float32(self.others)
+
+
+class TokenPrior(Protocol):
+    """What a tag list asks a prior of its row."""
+
+    def add(self, name: str) -> None:
+        """Take in a tag that the model drew."""
+        ...
+
+    def bias(self, path: Sequence[int]) -> tuple[Bias, ...]:
+        """Return what to add to the logits behind the tokens of a begun tag."""
+        ...
+
+    def guess(self, path: Sequence[int]) -> tuple[int, ...]:
+        """Return the tokens that likely follow those of a begun tag, without the comma; () where nothing is known."""
+        ...
+
+    def ends_before(self, name: str) -> bool:
+        """Return whether the list is told, as this tag is no part of it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Branch:
-    """How `tags` go on behind the tokens they begin with.
+class Branch:
+    """How tags go on behind the tokens they begin with.
 
-    tokens: those that follow. places: for each tag that of its own among them; behind the last where the tag ends.
+    bounds: where each group of tags that go on alike begins, and where the last ends. tokens: what follows; groups: of
+    each of them, its group.
     """
 
-    tags: Ints
-    places: Ints
+    bounds: Ints
     tokens: Ints
-    ends: bool
+    groups: Ints
+
+    @property
+    def tags(self) -> slice:
+        """Return which tags they are."""
+        return slice(int(self.bounds[0]), int(self.bounds[-1]))
+
+    def sums(self, totals: Doubles) -> Doubles:
+        """Return the sum of each group's values. totals: as `totals_of` returns them."""
+        return np.diff(totals[self.bounds])
+
+    def bias(self, scores: Doubles, others: float = 0.0) -> Bias:
+        """Return what is added for the scores of the groups."""
+        return Bias(self.tokens, scores.astype(np.float32)[self.groups], others)
 
 
-class Prior:
-    """A pair table in the vocabulary of a model. Several threads may use it."""
+def totals_of(values: Floats) -> Doubles:
+    """Return the sum of the values before each, and of all: the sum of some that stand together is a difference."""
+    return np.concatenate(((0.0,), np.cumsum(values, dtype=np.float64)))
+
+
+class PairPaths:
+    """A pair table in the vocabulary of a model, its tags in the order of their tokens. Several threads may use it."""
 
     __slots__ = (
-        "_branches", "_by_first", "_engine", "_paths", "_strange", "ends", "first", "index", "pairs", "people",
-        "starts",
+        "_branches", "_columns", "_engine", "_order", "_starts", "_strange", "_weights", "checksum", "ends", "index",
+        "paths", "popularity",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, table: TokenTable, pairs: PairTable) -> None:
-        self.pairs = pairs
-        self.index = {tag: place for place, tag in enumerate(pairs.tags)}
-        self.people = self.find(tag for tag in pairs.tags if is_people_count(tag) or tag in _ALONE)
-        self.ends: Ints = np.array([table.comma, table.line, table.end], np.int64)  # tokens behind a tag
+        paths = _tokenise(engine, table, pairs.tags)
+        order = sorted(range(len(paths)), key=paths.__getitem__)
         self._engine = engine
+        self._order: Ints = np.array(order, np.int64)
+        places = np.empty_like(self._order)
+        places[self._order] = np.arange(len(order))
+        self._starts, self._columns, self._weights = pairs.starts, places[pairs.columns], pairs.weights
+        self.ends = (table.comma, table.line, table.end)  # tokens behind a tag
         self._strange: dict[str, tuple[int, ...]] = {}
-        self._paths = _tokenise(engine, table, pairs.tags)
-        self.first: Ints = np.array([path[0] for path in self._paths], np.int64)  # token of each tag
-        self._by_first = np.argsort(self.first, kind="stable")
-        self._branches: dict[tuple[int, ...], _Branch | None] = {}
-        self.starts = {mode: self._start(mode, len(table.pieces)) for mode in (_LIST, _TOLD)}
+        self._branches: dict[tuple[int, ...], Branch | None] = {}
+        self.checksum = pairs.checksum
+        self.paths = [paths[tag] for tag in order]  # tokens of each tag
+        self.index = {pairs.tags[tag]: place for place, tag in enumerate(order)}
+        self.popularity: Floats = pairs.popularity[self._order]
 
     def find(self, tags: Iterable[str]) -> Ints:
         """Return the places of these tags in the table, without those that it lacks."""
         return np.array([place for tag in tags if (place := self.index.get(tag)) is not None], np.int64)
+
+    def row(self, place: int) -> tuple[Ints, Floats]:
+        """Return of which tags a tag says something, and what."""
+        tag = self._order[place]
+        row = slice(int(self._starts[tag]), int(self._starts[tag + 1]))
+        return self._columns[row], self._weights[row]
 
     def spell(self, name: str) -> tuple[int, ...]:
         """Return the tokens of a tag that the table lacks."""
@@ -127,32 +171,38 @@ class Prior:
             path = self._strange[name] = in_context(self._engine, f" {name}", left="a,")
         return path
 
-    def behind(self, path: tuple[int, ...]) -> _Branch | None:
+    def behind(self, path: tuple[int, ...]) -> Branch | None:
         """Return how tags go on behind the tokens of one that was begun; None where no tag of the table begins so."""
         if path not in self._branches:
             self._branches[path] = self._branch(path)
         return self._branches[path]
 
-    def _branch(self, path: tuple[int, ...]) -> _Branch | None:
-        low, high = np.searchsorted(self.first, (path[0], path[0] + 1), sorter=self._by_first)
-        depth = len(path)
-        tags = [tag for tag in self._by_first[low:high].tolist() if self._paths[tag][:depth] == path]
-        if not tags:
+    def _branch(self, path: tuple[int, ...]) -> Branch | None:
+        low, high = 0, len(self.paths)
+        if path:
+            low = bisect_left(self.paths, path)
+            high = bisect_left(self.paths, (*path[:-1], path[-1] + 1), low)
+        if low == high:
             return None
-        following = [self._paths[tag][depth : depth + 1] for tag in tags]
-        tokens = sorted({token for next_ in following for token in next_})
-        place = {token: number for number, token in enumerate(tokens)}
-        places = [place[next_[0]] if next_ else len(tokens) for next_ in following]
-        return _Branch(np.array(tags), np.array(places), np.array(tokens, np.int64), () in following)
+        depth = len(path)
+        # The tag that ends here comes first.
+        following = [tag[depth] if len(tag) > depth else -1 for tag in self.paths[low:high]]
+        firsts = [place for place, token in enumerate(following) if not place or token != following[place - 1]]
+        tokens = [(following[first],) if following[first] >= 0 else self.ends for first in firsts]
+        groups = [group for group, found in enumerate(tokens) for _ in found]
+        flat = [token for found in tokens for token in found]
+        bounds = np.array([*firsts, high - low], np.int64) + low
+        return Branch(bounds, np.array(flat, np.int64), np.array(groups, np.int64))
 
-    def _start(self, mode: _Mode, size: int) -> _Start:
-        sums = np.float32(mode.popularity) * self.pairs.popularity
-        floor = np.float32(_FLOOR) * np.sqrt(self.pairs.popularity)
-        chance = sums + floor
-        mass: Doubles = np.bincount(self.first, weights=chance, minlength=size).astype(np.float64)
-        known = np.bincount(self.first, minlength=size) > 0
-        logits = np.where(known, mode.score(mass), -mode.aside)
-        return _Start(sums, floor, chance, mass, logits.astype(np.float32))
+
+class Prior(PairPaths):
+    """The prior of a model."""
+
+    __slots__ = ("people",)
+
+    def __init__(self, engine: Engine, table: TokenTable, pairs: PairTable) -> None:
+        super().__init__(engine, table, pairs)
+        self.people = self.find(tag for tag in pairs.tags if is_people_count(tag) or tag in _ALONE)
 
 
 class RowPrior:
@@ -163,7 +213,7 @@ class RowPrior:
     """
 
     __slots__ = (
-        "_chance", "_floor", "_known", "_logits", "_mass", "_mode", "_named", "_places", "_prior", "_strange", "_sums",
+        "_chances", "_floor", "_known", "_mode", "_named", "_places", "_prior", "_strange", "_sums", "_totals",
         "_weight",
     )  # fmt: skip
 
@@ -179,108 +229,103 @@ class RowPrior:
         self._prior = prior
         self._weight = weight
         self._mode = _TOLD if told else _LIST
-        start = prior.starts[self._mode]
-        self._sums, self._floor, self._chance = start.sums.copy(), start.floor.copy(), start.chance.copy()
-        self._mass, self._logits = start.mass.copy(), start.logits.copy()
-        self._known = 0.0  # what the user's tags count of which the table has rows
+        self._sums: Floats = np.float32(self._mode.popularity) * prior.popularity
+        self._floor: Floats = np.float32(_FLOOR) * np.sqrt(prior.popularity)
+        self._chances: Floats | None = None  # of each tag, until the list has another
+        self._totals: Doubles  # of these
         self._places = 0
         named = tuple(named)
         self._strange = {name: prior.spell(name) for name in named if name not in prior.index}  # and not in the list
-        self._known += len(self._strange)
+        self._known = float(len(self._strange))  # what the user's tags count of which something is known
         wanted = prior.find(named)
         self._named = frozenset(wanted.tolist())
         for place in wanted.tolist():
             self._weigh(place, 1.0)
-        self._raise(wanted, _NAMED)
+        self._floor[wanted] += _NAMED
         for name in given:
             self.add(name, own=False)
         if named and not self._places:  # a list begins with how many people there are, or with what was named
-            self._raise(prior.people, _NAMED)
+            self._floor[prior.people] += _NAMED
 
     def add(self, name: str, *, own: bool = True) -> None:
         """Take in a tag of the list; `own`: the model drew it."""
         place, people = self._prior.index.get(name), self._prior.people
         if own and not self._places and (self._named or self._strange):
-            self._raise(people, -_NAMED)
+            self._floor[people] -= _NAMED
         self._strange.pop(name, None)
         if place is not None:
-            self._close(place)
+            self._sums[place], self._floor[place] = -np.inf, 0  # it does not come again
             if own and place in people:
                 self._weigh(place, 1.0, own=True, only_against=True)  # what is with people, or without, the model knows
             elif place not in self._named:
                 self._weigh(place, (self._mode.own if own else 1.0) * math.exp(-self._places / FADE), own=own)
         self._places += 1
+        self._chances = None
 
-    def bias(self, path: Sequence[int]) -> Floats | None:
-        """Return what to add to the logits [vocabulary] behind the tokens of a begun tag; None for nothing."""
-        weight = np.float32(self._weight * min(1.0, self._known))
+    def bias(self, path: Sequence[int]) -> tuple[Bias, ...]:
+        """Return what to add to the logits behind the tokens of a begun tag."""
+        weight = self._strength()
         if not weight:
-            return None
+            return ()
         path = tuple(path)
-        bias = self._bias(path, weight)
+        branch = self._prior.behind(path)
+        found = () if branch is None else (self._branch_bias(branch, weight, aside=0 if path else self._mode.aside),)
+        certain = set[int]()
         for name in self._strange.values():
             if name[: len(path)] == path:
-                bias = np.zeros(len(self._logits), np.float32) if bias is None else bias
-                bias[name[len(path)] if len(name) > len(path) else self._prior.ends] = weight * _CERTAIN
-        return bias
+                certain.update(name[len(path) : len(path) + 1] or self._prior.ends)
+        return _with_certain(found, sorted(certain), weight * _CERTAIN) if certain else found
 
-    def _bias(self, path: tuple[int, ...], weight: np.float32) -> Floats | None:
-        if not path:
-            return weight * self._logits
-        branch = self._prior.behind(path)
+    def guess(self, path: Sequence[int]) -> tuple[int, ...]:
+        """Return the rest of the likeliest tag that begins so."""
+        path = tuple(path)
+        branch = self._prior.behind(path) if self._strength() else None
         if branch is None:
-            return None
-        chances = self._chance[branch.tags]
-        mass = np.bincount(branch.places, weights=chances, minlength=len(branch.tokens) + 1).astype(np.float64)
-        logits = weight * _log(mass).astype(np.float32)
-        bias: Floats = np.zeros(len(self._logits), np.float32)
-        bias[branch.tokens] = logits[:-1]
-        if branch.ends:
-            bias[self._prior.ends] = logits[-1]
-        return bias
+            return ()
+        best = branch.tags.start + int(self._current()[branch.tags].argmax())
+        return self._prior.paths[best][len(path) :]
 
     def ends_before(self, name: str) -> bool:
         """Return whether the list says all that the text tells, for this tag is no part of it."""
         if self._mode is _LIST or self._places < _SHORTEST or name in self._strange:
             return False
         place = self._prior.index.get(name)
-        return place is None or float(self._chance[place]) < _LIKELY
+        return place is None or float(self._current()[place]) < _LIKELY
 
-    def _close(self, place: int) -> None:
-        """Make a tag of the list impossible."""
-        token = int(self._prior.first[place])
-        self._mass[token] -= self._chance[place]
-        self._logits[token] = self._mode.score(self._mass[token])
-        self._sums[place], self._floor[place], self._chance[place] = -np.inf, 0, 0
+    def _strength(self) -> float:
+        return self._weight * min(1.0, self._known)
 
-    def _raise(self, tags: Ints, chance: float) -> None:
-        self._floor[tags] += np.float32(chance)
-        self._refresh(tags)
+    def _current(self) -> Floats:
+        """Return the chance of each tag."""
+        if self._chances is None:
+            self._chances = np.maximum(self._sums, 0) + self._floor
+            self._totals = totals_of(self._chances)
+        return self._chances
+
+    def _branch_bias(self, branch: Branch, weight: float, *, aside: float) -> Bias:
+        self._current()
+        chances = branch.sums(self._totals)
+        scores = np.log(np.maximum(chances, _LEAST) / _UNKNOWN)
+        if aside:
+            scores -= aside * (chances < _LIKELY)
+        return branch.bias(weight * scores, -weight * aside)
 
     def _weigh(self, place: int, factor: float, *, own: bool = False, only_against: bool = False) -> None:
         """Let a tag speak for and against others, or `only_against` them."""
-        pairs = self._prior.pairs
-        row = slice(int(pairs.starts[place]), int(pairs.starts[place + 1]))
-        columns, weights = pairs.columns[row], pairs.weights[row]
+        columns, weights = self._prior.row(place)
         if only_against:
             weights = np.minimum(weights, 0)
         if len(columns) and not own:
             self._known += factor
         self._sums[columns] += np.float32(factor) * weights
-        self._refresh(columns)
-
-    def _refresh(self, tags: Ints) -> None:
-        """Compute the chances of these tags, each once, and what follows from them."""
-        chance, tokens = np.maximum(self._sums[tags], 0) + self._floor[tags], self._prior.first[tags]
-        np.add.at(self._mass, tokens, chance - self._chance[tags])
-        self._chance[tags] = chance
-        self._logits[tokens] = self._mode.score(self._mass[tokens])
 
 
-def _log(mass: Doubles) -> Doubles:
-    """Return the logarithm of chances, 0 for that of an unknown tag."""
-    result: Doubles = np.log(np.maximum(mass, _LEAST) / _UNKNOWN)
-    return result
+def _with_certain(found: tuple[Bias, ...], tokens: Sequence[int], value: float) -> tuple[Bias, ...]:
+    """Return what is added, and `value` for these tokens whatever else goes on with them."""
+    ids, values, others = found[0] if found else Bias(np.empty(0, np.int64), np.empty(0, np.float32))
+    others_kept = ~np.isin(ids, tokens)
+    ids = np.concatenate((ids[others_kept], np.array(tokens, np.int64)))
+    return (Bias(ids, np.concatenate((values[others_kept], np.full(len(tokens), value, np.float32))), others),)
 
 
 def _tokenise(engine: Engine, table: TokenTable, tags: Sequence[str]) -> list[tuple[int, ...]]:

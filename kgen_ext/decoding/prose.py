@@ -132,8 +132,9 @@ class ProseConstraint:
         """Return nothing: a phrase is rejected when it is complete."""
         return ()
 
-    def token_bias(self) -> None:
-        """Return None: nothing is known here that the model does not know better."""
+    def token_bias(self) -> tuple[()]:
+        """Return nothing: nothing is known here that the model does not know better."""
+        return ()
 
     def consume(self, drawn: Draw, length: int) -> Step | None:
         """Take in a drawn token: part of the current sentence, or what shows that it is over."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kgen_ext.decoding.constraint import EndField, FieldConstraint, FieldResult, ForceTokens, Guess, Rollback
 from kgen_ext.decoding.drafter import Drafter, Repeats
 from kgen_ext.decoding.job import Job
 from kgen_ext.decoding.metadata import MetadataConstraint
+from kgen_ext.decoding.prior import Bias
 from kgen_ext.decoding.prose import ProseConstraint
 from kgen_ext.decoding.sampler import Draw, draw_key
 from kgen_ext.decoding.tag_list import TagListConstraint
@@ -112,8 +110,8 @@ class Row:
         assert self._constraint is not None
         return [*self._refused.get(len(self.ids), ()), *self._constraint.blocked_tokens()]
 
-    def token_bias(self) -> NDArray[np.float32] | None:
-        """Return what to add to the logits of the next draw, if anything."""
+    def token_bias(self) -> Collection[Bias]:
+        """Return what to add to the logits of the next draw."""
         assert self._constraint is not None
         return self._constraint.token_bias()
 

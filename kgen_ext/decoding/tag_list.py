@@ -16,8 +16,8 @@ from typing import Protocol
 
 from kgen_ext.decoding.constraint import GARBLED, EndField, FieldResult, ForceTokens, Guess, Rollback, Step
 from kgen_ext.decoding.drafter import Drafter, Repeats
-from kgen_ext.decoding.own_prior import TokenPrior
-from kgen_ext.decoding.sampler import Draw, Floats
+from kgen_ext.decoding.prior import Bias, TokenPrior
+from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.vocabulary import TokenKind, TokenMask, TokenTable, utf8_rest
 from kgen_ext.protocol import Band
 from kgen_ext.rules import Rejection
@@ -105,7 +105,9 @@ class TagListConstraint:
     def guess(self, drafter: Drafter, repeats: Repeats, ids: Sequence[int]) -> Guess:
         """Return the rest of the tag that most likely was begun, and the comma behind it."""
         path = self._blocked.path()
-        return Guess("tag" if path else "first", drafter.tag(path, self._names))
+        likely = () if self._prior is None else self._prior.guess(path)
+        guess = (*likely, self._table.comma) if likely else drafter.tag(path, self._names)
+        return Guess("tag" if path else "first", guess)
 
     def token_mask(self) -> TokenMask:
         """Return the kinds of token that may be drawn next."""
@@ -122,9 +124,9 @@ class TagListConstraint:
         """Return the ids that would complete a duplicate or a tag that was rejected."""
         return self._blocked.blocked_next()
 
-    def token_bias(self) -> Floats | None:
+    def token_bias(self) -> Collection[Bias]:
         """Return what the prior says of the next token."""
-        return None if self._prior is None else self._prior.bias(self._blocked.path())
+        return () if self._prior is None else self._prior.bias(self._blocked.path())
 
     def consume(self, drawn: Draw, length: int) -> Step | None:
         """Take in a drawn token: part of a tag, a comma, or an end."""

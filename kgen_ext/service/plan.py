@@ -8,8 +8,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from kgen_ext.decoding.job import Job, clip, fit_plan, make_job
-from kgen_ext.decoding.own_prior import JoinedPriors, OwnPrior, RowOwnPrior, TokenPrior
-from kgen_ext.decoding.prior import RowPrior
+from kgen_ext.decoding.own_prior import JoinedPriors, OwnPrior, RowOwnPrior
+from kgen_ext.decoding.prior import RowPrior, TokenPrior
 from kgen_ext.decoding.sampler import derive_seed, mix
 from kgen_ext.errors import BadValue
 from kgen_ext.once import once
