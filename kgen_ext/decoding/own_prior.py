@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kgen_ext.decoding.prior import FADE, Bias, Doubles, PairPaths, TokenPrior, totals_of
+from kgen_ext.decoding.prior import FADE, Bias, Doubles, Ints, PairPaths, RowChances, TokenPrior
 from kgen_ext.tags.pair_table import Floats, PairTable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _MOST = math.log(100.0)  # what is added at most
 class OwnPrior(PairPaths):
     """A table of the user's images in the vocabulary of a model, beside the `general` one, which tells popularity."""
 
-    __slots__ = ("general", "totals")
+    __slots__ = ("general", "units")
 
     def __init__(self, engine: Engine, table: TokenTable, own: PairTable, general: PairTable) -> None:
         known = set(own.tags)
@@ -41,36 +41,37 @@ class OwnPrior(PairPaths):
         starts = np.concatenate((own.starts, np.full(more, own.starts[-1])))
         super().__init__(engine, table, PairTable(tags, shares, starts, own.columns, own.weights, own.checksum))
         self.general: Floats = np.array([max(popular.get(tag, _RARE), _RARE) for tag in self.index], np.float32)
-        self.totals = totals_of(self.general)
+        # By first token, the popularity of all tags.
+        self.units: Doubles = np.bincount(self.first, self.general, self.size).astype(np.float64)
 
 
-class RowOwnPrior:
+class RowOwnPrior(RowChances):
     """What the user's own prior says in one row, whose tags only grow. given: tags that are there."""
 
-    __slots__ = ("_places", "_prior", "_shares", "_totals")
+    __slots__ = ("_places", "_prior", "_shares")
 
     def __init__(self, prior: OwnPrior, given: Iterable[str] = ()) -> None:
         self._prior = prior
         self._shares: Floats = prior.popularity.copy()
-        self._totals: Doubles | None = None  # of the chances, until the list has another tag
         self._places = 0
         for name in given:
             self._take(name, 1.0)
+        super().__init__(prior)
 
     def add(self, name: str) -> None:
         """Take in a tag that the model drew."""
-        self._take(name, _OWN)
+        changed = self._take(name, _OWN)
+        if changed is not None:
+            self._refresh(changed)
 
     def bias(self, path: Sequence[int]) -> tuple[Bias, ...]:
         """Return what to add to the logits behind the tokens of a begun tag."""
+        if not path:
+            return (Bias(slice(None), self._logits),)
         branch = self._prior.behind(tuple(path))
         if branch is None:
             return ()
-        if self._totals is None:
-            self._totals = totals_of(np.maximum(self._shares, self._prior.general))
-        chances, popularity = branch.sums(self._totals), branch.sums(self._prior.totals)
-        gains = np.log(chances / popularity).round(6)  # what differences of sums are off by is no gain
-        return (branch.bias(np.clip(gains, 0, _MOST)),)
+        return (branch.bias(_gains(branch.sums(self.chances), branch.sums(self._prior.general))),)
 
     def guess(self, path: Sequence[int]) -> tuple[int, ...]:
         """Return (): a tag that is favoured is seldom the likeliest."""
@@ -80,14 +81,24 @@ class RowOwnPrior:
         """Return False: what a user likes ends no list."""
         return False
 
-    def _take(self, name: str, factor: float) -> None:
+    def _chances_of(self, tags: Ints | slice) -> Floats:
+        result: Floats = np.maximum(self._shares[tags], self._prior.general[tags])
+        return result
+
+    def _scores(self, mass: Doubles, tokens: Ints) -> Doubles:
+        return _gains(mass, self._prior.units[tokens])
+
+    def _take(self, name: str, factor: float) -> Ints | None:
+        """Take in a tag of the list. Return which shares are others."""
         place = self._prior.index.get(name)
-        if place is not None:
-            columns, weights = self._prior.row(place)
-            self._shares[columns] += np.float32(factor * math.exp(-self._places / FADE)) * weights
-            self._shares[place] = -np.inf  # it is there
-            self._totals = None
+        factor *= math.exp(-self._places / FADE)
         self._places += 1
+        if place is None:
+            return None
+        columns, weights = self._prior.row(place)
+        self._shares[columns] += np.float32(factor) * weights
+        self._shares[place] = -np.inf  # it is there
+        return np.append(columns, place)
 
 
 class JoinedPriors:
@@ -114,3 +125,8 @@ class JoinedPriors:
     def ends_before(self, name: str) -> bool:
         """Return whether the list is told, as this tag is no part of it."""
         return any(prior.ends_before(name) for prior in self._priors)
+
+
+def _gains(chances: Doubles, popularity: Doubles) -> Doubles:
+    gains: Doubles = np.log(chances / popularity).round(6)  # no gain is what sums are off by
+    return np.clip(gains, 0, _MOST)

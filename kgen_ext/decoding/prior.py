@@ -15,7 +15,7 @@ the user's tags, nothing is added at all: what is known of a character the model
 Where a text alone tells what is in the picture, little else is added: popularity says next to nothing, what is unlikely
 comes last, and with the first such tag the list ends, if its length allows it.
 
-The tags are in the order of their tokens, so those that begin alike are neighbours, and their chances one sum.
+A new tag changes only the chances of its row, and the logarithms that depend on them: that takes microseconds.
 """
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ _CERTAIN = math.log(_NAMED / _UNKNOWN)
 # Of a list of what a text tells: how many tags it has at least, and how likely a tag is that may go with them.
 _SHORTEST, _LIKELY = 4, 0.06
 _AT_ONCE = 100  # tags to tokenise
+_NONE: Ints = np.empty(0, np.int64)
 # What is said with the number of people.
 _ALONE = ("solo", "solo focus", "male focus")
 
@@ -64,17 +65,14 @@ _LIST, _TOLD = _Mode(0.25, 0.2, 0.0), _Mode(0.05, 0.05, 2.0)
 
 
 class Bias(NamedTuple):
-    """What is added to the logits of `tokens`, each of them there once, and to those of all others."""
+    """What is added to the logits of `tokens`, each of them there once, or of all."""
 
-    tokens: Ints
+    tokens: Ints | slice
     values: Floats
-    others: float = 0.0
 
     def add_to(self, logits: Floats) -> None:
         """Add it to the logits [vocabulary] of a row."""
-        if self.others:
-            logits += np.float32(self.others)
-        logits[self.tokens] += self.values - np.float32(self.others)
+        logits[self.tokens] += self.values
 
 
 class TokenPrior(Protocol):
@@ -99,41 +97,32 @@ class TokenPrior(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Branch:
-    """How tags go on behind the tokens they begin with.
+    """How `tags` go on behind the tokens they begin with.
 
-    bounds: where each group of tags that go on alike begins, and where the last ends. tokens: what follows; groups: of
-    each of them, its group.
+    firsts: the first of each group of tags that go on alike. tokens: what follows; groups: of each, its group.
     """
 
-    bounds: Ints
+    tags: slice
+    firsts: Ints
     tokens: Ints
     groups: Ints
 
-    @property
-    def tags(self) -> slice:
-        """Return which tags they are."""
-        return slice(int(self.bounds[0]), int(self.bounds[-1]))
+    def sums(self, values: Floats) -> Doubles:
+        """Return the sum of each group's values."""
+        result: Doubles = np.add.reduceat(values[self.tags], self.firsts, dtype=np.float64)
+        return result
 
-    def sums(self, totals: Doubles) -> Doubles:
-        """Return the sum of each group's values. totals: as `totals_of` returns them."""
-        return np.diff(totals[self.bounds])
-
-    def bias(self, scores: Doubles, others: float = 0.0) -> Bias:
+    def bias(self, scores: Doubles) -> Bias:
         """Return what is added for the scores of the groups."""
-        return Bias(self.tokens, scores.astype(np.float32)[self.groups], others)
-
-
-def totals_of(values: Floats) -> Doubles:
-    """Return the sum of the values before each, and of all: the sum of some that stand together is a difference."""
-    return np.concatenate(((0.0,), np.cumsum(values, dtype=np.float64)))
+        return Bias(self.tokens, scores.astype(np.float32)[self.groups])
 
 
 class PairPaths:
     """A pair table in the vocabulary of a model, its tags in the order of their tokens. Several threads may use it."""
 
     __slots__ = (
-        "_branches", "_columns", "_engine", "_order", "_starts", "_strange", "_weights", "checksum", "ends", "index",
-        "paths", "popularity",
+        "_branches", "_columns", "_engine", "_order", "_starts", "_strange", "_weights", "checksum", "ends", "first",
+        "index", "paths", "popularity", "size",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, table: TokenTable, pairs: PairTable) -> None:
@@ -151,6 +140,8 @@ class PairPaths:
         self.paths = [paths[tag] for tag in order]  # tokens of each tag
         self.index = {pairs.tags[tag]: place for place, tag in enumerate(order)}
         self.popularity: Floats = pairs.popularity[self._order]
+        self.first: Ints = np.array([path[0] for path in self.paths], np.int64)  # token of each tag
+        self.size = len(table.pieces)
 
     def find(self, tags: Iterable[str]) -> Ints:
         """Return the places of these tags in the table, without those that it lacks."""
@@ -178,10 +169,8 @@ class PairPaths:
         return self._branches[path]
 
     def _branch(self, path: tuple[int, ...]) -> Branch | None:
-        low, high = 0, len(self.paths)
-        if path:
-            low = bisect_left(self.paths, path)
-            high = bisect_left(self.paths, (*path[:-1], path[-1] + 1), low)
+        low = bisect_left(self.paths, path)
+        high = bisect_left(self.paths, (*path[:-1], path[-1] + 1), low)
         if low == high:
             return None
         depth = len(path)
@@ -191,8 +180,36 @@ class PairPaths:
         tokens = [(following[first],) if following[first] >= 0 else self.ends for first in firsts]
         groups = [group for group, found in enumerate(tokens) for _ in found]
         flat = [token for found in tokens for token in found]
-        bounds = np.array([*firsts, high - low], np.int64) + low
-        return Branch(bounds, np.array(flat, np.int64), np.array(groups, np.int64))
+        return Branch(
+            slice(low, high), np.array(firsts, np.int64), np.array(flat, np.int64), np.array(groups, np.int64)
+        )
+
+
+class RowChances:
+    """The chances of a table's tags in one row, and what they add to the logits of the tokens that tags begin with."""
+
+    __slots__ = ("_logits", "_mass", "_paths", "chances")
+
+    def __init__(self, paths: PairPaths) -> None:
+        self._paths = paths
+        self.chances: Floats = self._chances_of(slice(None))
+        self._mass: Doubles = np.bincount(paths.first, self.chances, paths.size).astype(np.float64)  # by first token
+        self._logits: Floats = np.zeros(paths.size, np.float32)
+        self._logits[paths.first] = self._scores(self._mass[paths.first], paths.first)
+
+    def _chances_of(self, tags: Ints | slice) -> Floats:
+        raise NotImplementedError
+
+    def _scores(self, mass: Doubles, tokens: Ints) -> Doubles:
+        """Return what is added for the chances of the tags that begin with these tokens."""
+        raise NotImplementedError
+
+    def _refresh(self, tags: Ints) -> None:
+        """Take in that the chances of these tags, each once, are others."""
+        chances, tokens = self._chances_of(tags), self._paths.first[tags]
+        np.add.at(self._mass, tokens, chances - self.chances[tags])
+        self.chances[tags] = chances
+        self._logits[tokens] = self._scores(self._mass[tokens], tokens)
 
 
 class Prior(PairPaths):
@@ -205,17 +222,14 @@ class Prior(PairPaths):
         self.people = self.find(tag for tag in pairs.tags if is_people_count(tag) or tag in _ALONE)
 
 
-class RowPrior:
+class RowPrior(RowChances):
     """What the prior says in one row, whose tags only grow.
 
     weight: of the prior beside the model. given: tags that are there. named: tags that a text names. told: the text
     alone tells what is in the picture.
     """
 
-    __slots__ = (
-        "_chances", "_floor", "_known", "_mode", "_named", "_places", "_prior", "_strange", "_sums", "_totals",
-        "_weight",
-    )  # fmt: skip
+    __slots__ = ("_floor", "_known", "_mode", "_named", "_places", "_prior", "_strange", "_sums", "_weight")
 
     def __init__(
         self,
@@ -227,12 +241,9 @@ class RowPrior:
         told: bool = False,
     ) -> None:
         self._prior = prior
-        self._weight = weight
         self._mode = _TOLD if told else _LIST
         self._sums: Floats = np.float32(self._mode.popularity) * prior.popularity
         self._floor: Floats = np.float32(_FLOOR) * np.sqrt(prior.popularity)
-        self._chances: Floats | None = None  # of each tag, until the list has another
-        self._totals: Doubles  # of these
         self._places = 0
         named = tuple(named)
         self._strange = {name: prior.spell(name) for name in named if name not in prior.index}  # and not in the list
@@ -243,46 +254,55 @@ class RowPrior:
             self._weigh(place, 1.0)
         self._floor[wanted] += _NAMED
         for name in given:
-            self.add(name, own=False)
+            self._take(name, 1.0)
         if named and not self._places:  # a list begins with how many people there are, or with what was named
             self._floor[prior.people] += _NAMED
+        self._weight = weight * min(1.0, self._known)
+        super().__init__(prior)
+        if self._mode.aside:
+            unknown = np.ones(prior.size, np.bool_)
+            unknown[prior.first] = False
+            self._logits[unknown] = -self._weight * self._mode.aside
 
-    def add(self, name: str, *, own: bool = True) -> None:
-        """Take in a tag of the list; `own`: the model drew it."""
-        place, people = self._prior.index.get(name), self._prior.people
-        if own and not self._places and (self._named or self._strange):
-            self._floor[people] -= _NAMED
-        self._strange.pop(name, None)
-        if place is not None:
-            self._sums[place], self._floor[place] = -np.inf, 0  # it does not come again
-            if own and place in people:
-                self._weigh(place, 1.0, own=True, only_against=True)  # what is with people, or without, the model knows
-            elif place not in self._named:
-                self._weigh(place, (self._mode.own if own else 1.0) * math.exp(-self._places / FADE), own=own)
-        self._places += 1
-        self._chances = None
+    def add(self, name: str) -> None:
+        """Take in a tag that the model drew."""
+        if not self._places and (self._named or self._strange):
+            self._floor[self._prior.people] -= _NAMED
+            self._refresh(self._prior.people)
+        changed = self._take(name, self._mode.own, own=True)
+        if len(changed):
+            self._refresh(changed)
 
     def bias(self, path: Sequence[int]) -> tuple[Bias, ...]:
         """Return what to add to the logits behind the tokens of a begun tag."""
-        weight = self._strength()
-        if not weight:
+        if not self._weight:
             return ()
         path = tuple(path)
-        branch = self._prior.behind(path)
-        found = () if branch is None else (self._branch_bias(branch, weight, aside=0 if path else self._mode.aside),)
+        found = self._bias(path)
         certain = set[int]()
         for name in self._strange.values():
             if name[: len(path)] == path:
                 certain.update(name[len(path) : len(path) + 1] or self._prior.ends)
-        return _with_certain(found, sorted(certain), weight * _CERTAIN) if certain else found
+        if not certain:
+            return () if found is None else (found,)
+        values: Floats = np.zeros(self._prior.size, np.float32)
+        if found is not None:
+            found.add_to(values)
+        values[sorted(certain)] = self._weight * _CERTAIN
+        return (Bias(slice(None), values),)
 
     def guess(self, path: Sequence[int]) -> tuple[int, ...]:
         """Return the rest of the likeliest tag that begins so."""
         path = tuple(path)
-        branch = self._prior.behind(path) if self._strength() else None
-        if branch is None:
+        if not self._weight:
             return ()
-        best = branch.tags.start + int(self._current()[branch.tags].argmax())
+        if path:
+            branch = self._prior.behind(path)
+            if branch is None:
+                return ()
+            best = branch.tags.start + int(self.chances[branch.tags].argmax())
+        else:
+            best = int(self.chances.argmax())
         return self._prior.paths[best][len(path) :]
 
     def ends_before(self, name: str) -> bool:
@@ -290,42 +310,52 @@ class RowPrior:
         if self._mode is _LIST or self._places < _SHORTEST or name in self._strange:
             return False
         place = self._prior.index.get(name)
-        return place is None or float(self._current()[place]) < _LIKELY
+        return place is None or float(self.chances[place]) < _LIKELY
 
-    def _strength(self) -> float:
-        return self._weight * min(1.0, self._known)
+    def _bias(self, path: tuple[int, ...]) -> Bias | None:
+        if not path:
+            return Bias(slice(None), self._logits)
+        branch = self._prior.behind(path)
+        return None if branch is None else branch.bias(self._weight * _log(branch.sums(self.chances)))
 
-    def _current(self) -> Floats:
-        """Return the chance of each tag."""
-        if self._chances is None:
-            self._chances = np.maximum(self._sums, 0) + self._floor
-            self._totals = totals_of(self._chances)
-        return self._chances
+    def _chances_of(self, tags: Ints | slice) -> Floats:
+        return np.maximum(self._sums[tags], 0) + self._floor[tags]
 
-    def _branch_bias(self, branch: Branch, weight: float, *, aside: float) -> Bias:
-        self._current()
-        chances = branch.sums(self._totals)
-        scores = np.log(np.maximum(chances, _LEAST) / _UNKNOWN)
-        if aside:
-            scores -= aside * (chances < _LIKELY)
-        return branch.bias(weight * scores, -weight * aside)
+    def _scores(self, mass: Doubles, tokens: Ints) -> Doubles:
+        scores = _log(mass)
+        if self._mode.aside:
+            scores -= self._mode.aside * (mass < _LIKELY)
+        return self._weight * scores
 
-    def _weigh(self, place: int, factor: float, *, own: bool = False, only_against: bool = False) -> None:
-        """Let a tag speak for and against others, or `only_against` them."""
+    def _take(self, name: str, factor: float, *, own: bool = False) -> Ints:
+        """Take in a tag of the list; `own`: the model drew it. Return which sums are others."""
+        place, changed = self._prior.index.get(name), _NONE
+        self._strange.pop(name, None)
+        if place is not None:
+            if own and place in self._prior.people:
+                changed = self._weigh(place, 1.0, own=True, only_against=True)  # what is with people the model knows
+            elif place not in self._named:
+                changed = self._weigh(place, factor * math.exp(-self._places / FADE), own=own)
+            self._sums[place], self._floor[place] = -np.inf, 0  # it does not come again
+            changed = np.append(changed, place)
+        self._places += 1
+        return changed
+
+    def _weigh(self, place: int, factor: float, *, own: bool = False, only_against: bool = False) -> Ints:
+        """Let a tag speak for and against others, or `only_against` them. Return which."""
         columns, weights = self._prior.row(place)
         if only_against:
             weights = np.minimum(weights, 0)
         if len(columns) and not own:
             self._known += factor
         self._sums[columns] += np.float32(factor) * weights
+        return columns
 
 
-def _with_certain(found: tuple[Bias, ...], tokens: Sequence[int], value: float) -> tuple[Bias, ...]:
-    """Return what is added, and `value` for these tokens whatever else goes on with them."""
-    ids, values, others = found[0] if found else Bias(np.empty(0, np.int64), np.empty(0, np.float32))
-    others_kept = ~np.isin(ids, tokens)
-    ids = np.concatenate((ids[others_kept], np.array(tokens, np.int64)))
-    return (Bias(ids, np.concatenate((values[others_kept], np.full(len(tokens), value, np.float32))), others),)
+def _log(mass: Doubles) -> Doubles:
+    """Return the logarithm of chances, 0 for that of an unknown tag."""
+    result: Doubles = np.log(np.maximum(mass, _LEAST) / _UNKNOWN)
+    return result
 
 
 def _tokenise(engine: Engine, table: TokenTable, tags: Sequence[str]) -> list[tuple[int, ...]]:
