@@ -2,16 +2,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scripted_engine import ScriptedEngine
 
+from kgen_ext.decoding.drafter import Drafter, Repeats
 from kgen_ext.decoding.prior import Prior, RowPrior, TokenPrior
+from kgen_ext.decoding.tag_list import ItemFilter, TagListConstraint
 from kgen_ext.decoding.vocabulary import in_context, token_table
 from kgen_ext.models import Recommended
-from kgen_ext.protocol import Protocol
+from kgen_ext.protocol import Band, Protocol
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.expander import Expander
 from kgen_ext.service.plan import ModelContext
@@ -181,6 +184,24 @@ def test_a_list_of_what_a_text_tells_ends_before_what_has_nothing_to_do_with_it(
 def test_other_lists_end_where_the_model_ends_them(prior: Prior) -> None:
     row = RowPrior(prior, weight=1, given=["cat", "moon", "sun", "sky", "shrine"])
     assert not row.ends_before("dusk")
+
+
+@pytest.mark.parametrize(("begun", "likely"), [("", " torii"), (" red", " eyes"), (" red hat", ""), (" dusk", "")])
+def test_the_likeliest_tag_is_guessed(engine: ScriptedEngine, prior: Prior, begun: str, likely: str) -> None:
+    row = RowPrior(prior, weight=1, given=["shrine"])
+    path = in_context(engine, begun, left="a,") if begun else ()
+    assert row.guess(path) == (in_context(engine, likely, left=f"a,{begun}") if likely else ())
+
+
+def test_where_nothing_is_known_nothing_is_guessed(prior: Prior) -> None:
+    assert RowPrior(prior, weight=1, given=["hatsune miku"]).guess(()) == ()
+
+
+def test_a_list_guesses_what_its_prior_does_and_a_comma(engine: ScriptedEngine, prior: Prior) -> None:
+    table, row = token_table(engine), RowPrior(prior, weight=1, given=["shrine"])
+    tags = TagListConstraint(table, Band(1, 9), Mock(spec=ItemFilter), given=1, fresh=False, start=0, prior=row)
+    guess = tags.guess(Drafter(engine, table), Repeats(), ())
+    assert guess.ids == (*in_context(engine, " torii", left="a,"), table.comma)
 
 
 def test_rows_share_nothing_that_changes(engine: ScriptedEngine, prior: Prior) -> None:

@@ -3,8 +3,8 @@
 A wrong guess costs speed, never text. A guess depends on the row alone, not on what was decoded before, since the last
 bits of a row's logits can depend on the chunks in which it was fed.
 
-In a tag list the guess is the rest of the most used tag that begins with the tokens written so far, and the comma
-behind it. In a sentence it is the first of these that is known:
+In a tag list where no prior knows better (`prior.py`), the guess is the rest of the most used tag that begins with the
+tokens written so far, and the comma behind it. In a sentence it is the first of these that is known:
 
     how descriptions of pictures go on behind the last two words
     what followed the last two tokens where they stood in the row before: in the request, the tags, the text
