@@ -39,7 +39,7 @@ class OwnPrior(PairPaths):
         more = len(tags) - len(own.tags)
         shares = np.concatenate((own.popularity, np.zeros(more, np.float32)))
         starts = np.concatenate((own.starts, np.full(more, own.starts[-1])))
-        super().__init__(engine, table, PairTable(tags, shares, starts, own.columns, own.weights, own.checksum))
+        super().__init__(engine, table, PairTable(tags, shares, starts, own.columns, own.weights))
         self.general: Floats = np.array([max(popular.get(tag, _RARE), _RARE) for tag in self.index], np.float32)
         # By first token, the popularity of all tags.
         self.units: Doubles = np.bincount(self.first, self.general, self.size).astype(np.float64)

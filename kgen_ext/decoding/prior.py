@@ -121,7 +121,7 @@ class PairPaths:
     """A pair table in the vocabulary of a model, its tags in the order of their tokens. Several threads may use it."""
 
     __slots__ = (
-        "_branches", "_columns", "_engine", "_order", "_starts", "_strange", "_weights", "checksum", "ends", "first",
+        "_branches", "_columns", "_engine", "_order", "_starts", "_strange", "_weights", "ends", "first",
         "index", "paths", "popularity", "size",
     )  # fmt: skip
 
@@ -136,7 +136,6 @@ class PairPaths:
         self.ends = (table.comma, table.line, table.end)  # tokens behind a tag
         self._strange: dict[str, tuple[int, ...]] = {}
         self._branches: dict[tuple[int, ...], Branch | None] = {}
-        self.checksum = pairs.checksum
         self.paths = [paths[tag] for tag in order]  # tokens of each tag
         self.index = {pairs.tags[tag]: place for place, tag in enumerate(order)}
         self.popularity: Floats = pairs.popularity[self._order]
