@@ -11,14 +11,17 @@ from scripted_engine import ScriptedEngine
 
 from kgen_ext.decoding.drafter import Drafter, Repeats
 from kgen_ext.decoding.prior import Prior, RowPrior, TokenPrior
+from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.tag_list import ItemFilter, TagListConstraint
 from kgen_ext.decoding.vocabulary import in_context, token_table
 from kgen_ext.models import Recommended
 from kgen_ext.protocol import Band, Protocol
 from kgen_ext.request import ExpandRequest
+from kgen_ext.rules import Rejection
 from kgen_ext.service.expander import Expander
 from kgen_ext.service.plan import ModelContext
 from kgen_ext.tags.pair_table import PairTable, make_pair_table
+from kgen_ext.tags.tag import Tag, read_tag
 
 TAGS = ("1girl", "no humans", "shrine", "torii", "red eyes", "red hat", "red", "cat", "window", "sky", "moon", "sun")
 POPULAR = {"1girl": 0.7, "no humans": 0.2, "red eyes": 0.1, "sky": 0.3, "moon": 0.02, "sun": 0.02}
@@ -154,6 +157,47 @@ def test_a_list_does_not_end_before_what_a_text_names(prior: Prior) -> None:
     for tag in ("no humans", "cat", "moon", "sun"):
         row.add(tag)
     assert not row.ends_before("dusk")
+
+
+@pytest.mark.parametrize("named", ["window", "dusk hat"])
+def test_a_list_stops_only_where_all_that_a_text_names_is_there(
+    engine: ScriptedEngine, prior: Prior, named: str
+) -> None:
+    row = RowPrior(prior, weight=1, named=["cat", named])
+    row.add("cat")
+    assert bias_of(row, engine, "\n", behind=" sky") < bias_of(row, engine, ",", behind=" sky") - 6
+    row.add(named)
+    assert bias_of(row, engine, "\n", behind=" sky") == bias_of(row, engine, ",", behind=" sky")
+
+
+@pytest.mark.parametrize("named", ["window", "dusk"])
+def test_what_a_rule_keeps_out_is_not_waited_for(engine: ScriptedEngine, prior: Prior, named: str) -> None:
+    row = RowPrior(prior, weight=1, named=["cat", named])
+    row.add("cat")
+    row.refuse(named)
+    assert bias_of(row, engine, f" {named}") < 0.1
+    assert bias_of(row, engine, "\n", behind=" sky") == bias_of(row, engine, ",", behind=" sky")
+
+
+def tag_list(engine: ScriptedEngine, row: TokenPrior, judged: Tag | Rejection) -> TagListConstraint:
+    """A list in which a tag was drawn, and judged so behind its comma."""
+    table, tag_filter = token_table(engine), Mock(spec=ItemFilter)
+    tag_filter.judge.return_value = judged
+    tags = TagListConstraint(table, Band(1, 9), tag_filter, given=1, fresh=False, start=0, prior=row)
+    for place, token in enumerate((*in_context(engine, " red hat", left="a,"), table.comma)):
+        tags.consume(Draw(token, 1.0), place)
+    return tags
+
+
+def test_a_list_tells_its_prior_what_a_rule_keeps_out(engine: ScriptedEngine) -> None:
+    row = Mock(spec=RowPrior)
+    tag_list(engine, row, Rejection("banned", "red hat"))
+    row.refuse.assert_called_once_with("red hat")
+
+
+def test_beside_a_tag_that_was_certain_another_may_begin_so(engine: ScriptedEngine, prior: Prior) -> None:
+    tags = tag_list(engine, RowPrior(prior, weight=1, given=["shrine"]), read_tag("red hat"))
+    assert tags.blocked_tokens() == set()
 
 
 def test_where_the_model_drew_all_tags_nothing_is_said(prior: Prior) -> None:

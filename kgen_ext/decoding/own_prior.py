@@ -64,6 +64,9 @@ class RowOwnPrior(RowChances):
         if changed is not None:
             self._refresh(changed)
 
+    def refuse(self, name: str) -> None:
+        """Take in that a rule keeps a tag out: it is not waited for anyway."""
+
     def bias(self, path: Sequence[int]) -> tuple[Bias, ...]:
         """Return what to add to the logits behind the tokens of a begun tag."""
         if not path:
@@ -113,6 +116,11 @@ class JoinedPriors:
         """Take in a tag that the model drew."""
         for prior in self._priors:
             prior.add(name)
+
+    def refuse(self, name: str) -> None:
+        """Take in that a rule keeps a tag out of the list."""
+        for prior in self._priors:
+            prior.refuse(name)
 
     def bias(self, path: Sequence[int]) -> tuple[Bias, ...]:
         """Return what to add to the logits behind the tokens of a begun tag."""

@@ -5,7 +5,8 @@ A tag's chance to be in a list is a sum over the tags that are there:
     chance = max(share of popularity + sum of factor * weight, 0) + sqrt(popularity) / 100
 
 The user's tags, and those that a text names, have the factor 1, those that the model drew less, and all less the later
-they stand. What a text names and the list lacks is as good as certain, in the table or not. At each token of a tag
+they stand. What a text names and the list lacks is as good as certain, in the table or not, and the list does
+not end before it is there, unless a rule keeps it out. At each token of a tag
 
     weight * log(chance of the tags that go on so / chance of a tag that the table lacks)
 
@@ -82,6 +83,10 @@ class TokenPrior(Protocol):
         """Take in a tag that the model drew."""
         ...
 
+    def refuse(self, name: str) -> None:
+        """Take in that a rule keeps a tag out of the list."""
+        ...
+
     def bias(self, path: Sequence[int]) -> tuple[Bias, ...]:
         """Return what to add to the logits behind the tokens of a begun tag."""
         ...
@@ -122,7 +127,7 @@ class PairPaths:
 
     __slots__ = (
         "_branches", "_columns", "_engine", "_order", "_starts", "_strange", "_weights", "ends", "first",
-        "index", "paths", "popularity", "size",
+        "index", "paths", "popularity", "size", "stops",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, table: TokenTable, pairs: PairTable) -> None:
@@ -134,6 +139,7 @@ class PairPaths:
         places[self._order] = np.arange(len(order))
         self._starts, self._columns, self._weights = pairs.starts, places[pairs.columns], pairs.weights
         self.ends = (table.comma, table.line, table.end)  # tokens behind a tag
+        self.stops: Ints = np.array(self.ends[1:], np.int64)  # those behind the last
         self._strange: dict[str, tuple[int, ...]] = {}
         self._branches: dict[tuple[int, ...], Branch | None] = {}
         self.paths = [paths[tag] for tag in order]  # tokens of each tag
@@ -228,7 +234,7 @@ class RowPrior(RowChances):
     alone tells what is in the picture.
     """
 
-    __slots__ = ("_floor", "_known", "_mode", "_named", "_places", "_prior", "_strange", "_sums", "_weight")
+    __slots__ = ("_floor", "_known", "_missing", "_mode", "_named", "_places", "_prior", "_strange", "_sums", "_weight")
 
     def __init__(
         self,
@@ -249,6 +255,7 @@ class RowPrior(RowChances):
         self._known = float(len(self._strange))  # what the user's tags count of which something is known
         wanted = prior.find(named)
         self._named = frozenset(wanted.tolist())
+        self._missing = set(named)  # what was named and is not in the list
         for place in wanted.tolist():
             self._weigh(place, 1.0)
         self._floor[wanted] += _NAMED
@@ -272,23 +279,35 @@ class RowPrior(RowChances):
         if len(changed):
             self._refresh(changed)
 
+    def refuse(self, name: str) -> None:
+        """Take in that a rule keeps a tag out of the list: what was named need not be waited for."""
+        self._strange.pop(name, None)
+        self._missing.discard(name)
+        place = self._prior.index.get(name)
+        if place is not None:
+            self._sums[place], self._floor[place] = -np.inf, 0
+            self._refresh(np.array([place], np.int64))
+
     def bias(self, path: Sequence[int]) -> tuple[Bias, ...]:
         """Return what to add to the logits behind the tokens of a begun tag."""
         if not self._weight:
             return ()
         path = tuple(path)
         found = self._bias(path)
+        biases: tuple[Bias, ...] = () if found is None else (found,)
         certain = set[int]()
         for name in self._strange.values():
             if name[: len(path)] == path:
                 certain.update(name[len(path) : len(path) + 1] or self._prior.ends)
-        if not certain:
-            return () if found is None else (found,)
-        values: Floats = np.zeros(self._prior.size, np.float32)
-        if found is not None:
-            found.add_to(values)
-        values[sorted(certain)] = self._weight * _CERTAIN
-        return (Bias(slice(None), values),)
+        if certain:
+            values: Floats = np.zeros(self._prior.size, np.float32)
+            for bias in biases:
+                bias.add_to(values)
+            values[sorted(certain)] = self._weight * _CERTAIN
+            biases = (Bias(slice(None), values),)
+        if self._missing:
+            biases = (*biases, Bias(self._prior.stops, np.full(2, -self._weight * _CERTAIN, np.float32)))
+        return biases
 
     def guess(self, path: Sequence[int]) -> tuple[int, ...]:
         """Return the rest of the likeliest tag that begins so."""
@@ -306,7 +325,7 @@ class RowPrior(RowChances):
 
     def ends_before(self, name: str) -> bool:
         """Return whether the list says all that the text tells, for this tag is no part of it."""
-        if self._mode is _LIST or self._places < _SHORTEST or name in self._strange:
+        if self._mode is _LIST or self._places < _SHORTEST or self._missing:
             return False
         place = self._prior.index.get(name)
         return place is None or float(self.chances[place]) < _LIKELY
@@ -330,6 +349,7 @@ class RowPrior(RowChances):
         """Take in a tag of the list; `own`: the model drew it. Return which sums are others."""
         place, changed = self._prior.index.get(name), _NONE
         self._strange.pop(name, None)
+        self._missing.discard(name)
         if place is not None:
             if own and place in self._prior.people:
                 changed = self._weigh(place, 1.0, own=True, only_against=True)  # what is with people the model knows

@@ -170,6 +170,8 @@ class TagListConstraint:
         tag = " ".join(whole.decode("utf-8", "replace").split())
         judged = self._filter.judge(tag) if utf8_rest(b"", whole) == b"" else GARBLED
         if isinstance(judged, Rejection):
+            if self._prior is not None:
+                self._prior.refuse(tag)
             return self._reject(tag, judged, length)
         if self._prior is not None and self._count >= self._band.minimum and self._prior.ends_before(judged.written):
             return self.finish_early()
@@ -180,7 +182,8 @@ class TagListConstraint:
             self._prior.add(judged.written)
         self._count += 1
         self._tries = self._waste = 0
-        self._blocked.close()
+        # What was as good as certain is it no more where a prior knows that the tag is there.
+        self._blocked.close(last=self._prior is not None)
         if self.full or (not more and self._count >= self._band.minimum):
             return EndField(last, accepted=judged)
         return ForceTokens(self._next_tag(last, length), accepted=judged)
@@ -239,9 +242,9 @@ class BlockedPrefixes:
         """Take the last token off the path."""
         del self._path[-1:], self._shares[-1:]
 
-    def close(self, *, whole: bool = False) -> None:
-        """Block the path at its last open choice (at its first token if `whole`), and go back to before that."""
-        open_choices = (place for place, share in enumerate(self._shares) if share < _FORCED)
+    def close(self, *, whole: bool = False, last: bool = False) -> None:
+        """Block the path at its last open choice, its first token if `whole`, its `last`; go back to before that."""
+        open_choices = (place for place, share in enumerate(self._shares) if share < _FORCED or last)
         index = 0 if whole else max(open_choices, default=0)
         if self._path:
             self._blocked.setdefault(tuple(self._path[:index]), set()).add(self._path[index])
