@@ -98,12 +98,13 @@ def test_the_card_has_a_place_for_every_figure() -> None:
         "samples": [{"request": "tag: 1girl", "answer": ", hat"}],
     }
     safety = {"prompts": 40, "hits": 1, "found": ["organs"]}
-    engine = {"lists": 7, "looks": 0.5, "prompts_dev": found, "real_posts_dev": found, "safety": safety}
+    engine = {"lists": 7, "looks": 0.5, "prompts_dev": found, "real_posts_dev": found, "safety": safety,
+              "sentences": {"named": 0.9, "fillers": 1.5}, "texts": {"repeat_free": 0.8, "listing": 0.125}}  # fmt: skip
     product = {"llama_cpp Q8_0": engine, "reference": engine | {"safety": safety | {"hits": 0, "found": []}}}
     losses = [{"tokens": 2e6, "step": 10, "seconds": 60, "loss": 2.0}]
     card = write_card(json.loads(json.dumps(figures)), product, losses, template)
     assert "$" not in card and "| prompts_dev | 3 | 0.100 / 0.200 |" in card and "2.0 million tokens" in card
-    assert "| llama_cpp Q8_0 | 7 | 0.100 / 0.200 | 0.100 / 0.200 | 0.500 |" in card
+    assert "| llama_cpp Q8_0 | 7 | 0.100 / 0.200 | 0.100 / 0.200 | 0.500 | 0.900 | 1.500 | 0.800 | 0.125 |" in card
     assert "in turn, 80 of those prompts brought 1 such words (found:\n`organs`)" in card
 
 

@@ -61,11 +61,16 @@ def _recall_table(figures: dict[str, Any]) -> str:
 
 
 def _product_table(product: dict[str, Any]) -> str:
-    rows = ["| | lists of each file | prompts_dev | real_posts_dev | looks |", "|---|---|---|---|---|"]
+    head = ("", "lists of each file", "prompts_dev", "real_posts_dev", "looks", "named tags", "fillers a list")
+    head += ("texts without repeats", "that are lists")
+    rows = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, found in product.items():
         files = (found["prompts_dev"], found["real_posts_dev"])
         recalls = [f"{recall['at_10']:.3f} / {recall['at_20']:.3f}" for recall in files]
-        rows.append(f"| {name} | {found['lists']} | {' | '.join(recalls)} | {found['looks']:.3f} |")
+        told, written = found["sentences"], found["texts"]
+        shares = [found["looks"], told["named"], told["fillers"], written["repeat_free"], written["listing"]]
+        cells = [name, str(found["lists"]), *recalls, *(f"{share:.3f}" for share in shares)]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

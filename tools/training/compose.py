@@ -26,7 +26,7 @@ from tools.training.tagforms import coloured_noun, exclusion_table, is_people_ta
 
 # Sources of a scene and their shares.
 SHARES = {
-    "character": 0.12, "free": 0.20, "theme": 0.04, "hand_made": 0.08, "post": 0.11, "caption": 0.37, "phrase": 0.08
+    "character": 0.17, "free": 0.20, "theme": 0.04, "hand_made": 0.08, "post": 0.10, "caption": 0.33, "phrase": 0.08
 }  # fmt: skip
 _MOST_TOLD = 30  # tags taken from the sentences of a caption
 _QUIET = 0.88  # share of lists behind real sentences that end where nothing more is known
