@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +13,8 @@ from hypothesis import settings
 from webui_kit import stage  # noqa: F401 - a fixture for every test of the extension
 
 import kgen_ext.service
+from kgen_ext.models import priors
+from kgen_ext.models.locations import own_folder
 
 # The same examples on every run and machine; an example may take as long as a slow machine needs.
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
@@ -46,6 +48,15 @@ def pytest_runtest_makereport() -> Generator[None, object, None]:
 def pytest_make_collect_report() -> Generator[None, object, None]:
     outcome = yield
     _fail(outcome.get_result())  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_own_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tables of tags that whoever runs the tests has made out of them."""
+    home = str(tmp_path_factory.mktemp("home"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(priors, "own_folder", lambda env: own_folder({**env, "XDG_DATA_HOME": home}, platform="linux"))
+        yield
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The user's own prior: what is counted in a folder of images, and how it favours what the user likes."""
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ from kgen_ext.cli import main
 from kgen_ext.decoding.own_prior import OwnPrior, RowOwnPrior
 from kgen_ext.decoding.vocabulary import token_table
 from kgen_ext.errors import BadValue, UserError
+from kgen_ext.models.locations import own_folder
 from kgen_ext.models.priors import find_prior, prior_names, prior_path
 from kgen_ext.request import ExpandRequest
 from kgen_ext.service.own_tags import build_table, read_folder, tags_of
@@ -208,6 +210,14 @@ def test_behind_a_beginning_only_what_is_favoured_gains(engine: ScriptedEngine) 
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KGEN_MODELS_DIR", str(tmp_path / "models"))
     return tmp_path
+
+
+def test_no_test_sees_the_tables_of_whoever_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    folder = own_folder(os.environ, platform="linux").parent / "priors"
+    folder.mkdir(parents=True)
+    (folder / "theirs.bin").write_bytes(b"")
+    assert prior_names() == ()
 
 
 def test_a_request_names_the_table(home: Path) -> None:
