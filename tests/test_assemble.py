@@ -175,7 +175,7 @@ def test_an_open_bracket_is_told_of_prompts_short_enough_to_weigh(length: int, n
 
 
 def keys(count: int) -> list[Key]:
-    return [Key(ExpandRequest("fox", seed=seed), "", "x", "e", "1") for seed in range(count)]
+    return [Key(ExpandRequest("fox", seed=seed), "", "", "x", "e", "1") for seed in range(count)]
 
 
 DONE = DecodedRow((NOTHING,), 0, 0.0)
