@@ -2,8 +2,9 @@
 
 The longest run of words that is a tag counts, the noun it ends in, and the action it begins with: `a black cat` names
 `black cat` and `cat`, but `wine glass` no `wine`. Articles within a run are passed over (`holding a sword`). A rare tag
-of one word is named only behind an article or a number, as a thing is (`a margarita`). What is said to be absent is not
-named, nor is a word that means something else as a tag (`a picture of`, `orange`).
+of one word is named only as a thing is: behind an article or a number (`a margarita`), or at the end of what one began
+(`an old fisherman`). What is said to be absent is not named, nor is a word that means something else as a tag (`a
+picture of`, `orange`).
 """
 from __future__ import annotations
 
@@ -76,11 +77,20 @@ def _longest_run(words: Sequence[str], at: int, forms: Mapping[str, str]) -> tup
         if words[end - 1] in _PASSED or len(run) > _LONGEST:
             continue
         tag = _tag_of(run, forms)
-        if tag is None and (len(run) > 1 or (at and words[at - 1] in _PASSED)):
+        if tag is None and (len(run) > 1 or _is_thing(words, at)):
             tag = _rare_tag_of(run)
         if tag is not None:
             return end, tag
     return at + 1, None
+
+
+def _is_thing(words: Sequence[str], at: int) -> bool:
+    """Return whether a word is a thing: it stands behind an article, or ends what one began."""
+    begun = next((back for back in range(1, _LONGEST) if at >= back and words[at - back] in _PASSED), 0)
+    if begun <= 1 or not _LITTLE.isdisjoint(words[at - begun : at]):
+        return begun == 1
+    behind = words[at + 1 : at + 2]
+    return not behind or behind[0] in _LITTLE or behind[0].endswith("ing")
 
 
 def _tag_of(run: Sequence[str], forms: Mapping[str, str]) -> str | None:
