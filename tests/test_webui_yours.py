@@ -39,9 +39,9 @@ def test_a_table_is_for_every_image(stage: Stage) -> None:
     assert [request.yours for request in stage.requests] == ["mine", "mine"]
 
 
-def test_none_is_no_table(stage: Stage) -> None:
-    stage.run()
-    assert stage.requests[0].yours == ""
+def test_none_is_no_table_and_no_fault(stage: Stage) -> None:
+    done = stage.run()
+    assert stage.requests[0].yours == "" and "KGen note" not in done.infotexts[0]
 
 
 def test_the_infotext_names_the_table(stage: Stage) -> None:
@@ -94,5 +94,3 @@ def test_the_infotext_has_the_weight_that_was_set(stage: Stage) -> None:
 
 def test_a_weight_left_to_the_model_is_not_in_the_infotext(stage: Stage) -> None:
     assert "KGen prior" not in stage.run().infotexts[0]
-
-
