@@ -168,9 +168,7 @@ def test_a_table_named_by_another_s_image_is_shown_to_be_set_back(page: Page) ->
     assert [changes(change(name))[0]["visible"] for name in ("bob", "none", "")] == [True, False, False]
 
 
-def test_a_table_of_one_s_own_is_beside_the_model(
-    page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_table_of_one_s_own_is_offered(page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KGEN_MODELS_DIR", str(tmp_path / "models"))
     prior_path("mine").parent.mkdir()
     prior_path("mine").write_bytes(b"")

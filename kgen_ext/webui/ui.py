@@ -31,8 +31,8 @@ class Fold(NamedTuple):
 
 
 # The fields of the first row, those before the preview's buttons in the second, and the folds under the preview.
-FIRST = ("model", "yours", "tag_length", "temperature")
-SECOND = ("add", "text_length")
+FIRST = ("model", "tag_length", "temperature")
+SECOND = ("add", "text_length", "yours")
 FOLDS = (
     Fold("fold_description", "Description and seed", (("text",), ("seed",))),
     Fold("fold_rules", "Banned, required, rules, locks",
