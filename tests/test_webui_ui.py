@@ -168,6 +168,14 @@ def test_a_table_named_by_another_s_image_is_shown_to_be_set_back(page: Page) ->
     assert [changes(change(name))[0]["visible"] for name in ("bob", "none", "")] == [True, False, False]
 
 
+def test_a_table_that_is_not_there_stays_shown_when_lists_are_looked_up(page: Page) -> None:
+    refresh = page.wire("refresh", "click")
+    assert refresh.fn is not None
+    fields = [output.elem_id.rpartition(f"{page.name}_")[2] for output in refresh.outputs]
+    place = fields.index("yours")
+    assert [changes(refresh.fn(name))[place]["visible"] for name in ("bob", "none")] == [True, False]
+
+
 def test_a_table_of_one_s_own_is_offered(page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KGEN_MODELS_DIR", str(tmp_path / "models"))
     prior_path("mine").parent.mkdir()
@@ -175,7 +183,7 @@ def test_a_table_of_one_s_own_is_offered(page: Page, monkeypatch: pytest.MonkeyP
     refresh = page.wire("refresh", "click")
     assert refresh.fn is not None
     fields = [output.elem_id.rpartition(f"{page.name}_")[2] for output in refresh.outputs]
-    update = dict(zip(fields, changes(refresh.fn()), strict=True))["yours"]
+    update = dict(zip(fields, changes(refresh.fn("none")), strict=True))["yours"]
     assert (names(update["choices"]), update["visible"]) == (["none", "mine"], True)
 
 
@@ -270,7 +278,7 @@ def test_the_lists_are_read_anew_on_request(page: Page) -> None:
     page.stage.host.opts.kgen_presets = "soft: temperature=0.3"
     wire = page.wire("refresh")
     assert wire.fn is not None
-    found = dict(zip([output.elem_id for output in wire.outputs], changes(wire.fn()), strict=True))
+    found = dict(zip([output.elem_id for output in wire.outputs], changes(wire.fn("none")), strict=True))
     assert "soft" in names(found[f"kgen_{page.name}_creativity"]["choices"])
     assert names(found[f"kgen_{page.name}_model"]["choices"])[:2] == ["default", "starter"]
 

@@ -234,6 +234,11 @@ def _has_choice(field: str, choices: Sequence[str]) -> bool:
     return len(choices) > {"engine": 2, "yours": 1}.get(field, 0)
 
 
+def _is_named(yours: Any) -> bool:
+    """Return whether a table is chosen, there or not."""
+    return _name(yours) not in ("", NO_PRIOR)
+
+
 def _connect_tools(tab: Tab) -> None:
     """Connect the small buttons."""
     gr, seed, tools = tab.gr, tab.controls["seed"], tab.tools
@@ -242,12 +247,15 @@ def _connect_tools(tab: Tab) -> None:
     tools["seed_reuse"].click(fn=None, _js=tab.script("reuseSeed"), inputs=[seed], outputs=[seed])
     live = [field for field in tab.controls if BY_FIELD[field].widget is Widget.LIVE]
 
-    def refresh() -> list[Any]:
+    def refresh(yours: Any) -> list[Any]:
         choices = {field: list(live_choices(tab.host, field)) for field in live}
-        return [gr.update(choices=names, visible=_has_choice(field, names)) for field, names in choices.items()]
+        shown = {field: _has_choice(field, names) for field, names in choices.items()}
+        shown["yours"] = shown["yours"] or _is_named(yours)
+        return [gr.update(choices=names, visible=shown[field]) for field, names in choices.items()]
 
     tools["refresh"].click(
-        fn=refresh, inputs=[], outputs=[tab.controls[field] for field in live], show_progress="hidden"
+        fn=refresh, inputs=[tab.controls["yours"]], outputs=[tab.controls[field] for field in live],
+        show_progress="hidden",
     )
 
 
@@ -260,7 +268,7 @@ def _connect_visibility(tab: Tab) -> None:
     _connect_visible(tab, "format", lambda value: {"template": value == form(CUSTOM)})
     # A name pasted from another's image is shown, so that it can be set back.
     _connect_visible(tab, "yours", lambda value: {
-        "yours": _name(value) not in ("", NO_PRIOR) or _has_choice("yours", live_choices(tab.host, "yours"))
+        "yours": _is_named(value) or _has_choice("yours", live_choices(tab.host, "yours"))
     })  # fmt: skip
 
 
