@@ -95,16 +95,16 @@ def test_a_row_alone_is_the_row_in_a_batch(fake: FakeServer, texts: list[Expansi
 def test_lists_that_are_too_short_to_decide_are_asked_for_again(
     fake: FakeServer, texts: list[Expansion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "FIRST", 16)
+    monkeypatch.setattr(server, "FIRST", 32)
     assert same(expand(fake, *REQUESTS[4:]), texts[4:])
-    assert {body["n_probs"] for body in fake.bodies()} >= {16, 128}
+    assert {body["n_probs"] for body in fake.bodies()} >= {32, 256}
 
 
 def test_a_draw_that_a_short_list_does_not_decide_would_be_another(
     fake: FakeServer, texts: list[Expansion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the test above is worth."""
-    monkeypatch.setattr(server, "FIRST", 16)
+    monkeypatch.setattr(server, "FIRST", 32)
     monkeypatch.setattr("kgen_ext.decoding.loop.is_decided", lambda *_: True)
     assert not same(expand(fake, *REQUESTS[4:]), texts[4:])
 
