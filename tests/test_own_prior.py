@@ -181,7 +181,7 @@ def own(engine: ScriptedEngine) -> OwnPrior:
 
 
 def test_what_a_user_favours_gains(engine: ScriptedEngine, own: OwnPrior) -> None:
-    assert bias_of(RowOwnPrior(own), engine, " moon") == pytest.approx(np.log(20 / 120 / 0.02), abs=0.1)
+    assert bias_of(RowOwnPrior(own), engine, " moon") == pytest.approx(np.log(20 / 120 / 0.02) / 2, abs=0.05)
 
 
 @pytest.mark.parametrize("tag", [" sun", " window", " 1girl", " dusk"])

@@ -86,12 +86,10 @@ def test_its_text_for_a_seed_changes_only_with_its_weights() -> None:
     with open_expander(model="starter", engine="reference") as starter:
         (done,) = starter.expand([request])
     assert done.prompt == (
-        "1girl, fox ears, shrine, solo, looking at viewer, long hair, japanese clothes, black hair, animal ears, tail, "
-        "fox tail, kimono, red eyes, smile, fox girl, hair between eyes, open mouth, outdoors, wide sleeves, very long "
-        "hair, hair ornament, torii, hair flower, sitting, full body, skirt, lantern, whisker markings, blush, "
-        "thighhighs, leaf, dress, nontraditional miko, At a shrine, a girl with fox ears and black hair is looking at "
-        "the viewer. There are a hair flower and japanese clothes nearby. She has red eyes and a fox tail. She is "
-        "dressed in thighhighs and a hair ornament."
+        "1girl, fox ears, shrine, solo, fox tail, fox girl, kimono, looking at viewer, animal ears, tail, japanese "
+        "clothes, black hair, hair ornament, smile, short hair, hair between eyes, open mouth, outdoors, yellow eyes,"
+        " white kimono, cowboy shot, torii, hair flower, paper lantern, multiple tails, A girl is looking at the "
+        "viewer at a shrine. She has black hair."
     )
 
 
@@ -102,8 +100,7 @@ def test_with_its_prior_it_writes_the_same_on_every_engine(engine: str) -> None:
     with open_expander(model="starter", engine=engine) as starter:
         (done,) = starter.expand([ExpandRequest("", text="A cat sits on a chair by the window.", seed=7)])
     assert done.added_tags == tuple(
-        "no humans, cat, window, chair, on chair, sitting, table, animal, scenery, plant, flower, indoors, black cat, "
-        "school desk, curtains".split(", ")
+        "no humans, cat, window, chair, sitting, on chair, table, animal, scenery, plant, flower".split(", ")
     )
 
 

@@ -3,7 +3,7 @@
 A tag's chance is the larger of two: its popularity, and the share of the user's images that have it, given the tags
 that are there. At each token of a tag
 
-    log(chance of the tags that go on so / popularity of these tags)
+    log(chance of the tags that go on so / popularity of these tags) / 2
 
 is added to the logit: 0 where the user favours none of them.
 """
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _OWN = 0.2  # what a tag counts that the model drew
 _RARE = 1e-4  # the popularity of a tag that is in the user's images only
-_MOST = math.log(100.0)  # what is added at most
+_MOST = math.log(100.0)  # of a gain
+_WEIGHT = 0.5  # of a gain: the temperature, by which logits are divided, is about that
 
 
 class OwnPrior(PairPaths):
@@ -137,4 +138,4 @@ class JoinedPriors:
 
 def _gains(chances: Doubles, popularity: Doubles) -> Doubles:
     gains: Doubles = np.log(chances / popularity).round(6)  # no gain is what sums are off by
-    return np.clip(gains, 0, _MOST)
+    return _WEIGHT * np.clip(gains, 0, _MOST)

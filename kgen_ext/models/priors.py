@@ -36,10 +36,10 @@ def prior_path(name: str, *, field: str = "yours") -> Path:
 
 
 def find_prior(name: str) -> Path:
-    """Return the path of a prior that is there. Raises UserError."""
-    path = prior_path(name)
-    if not path.is_file():
-        names = ", ".join(prior_names())
+    """Return the path of a prior that is there; no path is made of a name that is none. Raises UserError."""
+    path, found = prior_path(name), prior_names()
+    if name not in found:
+        names = ", ".join(found)
         raise UserError(
             f"yours: no table of yours is named {name!r:.100}",
             hint=f"use {names}" if names else "make one with kgen prior build FOLDER",

@@ -61,8 +61,8 @@ def _recall_table(figures: dict[str, Any]) -> str:
 
 
 def _product_table(product: dict[str, Any]) -> str:
-    head = ("", "lists of each file", "prompts_dev", "real_posts_dev", "looks", "named tags", "fillers a list")
-    head += ("texts without repeats", "that are lists")
+    head = ["", "lists of each file", "prompts_dev", "real_posts_dev", "looks", "named tags", "fillers a list"]
+    head += ["texts without repeats", "that are lists"]
     rows = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, found in product.items():
         files = (found["prompts_dev"], found["real_posts_dev"])
