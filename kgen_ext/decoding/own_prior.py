@@ -1,4 +1,4 @@
-"""The user's own prior: tags that their images have more often than others come more often, and nothing else changes.
+"""The user's own prior: tags that their images have more often than others come more often.
 
 A tag's chance is the larger of two: its popularity, and the share of the user's images that have it, given the tags
 that are there. At each token of a tag
