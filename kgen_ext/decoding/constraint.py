@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, Union
 
 from kgen_ext.decoding.drafter import Drafter, Repeats
-from kgen_ext.decoding.prior import Bias
-from kgen_ext.decoding.sampler import Draw
+from kgen_ext.decoding.sampler import Bias, Draw
 from kgen_ext.decoding.vocabulary import TokenMask
 from kgen_ext.request import Category
 from kgen_ext.rules import Rejection

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kgen_ext.decoding.prior import FADE, Bias, Doubles, Ints, PairPaths, RowChances, TokenPrior
+from kgen_ext.decoding.pair_paths import Doubles, Ints, PairPaths
+from kgen_ext.decoding.prior import FADE, RowChances, TokenPrior
+from kgen_ext.decoding.sampler import Bias
 from kgen_ext.tags.pair_table import Floats, PairTable
 
 if TYPE_CHECKING:

@@ -21,34 +21,28 @@ A new tag changes only the chances of its row, and the logarithms that depend on
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kgen_ext.decoding.vocabulary import TokenTable, in_context
+from kgen_ext.decoding.pair_paths import Doubles, Ints, PairPaths
+from kgen_ext.decoding.sampler import Bias
 from kgen_ext.tags.categories import is_people_count
-from kgen_ext.tags.pair_table import Floats, PairTable
 
 if TYPE_CHECKING:
+    from kgen_ext.decoding.vocabulary import TokenTable
     from kgen_ext.engine import Engine
-
-Ints = NDArray[np.int64]
-Doubles = NDArray[np.float64]
+    from kgen_ext.tags.pair_table import Floats, PairTable
 
 _FLOOR = 0.01
 FADE = 20.0  # tags after which one says a third of what the first one says
 _UNKNOWN = 0.03  # the chance of a tag that the table lacks
-_REMEMBERED = 1024  # spellings of tags that the table lacks
 _LEAST = 1e-4  # of a chance: no logit becomes infinite
 _NAMED = 30.0  # the chance of what a text names, so much more than certain that it comes first
 _CERTAIN = math.log(_NAMED / _UNKNOWN)
 # Of a list of what a text tells: how many tags it has at least, and how likely a tag is that may go with them.
 _SHORTEST, _LIKELY = 4, 0.06
-_AT_ONCE = 100  # tags to tokenise
 _NONE: Ints = np.empty(0, np.int64)
 # What is said with the number of people.
 _ALONE = ("solo", "solo focus", "male focus")
@@ -63,17 +57,6 @@ class _Mode(NamedTuple):
 
 
 _LIST, _TOLD = _Mode(0.25, 0.2, 0.0), _Mode(0.05, 0.05, 2.0)
-
-
-class Bias(NamedTuple):
-    """What is added to the logits of `tokens`, each of them there once, or of all."""
-
-    tokens: Ints | slice
-    values: Floats
-
-    def add_to(self, logits: Floats) -> None:
-        """Add it to the logits [vocabulary] of a row."""
-        logits[self.tokens] += self.values
 
 
 class TokenPrior(Protocol):
@@ -98,96 +81,6 @@ class TokenPrior(Protocol):
     def ends_before(self, name: str) -> bool:
         """Return whether the list is told, as this tag is no part of it."""
         ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Branch:
-    """How `tags` go on behind the tokens they begin with.
-
-    firsts: the first of each group of tags that go on alike. tokens: what follows; groups: of each, its group.
-    """
-
-    tags: slice
-    firsts: Ints
-    tokens: Ints
-    groups: Ints
-
-    def sums(self, values: Floats) -> Doubles:
-        """Return the sum of each group's values."""
-        result: Doubles = np.add.reduceat(values[self.tags], self.firsts, dtype=np.float64)
-        return result
-
-    def bias(self, scores: Doubles) -> Bias:
-        """Return what is added for the scores of the groups."""
-        return Bias(self.tokens, scores.astype(np.float32)[self.groups])
-
-
-class PairPaths:
-    """A pair table in the vocabulary of a model, its tags in the order of their tokens. Several threads may use it."""
-
-    __slots__ = (
-        "_branches", "_columns", "_engine", "_order", "_starts", "_strange", "_weights", "ends", "first",
-        "index", "paths", "popularity", "size", "stops",
-    )  # fmt: skip
-
-    def __init__(self, engine: Engine, table: TokenTable, pairs: PairTable) -> None:
-        paths = _tokenise(engine, table, pairs.tags)
-        order = sorted(range(len(paths)), key=paths.__getitem__)
-        self._engine = engine
-        self._order: Ints = np.array(order, np.int64)
-        places = np.empty_like(self._order)
-        places[self._order] = np.arange(len(order))
-        self._starts, self._columns, self._weights = pairs.starts, places[pairs.columns], pairs.weights
-        self.ends = (table.comma, table.line, table.end)  # tokens behind a tag
-        self.stops: Ints = np.array(self.ends[1:], np.int64)  # those behind the last
-        self._strange: dict[str, tuple[int, ...]] = {}
-        self._branches: dict[tuple[int, ...], Branch | None] = {}
-        self.paths = [paths[tag] for tag in order]  # tokens of each tag
-        self.index = {pairs.tags[tag]: place for place, tag in enumerate(order)}
-        self.popularity: Floats = pairs.popularity[self._order]
-        self.first: Ints = np.array([path[0] for path in self.paths], np.int64)  # token of each tag
-        self.size = len(table.pieces)
-
-    def find(self, tags: Iterable[str]) -> Ints:
-        """Return the places of these tags in the table, without those that it lacks."""
-        return np.array([place for tag in tags if (place := self.index.get(tag)) is not None], np.int64)
-
-    def row(self, place: int) -> tuple[Ints, Floats]:
-        """Return of which tags a tag says something, and what."""
-        tag = self._order[place]
-        row = slice(int(self._starts[tag]), int(self._starts[tag + 1]))
-        return self._columns[row], self._weights[row]
-
-    def spell(self, name: str) -> tuple[int, ...]:
-        """Return the tokens of a tag that the table lacks."""
-        path = self._strange.get(name)
-        if path is None:
-            if len(self._strange) >= _REMEMBERED:
-                self._strange.clear()
-            path = self._strange[name] = in_context(self._engine, f" {name}", left="a,")
-        return path
-
-    def behind(self, path: tuple[int, ...]) -> Branch | None:
-        """Return how tags go on behind the tokens of one that was begun; None where no tag of the table begins so."""
-        if path not in self._branches:
-            self._branches[path] = self._branch(path)
-        return self._branches[path]
-
-    def _branch(self, path: tuple[int, ...]) -> Branch | None:
-        low = bisect_left(self.paths, path)
-        high = bisect_left(self.paths, (*path[:-1], path[-1] + 1), low)
-        if low == high:
-            return None
-        depth = len(path)
-        # The tag that ends here comes first.
-        following = [tag[depth] if len(tag) > depth else -1 for tag in self.paths[low:high]]
-        firsts = [place for place, token in enumerate(following) if not place or token != following[place - 1]]
-        tokens = [(following[first],) if following[first] >= 0 else self.ends for first in firsts]
-        groups = [group for group, found in enumerate(tokens) for _ in found]
-        flat = [token for found in tokens for token in found]
-        return Branch(
-            slice(low, high), np.array(firsts, np.int64), np.array(flat, np.int64), np.array(groups, np.int64)
-        )
 
 
 class RowChances:
@@ -375,17 +268,3 @@ def _log(mass: Doubles) -> Doubles:
     """Return the logarithm of chances, 0 for that of an unknown tag."""
     result: Doubles = np.log(np.maximum(mass, _LEAST) / _UNKNOWN)
     return result
-
-
-def _tokenise(engine: Engine, table: TokenTable, tags: Sequence[str]) -> list[tuple[int, ...]]:
-    """Return the tokens of tags behind a comma; many in a call, as a call takes as long as some of them."""
-    if len(tags) > _AT_ONCE:
-        parts = (tags[begin : begin + _AT_ONCE] for begin in range(0, len(tags), _AT_ONCE))
-        return [path for part in parts for path in _tokenise(engine, table, part)]
-    ids = in_context(engine, "".join(f", {tag}" for tag in tags))
-    ends = [place for place, token in enumerate(ids) if token == table.comma and place]
-    paths = [tuple(ids[begin + 1 : end]) for begin, end in zip((0, *ends), (*ends, len(ids)), strict=True)]
-    spelled = [b"".join(table.pieces[token] for token in path).decode("utf-8", "replace") for path in paths]
-    if spelled != [f" {tag}" for tag in tags]:  # this tokenizer has pieces of a comma and what follows
-        return [in_context(engine, f" {tag}", left="a,") for tag in tags]
-    return paths

@@ -8,9 +8,8 @@ from kgen_ext.decoding.constraint import EndField, FieldConstraint, FieldResult,
 from kgen_ext.decoding.drafter import Drafter, Repeats
 from kgen_ext.decoding.job import Job
 from kgen_ext.decoding.metadata import MetadataConstraint
-from kgen_ext.decoding.prior import Bias
 from kgen_ext.decoding.prose import ProseConstraint
-from kgen_ext.decoding.sampler import Draw, draw_key
+from kgen_ext.decoding.sampler import Bias, Draw, draw_key
 from kgen_ext.decoding.tag_list import TagListConstraint
 from kgen_ext.decoding.vocabulary import TokenMask, TokenTable, utf8_rest
 from kgen_ext.events import Delta, Event, Finish, TagAccepted, TagRejected

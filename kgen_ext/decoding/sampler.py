@@ -42,6 +42,17 @@ _LOWEST = float(np.finfo(np.float32).min)
 Floats = NDArray[np.float32]
 
 
+class Bias(NamedTuple):
+    """What is added to the logits of `tokens`, each of them there once, or of all."""
+
+    tokens: NDArray[np.int64] | slice
+    values: Floats
+
+    def add_to(self, logits: Floats) -> None:
+        """Add it to the logits [vocabulary] of a row."""
+        logits[self.tokens] += self.values
+
+
 class Draw(NamedTuple):
     """A drawn token, -1 where every token is excluded, and its share of the mass that the filters left."""
 

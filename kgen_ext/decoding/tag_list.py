@@ -16,8 +16,8 @@ from typing import Protocol
 
 from kgen_ext.decoding.constraint import GARBLED, EndField, FieldResult, ForceTokens, Guess, Rollback, Step
 from kgen_ext.decoding.drafter import Drafter, Repeats
-from kgen_ext.decoding.prior import Bias, TokenPrior
-from kgen_ext.decoding.sampler import Draw
+from kgen_ext.decoding.prior import TokenPrior
+from kgen_ext.decoding.sampler import Bias, Draw
 from kgen_ext.decoding.vocabulary import TokenKind, TokenMask, TokenTable, utf8_rest
 from kgen_ext.protocol import Band
 from kgen_ext.rules import Rejection

@@ -93,8 +93,7 @@ class Expander:
         self._table: TokenTable | None = None
         self._drafter: Drafter | None = None
         self._prior: Prior | None = None
-        self._own: OwnPrior | None = None
-        self._own_file: tuple[Path, str] | None = None
+        self._own: tuple[Path, str, OwnPrior] | None = None  # with its file and the version of it
         self._pace = Pace()
         self._cache: Cache | None = None
         self._decoder: BatchDecoder | None = None
@@ -260,14 +259,16 @@ class Expander:
 
     def _open_own(self, name: str) -> OwnPrior | None:
         """Return a prior of the user's; the last one is kept until its file changes."""
+        if self._context.load_pairs is None:
+            return None
         path = find_prior(name)
-        file = path, file_version(path)
-        if self._own_file != file and self._context.load_pairs is not None:
+        version = file_version(path)
+        if self._own is None or self._own[:2] != (path, version):
             assert self._table is not None
             pairs = read_pair_table(path)
-            self._own = OwnPrior(self._context.engine, self._table, pairs, self._context.load_pairs())
-            self._own_file = file
-        return self._own
+            own = OwnPrior(self._context.engine, self._table, pairs, self._context.load_pairs())
+            self._own = path, version, own
+        return self._own[2]
 
     def _drop_cache(self) -> None:
         if self._cache is not None:
