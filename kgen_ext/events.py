@@ -55,10 +55,11 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Settings(Sampling):
-    """The sampling options and lengths a row was written with. In JSON the lengths come first."""
+    """The sampling options, lengths and prior's weight a row was written with. In JSON the lengths come first."""
 
     tag_length: str = "long"
     text_length: str = "none"
+    prior: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +168,16 @@ def json_line(value: object) -> str:
     return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
+_SETTINGS = ("tag_length", "text_length", *SAMPLING_NAMES, "prior")
+
+
 def _plain(value: Expansion | Event, timings: bool) -> dict[str, Any]:
     result = dataclasses.asdict(value)
     expansion = result if isinstance(value, Expansion) else result.get("expansion")
     if expansion:
         expansion["seconds"] = round(expansion["seconds"], 4) if timings else None
         settings = expansion["settings"]
-        expansion["settings"] = {name: settings[name] for name in ("tag_length", "text_length", *SAMPLING_NAMES)}
+        expansion["settings"] = {name: settings[name] for name in _SETTINGS}
     return result
 
 

@@ -280,6 +280,11 @@ def test_the_weight_is_the_models() -> None:
     assert added(expander(LIKED, 2), "shrine", temperature=0)[0] == "torii"
 
 
+def test_an_expansion_tells_the_weight() -> None:
+    (done,) = expander(LIKED, 2).expand([ExpandRequest("shrine", tag_length="very_short")])
+    assert done.settings.prior == 2
+
+
 def test_the_requests_own_weight_goes_first() -> None:
     assert added(expander(LIKED, 2), "shrine", temperature=0, prior=0)[0] == "window"
 

@@ -123,7 +123,7 @@ def _result_schema(pa: Any) -> Any:
     texts = pa.list_(text)
     fields = ("special", "characters", "copyrights", "artist", "general", "meta", "quality", "rating")
     settings = {"tag_length": text, "text_length": text, "temperature": number, "top_k": whole, "top_p": number,
-                "min_p": number}  # fmt: skip
+                "min_p": number, "prior": number}  # fmt: skip
     return pa.schema({
         "prompt": text, "pieces": pa.list_(pa.struct({"text": text, "by": text})), "source": text, "seed": whole,
         "row": whole, "model": text, "engine": text,

@@ -94,8 +94,9 @@ def build_expansion(
 
 def _settings(request: ResolvedRequest) -> Settings:
     return Settings(
-        tag_length=request.tag_length.value, text_length=request.text_length.value, **asdict(request.sampling)
-    )
+        tag_length=request.tag_length.value, text_length=request.text_length.value, prior=request.prior,
+        **asdict(request.sampling),
+    )  # fmt: skip
 
 
 def _additions(plan: ExpansionPlan, output: RowOutput | None, *, required: bool) -> tuple[Addition, ...]:
