@@ -104,7 +104,7 @@ class RowOwnPrior(RowChances):
         columns, weights = self._prior.row(place)
         self._shares[columns] += np.float32(factor) * weights
         self._shares[place] = -np.inf  # it is there
-        return np.append(columns, place)
+        return columns
 
 
 class JoinedPriors:

@@ -38,7 +38,7 @@ class Branch:
 
     def sums(self, values: Floats) -> Doubles:
         """Return the sum of each group's values."""
-        result: Doubles = np.add.reduceat(values[self.tags], self.firsts, dtype=np.float64)
+        result: Doubles = np.add.reduceat(values[self.tags].astype(np.float64), self.firsts)
         return result
 
     def bias(self, scores: Doubles) -> Bias:
@@ -50,7 +50,7 @@ class PairPaths:
     """A pair table in the vocabulary of a model, its tags in the order of their tokens. Several threads may use it."""
 
     __slots__ = (
-        "_branches", "_columns", "_engine", "_order", "_starts", "_strange", "_weights", "ends", "first",
+        "_branches", "_columns", "_engine", "_order", "_starts", "_strange", "_weights", "ends", "first", "firsts",
         "index", "paths", "popularity", "size", "stops",
     )  # fmt: skip
 
@@ -61,7 +61,10 @@ class PairPaths:
         self._order: Ints = np.array(order, np.int64)
         places = np.empty_like(self._order)
         places[self._order] = np.arange(len(order))
-        self._starts, self._columns, self._weights = pairs.starts, places[pairs.columns], pairs.weights
+        # Each tag stands behind its pairs, as it changes with them.
+        self._starts = (pairs.starts + np.arange(len(pairs.starts))).tolist()
+        self._columns: Ints = np.insert(places[pairs.columns], pairs.starts[1:], places)
+        self._weights: Floats = np.insert(pairs.weights, pairs.starts[1:], 0)
         self.ends = (table.comma, table.line, table.end)  # tokens behind a tag
         self.stops: Ints = np.array(self.ends[1:], np.int64)  # those behind the last
         self._strange: dict[str, tuple[int, ...]] = {}
@@ -70,6 +73,7 @@ class PairPaths:
         self.index = {pairs.tags[tag]: place for place, tag in enumerate(order)}
         self.popularity: Floats = pairs.popularity[self._order]
         self.first: Ints = np.array([path[0] for path in self.paths], np.int64)  # token of each tag
+        self.firsts = np.unique(self.first)
         self.size = len(table.pieces)
 
     def find(self, tags: Iterable[str]) -> Ints:
@@ -77,9 +81,9 @@ class PairPaths:
         return np.array([place for tag in tags if (place := self.index.get(tag)) is not None], np.int64)
 
     def row(self, place: int) -> tuple[Ints, Floats]:
-        """Return of which tags a tag says something, and what."""
+        """Return of which tags a tag says something, and what; the last is the tag itself, of which it says 0."""
         tag = self._order[place]
-        row = slice(int(self._starts[tag]), int(self._starts[tag + 1]))
+        row = slice(self._starts[tag], self._starts[tag + 1])
         return self._columns[row], self._weights[row]
 
     def spell(self, name: str) -> tuple[int, ...]:

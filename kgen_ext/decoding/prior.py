@@ -93,7 +93,7 @@ class RowChances:
         self.chances: Floats = self._chances_of(slice(None))
         self._mass: Doubles = np.bincount(paths.first, self.chances, paths.size).astype(np.float64)  # by first token
         self._logits: Floats = np.zeros(paths.size, np.float32)
-        self._logits[paths.first] = self._scores(self._mass[paths.first], paths.first)
+        self._logits[paths.firsts] = self._scores(self._mass[paths.firsts], paths.firsts)
 
     def _chances_of(self, tags: Ints | slice) -> Floats:
         raise NotImplementedError
@@ -105,7 +105,8 @@ class RowChances:
     def _refresh(self, tags: Ints) -> None:
         """Take in that the chances of these tags, each once, are others."""
         chances, tokens = self._chances_of(tags), self._paths.first[tags]
-        np.add.at(self._mass, tokens, chances - self.chances[tags])
+        # In one type, which takes a third of the time of two.
+        np.add.at(self._mass, tokens, (chances - self.chances[tags]).astype(np.float64))
         self.chances[tags] = chances
         self._logits[tokens] = self._scores(self._mass[tokens], tokens)
 
@@ -160,7 +161,7 @@ class RowPrior(RowChances):
         super().__init__(prior)
         if self._mode.aside:
             unknown = np.ones(prior.size, np.bool_)
-            unknown[prior.first] = False
+            unknown[prior.firsts] = False
             self._logits[unknown] = -self._weight * self._mode.aside
 
     def add(self, name: str) -> None:
@@ -246,10 +247,11 @@ class RowPrior(RowChances):
         if place is not None:
             if own and place in self._prior.people:
                 changed = self._weigh(place, 1.0, own=True, only_against=True)  # what is with people the model knows
-            elif place not in self._named:
+            elif place in self._named:
+                changed = np.array([place], np.int64)
+            else:
                 changed = self._weigh(place, factor * math.exp(-self._places / FADE), own=own)
             self._sums[place], self._floor[place] = -np.inf, 0  # it does not come again
-            changed = np.append(changed, place)
         self._places += 1
         return changed
 
@@ -258,7 +260,7 @@ class RowPrior(RowChances):
         columns, weights = self._prior.row(place)
         if only_against:
             weights = np.minimum(weights, 0)
-        if len(columns) and not own:
+        if len(columns) > 1 and not own:
             self._known += factor
         self._sums[columns] += np.float32(factor) * weights
         return columns
