@@ -81,6 +81,17 @@ def test_a_card_tells_the_model_the_seed_and_what_was_set(page: Page) -> None:
     assert all(f"<span>{fact}</span>" in view for fact in ("starter", "seed 7", "ban: hat"))
 
 
+@pytest.mark.parametrize(("key", "value", "fact"), [
+    ("KGen tag length", "very_short", "tag length: very short"),
+    ("KGen allow", "artist, meta", "allow: new artists, meta tags"),
+    ("KGen ban", "text, both", "ban: text, both"),
+    ("KGen tag length", 7, "tag length: 7"),
+])  # fmt: skip
+def test_a_card_shows_a_choice_as_its_control_does(page: Page, key: str, value: object, fact: str) -> None:
+    note(Entry("cat", "cat, hat", {key: value}))
+    assert f"<span>{fact}</span>" in shown(page)
+
+
 @pytest.mark.parametrize("text", [
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onclick='alert(1)", "&lt;b&gt; & <b>",
     "</div></div><h1>x", "${alert(1)}", "<!--", "\u2028<b>",

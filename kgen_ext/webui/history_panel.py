@@ -32,6 +32,7 @@ PAGE = 20  # cards at a time
 _ACTIONS = ("list", "star", "restore", "result", "clear")
 _MAX_NUMBER = 2**63
 _HIDDEN = ("KGen", BY_FIELD["model"].key, BY_FIELD["seed"].key)  # not listed among a card's settings
+_LABELS = {control.key: dict(control.choices) for control in CONTROLS}  # of the choices, by value
 OFF = "The history is switched off in Settings, KGen: nothing new is kept."
 EMPTY, NO_MATCH = "Nothing yet: expanded prompts will be listed here.", "No match."
 GONE = "That expansion is not in the history any more."
@@ -174,7 +175,8 @@ def _card(entry: Entry, limit: int) -> str:
     settings = entry.settings
     facts = [time.strftime("%d %b %H:%M", time.localtime(entry.made))]
     facts += [f"{name}{settings[key]}" for name, key in (("", _HIDDEN[1]), ("seed ", _HIDDEN[2])) if key in settings]
-    facts += [f"{key.removeprefix('KGen ')}: {value}" for key, value in settings.items() if key not in _HIDDEN]
+    facts += [f"{key.removeprefix('KGen ')}: {_shown(key, value)}" for key, value in settings.items()
+              if key not in _HIDDEN]  # fmt: skip
     added = entry.result.removeprefix(entry.source)
     if added != entry.result:
         text = f'<span>{escape(entry.source)}</span><span class="kgen-added">{escape(added)}</span>'
@@ -198,6 +200,12 @@ def _card(entry: Entry, limit: int) -> str:
         f'<span class="kgen-actions">{"".join(buttons)}</span></div>'
         f'<details class="kgen-text"><summary>{text}</summary></details></div>'
     )
+
+
+def _shown(key: str, value: Any) -> str:
+    """Return a setting as its control shows it."""
+    labels = _LABELS.get(key, {})
+    return ", ".join(labels.get(part, part) for part in str(value).split(", "))
 
 
 def _button(label: str, asks: Mapping[str, Any], *, title: str = "") -> str:
