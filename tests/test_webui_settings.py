@@ -1,6 +1,7 @@
 """Settings: every value is checked, the page shows them, and a host without settings gets the defaults."""
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from dataclasses import replace
@@ -344,6 +345,24 @@ def test_a_line_is_written_once_though_a_library_sets_up_logging_later(
     root.addHandler(logging.StreamHandler())
     log.info("expanded")
     assert capsys.readouterr().err == "[KGen] expanded\n"
+
+
+@pytest.mark.parametrize(
+    ("form", "line"),
+    [("%(message)s", "[KGen] expanded\n"), ("%(levelname)s [%(name)s] %(message)s", "INFO [kgen] expanded\n")],
+    ids=["Forge Neo", "AUTOMATIC1111"],
+)
+def test_a_line_says_once_whose_it_is(monkeypatch: pytest.MonkeyPatch, form: str, line: str) -> None:
+    log, console = logging.getLogger(LOGGER), io.StringIO()
+    hosts = logging.StreamHandler(console)
+    hosts.setFormatter(logging.Formatter(form))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [hosts])
+    for name, value in (("handlers", []), ("filters", []), ("propagate", True)):
+        monkeypatch.setattr(log, name, value)
+    set_up_log("info")
+    set_up_log("info")
+    log.info("expanded")
+    assert console.getvalue() == line
 
 
 def test_a_bad_preset_line_is_named_and_costs_no_other(

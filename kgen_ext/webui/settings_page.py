@@ -48,13 +48,28 @@ def declare_options(host: Host) -> None:
 
 
 def set_up_log(level: str) -> None:
-    """Set the level of our logger, and write to the console if the host has not set up logging."""
+    """Set the level of our logger, and write to the console if the host has not set up logging.
+
+    Where the host has, but its lines do not say whose they are (Forge Neo, SD.Next), ours begin with our name.
+    """
     log = logging.getLogger(LOGGER)
     log.setLevel(level.upper())
-    if not logging.getLogger().handlers:
+    handlers = logging.getLogger().handlers
+    if not handlers:
         log.addHandler(_console())  # one handler, which the logger adds only once
         # A library may set up logging later on, and would print every line a second time.
         log.propagate = False
+    elif not any(map(_says_whose, handlers)):
+        log.addFilter(_say_whose)  # once, too
+
+
+def _says_whose(handler: logging.Handler) -> bool:
+    return LOGGER in handler.format(logging.LogRecord(LOGGER, logging.INFO, "", 0, "", (), None))
+
+
+def _say_whose(record: logging.LogRecord) -> bool:
+    record.msg = f"[KGen] {record.msg}"
+    return True
 
 
 @once
