@@ -18,11 +18,12 @@ from kgen_ext.tags.pair_table import _HEADER, MAGIC, PairTable, make_pair_table,
 
 TAGS = ("1girl", "hat", "straw hat", "sun")
 WEIGHTS = np.array([[0, 0.5, 0, 0], [0.1, 0, 0.02, -0.2], [0, 0.9, 0, 0.3], [0, 0, 0, 0]], np.float32)
+RARITIES = np.array([[0, 0, 0, 0], [0, 0, 0, 2.5], [0, 0, 0, 0], [0, 1.2, 0.5, 0]], np.float32)
 
 
 def table() -> PairTable:
     popularity = np.array([0.8, 0.2, 0.01, 0.001], np.float32)
-    return make_pair_table(TAGS, popularity, WEIGHTS, keep=3, least=0.01)
+    return make_pair_table(TAGS, popularity, WEIGHTS, RARITIES, keep=3, least=0.01)
 
 
 def read(path: Path, data: bytes) -> PairTable:
@@ -30,17 +31,18 @@ def read(path: Path, data: bytes) -> PairTable:
     return read_pair_table(path)
 
 
-def dense(found: PairTable) -> np.ndarray:
-    weights = np.zeros((len(found.tags),) * 2, np.float32)
-    weights[np.repeat(np.arange(len(found.tags)), np.diff(found.starts)), found.columns] = found.weights
-    return weights
+def dense(found: PairTable, values: np.ndarray) -> np.ndarray:
+    matrix = np.zeros((len(found.tags),) * 2, np.float32)
+    matrix[np.repeat(np.arange(len(found.tags)), np.diff(found.starts)), found.columns] = values
+    return matrix
 
 
 def test_a_table_comes_back_as_it_was_but_for_rounding(tmp_path: Path) -> None:
     found = read(tmp_path / "prior.bin", pack_pair_table(table()))
     assert found.tags == TAGS
     np.testing.assert_allclose(found.popularity, table().popularity, rtol=0.03)
-    np.testing.assert_allclose(dense(found), WEIGHTS, atol=0.01)
+    np.testing.assert_allclose(dense(found, found.weights), WEIGHTS, atol=0.01)
+    np.testing.assert_allclose(dense(found, found.rarities), RARITIES, atol=0.01)
 
 
 def test_a_table_without_pairs_is_one(tmp_path: Path) -> None:
@@ -53,9 +55,14 @@ def test_a_row_keeps_its_largest_weights() -> None:
     assert kept.columns.tolist() == [1, 3, 1]
 
 
+def test_a_row_keeps_all_its_rarities() -> None:
+    kept = make_pair_table(TAGS, table().popularity, WEIGHTS, RARITIES, keep=1, least=0.01)
+    assert dense(kept, kept.rarities).tolist() == RARITIES.tolist()
+
+
 def packed(body: bytes, *, tags: int = 1, entries: int = 0, most: float = 0.5) -> bytes:
     squeezed = zlib.compress(body)
-    return _HEADER.pack(MAGIC, tags, entries, most, 1.0, 3, sha256(squeezed).digest()) + squeezed
+    return _HEADER.pack(MAGIC, tags, entries, most, 1.0, 1.0, 3, sha256(squeezed).digest()) + squeezed
 
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
@@ -64,7 +71,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "cut short": lambda: pack_pair_table(table())[:-3],
     "damaged": lambda: pack_pair_table(table())[:-1] + b"\0",
     "more behind it": lambda: pack_pair_table(table()) + b"\0",
-    "no zlib": lambda: _HEADER.pack(MAGIC, 1, 0, 0.5, 1.0, 3, sha256(b"hat").digest()) + b"hat",
+    "no zlib": lambda: _HEADER.pack(MAGIC, 1, 0, 0.5, 1.0, 1.0, 3, sha256(b"hat").digest()) + b"hat",
     "a bomb": lambda: packed(bytes(50_000_000)),
     "too many tags": lambda: packed(b"hat\0\0\0", tags=70_000),
     "too many entries": lambda: packed(b"hat\0\0\0", entries=1 << 31),
@@ -75,9 +82,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a name with a control sign": lambda: packed(b"h\x1bt" + bytes(3)),
     "a name that is no UTF-8": lambda: packed(b"h\xfft" + bytes(3)),
     "fewer entries than rows say": lambda: packed(b"hat\0" + struct.pack("<H", 2)),
-    "an entry of no tag": lambda: packed(b"hat\0" + struct.pack("<HHb", 1, 9, 5), entries=1),
+    "an entry of no tag": lambda: packed(b"hat\0" + struct.pack("<HHbB", 1, 9, 5, 0), entries=1),
     "entries out of order": lambda: packed(
-        b"h\na" + bytes(2) + struct.pack("<HHHHbb", 2, 0, 1, 0, 5, 5), tags=2, entries=2
+        b"h\na" + bytes(2) + struct.pack("<HHHHbbBB", 2, 0, 1, 0, 5, 5, 0, 0), tags=2, entries=2
     ),
 }  # fmt: skip
 

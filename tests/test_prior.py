@@ -26,15 +26,17 @@ from kgen_ext.tags.tag import Tag, read_tag
 TAGS = ("1girl", "no humans", "shrine", "torii", "red eyes", "red hat", "red", "cat", "window", "sky", "moon", "sun")
 POPULAR = {"1girl": 0.7, "no humans": 0.2, "red eyes": 0.1, "sky": 0.3, "moon": 0.02, "sun": 0.02}
 PAIRS = {("shrine", "torii"): 0.5, ("cat", "window"): 0.4, ("no humans", "red eyes"): -0.5, ("no humans", "sky"): 0.5}
+RARE = {("sky", "moon"): 2.0}
 PIECES = (",", " eyes", " hat", *(f" {tag}" for tag in TAGS if not tag.startswith("red ")), " dusk", "tag", ":")
 
 
 def pairs() -> PairTable:
-    weights = np.zeros((len(TAGS), len(TAGS)), np.float32)
-    for (tag, other), weight in PAIRS.items():
-        weights[TAGS.index(tag), TAGS.index(other)] = weight
+    weights, rarities = np.zeros((2, len(TAGS), len(TAGS)), np.float32)
+    for values, entries in ((weights, PAIRS), (rarities, RARE)):
+        for (tag, other), value in entries.items():
+            values[TAGS.index(tag), TAGS.index(other)] = value
     popularity = np.array([POPULAR.get(tag, 0.001) for tag in TAGS], np.float32)
-    return make_pair_table(TAGS, popularity, weights, keep=8, least=0.01)
+    return make_pair_table(TAGS, popularity, weights, rarities, keep=8, least=0.01)
 
 
 class Wishing:
@@ -125,6 +127,17 @@ def test_what_the_model_drew_says_less_than_what_was_given(engine: ScriptedEngin
     given, drawn = RowPrior(prior, weight=1, given=["shrine", "cat"]), RowPrior(prior, weight=1, given=["shrine"])
     drawn.add("cat")
     assert 0 < bias_of(drawn, engine, " window") < bias_of(given, engine, " window") - 1
+
+
+@pytest.mark.parametrize("drawn", [False, True], ids=["given", "drawn"])
+def test_what_seldom_meets_a_tag_of_the_list_loses_half_its_rarity(
+    engine: ScriptedEngine, prior: Prior, drawn: bool
+) -> None:
+    row = RowPrior(prior, weight=1, given=["shrine"] if drawn else ["shrine", "sky"])
+    before = bias_of(RowPrior(prior, weight=1, given=["shrine"]), engine, " moon")
+    if drawn:
+        row.add("sky")
+    assert bias_of(row, engine, " moon") == pytest.approx(before - 1, abs=0.01)
 
 
 def test_a_count_of_people_that_was_drawn_only_rules_out(engine: ScriptedEngine, prior: Prior) -> None:

@@ -42,7 +42,7 @@ class OwnPrior(PairPaths):
         more = len(tags) - len(own.tags)
         shares = np.concatenate((own.popularity, np.zeros(more, np.float32)))
         starts = np.concatenate((own.starts, np.full(more, own.starts[-1])))
-        super().__init__(engine, table, PairTable(tags, shares, starts, own.columns, own.weights))
+        super().__init__(engine, table, PairTable(tags, shares, starts, own.columns, own.weights, own.rarities))
         self.general: Floats = np.array([max(popular.get(tag, _RARE), _RARE) for tag in self.index], np.float32)
         # By first token, the popularity of all tags.
         self.units: Doubles = np.bincount(self.first, self.general, self.size).astype(np.float64)
@@ -101,7 +101,7 @@ class RowOwnPrior(RowChances):
         self._places += 1
         if place is None:
             return None
-        columns, weights = self._prior.row(place)
+        columns, weights, _ = self._prior.row(place)
         self._shares[columns] += np.float32(factor) * weights
         self._shares[place] = -np.inf  # it is there
         return columns

@@ -50,7 +50,7 @@ class PairPaths:
     """A pair table in the vocabulary of a model, its tags in the order of their tokens. Several threads may use it."""
 
     __slots__ = (
-        "_branches", "_columns", "_engine", "_order", "_starts", "_strange", "_weights", "ends", "first", "firsts",
+        "_branches", "_columns", "_engine", "_order", "_rarities", "_starts", "_strange", "_weights", "ends", "first", "firsts",
         "index", "paths", "popularity", "size", "stops",
     )  # fmt: skip
 
@@ -65,6 +65,7 @@ class PairPaths:
         self._starts = (pairs.starts + np.arange(len(pairs.starts))).tolist()
         self._columns: Ints = np.insert(places[pairs.columns], pairs.starts[1:], places)
         self._weights: Floats = np.insert(pairs.weights, pairs.starts[1:], 0)
+        self._rarities: Floats = np.insert(pairs.rarities, pairs.starts[1:], 0)
         self.ends = (table.comma, table.line, table.end)  # tokens behind a tag
         self.stops: Ints = np.array(self.ends[1:], np.int64)  # those behind the last
         self._strange: dict[str, tuple[int, ...]] = {}
@@ -80,11 +81,11 @@ class PairPaths:
         """Return the places of these tags in the table, without those that it lacks."""
         return np.array([place for tag in tags if (place := self.index.get(tag)) is not None], np.int64)
 
-    def row(self, place: int) -> tuple[Ints, Floats]:
-        """Return of which tags a tag says something, and what; the last is the tag itself, of which it says 0."""
+    def row(self, place: int) -> tuple[Ints, Floats, Floats]:
+        """Return of which tags a tag says something, its weights, and rarities; the last is itself, with 0."""
         tag = self._order[place]
         row = slice(self._starts[tag], self._starts[tag + 1])
-        return self._columns[row], self._weights[row]
+        return self._columns[row], self._weights[row], self._rarities[row]
 
     def spell(self, name: str) -> tuple[int, ...]:
         """Return the tokens of a tag that the table lacks."""

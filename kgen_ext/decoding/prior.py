@@ -2,10 +2,10 @@
 
 A tag's chance to be in a list is a sum over the tags that are there:
 
-    chance = max(share of popularity + sum of factor * weight, 0) + sqrt(popularity) / 100
+    chance = (max(share of popularity + sum of factor * weight, 0) + sqrt(popularity) / 100) * exp(-sum of rarities / 2)
 
 The user's tags, and those that a text names, have the factor 1, those that the model drew less, and all less the later
-they stand. What a text names and the list lacks is as good as certain, in the table or not, and the list does
+they stand; which tags seldom meet (`dress` and `pants`, `indoors` and `sky`) each of them says in full. What a text names and the list lacks is as good as certain, in the table or not, and the list does
 not end before it is there, unless a rule keeps it out. At each token of a tag
 
     weight * log(chance of the tags that go on so / chance of a tag that the table lacks)
@@ -39,6 +39,7 @@ _FLOOR = 0.01
 FADE = 20.0  # tags after which one says a third of what the first one says
 _UNKNOWN = 0.03  # the chance of a tag that the table lacks
 _LEAST = 1e-4  # of a chance: no logit becomes infinite
+_RARITY = 0.5  # of a pair's rarity: beside the weight of 2 that was measured, as rare as it is
 _NAMED = 30.0  # the chance of what a text names, so much more than certain that it comes first
 _CERTAIN = math.log(_NAMED / _UNKNOWN)
 # Of a list of what a text tells: how many tags it has at least, and how likely a tag is that may go with them.
@@ -128,7 +129,9 @@ class RowPrior(RowChances):
     alone tells what is in the picture.
     """
 
-    __slots__ = ("_floor", "_known", "_missing", "_mode", "_named", "_places", "_prior", "_strange", "_sums", "_weight")
+    __slots__ = (
+        "_floor", "_known", "_missing", "_mode", "_named", "_places", "_prior", "_shares", "_strange", "_sums", "_weight",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -143,6 +146,7 @@ class RowPrior(RowChances):
         self._mode = _TOLD if told else _LIST
         self._sums: Floats = np.float32(self._mode.popularity) * prior.popularity
         self._floor: Floats = np.float32(_FLOOR) * np.sqrt(prior.popularity)
+        self._shares: Floats = np.ones_like(self._floor)  # of its chance that a tag keeps beside those that are there
         self._places = 0
         named = tuple(named)
         self._strange = {name: prior.spell(name) for name in named if name not in prior.index}  # and not in the list
@@ -231,7 +235,8 @@ class RowPrior(RowChances):
         return None if branch is None else branch.bias(self._weight * _log(branch.sums(self.chances)))
 
     def _chances_of(self, tags: Ints | slice) -> Floats:
-        return np.maximum(self._sums[tags], 0) + self._floor[tags]
+        result: Floats = (np.maximum(self._sums[tags], 0) + self._floor[tags]) * self._shares[tags]
+        return result
 
     def _scores(self, mass: Doubles, tokens: Ints) -> Doubles:
         scores = _log(mass)
@@ -257,12 +262,13 @@ class RowPrior(RowChances):
 
     def _weigh(self, place: int, factor: float, *, own: bool = False, only_against: bool = False) -> Ints:
         """Let a tag speak for and against others, or `only_against` them. Return which."""
-        columns, weights = self._prior.row(place)
+        columns, weights, rarities = self._prior.row(place)
         if only_against:
             weights = np.minimum(weights, 0)
         if len(columns) > 1 and not own:
             self._known += factor
         self._sums[columns] += np.float32(factor) * weights
+        self._shares[columns] *= np.exp(np.float32(-_RARITY) * rarities)
         return columns
 
 

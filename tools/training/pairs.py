@@ -15,7 +15,7 @@ from tools.training.tagforms import is_people_tag
 if TYPE_CHECKING:
     from tools.training.neighbours import Neighbours
 
-_SMOOTHING = 2.0  # pseudo-count of pairs, so that a pair never seen is rare, not impossible
+SMOOTHING = 2.0  # pseudo-count of pairs, so that a pair never seen is rare, not impossible
 _RIDGE = 100.0  # pseudo-count on the diagonal of the regression
 _UNSEEN = 0.5, 2.0  # a pair not counted stands for this share of what chance gives, at most so many prompts
 _POPULAR, _FLOOR = 0.25, 0.01  # of popularity (of its root) beside what the regression says
@@ -187,16 +187,10 @@ def build_pair_model(corpus: Corpus, *, min_count: float = 4.0) -> PairModel:
     posts = {tag: count for tag, category, count in corpus.danbooru if category == GENERAL}
     tags = tuple(tag for tag, count in counts.items() if count >= min_count and (tag in posts or is_people_tag(tag)))
     index = {tag: position for position, tag in enumerate(tags)}
-    seen = np.array([counts[tag] for tag in tags])
+    together, expected, seen = count_pairs(corpus, index)
     booru = np.array([posts.get(tag, 0) for tag in tags], dtype=float)
     base = (1 - _DANBOORU_SHARE) * seen / lists + _DANBOORU_SHARE * booru / max(posts.values()) * 0.7 + 1e-6
-    together = np.zeros((len(tags), len(tags)), dtype=np.float32)
-    for left, right, count in corpus.pair_counts():
-        if left in index and right in index:
-            together[index[left], index[right]] += count
-            together[index[right], index[left]] += count
-    expected = (seen[:, None] * seen[None, :] / lists).astype(np.float32)
-    lift = np.log((together + _SMOOTHING) / (expected + _SMOOTHING))
+    lift = np.log((together + SMOOTHING) / (expected + SMOOTHING))
     for left, right, count in zip(*corpus.pairs("cooccurrence"), strict=True):
         if left in index and right in index and posts.get(left) and posts.get(right):
             one, other = index[left], index[right]
@@ -207,6 +201,20 @@ def build_pair_model(corpus: Corpus, *, min_count: float = 4.0) -> PairModel:
     return PairModel(
         tags, index, base.astype(np.float32), _regression(together, expected, seen), lift.astype(np.float32)
     )
+
+
+def count_pairs(
+    corpus: Corpus, index: Mapping[str, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+    """Return in how many prompts and posts each pair of tags is [V, V], and would be by chance; and each tag [V]."""
+    lists, counts = corpus.tag_counts()
+    seen = np.array([counts[tag] for tag in index], dtype=np.float64)
+    together = np.zeros((len(index), len(index)), dtype=np.float32)
+    for left, right, count in corpus.pair_counts():
+        if left in index and right in index:
+            together[index[left], index[right]] += count
+            together[index[right], index[left]] += count
+    return together, (seen[:, None] * seen[None, :] / lists).astype(np.float32), seen
 
 
 def _regression(

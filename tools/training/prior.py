@@ -2,7 +2,8 @@
 
 The table has the tags of the pair model and all others with enough posts. A row is the pair model's regression where
 prompts and posts say enough of its tag; where they say little, what the wide table says takes its place: the share of
-the tag's posts that have the other one, beyond what all posts have.
+the tag's posts that have the other one, beyond what all posts have. Tags that prompts and posts have together far less
+often than by chance are rare pairs; of people tags there are none, as a row does not say how many people it is of.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kgen_ext.tags.pair_table import PairTable, make_pair_table, pack_pair_table
 from tools.training.corpus import GENERAL, Corpus, load_corpus
-from tools.training.pairs import PairModel, build_pair_model
+from tools.training.pairs import SMOOTHING, PairModel, build_pair_model, count_pairs
+from tools.training.tagforms import is_people_tag
 
 _POSTS = 500  # of a tag that the pair model lacks
 _ALL_POSTS = 9.5e6  # behind danbooru.csv and the wide table, roughly
@@ -24,6 +27,8 @@ _WIDE_WEIGHT = 0.6
 _BASE = 0.245  # popularity of the most popular tag in the pair model's base, as far as it comes from posts
 _LETTERS = 40
 _KEEP, _LEAST, _MOST = 64, 0.004, 1.0  # entries of a row, and what an entry says at least and at most
+_EXPECTED, _RARE, _RAREST = 4.0, 0.6, 0.05  # lists that a pair should be in by chance, and what share of them it is in
+_RIVALS = 128  # rare pairs of a row
 
 
 def build_prior(corpus: Corpus, model: PairModel) -> PairTable:
@@ -50,7 +55,23 @@ def build_prior(corpus: Corpus, model: PairModel) -> PairTable:
     weights[: len(model.tags), : len(model.tags)] += model.weights * (1 - share[: len(model.tags)])
     np.fill_diagonal(weights, 0)
     weights = np.clip(weights, -_MOST, _MOST)  # of tags that nearly always come together the regression is no share
-    return make_pair_table(tags, popularity.astype(np.float32), weights, keep=_KEEP, least=_LEAST)
+    rarities = np.zeros_like(weights)
+    rarities[: len(model.tags), : len(model.tags)] = _rarities(corpus, model)
+    return make_pair_table(tags, popularity.astype(np.float32), weights, rarities, keep=_KEEP, least=_LEAST)
+
+
+def _rarities(corpus: Corpus, model: PairModel) -> NDArray[np.float32]:
+    """Return how much rarer than by chance each pair of the model's tags is [V, V], 0 where it is not rare."""
+    together, expected, _ = count_pairs(corpus, model.index)
+    shares = (together + SMOOTHING) / (expected + SMOOTHING)
+    rare = (expected >= _EXPECTED) & (shares < _RARE)
+    people = [place for tag, place in model.index.items() if is_people_tag(tag)]
+    rare[people], rare[:, people] = False, False
+    found = np.where(rare, -np.log(np.maximum(shares, _RAREST)), 0).astype(np.float32)
+    telling = found * expected  # which of them cost the most if they are left out
+    if len(telling) > _RIVALS:
+        found[telling < -np.partition(-telling, _RIVALS, axis=1)[:, _RIVALS, None]] = 0
+    return found
 
 
 def main() -> None:
