@@ -50,8 +50,8 @@ class PairPaths:
     """A pair table in the vocabulary of a model, its tags in the order of their tokens. Several threads may use it."""
 
     __slots__ = (
-        "_branches", "_columns", "_engine", "_order", "_rarities", "_starts", "_strange", "_weights", "ends", "first", "firsts",
-        "index", "paths", "popularity", "size", "stops",
+        "_branches", "_columns", "_engine", "_order", "_rarities", "_starts", "_strange", "_weights", "ends", "first",
+        "firsts", "index", "paths", "popularity", "size", "stops",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, table: TokenTable, pairs: PairTable) -> None:

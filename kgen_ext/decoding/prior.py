@@ -2,11 +2,12 @@
 
 A tag's chance to be in a list is a sum over the tags that are there:
 
-    chance = (max(share of popularity + sum of factor * weight, 0) + sqrt(popularity) / 100) * exp(-sum of rarities / 2)
+    (max(share of popularity + sum of factor * weight, 0) + sqrt(popularity) / 100) * exp(-sum of rarities / 2)
 
 The user's tags, and those that a text names, have the factor 1, those that the model drew less, and all less the later
-they stand; which tags seldom meet (`dress` and `pants`, `indoors` and `sky`) each of them says in full. What a text names and the list lacks is as good as certain, in the table or not, and the list does
-not end before it is there, unless a rule keeps it out. At each token of a tag
+they stand. Tags that seldom meet one of these (`dress` and `pants`, `indoors` and `sky`) are that much rarer, whoever
+said it. What a text names and the list lacks is as good as certain, in the table or not, and the list does not end before
+it is there, unless a rule keeps it out. At each token of a tag
 
     weight * log(chance of the tags that go on so / chance of a tag that the table lacks)
 
@@ -130,7 +131,8 @@ class RowPrior(RowChances):
     """
 
     __slots__ = (
-        "_floor", "_known", "_missing", "_mode", "_named", "_places", "_prior", "_shares", "_strange", "_sums", "_weight",
+        "_floor", "_known", "_missing", "_mode", "_named", "_places", "_prior", "_shares", "_strange", "_sums",
+        "_weight",
     )  # fmt: skip
 
     def __init__(
