@@ -6,8 +6,8 @@ A tag's chance to be in a list is a sum over the tags that are there:
 
 The user's tags, and those that a text names, have the factor 1, those that the model drew less, and all less the later
 they stand. Tags that seldom meet one of these (`dress` and `pants`, `indoors` and `sky`) are that much rarer, whoever
-said it. What a text names and the list lacks is as good as certain, in the table or not, and the list does not end before
-it is there, unless a rule keeps it out. At each token of a tag
+said it. What a text names and the list lacks is as good as certain, in the table or not, and the list does not end
+before it is there, unless a rule keeps it out. At each token of a tag
 
     weight * log(chance of the tags that go on so / chance of a tag that the table lacks)
 
