@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,10 @@ from kgen_ext.rules.wordlist import load_word_list
 from tools.training.captions import tags_in, word_forms
 from tools.training.compose import Composer, consistent_looks, drop_rivals, load_composer
 from tools.training.corpus import Corpus, is_held_out, load_corpus
+from tools.training.pairs import build_pair_model
 from tools.training.people import mostly_alone
 from tools.training.phrases import write_sentence
+from tools.training.prior import build_prior
 from tools.training.prose import clean_sentences, describe
 from tools.training.render import (
     BOILERPLATE,
@@ -411,3 +414,26 @@ def test_the_most_frequent_tag_of_both_kinds_of_list_comes_first(corpus: Corpus)
 
 def test_pairs_of_posts_are_counted_beside_those_of_prompts(corpus: Corpus) -> None:
     assert sum(count for *pair, count in corpus.pair_counts() if set(pair) == {"no humans", "cat"}) == 320
+
+
+@pytest.fixture(scope="module")
+def rare_pairs(corpus: Corpus) -> dict[tuple[str, str], float]:
+    """The rarities of the starter's prior on this corpus."""
+    table = build_prior(corpus, build_pair_model(corpus))
+    rows = np.repeat(np.arange(len(table.tags)), np.diff(table.starts)).tolist()
+    entries = zip(rows, table.columns.tolist(), table.rarities.tolist(), strict=True)
+    return {(table.tags[row], table.tags[column]): rarity for row, column, rarity in entries if rarity}
+
+
+def test_a_pair_is_as_rare_as_its_count_says(corpus: Corpus, rare_pairs: dict[tuple[str, str], float]) -> None:
+    lists, counts = corpus.tag_counts()
+    expected = counts["hat"] * counts["dress"] / lists
+    assert rare_pairs["hat", "dress"] == pytest.approx(-math.log((60 + 2) / (expected + 2)))
+
+
+def test_a_pair_that_meets_as_often_as_by_chance_is_not_rare(rare_pairs: dict[tuple[str, str], float]) -> None:
+    assert {("hat", "dress"), ("cat", "sofa")} & rare_pairs.keys() == {("hat", "dress")}
+
+
+def test_counts_of_people_are_in_no_rare_pair(rare_pairs: dict[tuple[str, str], float]) -> None:
+    assert [pair for pair in rare_pairs if any(map(is_people_tag, pair))] == []
