@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ def test_no_ban_is_broken_whatever_the_server_likes(fake: FakeServer) -> None:
 
 
 def test_a_draw_takes_no_more_than_one_request(fake: FakeServer) -> None:
-    (row,) = expand(fake, REQUESTS[1])
+    # Without the prior, which may ask for more of the likeliest tokens than come with the first answer.
+    (row,) = expand(fake, replace(REQUESTS[1], prior=0.0))
     assert len(fake.bodies()) <= row.decoded_tokens + len(server.PROBES)
 
 

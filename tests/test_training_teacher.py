@@ -214,6 +214,18 @@ def test_shards_and_batches_keep_every_target(teacher: object, tmp_path: Path) -
     assert wanted == pytest.approx(found[place])
 
 
+@pytest.mark.parametrize("first", [0, 1, 40])
+def test_when_all_shards_are_seen_any_of_them_comes_again(teacher: object, tmp_path: Path, first: int) -> None:
+    from tools.training.batches import stream_batches
+    from tools.training.shards import shard_path, write_shard
+
+    for number in range(2):
+        drawn = [(Scene(("1girl",), ("smile",)), f"{HEAD}tag: 1girl, smile")] * 3
+        write_shard(shard_path(tmp_path, number), drawn, teacher, context=64)  # type: ignore[arg-type]
+    stream = stream_batches(tmp_path, 64, np.random.default_rng(0), first=first)
+    assert {next(stream).shard for _ in range(60)} >= set(range(first, first + 10))
+
+
 def test_the_loss_of_sure_targets_is_cross_entropy_and_padding_costs_nothing() -> None:
     torch = pytest.importorskip("torch")
     from tools.training.loss import soft_cross_entropy

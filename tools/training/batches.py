@@ -56,7 +56,8 @@ def stream_batches(
     while True:
         path = shard_path(folder, number)
         if not path.exists():
-            path = shard_path(folder, int(rng.integers(max(1, number))))
+            drawn = sorted(folder.glob("shard_*.npz")) or [path]
+            path = drawn[int(rng.integers(len(drawn)))]
         ready = []
         texts = read_shard(path)
         for position in rng.permutation(len(texts)):
