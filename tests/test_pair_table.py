@@ -83,6 +83,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a name that is no UTF-8": lambda: packed(b"h\xfft" + bytes(3)),
     "fewer entries than rows say": lambda: packed(b"hat\0" + struct.pack("<H", 2)),
     "an entry of no tag": lambda: packed(b"hat\0" + struct.pack("<HHbB", 1, 9, 5, 0), entries=1),
+    "an entry of itself": lambda: packed(b"hat\0" + struct.pack("<HHbB", 1, 1, 5, 0), entries=1),
     "entries out of order": lambda: packed(
         b"h\na" + bytes(2) + struct.pack("<HHHHbbBB", 2, 0, 1, 0, 5, 5, 0, 0), tags=2, entries=2
     ),

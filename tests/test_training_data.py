@@ -437,3 +437,7 @@ def test_a_pair_that_meets_as_often_as_by_chance_is_not_rare(rare_pairs: dict[tu
 
 def test_counts_of_people_are_in_no_rare_pair(rare_pairs: dict[tuple[str, str], float]) -> None:
     assert [pair for pair in rare_pairs if any(map(is_people_tag, pair))] == []
+
+
+def test_no_tag_is_rare_beside_itself(rare_pairs: dict[tuple[str, str], float]) -> None:
+    assert [tag for tag, other in rare_pairs if tag == other] == []

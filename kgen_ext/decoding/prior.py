@@ -1,6 +1,6 @@
 """The prior: a pair table beside the model, as a second expert on which tag comes next (a product of experts).
 
-A tag's chance to be in a list is a sum over the tags that are there:
+A tag's chance to be in a list follows from the tags that are there:
 
     (max(share of popularity + sum of factor * weight, 0) + sqrt(popularity) / 100) * exp(-sum of rarities / 2)
 

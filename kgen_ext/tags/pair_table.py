@@ -150,6 +150,8 @@ def _parse(data: bytes) -> PairTable:
     columns = _columns(np.frombuffer(steps, "<u2").astype(np.int64), starts)
     if entries and (columns.max() >= count):
         raise ValueError("an entry of a tag that it does not have")
+    if (columns == np.repeat(np.arange(count), row_sizes)).any():
+        raise ValueError("a tag that says something of itself")
     level = np.frombuffer(levels, np.int8).astype(np.float32)
     return PairTable(
         tags,

@@ -67,6 +67,7 @@ def _rarities(corpus: Corpus, model: PairModel) -> NDArray[np.float32]:
     rare = (expected >= _EXPECTED) & (shares < _RARE)
     people = [place for tag, place in model.index.items() if is_people_tag(tag)]
     rare[people], rare[:, people] = False, False
+    np.fill_diagonal(rare, False)
     found = np.where(rare, -np.log(np.maximum(shares, _RAREST)), 0).astype(np.float32)
     telling = found * expected  # which of them cost the most if they are left out
     if len(telling) > _RIVALS:
