@@ -93,7 +93,8 @@ def test_the_card_has_a_place_for_every_figure() -> None:
             "count_quartiles": [1],
         },
         "coco": {"captions": 5, "per_token": 20.0, "bits_per_character": 1.5},
-        "texts": {"asked": 4, "written": 1.0, "mentions": 0.5, "ended": 1.0, "self_overlap": 0.1},
+        "texts": {"asked": 4, "written": 1.0, "mentions": 0.5, "ended": 1.0, "self_overlap": 0.1,
+                  "repeat_free": 0.75, "listing": 0.0},
         "safety": {"prompts": 1000, "hits": 0, "found": []},
         "samples": [{"request": "tag: 1girl", "answer": ", hat"}],
     }
@@ -106,6 +107,23 @@ def test_the_card_has_a_place_for_every_figure() -> None:
     assert "$" not in card and "| prompts_dev | 3 | 0.100 / 0.200 |" in card and "2.0 million tokens" in card
     assert "| llama_cpp Q8_0 | 7 | 0.100 / 0.200 | 0.100 / 0.200 | 0.500 | 0.900 | 1.500 | 0.800 | 0.125 |" in card
     assert "in turn, 80 of those prompts brought 1 such words (found:\n`organs`)" in card
+
+
+@pytest.mark.parametrize("text", [
+    "There are a house and a tree.", "A tree is nearby.", "A house in the scene.", "A cat and a hat can be seen.",
+    "A girl smiles. Not far away is a tree.", "To one side are a lamp and a chair.", "In front of the house is a car.",
+    "Behind her lies a forest.", "Beside it stands a lamp.", "In the background are mountains.",
+])  # fmt: skip
+def test_a_sentence_that_only_lists_is_counted(text: str) -> None:
+    assert measures.listing([text]) == 1.0
+
+
+@pytest.mark.parametrize("text", [
+    "A girl looks around the corner.", "A lamp is on the table.", "She is standing in front of a mirror.",
+    "Behind her the sun is setting.", "A tree stands beside the house.", "The scene is bright.",
+])  # fmt: skip
+def test_a_sentence_that_describes_is_no_list(text: str) -> None:
+    assert measures.listing([text]) == 0.0
 
 
 def test_a_smoothed_curve_is_the_mean_of_its_neighbours() -> None:

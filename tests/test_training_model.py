@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +233,21 @@ def test_a_run_begins_from_another_runs_averaged_weights_and_resumes_its_own(tmp
     assert torch.equal(new.average["embed_tokens.weight"], new.model.embed_tokens.weight)
     again = Run(shape, options, tmp_path / "old", seed=3)
     assert again.step == 7 and torch.equal(again.average["embed_tokens.weight"], old.average["embed_tokens.weight"])
+
+
+def test_a_run_begins_from_an_exported_model_of_its_shape(exported: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from tools.training.train import Options, Run
+
+    weights, shape = read_weights(exported / "F16.gguf")
+    options = Options(1.0, 64, 1, 0.01, 0.003, 0.9, 2, 0.5, 1.0, 1, False, False)
+    run = Run(shape, options, tmp_path, seed=1)
+    run.begin_from(exported / "F16.gguf")
+    assert torch.equal(run.average["norm.weight"], torch.from_numpy(weights["model.norm.weight"]))
+    assert shape.rms_norm_eps == Shape().rms_norm_eps
+    other = Run(replace(shape, num_attention_heads=1), options, tmp_path, seed=1)
+    with pytest.raises(ValueError, match="num_attention_heads=1"):
+        other.begin_from(exported / "F16.gguf")
 
 
 def test_muon_takes_the_steps_of_torchs_own_without_its_rounding() -> None:

@@ -12,6 +12,7 @@ import pytest
 from tools.training.compose import Composer
 from tools.training.neighbours import Neighbours
 from tools.training.pairs import PairModel, build_pair_model
+from tools.training.relations import Relations
 from tools.training.scene import Scene
 from tools.training.tagforms import exclusion_table
 from tools.training.vocabulary import SPACE, reachable, tokenizer_json
@@ -43,7 +44,7 @@ def make_composer() -> Composer:
     return Composer(
         model=pair_model(), rivals=exclusion_table(TAGS), allowed=dict.fromkeys(COMPANIES, allowed()), characters=(),
         character_steps=nothing, themes=(), theme_steps=nothing, partners={}, lists=(), posts=(), captions=(), forms={},
-        neighbours=NEIGHBOURS, things=frozenset(), phrases={}, artists=(),
+        neighbours=NEIGHBOURS, things=frozenset(), relations=Relations(), phrases={}, artists=(),
     )  # fmt: skip
 
 
@@ -192,18 +193,22 @@ def test_shards_and_batches_keep_every_target(teacher: object, tmp_path: Path) -
     from tools.training.batches import pad_rows
     from tools.training.shards import read_shard, write_shard
 
-    texts = [f"{HEAD}tag: 1girl, fox ears, shrine", "short: shrine", f"{HEAD}tag: 1girl, smile"]
+    short = "target: <|short_to_long|>\nshort: a shrine\nlong: A hat."
+    texts = [f"{HEAD}tag: 1girl, fox ears, shrine", short, f"{HEAD}tag: 1girl, smile"]
     scenes = [Scene(("1girl",), tuple(text.split(", ")[1:])) for text in texts]
+    scenes[1] = Scene((), (), sentences=("A shrine.", "A hat."), opening=1)
     total = write_shard(tmp_path / "s.npz", list(zip(scenes, texts, strict=True)), teacher, context=64)  # type: ignore[arg-type]
     read = read_shard(tmp_path / "s.npz")
     assert sum(len(text.ids) for text in read) == total
     batch = pad_rows(read, 40)
-    assert batch.count == total - len(texts)
+    assert batch.count == total - len(texts) - sum(len(text.given) for text in read)
     sums = batch.chances.sum(axis=2)
     assert np.allclose(sums[sums > 0], 1.0, atol=1e-3)
     for row, text in enumerate(read):
         assert batch.inputs[row, : len(text.ids) - 1].tolist() == text.ids[:-1].tolist()
         assert batch.tokens[row, : len(text.ids) - 1, 0].tolist() == text.ids[1:].tolist()
+        untaught = np.flatnonzero(sums[row, : len(text.ids) - 1] == 0) + 1
+        assert untaught.tolist() == text.given.tolist() and len(untaught)
     _, _, found = lesson_of(teacher, scenes[2], texts[2])
     place = min(found)
     wanted = {
@@ -212,6 +217,37 @@ def test_shards_and_batches_keep_every_target(teacher: object, tmp_path: Path) -
         if value > 0
     }
     assert wanted == pytest.approx(found[place])
+
+
+@pytest.mark.parametrize("typed, given", [
+    ("A Dog sleeps.", ""),
+    ("a dog sleeps", "ad\n"),
+    ("A Dog sleeps", "\n"),
+    ("a picture of a Dog sleeps.", "a picture of a"),
+    ("A Dog sleeps, 4k", ", 4k\n"),
+])  # fmt: skip
+def test_nothing_is_learnt_of_what_only_users_write(typed: str, given: str) -> None:
+    """Small letters, a full stop that is not there, words about quality, and all before the text."""
+    from tools.training.shards import given_places
+
+    scene = Scene((), ("dog",), sentences=("A Dog sleeps.", "It dreams."), opening=1)
+    head = "rating: safe\ntarget: <|short|> <|short_to_tag|>\n"
+    text = f"{head}short: {typed}\ntag: dog"
+    places = given_places(scene, text, [(at, at + 1) for at in range(len(text))])
+    found = "".join(text[place - 1] for place in places)
+    assert found[: len(head)] == head and found[len(head) :] == given
+
+
+def test_the_end_of_a_text_is_learnt_where_a_scene_ends_so() -> None:
+    from tools.training.shards import given_places
+
+    scene = Scene((), ("dog",), sentences=("A dog sleeps.", "It dreams."), opening=1)
+    head = "target: <|short|> <|tag_to_long|>\n"
+    for text in (f"{head}tag: dog\nlong: A dog sleeps. It dreams.", f"{head}long: A dog sleeps. It dreams."):
+        places = given_places(scene, text, [(at, at + 1) for at in range(len(text))])
+        assert places.tolist() == list(range(1, len(head) + 1))
+    text = f"{head}long: A dog sleeps. It dreams"
+    assert given_places(scene, text, [(at, at + 1) for at in range(len(text))])[-1] == len(text) + 1
 
 
 @pytest.mark.parametrize("first", [0, 1, 40])

@@ -18,7 +18,7 @@ WIDTHS = (56, 96, 136, 192, 288, 512)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Inputs [rows, width]; targets as tokens and chances [rows, width, KEPT + 1], all chances 0 on padding."""
+    """Inputs [rows, width]; targets as tokens and chances [rows, width, KEPT + 1], 0 on padding and what is given."""
 
     inputs: NDArray[np.int64]
     tokens: NDArray[np.int64]
@@ -44,6 +44,7 @@ def pad_rows(texts: Sequence[Taught], width: int, *, shard: int = 0) -> Batch:
         tokens[row, lesson.places - 1, 1:] = lesson.tokens
         chances[row, lesson.places - 1, 1:] = lesson.chances
         chances[row, lesson.places - 1, 0] -= lesson.chances.astype(np.float32).sum(axis=1)
+        chances[row, text.given - 1] = 0.0
     return Batch(inputs, tokens, chances, shard)
 
 

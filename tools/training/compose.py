@@ -19,6 +19,7 @@ from tools.training.pairs import PairModel, build_pair_model
 from tools.training.people import allowed_tags, company_of, draw_people, is_human_tag, mostly_alone, people_of_caption
 from tools.training.phrases import load_phrases, write_sentence
 from tools.training.prose import describe
+from tools.training.relations import Relations, find_relations
 from tools.training.render import LENGTHS, SENTENCES, TAG_RANGE, length_of
 from tools.training.roles import role_of
 from tools.training.scene import Scene
@@ -26,7 +27,7 @@ from tools.training.tagforms import coloured_noun, exclusion_table, is_people_ta
 
 # Sources of a scene and their shares.
 SHARES = {
-    "character": 0.17, "free": 0.20, "theme": 0.04, "hand_made": 0.08, "post": 0.10, "caption": 0.33, "phrase": 0.08
+    "character": 0.23, "free": 0.14, "theme": 0.03, "hand_made": 0.06, "post": 0.10, "caption": 0.38, "phrase": 0.06
 }  # fmt: skip
 _MOST_TOLD = 30  # tags taken from the sentences of a caption
 _QUIET = 0.88  # share of lists behind real sentences that end where nothing more is known
@@ -80,6 +81,7 @@ class Composer:
     captions: tuple[CaptionRecord, ...]
     forms: Mapping[str, str]
     things: frozenset[str]
+    relations: Relations
     phrases: Mapping[str, tuple[str, ...]]
     artists: tuple[str, ...]
 
@@ -167,7 +169,9 @@ class Composer:
         scene = self._grown(people, tags, size, rng, told=True, quiet=quiet and alone)
         if len(sentences) == 1 and rng.random() < 0.7:
             new = [tag for tag in self._sayable(scene.tags) if tag not in tags]
-            more = describe(people, new, (), int(rng.integers(1, 4)), rng, opening=False)
+            more = describe(
+                people, new, (), int(rng.integers(1, 4)), rng, relations=self.relations, said=tags, opening=False
+            )  # fmt: skip
             sentences, said = (*sentences, *more), (*said, *(tags_in(sentence, self.forms) for sentence in more))
         return replace(scene, sentences=sentences, opening=1, said=_present(said, scene.tags))
 
@@ -214,7 +218,7 @@ class Composer:
             return scene
         limit = min(5, SENTENCES[length_of(scene.count)])
         tags, count = self._sayable(scene.tags), int(rng.integers(2, limit + 1))
-        text = describe(scene.people, tags, names, count, rng, given=first)
+        text = describe(scene.people, tags, names, count, rng, relations=self.relations, given=first)
         said = _present((tags_in(sentence, self.forms) for sentence in text), scene.tags)
         return replace(scene, sentences=text, opening=int(rng.integers(1, 3)), said=said)
 
@@ -267,6 +271,8 @@ def load_composer(corpus: Corpus) -> Composer:
     themes, theme_posts, partners = _themes(corpus, posts)
     forms = tag_forms(corpus)
     captions = tuple(caption_records(corpus, forms))
+    things = things_named(captions, forms)
+    nouns = frozenset(tag for tag in things if role_of(tag) in ("things", "place", "clothes"))
     return Composer(
         model=model,
         rivals=exclusion_table([*model.tags, *(tag for character in characters for tag in character.looks)]),
@@ -281,7 +287,8 @@ def load_composer(corpus: Corpus) -> Composer:
         neighbours=build_neighbours(corpus, model),
         captions=captions,
         forms=forms,
-        things=things_named(captions, forms),
+        things=things,
+        relations=find_relations((text for one in captions for text in one.sentences), forms, nouns),
         phrases=load_phrases(corpus.root / "tags/wildcards", lambda phrase: not corpus.words.is_flagged(phrase)),
         artists=tuple([tag for tag, category, _ in corpus.danbooru if category == ARTIST][:1500]),
     )

@@ -152,6 +152,8 @@ class Exam:
             "mentions": round(measures.mention_share(list(zip(given, answers, strict=True))), 3),
             "ended": round(measures.sentences_ended([text for text in answers if text]), 3),
             "self_overlap": round(measures.self_overlap([text for text in answers if text]), 3),
+            "repeat_free": round(measures.repeat_free(answers), 3),
+            "listing": round(measures.listing(answers), 3),
         }
 
     def safety(self) -> dict[str, Any]:

@@ -89,9 +89,8 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], Shape]:
     """Return the weights, with Hugging Face's names and whole again where the file rounds them, and the shape."""
     model = read_gguf(path)
     found = model.shape
-    shape = Shape(
-        found.vocab, found.hidden, found.layers, found.heads, found.inner, found.context, found.theta, found.eps
-    )
+    eps = float(f"{found.eps:.6g}")  # stored in 32 bits
+    shape = Shape(found.vocab, found.hidden, found.layers, found.heads, found.inner, found.context, found.theta, eps)
     return {name: tensor.read() for name, tensor in model.tensors.items()}, shape
 
 

@@ -13,7 +13,12 @@ from tools.training.tagforms import is_people_tag
 from tools.training.words import WordList
 
 FILLERS = frozenset("scenery house building mountain tree river bridge road".split())
-_LISTING = re.compile(r"\bThere (?:is|are)\b|\b(?:in the (?:picture|scene)|nearby|around)\.")
+_LISTING = re.compile(
+    r"\bThere (?:is|are)\b|\b(?:in the (?:picture|scene)|nearby|around|can be seen)\."
+    # The same turned round: `Not far away is a tree.`
+    r"|(?:^|[.!?] )(?:Not far away|Nearby|Around|Further back|To (?:one|the) (?:side|left|right)"
+    r"|(?:In front|Beside|Behind|Near|In the (?:back|fore)ground)(?: of)?(?: (?:the )?\w+)?) (?:is|are|lies?|stands?) "
+)
 
 
 def parse_tags(answer: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kgen_ext.prompt.sentences import split_sentences
+from tools.training.relations import Relations
 from tools.training.roles import sort_tags
 from tools.training.tagforms import coloured_noun
 
@@ -25,8 +26,9 @@ _ARTISTS = re.compile(r"\bby [a-z]+ |\bart(?:station|germ)\b|\bin the style of\b
 _PLACES_IN = frozenset(
     "city forest garden classroom library kitchen bedroom room cafe park village town field alley".split()
 )
+_PLURAL = re.compile(r"(?<![su])s$")  # `shoes`, not `dress`
 _MASS = (
-    "s", "hair", "skin", "makeup", "sky", "jewelry", "footwear", "armor", "water", "snow", "grass", "food", "pantyhose",
+    "hair", "skin", "makeup", "sky", "jewelry", "footwear", "armor", "water", "snow", "grass", "food", "pantyhose",
     "serafuku",
 )  # fmt: skip
 _WORN = frozenset("dress shirt skirt jacket coat kimono uniform hoodie sweater suit armor robe cape yukata".split())
@@ -81,7 +83,7 @@ _CAMERA_SAYS = {
     "from above": "The view is from above./Seen from above.", "from below": "The view is from below.",
     "from side": "The view is from the side.", "from behind": "The view is from behind.",
     "close-up": "It is a close-up.", "portrait": "It is a portrait.", "upper body": "The frame ends at the waist.",
-    "full body": "The whole figure can be seen.", "cowboy shot": "The frame ends above the knees.",
+    "full body": "The figure is shown from head to foot.", "cowboy shot": "The frame ends above the knees.",
     "wide shot": "It is a wide shot.", "depth of field": "What is far away is out of focus.",
     "blurry background": "Everything behind is blurred.", "dutch angle": "The camera is tilted.",
 }  # fmt: skip
@@ -94,20 +96,25 @@ def describe(
     count: int,
     rng: np.random.Generator,
     *,
+    relations: Relations,
     given: Collection[str] = (),
+    said: Sequence[str] = (),
     opening: bool = True,
 ) -> tuple[str, ...]:
     """Write up to `count` sentences that mention some of the tags, those of `given` before the others.
 
+    relations: where things are; one whose place nobody told is left unsaid. said: tags that the text has named before.
     opening: the first sentence introduces the subject; without it a text that has done so is continued.
     """
     who = _subject(people, characters)
     order = sorted(rng.permutation(list(tags)).tolist(), key=lambda tag: tag not in given) if tags else []
-    kinds = sort_tags(distinct_things(order))
+    order = distinct_things(order)
+    kinds = sort_tags(order)
     kinds["camera"] = [tag for tag in order if tag in _CAMERA_SAYS]
     sentences = [_opening(who, kinds, rng)] if opening else []
+    placed = _Placed(relations, (*order, *said), bool(said))
     # Any: NumPy 2.2 has no type for such a shuffle.
-    makers: list[Any] = [_looks, _wears, _holds, _place, _things, _things, _light, _view]
+    makers: list[Any] = [_looks, _wears, _holds, placed.place, placed.thing, placed.thing, _light, _view]
     if rng.random() < 0.7:  # as a person would go on, else in any order
         makers = [maker for maker in makers if rng.random() < 0.8] or makers
     else:
@@ -221,7 +228,7 @@ def _where(kinds: dict[str, list[str]], rng: np.random.Generator) -> str:
 
 def _looks(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
     looks = _look_phrases(_take(kinds["looks"], int(rng.integers(1, 4))))
-    if not looks:
+    if not looks or not who.name:
         return []
     ways = [f"{who.pronoun} {who.does('has')} {_join(looks)}"]
     single = looks[0].split()
@@ -257,26 +264,58 @@ def _holds(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator)
     return [f"{who.pronoun} {way}"]
 
 
-def _place(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    places = [_a(tag) for tag in kinds["place"] if tag not in ("indoors", "outdoors")][:1]
-    kinds["place"] = []
-    if not places:
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Says where things and places of a list are, each beside what stands in the list with it."""
+
+    relations: Relations
+    tags: Sequence[str]
+    said: bool  # something was told before, which a new posture might deny
+
+    def place(self, who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
+        kinds["place"] = [tag for tag in kinds["place"] if tag not in ("indoors", "outdoors")]
+        return self._first(who, "place", kinds, rng)
+
+    def thing(self, who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
+        return self._first(who, "things", kinds, rng)
+
+    def _first(
+        self, who: _Subject, kind: str, kinds: dict[str, list[str]], rng: np.random.Generator
+    ) -> list[str]:
+        for tag in kinds[kind]:
+            if ways := self._ways(who, tag, kinds):
+                counts = np.array([count for _, count, _ in ways], dtype=float)
+                text, _, used = ways[int(rng.choice(len(ways), p=counts / counts.sum()))]
+                for tags in kinds.values():
+                    tags[:] = [other for other in tags if other not in used]
+                return [text]
         return []
-    ways = [f"the setting is {places[0]}", f"further back lies {places[0]}", f"behind {who.whom} lies {places[0]}"]
-    return [str(rng.choice(ways[: 3 if who.name else 2]))]
+
+    def _ways(self, who: _Subject, tag: str, kinds: dict[str, list[str]]) -> list[tuple[str, int, tuple[str, ...]]]:
+        """Return what can be said of where `tag` is: a sentence, how often captions say so, and the tags it names."""
+        doing = [other for other in self.tags if other.endswith("ing") and " " not in other]
+        ways: list[tuple[str, int, tuple[str, ...]]] = []
+        if who.name:
+            for phrase, count in self.relations.person.get(tag, {}).items():
+                verb = phrase.split()[0]
+                if not verb.endswith("ing") or verb in doing or not (doing or self.said):
+                    ways.append((f"{who.pronoun} {who.verb} {self._end(phrase, tag, kinds)}", count, (tag,)))
+        for other in self.tags:
+            for pair in ((tag, other), (other, tag)):
+                for phrase, count in self.relations.things.get(pair, {}).items():
+                    first = _a(pair[0]) if _left(pair[0], kinds) else f"the {pair[0]}"
+                    be = "are" if _PLURAL.search(pair[0]) else "is"
+                    ways.append((f"{first} {be} {self._end(phrase, pair[1], kinds)}", count, pair))
+        return ways
+
+    @staticmethod
+    def _end(phrase: str, tag: str, kinds: dict[str, list[str]]) -> str:
+        words, _, article = phrase.rpartition(" ")
+        return f"{words} {_a(tag) if article == 'a' and _left(tag, kinds) else f'the {tag}'}"
 
 
-def _things(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    things = _take(kinds["things"], int(rng.integers(1, 3)))
-    if not things:
-        return []
-    named = _join([_a(tag) for tag in things])
-    many = len(things) > 1 or things[0].endswith("s")
-    be = "are" if many else "is"
-    ways = [f"{named} can be seen", f"in front {be} {named}", f"to one side {be} {named}", f"not far away {be} {named}"]
-    if who.name:
-        ways += [f"beside {who.whom} {be} {named}", f"behind {who.whom} {be} {named}"]
-    return [str(rng.choice(ways))]
+def _left(tag: str, kinds: dict[str, list[str]]) -> bool:
+    return any(tag in tags for tags in kinds.values())
 
 
 def _light(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
@@ -295,9 +334,7 @@ def _take(tags: list[str], count: int) -> list[str]:
 
 
 def _a(tag: str) -> str:
-    mass = tag.endswith(_MASS)
-    noun = coloured_noun(tag)
-    if mass or (noun or "").endswith("s"):
+    if tag.endswith(_MASS) or _PLURAL.search(tag):
         return tag
     return f"{'an' if tag[0] in 'aeio' else 'a'} {tag}"
 

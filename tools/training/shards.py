@@ -1,14 +1,16 @@
 """Token shards: `python -m tools.training.shards --corpus DIR --tokenizer DIR --out DIR --count N`.
 
-A shard is an .npz with `ids` (uint16, all texts one after another, each `<s> ... </s>`) and `ends` (int64, where each
-text ends). Every shard has its own generator (seed, number), so any of them can be made again alone. Every text is
-drawn and rendered anew: a pass over the data never sees the same text twice.
+A shard is an .npz with `ids` (uint16, all texts one after another, each `<s> ... </s>`), `ends` (int64, where each
+text ends), the teacher's `places`, `tokens` and `chances`, and `given` (int64, places that are read and not learnt).
+Every shard has its own generator (seed, number), so any of them can be made again alone. Every text is drawn and
+rendered anew: a pass over the data never sees the same text twice.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,10 +30,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Taught:
-    """One text: its token ids and the soft targets of some of its places."""
+    """One text: its token ids, the soft targets of some of its places, and the places that are no targets."""
 
     ids: NDArray[np.int64]
     lesson: Lesson
+    given: NDArray[np.int64]
 
 
 def draw_scenes(composer: Composer, count: int, *, seed: int, number: int) -> list[tuple[Scene, str]]:
@@ -44,10 +47,11 @@ def draw_scenes(composer: Composer, count: int, *, seed: int, number: int) -> li
 def write_shard(path: Path, drawn: list[tuple[Scene, str]], teacher: Teacher, *, context: int) -> int:
     """Tokenise texts, teach them and write them as one shard; texts over the context are left out. Returns the tokens.
 
-    ids [N] and ends [texts] of the texts; places [M] in ids whose soft targets are tokens and chances [M, KEPT].
+    ids [N] and ends [texts] of the texts; places [M] in ids whose soft targets are tokens and chances [M, KEPT]; given
+    [G] in ids.
     """
     encoded = teacher.engine.encode_batch([text for _, text in drawn], add_special_tokens=False)
-    rows, lessons, ends = [], [], []
+    rows, lessons, given, ends = [], [], [], []
     total = 0
     for (scene, text), encoding in zip(drawn, encoded, strict=True):
         row = [BOS, *encoding.ids, EOS]
@@ -55,6 +59,7 @@ def write_shard(path: Path, drawn: list[tuple[Scene, str]], teacher: Teacher, *,
             lesson = teacher.teach(scene, text, row)
             lessons.append(replace(lesson, places=lesson.places + total))
             rows.append(np.array(row, dtype=np.uint16))
+            given.append(given_places(scene, text, encoding.offsets) + total)
             total += len(row)
             ends.append(total)
     temporary = path.with_suffix(".tmp.npz")
@@ -63,21 +68,56 @@ def write_shard(path: Path, drawn: list[tuple[Scene, str]], teacher: Teacher, *,
         places=np.concatenate([lesson.places for lesson in lessons]),
         tokens=np.concatenate([lesson.tokens for lesson in lessons]),
         chances=np.concatenate([lesson.chances for lesson in lessons]),
+        given=np.concatenate(given),
     )  # fmt: skip
     temporary.rename(path)
     return total
+
+
+def given_places(scene: Scene, text: str, offsets: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """Return the places of a text's ids (`<s>` is place 0) that users write and nobody wants to read.
+
+    Those of the metadata and the target, and what `typed` changed of the description behind them: small letters, the
+    full stop that is not there, words about quality. offsets: of its tokens in `text`.
+    """
+    target = text.index("target: ")
+    begin = text.index("\n", target) + 1
+    wanted = np.ones(len(text) + 1, dtype=bool)
+    wanted[:begin] = False
+    name, _, line = text[begin:].partition("\n")[0].partition(": ")
+    begin += len(name) + 2
+    if name != "tag":
+        wanted[begin : begin + len(line) + 1] = _as_written(scene, line)
+    kept = [bool(wanted[low:high].all()) for low, high in offsets]
+    # `</s>` stands where the text ends.
+    return np.flatnonzero(~np.array([True, *kept, bool(wanted[len(text)])]))
+
+
+def _as_written(scene: Scene, line: str) -> NDArray[np.bool_]:
+    """Say which characters of a typed description, and whether its end, are as the scene has them: [len(line) + 1]."""
+    low = line.lower()
+    texts = (" ".join(scene.sentences[:count]) for count in range(len(scene.sentences), 0, -1))
+    clean = next(text for text in texts if text.rstrip(".").lower() in low)
+    core = clean.rstrip(".")
+    at = low.index(core.lower())
+    same = np.zeros(len(line) + 1, dtype=bool)
+    same[at : at + len(core)] = [typed == letter for typed, letter in zip(line[at:], core, strict=False)]
+    if line[at:].lower() == clean.lower():
+        same[at + len(core) :] = True
+    return same
 
 
 def read_shard(path: Path) -> list[Taught]:
     """Read the texts of a shard."""
     with np.load(path) as data:
         ids, ends, places = data["ids"].astype(np.int64), data["ends"], data["places"]
-        tokens, chances = data["tokens"], data["chances"]
+        tokens, chances, given = data["tokens"], data["chances"], data["given"]
     texts = []
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
         low, high = np.searchsorted(places, (start, end))
         lesson = Lesson(places[low:high] - start, tokens[low:high], chances[low:high])
-        texts.append(Taught(ids[start:end], lesson))
+        unlearnt = given[slice(*np.searchsorted(given, (start, end)))] - start
+        texts.append(Taught(ids[start:end], lesson, unlearnt))
     return texts
 
 

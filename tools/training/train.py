@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tools.training.batches import stream_batches
+from tools.training.gguf import read_weights
 from tools.training.loss import soft_cross_entropy
 from tools.training.model import Shape, build_model
 
@@ -108,11 +109,20 @@ class Run:
         temporary.replace(self.path)
 
     def begin_from(self, checkpoint: Path) -> None:
-        """Take the averaged weights of another run's checkpoint; counters and optimisers begin anew."""
+        """Take the averaged weights of another run's checkpoint, or an exported GGUF's; the rest begins anew.
+
+        Raises ValueError for a GGUF of another shape.
+        """
         import torch
 
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(saved["average"])
+        if checkpoint.suffix == ".gguf":
+            weights, shape = read_weights(checkpoint)
+            if shape != self.shape:
+                raise ValueError(f"{checkpoint}: {shape}, the run has {self.shape}")
+            average = {name.removeprefix("model."): torch.from_numpy(value) for name, value in weights.items()}
+        else:
+            average = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
+        self.model.load_state_dict(average)
         self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
 
     def _resume(self) -> None:
@@ -206,7 +216,7 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=90, help="time budget, earlier runs included (default: %(default)s)"
     )
-    parser.add_argument("--weights", type=Path, help="checkpoint of another run to begin from (same shape)")
+    parser.add_argument("--weights", type=Path, help="checkpoint of another run, or a GGUF, to begin from (same shape)")
     parser.add_argument("--vocabulary", type=int, default=6144)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=5)
