@@ -337,6 +337,8 @@ def test_things_are_where_captions_have_them_and_others_are_left_unsaid() -> Non
 
 def test_a_posture_does_not_deny_what_was_said() -> None:
     assert told(("1girl",), ("cat",), said=("sitting",)) == {"She is next to a cat."}
+    assert told(("1girl",), ("cat",), said=("table",)) == {"She is next to a cat."}
+    assert told(("1girl",), ("forest",), said=("walking",)) == {"She is walking in the forest."}
     assert told(("no humans",), ("cat",), said=("sofa",)) == {"A cat is sleeping on the sofa."}
 
 
@@ -356,6 +358,7 @@ def test_relations_are_what_stands_between_a_person_or_a_thing_and_the_next() ->
     texts = (
         "A woman sitting on a bench.", "A cat sitting on the table.", "A table placed next to a dog.",
         "A man with a dog.", "Dogs on a couch.", "A cat on the street is holding a dog.",
+        "A dog wearing a bench.",
     )  # fmt: skip
     found = find_relations([text for text in texts for _ in range(3)], forms, nouns)
     assert found.person == {"bench": {"sitting on a": 3}}
