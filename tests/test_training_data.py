@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from kgen_ext.rules.wordlist import load_word_list
 from tools.training import measures
-from tools.training.captions import tags_in, word_forms
+from tools.training.captions import caption_records, tags_in, word_forms
 from tools.training.compose import Composer, consistent_looks, drop_rivals, load_composer
 from tools.training.corpus import Corpus, is_held_out, load_corpus
 from tools.training.pairs import build_pair_model
@@ -296,6 +297,20 @@ RELATIONS = Relations(
     person={"cat": {"holding a": 3, "next to a": 2}, "forest": {"walking in the": 4}},
     things={("lamp", "table"): {"on the": 9}, ("cat", "sofa"): {"sleeping on a": 5}},
 )
+
+
+@pytest.mark.parametrize("caption, kept", [
+    ("A brown dog runs. In the center of the picture is a cat.", ("A brown dog runs.",)),
+    ("A brown dog runs. The scene is lit by day. It barks at cats.", ("A brown dog runs.", "It barks at cats.")),
+    ("There are two dogs on the grass.", ()),
+    ("A detailed photo of a dog, 4k. It barks at cats.", ()),
+    ("A dog looks at a painter.", ("A dog looks at a painter.",)),
+])  # fmt: skip
+def test_captions_that_speak_of_pictures_are_no_examples(caption: str, kept: tuple[str, ...]) -> None:
+    listed = [{"caption": caption}]
+    one = SimpleNamespace(captions=lambda name: listed if name == "vbench" else [])
+    found = caption_records(one, {})  # type: ignore[arg-type]
+    assert [record.sentences for record in found] == ([kept] if kept else [])
 
 
 def test_descriptions_mention_tags_once_and_end_as_sentences() -> None:
