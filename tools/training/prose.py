@@ -103,8 +103,8 @@ def describe(
 ) -> tuple[str, ...]:
     """Write up to `count` sentences that mention some of the tags, those of `given` before the others.
 
-    relations: where things are; one whose place nobody told is left unsaid. said: tags that the text has named before.
-    opening: the first sentence introduces the subject; without it a text that has done so is continued.
+    relations: where things are; of one whose place nobody told nothing is said. said: tags that the text has named
+    before. opening: the first sentence introduces the subject; without it a text that has done so is continued.
     """
     who = _subject(people, characters)
     order = sorted(rng.permutation(list(tags)).tolist(), key=lambda tag: tag not in given) if tags else []
