@@ -137,6 +137,14 @@ def test_the_mean_of_several_checkpoints_is_exported(tmp_path: Path) -> None:
         load_weights(paths, Shape())
 
 
+def test_a_gguf_may_be_one_of_them(exported: Path) -> None:
+    weights, shape = read_weights(exported / "Q8_0.gguf")
+    mean, found = load_weights([exported / "Q8_0.gguf", exported / "F16.gguf"], Shape())
+    half = read_weights(exported / "F16.gguf")[0]
+    name = "model.embed_tokens.weight"
+    assert found == shape and np.allclose(mean[name], (weights[name] + half[name]) / 2)
+
+
 @pytest.mark.parametrize(("form", "kind"), [("F16", F16), ("Q8_0", Q8_0)])
 def test_exported_gguf_is_read_back_by_the_reference_reader(exported: Path, form: str, kind: int) -> None:
     import gguf

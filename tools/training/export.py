@@ -1,7 +1,7 @@
 """Export checkpoints: `python -m tools.training.export --checkpoint FILE [FILE ...] --tokenizer DIR --out FILE.gguf`.
 
-Of several checkpoints the mean is exported; without any, a model with random weights, so that engines can be built
-before the training is done.
+A checkpoint may be a GGUF, too. Of several the mean is exported; without any, a model with random weights, so that
+engines can be built before the training is done.
 """
 
 from __future__ import annotations
@@ -10,16 +10,31 @@ import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.training.gguf import F16, Q8_0, read_tokenizer, write_gguf
+from tools.training.gguf import F16, Q8_0, read_tokenizer, read_weights, write_gguf
 from tools.training.model import Shape, build_model
+
+if TYPE_CHECKING:
+    import torch
 
 NAME = "KGen starter"
 FORMS = {"F16": F16, "Q8_0": Q8_0}
 _log = logging.getLogger(__name__)
+
+
+def read_average(path: Path) -> tuple[dict[str, torch.Tensor], Shape]:
+    """Return the averaged weights of a checkpoint of train.py, or the weights of an exported GGUF, and the shape."""
+    import torch
+
+    if path.suffix == ".gguf":
+        weights, shape = read_weights(path)
+        return {name.removeprefix("model."): torch.tensor(value) for name, value in weights.items()}, shape
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    return saved["average"], Shape(**saved["shape"])
 
 
 def load_weights(checkpoints: Sequence[Path], shape: Shape) -> tuple[dict[str, NDArray[np.float32]], Shape]:
@@ -27,16 +42,13 @@ def load_weights(checkpoints: Sequence[Path], shape: Shape) -> tuple[dict[str, N
 
     Raises ValueError for checkpoints of different shapes.
     """
-    import torch
-
     if not checkpoints:
         state = build_model(shape, seed=0).state_dict()
     else:
-        saved = [torch.load(path, map_location="cpu", weights_only=True) for path in checkpoints]
-        shape, *others = dict.fromkeys(Shape(**checkpoint["shape"]) for checkpoint in saved)
+        averages, shapes = zip(*map(read_average, checkpoints), strict=True)
+        shape, *others = dict.fromkeys(shapes)
         if others:
             raise ValueError(f"checkpoints of different shapes: {shape}, {others[0]}")
-        averages = [checkpoint["average"] for checkpoint in saved]
         state = {name: sum(average[name] for average in averages) / len(averages) for name in averages[0]}
     return {f"model.{name}": value.float().numpy() for name, value in state.items()}, shape
 
@@ -60,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.training.export", description=__doc__)
     parser.add_argument(
         "--checkpoint", type=Path, nargs="+", default=(), metavar="FILE",
-        help="checkpoints of train.py, of several the mean (default: random weights)",
+        help="checkpoints of train.py or GGUFs, of several the mean (default: random weights)",
     )  # fmt: skip
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json, or a GGUF")
     parser.add_argument("--out", type=Path, required=True, help="GGUF to write")

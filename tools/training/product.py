@@ -182,7 +182,7 @@ def measure(
         begun = time.monotonic()
         found: dict[str, Any] = {file: withheld(expander, question, halves) for file, halves in lists.items()}
         found["sentences"] = sentences(expander, question, named)
-        found["texts"] = texts(expander, question, list(named)[: most * 2])
+        found["texts"] = texts(expander, question, list(named))
         found["looks"] = looks(expander, question, ranked[: most * 2])
         # Divided among the engines, so that together they answer each prompt once.
         found["safety"] = safety(expander, question, asked[list(names).index(name) :: len(names)], corpus.words)

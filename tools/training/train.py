@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tools.training.batches import stream_batches
-from tools.training.gguf import read_weights
+from tools.training.export import read_average
 from tools.training.loss import soft_cross_entropy
 from tools.training.model import Shape, build_model
 
@@ -111,17 +111,11 @@ class Run:
     def begin_from(self, checkpoint: Path) -> None:
         """Take the averaged weights of another run's checkpoint, or an exported GGUF's; the rest begins anew.
 
-        Raises ValueError for a GGUF of another shape.
+        Raises ValueError for those of another shape.
         """
-        import torch
-
-        if checkpoint.suffix == ".gguf":
-            weights, shape = read_weights(checkpoint)
-            if shape != self.shape:
-                raise ValueError(f"{checkpoint}: {shape}, the run has {self.shape}")
-            average = {name.removeprefix("model."): torch.from_numpy(value) for name, value in weights.items()}
-        else:
-            average = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
+        average, shape = read_average(checkpoint)
+        if shape != self.shape:
+            raise ValueError(f"{checkpoint}: {shape}, the run has {self.shape}")
         self.model.load_state_dict(average)
         self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
 
