@@ -174,7 +174,7 @@ def _subject(people: Sequence[str], characters: Sequence[str]) -> _Subject:
     counts |= {"multiple girls": "several girls", "multiple boys": "several boys", "1other": "a figure"}
     exact = any(tag[0].isdigit() for tag in people)
     found = [counts[tag] for tag in people if tag in counts and not (exact and tag.startswith("multiple"))]
-    if "no humans" in people:
+    if "no humans" in people or not (people or name):
         return _Subject(name, "It", False)
     if len(found) > 1:
         return _Subject(" and ".join(found[:2]), "They", True)
@@ -300,10 +300,11 @@ class _Placed:
                 verb = phrase.split()[0]
                 if not verb.endswith("ing") or verb in doing or not (doing or self.said):
                     ways.append((f"{who.pronoun} {who.verb} {self._end(phrase, tag, kinds)}", count, (tag,)))
-        for other in self.tags:
+        # What is new is said to be by what the text has named: two new things by each other would be another subject.
+        for other in (other for other in self.tags if not _left(other, kinds)):
             for pair in ((tag, other), (other, tag)):
                 for phrase, count in self.relations.things.get(pair, {}).items():
-                    first = _a(pair[0]) if _left(pair[0], kinds) else f"the {pair[0]}"
+                    first = _a(tag) if pair[0] == tag else f"the {other}"
                     be = "are" if _PLURAL.search(pair[0]) else "is"
                     ways.append((f"{first} {be} {self._end(phrase, pair[1], kinds)}", count, pair))
         return ways
