@@ -295,7 +295,9 @@ def test_captions_become_sentences_or_nothing() -> None:
 
 RELATIONS = Relations(
     person={"cat": {"holding a": 3, "next to a": 2}, "forest": {"walking in the": 4}},
-    things={("lamp", "table"): {"on the": 9}, ("cat", "sofa"): {"sleeping on a": 5}},
+    things={
+        ("lamp", "table"): {"on the": 9}, ("cat", "sofa"): {"sleeping on a": 5}, ("chair", "desk"): {"at a": 3},
+    },
 )
 
 
@@ -349,6 +351,7 @@ def test_things_are_where_captions_have_them_and_others_are_left_unsaid() -> Non
     assert told(("no humans",), ("lamp", "table")) == set()  # neither was named
     assert told(("1girl",), ("cat", "clock")) == {"She is holding a cat.", "She is next to a cat."}
     assert told(("2boys",), ("cat",)) == {"They are holding a cat.", "They are next to a cat."}
+    assert told(("no humans",), ("chair",), said=("desk",)) == {"A chair is at the desk."}  # `hair` takes no article
     assert told((), ("cat", "hat"), said=("sofa",)) == {"A cat is sleeping on the sofa."}  # and nobody wears the hat
 
 

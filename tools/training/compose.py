@@ -272,7 +272,7 @@ def load_composer(corpus: Corpus) -> Composer:
     forms = tag_forms(corpus)
     captions = tuple(caption_records(corpus, forms))
     things = things_named(captions, forms)
-    nouns = frozenset(tag for tag in things if role_of(tag) in ("things", "place", "clothes"))
+    nouns = frozenset(tag for tag in things if role_of(tag) in ("things", "place", "clothes") and "doors" not in tag)
     return Composer(
         model=model,
         rivals=exclusion_table([*model.tags, *(tag for character in characters for tag in character.looks)]),

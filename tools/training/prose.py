@@ -27,10 +27,9 @@ _PLACES_IN = frozenset(
     "city forest garden classroom library kitchen bedroom room cafe park village town field alley".split()
 )
 _PLURAL = re.compile(r"(?<![su])s$")  # `shoes`, not `dress`
-_MASS = (
-    "hair", "skin", "makeup", "sky", "jewelry", "footwear", "armor", "water", "snow", "grass", "food", "pantyhose",
-    "serafuku",
-)  # fmt: skip
+_MASS = re.compile(
+    r"\b(?:hair|skin|makeup|sky|jewelry|footwear|armor|water|snow|grass|food|pantyhose|serafuku)$"
+)
 _WORN = frozenset("dress shirt skirt jacket coat kimono uniform hoodie sweater suit armor robe cape yukata".split())
 
 
@@ -335,7 +334,7 @@ def _take(tags: list[str], count: int) -> list[str]:
 
 
 def _a(tag: str) -> str:
-    if tag.endswith(_MASS) or _PLURAL.search(tag):
+    if _MASS.search(tag) or _PLURAL.search(tag):
         return tag
     return f"{'an' if tag[0] in 'aeio' else 'a'} {tag}"
 
