@@ -32,7 +32,9 @@ REQUESTS = [
     ExpandRequest("scenery, ruins BREAK 2girls, umbrella", seed=5, tag_length="very_short"),
     ExpandRequest("1boy, armor", seed=9, text_length="very_short", tag_length="very_short"),
     ExpandRequest("cat, window", seed=2, temperature=0.0, min_p=0.0, tag_length="very_short"),
-    ExpandRequest("1girl, library", seed=4, temperature=1.3, top_k=40, min_p=0.0, tag_length="very_short", prior=0),
+    ExpandRequest(
+        "1girl, library", seed=4, count=4, temperature=2.0, top_k=40, min_p=0.0, tag_length="very_short", prior=0
+    ),
     ExpandRequest("1girl, cafe", seed=6, top_p=0.8, min_p=0.02, tag_length="very_short"),
 ]
 
