@@ -151,10 +151,6 @@ class _Subject:
     def whose(self) -> str:
         return {"She": "her", "He": "his", "They": "their"}.get(self.pronoun, "its")
 
-    @property
-    def whom(self) -> str:
-        return {"She": "her", "He": "him", "They": "them"}.get(self.pronoun, "it")
-
     def does(self, action: str) -> str:
         """Bend a verb of the third person (`wears`) to the pronoun."""
         return _bend(action) if self.pronoun == "They" else action
