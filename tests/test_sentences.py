@@ -22,8 +22,8 @@ from kgen_ext.rules.repeats import TextHistory
 from tools.bench.queries import Query
 from tools.bench.score import score
 from tools.bench.turn import Outcome
+from tools.training.cleaning import clean_sentences
 from tools.training.measures import sentences_ended
-from tools.training.prose import clean_sentences
 
 # What may come next: nothing, lower case, a capital, a number.
 BEHIND = {".": "", "a": " and it goes on", "A": " The light is low", "0": " 8 hats hang there"}

@@ -16,13 +16,14 @@ import pytest
 from kgen_ext.rules.wordlist import load_word_list
 from tools.training import measures
 from tools.training.captions import caption_records, tags_in, word_forms
+from tools.training.cleaning import clean_sentences
 from tools.training.compose import Composer, consistent_looks, drop_rivals, load_composer
 from tools.training.corpus import Corpus, is_held_out, load_corpus
 from tools.training.pairs import build_pair_model
 from tools.training.people import mostly_alone
 from tools.training.phrases import write_sentence
 from tools.training.prior import build_prior
-from tools.training.prose import clean_sentences, describe
+from tools.training.prose import describe
 from tools.training.relations import Relations, find_relations
 from tools.training.render import (
     BOILERPLATE,

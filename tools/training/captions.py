@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tools.training.cleaning import is_prompt_like, shown_sentences
 from tools.training.corpus import GENERAL, Corpus
 from tools.training.people import people_of_caption
-from tools.training.prose import clean_sentences, is_prompt_like
 from tools.training.tagforms import is_people_tag, spell_tag
 
 _FILES = ("unigenbench", "vbench", "iiw", "dpg_bench", "coco_val2017", "t2i_compbench")
@@ -25,14 +24,6 @@ _FALSE = frozenset(
     "long short all and for are the was out off end part parts type kind way lot several many few filled featuring "
     "blends blend blended reveal reveals revealed amazing fashion support supports warming "
     "camera creature canopy piercing model patch view scene background foreground large small big little young".split()
-)
-# A sentence about the picture as a picture, or that lists what is there, shows a model how to do that.
-_OF_PICTURES = re.compile(
-    r"\b(?:the|this|an?|entire|whole|each) (?:\w+ )?(?:picture|image|photo|photograph|scene|frame|screen|composition"
-    r"|illustration|painting|artwork|mood|atmosphere|style|video)\b|\bthere (?:is|are)\b|\b(?:4k|8k|hd|detailed"
-    r"|artstation|octane|unreal|render\w*|photorealistic|hyper\w*|cinematic|trending|resolution|quality|masterpiece"
-    r"|style)\b",
-    re.I,
 )
 
 
@@ -96,25 +87,17 @@ def caption_records(corpus: Corpus, forms: Mapping[str, str]) -> list[CaptionRec
     """Read every usable caption of the corpus once."""
     records: dict[str, CaptionRecord] = {}
     for record in corpus.captions("tag_caption_pairs"):
-        sentences = _of_what_is_shown(record["caption"])
+        sentences = shown_sentences(record["caption"])
         if sentences and not is_prompt_like(sentences[0]):
             listed = [spell_tag(tag) for tag in record["tags"]]
             people = people_of_caption(record["caption"], listed)
             records[sentences[0]] = _record(sentences, people, forms)
     for name in _FILES:
         for record in corpus.captions(name):
-            sentences = _of_what_is_shown(record["caption"])
+            sentences = shown_sentences(record["caption"])
             if sentences and sentences[0] not in records:
                 records[sentences[0]] = _record(sentences, people_of_caption(record["caption"], ()), forms)
     return list(records.values())
-
-
-def _of_what_is_shown(caption: str) -> tuple[str, ...]:
-    """Return the usable sentences of a raw caption that say what is shown; none where its first does not."""
-    sentences = clean_sentences(caption)
-    if not sentences or _OF_PICTURES.search(sentences[0]):
-        return ()
-    return tuple(sentence for sentence in sentences if not _OF_PICTURES.search(sentence))
 
 
 def _record(sentences: tuple[str, ...], people: tuple[str, ...], forms: Mapping[str, str]) -> CaptionRecord:

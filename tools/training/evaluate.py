@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from tools.training import measures
+from tools.training.cleaning import clean_sentences
 from tools.training.corpus import Character, Corpus, is_held_out, load_corpus, read_jsonl
 from tools.training.pairs import PairModel, build_pair_model
-from tools.training.prose import clean_sentences
 from tools.training.recall import Half, load_halves, rank_by_votes, recall, yardsticks
 from tools.training.safety import load_prompts
 from tools.training.sampling import Sampler, Sampling, load_sampler

@@ -1,4 +1,4 @@
-"""Sentences: real captions cleaned up, and template captions that say in prose what tags say."""
+"""Template sentences that say in prose what tags say."""
 
 from __future__ import annotations
 
@@ -9,20 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from kgen_ext.prompt.sentences import split_sentences
+from tools.training.cleaning import finish
 from tools.training.relations import Relations
 from tools.training.roles import sort_tags
 from tools.training.tagforms import coloured_noun
 
-_LEAD = re.compile(
-    r"^(?:please |can you )?(?:draw|generate|create|make|paint|design|show)(?: me)?(?: an image of| a picture of)?:?\s+"
-    r"|^(?:generated? (?:image|picture)|generating picture)\s*:\s*",
-    re.I,
-)
-_CAMERA = re.compile(
-    r"\b(?:camera|video|footage|zoom\w*|pans?|panning|frame rate|shot in|the shot|cinematograph\w*|clip)\b", re.I
-)
-_ARTISTS = re.compile(r"\bby [a-z]+ |\bart(?:station|germ)\b|\bin the style of\b|\bgreg rutkowski\b|\bmucha\b", re.I)
 _PLACES_IN = frozenset(
     "city forest garden classroom library kitchen bedroom room cafe park village town field alley".split()
 )
@@ -31,32 +22,6 @@ _MASS = re.compile(
     r"\b(?:hair|skin|makeup|sky|jewelry|footwear|armor|water|snow|grass|food|pantyhose|serafuku)$"
 )
 _WORN = frozenset("dress shirt skirt jacket coat kimono uniform hoodie sweater suit armor robe cape yukata".split())
-
-
-def clean_sentences(text: str, *, limit: int = 8) -> tuple[str, ...]:
-    """Return the usable sentences of a raw caption: spaced and capitalised, with a full stop; none if it is unfit."""
-    text = re.sub(r"\s+", " ", text.replace("\u2019", "'").replace("\u201c", '"').replace("\u201d", '"')).strip(" ,'\"")
-    text = re.sub(r"\s+([,.;:!?'])", r"\1", _LEAD.sub("", text))
-    text = re.sub(r"\b(\d) (?=\d\b)", r"\1", text)
-    if _ARTISTS.search(text) or not text.isascii() or len(text) < 12 or ":" in text or "<" in text:
-        return ()
-    sentences = split_sentences(text)
-    kept = [part for part in sentences if not _CAMERA.search(part) and 12 <= len(part) <= 320 and "http" not in part]
-    if not kept or kept[0] != sentences[0]:
-        return ()
-    return tuple(_finish(part) for part in kept[:limit])
-
-
-def _finish(sentence: str) -> str:
-    sentence = sentence.rstrip(" ,;-")
-    return sentence[0].upper() + sentence[1:] + ("" if sentence[-1] in '.!?"' else ".")
-
-
-def is_prompt_like(sentence: str) -> bool:
-    """Say whether a caption is a keyword list rather than a sentence."""
-    return sentence.count(",") >= max(3, len(sentence.split()) // 7)
-
-
 _ACTIONS = {
     "looking at viewer": "looks at the viewer", "smile": "smiles", "grin": "grins", "blush": "blushes",
     "lying": "lies down", "crying": "cries",
@@ -120,7 +85,7 @@ def describe(
         rng.shuffle(makers)
     for maker in makers:
         if len(sentences) < count:
-            sentences.extend(_finish(text) for text in maker(who, kinds, rng) if text)
+            sentences.extend(finish(text) for text in maker(who, kinds, rng) if text)
     return tuple(sentences[:count])
 
 
@@ -184,7 +149,7 @@ def _opening(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generato
     if not who.name:
         shown = [_a(tag) for tag in _take(kinds["things"], int(rng.integers(1, 3)))]
         words = f"{_join(shown) or 'a quiet place'}{place}"
-        return _finish(str(rng.choice([words, words, f"a quiet view of {words}", f"a wide view of {words}"])))
+        return finish(str(rng.choice([words, words, f"a quiet view of {words}", f"a wide view of {words}"])))
     verb = "are" if who.plural else "is"
     doing = [tag for tag in kinds["doing"] if tag.split()[0].endswith("ing") or tag in _ACTIONS]
     action = ""
@@ -203,10 +168,10 @@ def _opening(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generato
     else:
         kinds["clothes"][:0] = clothes
     if place and rng.random() < 0.3:
-        return _finish(f"{place.strip()}, {subject}{action or f' {verb} waiting'}")
+        return finish(f"{place.strip()}, {subject}{action or f' {verb} waiting'}")
     if not action and not place:
-        return _finish(f"a portrait of {subject}" if rng.random() < 0.5 else f"{subject}")
-    return _finish(f"{subject}{action}{place}")
+        return finish(f"a portrait of {subject}" if rng.random() < 0.5 else f"{subject}")
+    return finish(f"{subject}{action}{place}")
 
 
 def _where(kinds: dict[str, list[str]], rng: np.random.Generator) -> str:
