@@ -263,7 +263,7 @@ def drop_rivals(tags: Sequence[str], rivals: dict[str, frozenset[str]]) -> list[
 
 
 def load_composer(corpus: Corpus) -> Composer:
-    """Read the corpus and build a composer (about ten seconds)."""
+    """Read the corpus and build a composer (about half a minute)."""
     model = build_pair_model(corpus)
     posts = {tag: count for tag, category, count in corpus.danbooru if category == GENERAL}
     characters = tuple(character for character in corpus.characters() if not is_held_out(character.name))
