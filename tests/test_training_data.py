@@ -86,7 +86,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     posts = [{"tags": ["1girl", "solo", "city", "night", "rain", "hat", "dress", "racy"]}, {"tags": ["forbidden_hat"]}]
     write_jsonl(root / "tags/posts_permissive.jsonl", posts)
     (root / "tags/overlap_tags.json").write_text('{"flower": ["sword"]}', encoding="utf-8")
-    for name in ("unigenbench", "vbench", "iiw", "dpg_bench", "t2i_compbench"):
+    for name in ("unigenbench", "vbench", "iiw", "dpg_bench", "coco_30k", "t2i_compbench"):
         write_jsonl(root / f"captions/{name}.jsonl", [{"caption": f"A tree stands in the rain near {name}."}])
     return load_corpus(root)
 

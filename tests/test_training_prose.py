@@ -12,6 +12,7 @@ import pytest
 from tools.training import measures
 from tools.training.captions import caption_records, word_forms
 from tools.training.cleaning import clean_sentences
+from tools.training.people import people_of_caption
 from tools.training.prose import describe
 from tools.training.relations import Relations, find_relations
 
@@ -25,7 +26,8 @@ def test_captions_become_sentences_or_nothing() -> None:
 RELATIONS = Relations(
     person={"cat": {"holding a": 3, "next to a": 2}, "forest": {"walking in the": 4}},
     things={
-        ("lamp", "table"): {"on the": 9}, ("cat", "sofa"): {"sleeping on a": 5}, ("chair", "desk"): {"at a": 3},
+        ("lamp", "table"): {"on the": 9}, ("lamp", "window"): {"by the": 3},
+        ("cat", "sofa"): {"sleeping on a": 5}, ("chair", "desk"): {"at a": 3},
     },
 )
 
@@ -84,6 +86,47 @@ def test_things_are_where_captions_have_them_and_others_are_left_unsaid() -> Non
     assert told((), ("cat", "hat"), said=("sofa",)) == {"A cat is sleeping on the sofa."}  # and nobody wears the hat
 
 
+def test_the_place_of_a_thing_is_told_once() -> None:
+    texts = told(("no humans",), ("lamp", "window"), said=("table",))
+    assert texts == {"A lamp is on the table."}
+    assert told(("no humans",), ("window",), said=("lamp",)) == {"The lamp is by the window."}
+
+
+@pytest.mark.parametrize("tags, texts", [
+    (("light blue hair",), {"She has light blue hair.", "Her hair is light blue."}),
+    (("green eyes",), {"She has green eyes.", "Her eyes are green."}),
+    (("long hair", "very long hair"), {"She has long hair.", "Her hair is long.", "She has very long hair.",
+                                       "Her hair is very long."}),
+    (("hand in own hair",), set()), (("eyes visible through hair",), set()), (("depth of field",), {
+        "What is far away is out of focus."}),
+])  # fmt: skip
+def test_looks_are_what_someone_has(tags: tuple[str, ...], texts: set[str]) -> None:
+    assert {sentence for sentence in told(("1girl",), tags) if sentence.count("hair") < 2} == texts
+
+
+@pytest.mark.parametrize("caption, tags, people", [
+    ("A couple of brown cows.", ["couple", "cow"], ("no humans",)), ("A couple on a bench.", ["couple"], ("couple",)),
+    ("Two men cross the street.", [], ("2boys", "multiple boys")),
+    ("Two young women smile.", [], ("2girls", "multiple girls")),
+    ("Some policemen stand.", [], ("multiple boys",)), ("Three girls and a man.", [], ("multiple girls", "1boy")),
+    ("A woman smiles.", [], ("1girl",)), ("Women smile.", [], ("multiple girls",)),
+    ("A man looks at a specimen.", [], ("1boy",)),
+])  # fmt: skip
+def test_people_are_counted(caption: str, tags: list[str], people: tuple[str, ...]) -> None:
+    assert people_of_caption(caption, tags) == people
+
+
+def test_nobody_has_no_body() -> None:
+    assert told((), ("full body", "from above")) == {"The view is from above.", "Seen from above."}
+
+
+def test_nobody_is_dressed_in_a_hat() -> None:
+    assert told(("1girl",), ("hat",)) == {"She wears a hat.", "She is wearing a hat."}
+    found = told(("1boy",), ("hat", "coat"))
+    assert "He is dressed in a coat." in found and "He wears a coat and a hat." in found
+    assert not any(re.search("dressed.* hat|hat and a coat", sentence) for sentence in found)
+
+
 def test_a_posture_does_not_deny_what_was_said() -> None:
     assert told(("1girl",), ("cat",), said=("sitting",)) == {"She is next to a cat."}
     assert told(("1girl",), ("cat",), said=("table",)) == {"She is next to a cat."}
@@ -106,12 +149,12 @@ def test_relations_are_what_stands_between_a_person_or_a_thing_and_the_next() ->
     texts = (
         "A woman sitting on a bench.", "A cat sitting on the table.", "A table placed next to a dog.",
         "A man with a dog.", "Dogs on a couch.", "A cat on the street is holding a dog.",
-        "A dog wearing a bench.",
+        "A dog wearing a bench.", "A sofa next to a table.", "The front of the table of the street.",
     )  # fmt: skip
     found = find_relations([text for text in texts for _ in range(3)], forms, nouns)
     assert found.person == {"bench": {"sitting on a": 3}}
     assert found.things == {
         ("cat", "table"): {"sitting on the": 3}, ("table", "dog"): {"placed next to a": 3},
-        ("cat", "street"): {"on the": 3},
+        ("cat", "street"): {"on the": 3}, ("sofa", "table"): {"next to a": 3},
     }  # fmt: skip
     assert find_relations([texts[0]] * 2, forms, nouns) == Relations()  # a caption may be wrong

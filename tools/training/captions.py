@@ -11,7 +11,7 @@ from tools.training.corpus import GENERAL, Corpus
 from tools.training.people import people_of_caption
 from tools.training.tagforms import is_people_tag, spell_tag
 
-_FILES = ("unigenbench", "vbench", "iiw", "dpg_bench", "coco_val2017", "t2i_compbench")
+_FILES = ("unigenbench", "vbench", "iiw", "dpg_bench", "coco_val2017", "coco_30k", "t2i_compbench")
 _NAMED = 30  # posts of a tag that a sentence may name
 _MOST = 16  # tags taken from one sentence
 # Words that are tags of something else than they say.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -110,3 +111,25 @@ def build_model(shape: Shape, *, seed: int) -> nn.Module:
             )
             nn.init.normal_(weight, std=scale if "embed" in name else scale * 1.5)
     return model
+
+
+def grow(weights: Mapping[str, torch.Tensor], layers: int, wanted: int) -> dict[str, torch.Tensor]:
+    """Return weights of a model of `layers` layers as those of one of `wanted` layers that computes the same.
+
+    Copies stand behind what they are copies of, spread evenly, and add nothing until they are trained: their last
+    matrices are 0. Raises ValueError if there are more layers than wanted.
+    """
+    if not layers <= wanted <= 2 * layers:
+        raise ValueError(f"{layers} layers cannot be grown to {wanted}: {layers} to {2 * layers} can be")
+    grown = {name: value for name, value in weights.items() if not name.startswith("layers.")}
+    copied = {(2 * number + 1) * layers // (2 * (wanted - layers)) for number in range(wanted - layers)}
+    place = 0
+    for layer in range(layers):
+        for copy in (False, True)[: 1 + (layer in copied)]:
+            for name, value in weights.items():
+                if name.startswith(f"layers.{layer}."):
+                    silent = copy and name.endswith(("o_proj.weight", "down_proj.weight"))
+                    part = name.split(".", 2)[2]
+                    grown[f"layers.{place}.{part}"] = value * 0 if silent else value.clone()
+            place += 1
+    return grown

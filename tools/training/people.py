@@ -36,6 +36,8 @@ _MALE = re.compile(
     r"\b(?:man|men|boys?|guys?|he|his|father|king|prince|male|gentleman|actor|wizard|knight|monk|samurai"
     r"|(?:business|fisher|fire|police|sports|horse|sword|space|work|fishe)m[ae]n|grand(?:father|pa))\b"
 )
+_WOMEN = re.compile(r"\b(?:(?:business|police|sports)?women|girls|ladies)\b")
+_MEN = re.compile(r"\b(?:(?:business|fisher|fire|police|sports|horse|sword|work)?men|boys|guys)\b")
 _PERSON = re.compile(
     r"\b(?:couple(?! of)|group of|"
     + _words(
@@ -86,12 +88,22 @@ def people_of_caption(caption: str, tags: Sequence[str]) -> tuple[str, ...]:
     """Read the people tags off a caption; `no humans` where it names nobody, nothing where it does not say who."""
     text = caption.lower()
     named = [tag for tag in tags if is_people_tag(tag) and tag not in ("no humans", "solo")]
+    if "couple of" in text:  # two of anything
+        named = [tag for tag in named if tag != "couple"]
     if named:
         return tuple(dict.fromkeys(named[:1]))
-    female, male = _FEMALE.search(text), _MALE.search(text)
-    if female or male:
-        return (("1girl",) if female else ()) + (("1boy",) if male else ())
+    kinds = ((_FEMALE, _WOMEN, "girl"), (_MALE, _MEN, "boy"))
+    if found := tuple(tag for some, many, one in kinds if some.search(text) for tag in _count(text, many, one)):
+        return found
     return () if _PERSON.search(text) else ("no humans",)
+
+
+def _count(text: str, many: re.Pattern[str], one: str) -> tuple[str, ...]:
+    several = many.search(text)
+    if several is None:
+        return (f"1{one}",)
+    two = re.search(r"\b(?:two|couple of|pair of)(?: \w+)?$", text[: several.start()].rstrip())
+    return (f"2{one}s", f"multiple {one}s")[0 if two else 1 :]
 
 
 def allowed_tags(model: PairModel) -> dict[str, NDArray[np.bool_]]:

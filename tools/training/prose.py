@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,11 @@ _MASS = re.compile(
     r"\b(?:hair|skin|makeup|sky|jewelry|footwear|armor|water|snow|grass|food|pantyhose|serafuku)$"
 )
 _WORN = frozenset("dress shirt skirt jacket coat kimono uniform hoodie sweater suit armor robe cape yukata".split())
+# What is worn and nobody is dressed in.
+_ADORNS = re.compile(
+    r"\b(?:hat|cap|glasses|bow|ribbon|choker|necklace|earrings|crown|hairband|belt|mask|hairclip|bowtie|headphones"
+    r"|jewelry|ornament|necktie|scarf|gloves|boots|shoes|socks|footwear|beret|helmet)$"
+)
 _ACTIONS = {
     "looking at viewer": "looks at the viewer", "smile": "smiles", "grin": "grins", "blush": "blushes",
     "lying": "lies down", "crying": "cries",
@@ -51,6 +56,7 @@ _CAMERA_SAYS = {
     "wide shot": "It is a wide shot.", "depth of field": "What is far away is out of focus.",
     "blurry background": "Everything behind is blurred.", "dutch angle": "The camera is tilted.",
 }  # fmt: skip
+_OF_SOMEONE = ("portrait", "upper body", "full body", "cowboy shot")
 
 
 def describe(
@@ -187,31 +193,39 @@ def _where(kinds: dict[str, list[str]], rng: np.random.Generator) -> str:
 
 
 def _looks(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    looks = _look_phrases(_take(kinds["looks"], int(rng.integers(1, 4))))
+    taken = _take(kinds["looks"], int(rng.integers(1, 4)))
+    looks = _look_phrases(taken)
     if not looks or not who.name:
         return []
     ways = [f"{who.pronoun} {who.does('has')} {_join(looks)}"]
-    single = looks[0].split()
-    if len(looks) == 1 and single[-1] in ("hair", "eyes") and len(single) > 1:
-        verb = "is" if single[-1] == "hair" else "are"
-        ways.append(f"{who.whose} {single[-1]} {verb} {_join(single[:-1])}")
+    noun, verb = ("hair", "is") if (hair := _hair(taken)) else ("eyes", "are")
+    if len(looks) == 1 and (words := hair or [tag[:-5] for tag in taken if tag.endswith(" eyes")]):
+        ways.append(f"{who.whose} {noun} {verb} {_join(words)}")
     return [str(rng.choice(ways))]
 
 
 def _look_phrases(tags: Sequence[str]) -> list[str]:
     """Say all that is said of the hair at once: `long hair`, `black hair` -> `long black hair`."""
-    hair = [tag[:-5] for tag in tags if tag.endswith(" hair")]
-    hair.sort(key=lambda word: coloured_noun(f"{word} hair") is not None)
-    others = [_a(tag) for tag in tags if not tag.endswith(" hair")]
+    hair, others = _hair(tags), [_a(tag) for tag in tags if not tag.endswith(" hair")]
     return ([f"{' '.join(hair)} hair"] if hair else []) + others
 
 
+def _hair(tags: Sequence[str]) -> list[str]:
+    """Return what tags say of the hair, its colour last; who has very long hair has no long hair beside it."""
+    hair = [tag[:-5] for tag in tags if tag.endswith(" hair")]
+    hair.sort(key=lambda word: coloured_noun(f"{word} hair") is not None)
+    return [word for word in hair if word != "long" or "very long" not in hair]
+
+
 def _wears(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    clothes = _join([_a(tag) for tag in _take(kinds["clothes"], int(rng.integers(1, 4)))])
-    if not clothes or not who.name:
+    kinds["clothes"].sort(key=lambda tag: bool(_ADORNS.search(tag)))  # a dress is told before its ribbon
+    taken = _take(kinds["clothes"], int(rng.integers(1, 4)))
+    if not taken or not who.name:
         return []
-    ways = (f"{who.pronoun} {who.does('wears')} {clothes}", f"{who.pronoun} {who.verb} dressed in {clothes}",
-            f"{who.pronoun} {who.verb} wearing {clothes}")  # fmt: skip
+    clothes = _join([_a(tag) for tag in taken])
+    ways = [f"{who.pronoun} {who.does('wears')} {clothes}", f"{who.pronoun} {who.verb} wearing {clothes}"]
+    if not _ADORNS.search(taken[-1]):
+        ways.append(f"{who.pronoun} {who.verb} dressed in {clothes}")
     return [str(rng.choice(ways))]
 
 
@@ -231,6 +245,7 @@ class _Placed:
     relations: Relations
     tags: Sequence[str]
     said: bool  # something was told before, which a new posture might deny
+    placed: list[str] = field(default_factory=list)  # whose place is told; no second one is
 
     def place(self, who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
         kinds["place"] = [tag for tag in kinds["place"] if tag not in ("indoors", "outdoors")]
@@ -246,6 +261,7 @@ class _Placed:
             if ways := self._ways(who, tag, kinds):
                 counts = np.array([count for _, count, _ in ways], dtype=float)
                 text, _, used = ways[int(rng.choice(len(ways), p=counts / counts.sum()))]
+                self.placed.append(used[0])
                 for tags in kinds.values():
                     tags[:] = [other for other in tags if other not in used]
                 return [text]
@@ -263,6 +279,8 @@ class _Placed:
         # What is new is said to be by what the text has named: two new things by each other would be another subject.
         for other in (other for other in self.tags if not _left(other, kinds)):
             for pair in ((tag, other), (other, tag)):
+                if pair[0] in self.placed:
+                    continue
                 for phrase, count in self.relations.things.get(pair, {}).items():
                     first = _a(tag) if pair[0] == tag else f"the {other}"
                     be = "are" if _PLURAL.search(pair[0]) else "is"
@@ -284,7 +302,8 @@ def _light(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator)
 
 
 def _view(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
-    return [str(rng.choice(_CAMERA_SAYS[tag].split("/"))) for tag in kinds["camera"][:1]]
+    shown = [tag for tag in kinds["camera"] if who.name or tag not in _OF_SOMEONE]
+    return [str(rng.choice(_CAMERA_SAYS[tag].split("/"))) for tag in shown[:1]]
 
 
 def _take(tags: list[str], count: int) -> list[str]:

@@ -60,7 +60,7 @@ def _note(
     while at >= 0 and len(phrase) < _LONGEST and _joins(words[at]):
         phrase.insert(0, words[at])
         at -= 1
-    while phrase and phrase[0] in _JOINED:  # `side to` has lost its beginning, and `next to` its verb
+    while phrase and phrase[0] in _JOINED and phrase[:2] != ["next", "to"]:  # `side to` has lost its beginning
         phrase.pop(0)
     named = next((run for size in (3, 2, 1) if (run := " ".join(words[article + 1 : article + 1 + size])) in forms), "")
     if at < 0 or not phrase or not named or named != forms[named] or named not in nouns:

@@ -13,7 +13,8 @@ def _words(text: str) -> str:
 _PATTERNS = {
     "holding": re.compile(r"^holding (?!hands)\w+"),
     "looks": re.compile(
-        r"^(?!hair between).*\b(?:"
+        # `hand in own hair` and `eyes visible through hair` are no looks that someone has.
+        r"^(?!.*\b(?:between|through|own|another's|by|on|in|over|under|from|with|open)\b).*\b(?:"
         + _words("hair eyes ears tail wings horns? bangs twintails ponytail braids? halo freckles skin ahoge fangs?")
         + ")$"
     ),
@@ -36,7 +37,7 @@ _PATTERNS = {
         + r"|looking \w+(?: \w+)?)$"
     ),
     "place": re.compile(
-        r"^(?:.* )?(?:"
+        r"^(?!depth of |track and )(?:.* )?(?:"
         + _words(
             "city forest beach ocean shrine temple classroom library kitchen bedroom room cafe park village "
             "town field alley garden castle church mountain lake river street ruins rooftop stage desert cave "

@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ import numpy as np
 from tools.training.batches import stream_batches
 from tools.training.export import read_average
 from tools.training.loss import soft_cross_entropy
-from tools.training.model import Shape, build_model
+from tools.training.model import Shape, build_model, grow
 
 if TYPE_CHECKING:
     import torch
@@ -111,12 +111,12 @@ class Run:
     def begin_from(self, checkpoint: Path) -> None:
         """Take the averaged weights of another run's checkpoint, or an exported GGUF's; the rest begins anew.
 
-        Raises ValueError for those of another shape.
+        Weights of fewer layers are grown. Raises ValueError for those of another shape.
         """
         average, shape = read_average(checkpoint)
-        if shape != self.shape:
+        if replace(shape, num_hidden_layers=self.shape.num_hidden_layers) != self.shape:
             raise ValueError(f"{checkpoint}: {shape}, the run has {self.shape}")
-        self.model.load_state_dict(average)
+        self.model.load_state_dict(grow(average, shape.num_hidden_layers, self.shape.num_hidden_layers))
         self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
 
     def _resume(self) -> None:
@@ -210,7 +210,9 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=90, help="time budget, earlier runs included (default: %(default)s)"
     )
-    parser.add_argument("--weights", type=Path, help="checkpoint of another run, or a GGUF, to begin from (same shape)")
+    parser.add_argument(
+        "--weights", type=Path, help="checkpoint of another run, or a GGUF, to begin from; fewer layers are grown"
+    )
     parser.add_argument("--vocabulary", type=int, default=6144)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=5)
