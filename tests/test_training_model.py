@@ -24,7 +24,7 @@ from tools.training.gguf import (
     read_weights,
     vocabulary_of,
 )  # fmt: skip
-from tools.training.model import Shape
+from tools.training.model import Shape, build_model, grow
 from tools.training.render import SPECIAL_TOKENS
 from tools.training.tokenizer import write_tokenizer
 from tools.training.train import progress_bar, rate_at
@@ -253,9 +253,30 @@ def test_a_run_begins_from_an_exported_model_of_its_shape(exported: Path, tmp_pa
     run.begin_from(exported / "F16.gguf")
     assert torch.equal(run.average["norm.weight"], torch.from_numpy(weights["model.norm.weight"]))
     assert shape.rms_norm_eps == Shape().rms_norm_eps
+    deeper = Run(replace(shape, num_hidden_layers=shape.num_hidden_layers + 1), options, tmp_path, seed=1)
+    deeper.begin_from(exported / "F16.gguf")
+    assert deeper.average.keys() == dict(deeper.model.named_parameters()).keys()
     other = Run(replace(shape, num_attention_heads=1), options, tmp_path, seed=1)
     with pytest.raises(ValueError, match="num_attention_heads=1"):
         other.begin_from(exported / "F16.gguf")
+
+
+@pytest.mark.parametrize("layers, wanted", [(2, 3), (3, 5), (2, 4), (2, 2)])
+def test_a_grown_model_says_the_same_at_first(layers: int, wanted: int) -> None:
+    torch = pytest.importorskip("torch")
+    shape = Shape(vocab_size=64, hidden_size=8, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=8)
+    small, large = (build_model(replace(shape, num_hidden_layers=count), seed=1) for count in (layers, wanted))
+    large.load_state_dict(grow(small.state_dict(), layers, wanted))
+    ids = torch.arange(20).reshape(2, 10)
+    assert torch.equal(large(ids), small(ids))
+    queries = {value.sum().item() for name, value in large.named_parameters() if "q_proj" in name}
+    assert len(queries) == layers  # the copies are copies
+
+
+@pytest.mark.parametrize("layers, wanted", [(2, 5), (3, 2)])
+def test_growing_too_much_is_refused(layers: int, wanted: int) -> None:
+    with pytest.raises(ValueError, match=f"{layers} layers cannot be grown to {wanted}"):
+        grow({}, layers, wanted)
 
 
 def test_muon_takes_the_steps_of_torchs_own_without_its_rounding() -> None:
