@@ -230,6 +230,40 @@ def test_a_list_may_begin_with_the_number_of_people(engine: ScriptedEngine, prio
     assert bias_of(row, engine, " 1girl") < bias_of(row, engine, " cat") - 3
 
 
+@pytest.mark.parametrize(("given", "opens"), [(["oil painting"], True), (["shrine"], True), (["1girl"], False)])
+def test_behind_other_tags_too_unless_they_have_it(
+    engine: ScriptedEngine, prior: Prior, given: list[str], opens: bool
+) -> None:
+    row = RowPrior(prior, weight=1, given=given, named=["cat"])
+    assert (bias_of(row, engine, " no humans") > bias_of(row, engine, " cat") - 0.1) == opens
+
+
+def test_a_tag_that_the_table_lacks_speaks_for_what_it_names_and_its_company(
+    engine: ScriptedEngine, prior: Prior
+) -> None:
+    row = RowPrior(prior, weight=1, given=["old shrine", "dusk"], alike=["shrine"])
+    known = RowPrior(prior, weight=1, given=["shrine"])
+    assert 1 < bias_of(row, engine, " torii") < bias_of(known, engine, " torii")
+    assert bias_of(row, engine, " shrine") == pytest.approx(bias_of(known, engine, " torii") / 2, abs=0.1)
+
+
+@pytest.mark.parametrize(("first", "more"), [("1girl", True), ("solo", True), ("no humans", False)])
+def test_a_list_that_shows_someone_is_not_told_by_its_few_words(prior: Prior, first: str, more: bool) -> None:
+    row = RowPrior(prior, weight=1, given=["old shrine"], alike=["shrine"], told=True, unless_people=True)
+    for tag in (first, "shrine", "torii"):
+        row.add(tag)
+    assert row.ends_before("moon") != more
+
+
+def test_what_popularity_says_then_is_what_it_says_in_any_list(engine: ScriptedEngine, prior: Prior) -> None:
+    row, other = (
+        RowPrior(prior, weight=1, given=["shrine"], told=told, unless_people=told) for told in (True, False)
+    )
+    for one in (row, other):
+        one.add("1girl")
+    assert bias_of(row, engine, " sky") == pytest.approx(bias_of(other, engine, " sky"))
+
+
 def test_a_list_of_what_a_text_tells_ends_before_what_has_nothing_to_do_with_it(prior: Prior) -> None:
     row = RowPrior(prior, weight=1, named=["cat"], told=True)
     for tag in ("no humans", "cat", "moon", "sun"):
@@ -311,3 +345,23 @@ def test_a_row_is_the_same_alone_and_in_company() -> None:
     requests = [ExpandRequest(prompt, tag_length="very_short", seed=3, prior=1.5) for prompt in prompts]
     together = [done.added_tags for done in expander(LIKED).expand(requests)]
     assert [expander(LIKED).expand([request])[0].added_tags for request in requests] == together
+
+
+@pytest.mark.parametrize("prompt, first", [
+    ("a cat on a wall", "no humans"), ("a cat on a wall, oil painting", "no humans"), ("old cat", "no humans"),
+    ("a cat on a wall, 1girl", "cat"), ("cat", "window"),
+])  # fmt: skip
+def test_a_list_behind_phrases_opens_with_who_is_there(prompt: str, first: str) -> None:
+    assert added(expander((" no humans", " cat", " window", " sky"), 2), prompt, temperature=0)[0] == first
+
+
+def test_a_phrase_brings_what_goes_with_the_things_it_names() -> None:
+    liked = (" 1girl", " window", " shrine", " torii")
+    assert added(expander(liked, 2), "old shrine", temperature=0)[:3] == ("1girl", "shrine", "torii")
+
+
+@pytest.mark.parametrize(("first", "more"), [(" 1girl", True), (" no humans", False)])
+def test_a_list_behind_phrases_goes_on_where_someone_is_there(first: str, more: bool) -> None:
+    liked = (first, " shrine", " torii", " cat", " window", " sun")
+    tags = expander(liked, 2).expand([ExpandRequest("old shrine", temperature=0, tag_length="auto")])[0].added_tags
+    assert ("sun" in tags) == more and len(tags) >= 3

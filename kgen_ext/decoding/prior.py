@@ -11,11 +11,13 @@ before it is there, unless a rule keeps it out. At each token of a tag
 
     weight * log(chance of the tags that go on so / chance of a tag that the table lacks)
 
-is added to the logit, so a token with which no tag of the table goes on keeps its own. Where the table knows none of
-the user's tags, nothing is added at all: what is known of a character the model knows alone.
+is added to the logit, so a token with which no tag of the table goes on keeps its own. A tag of the user's that the
+table lacks speaks, half as loud, for what it names. Where the table knows nothing of the user's tags, nothing is added
+at all: what is known of a character the model knows alone.
 
-Where a text alone tells what is in the picture, little else is added: popularity says next to nothing, what is unlikely
-comes last, and with the first such tag the list ends, if its length allows it.
+Where a text alone tells what is in the picture, or phrases do that the table lacks and the list shows nobody, little
+else is added: popularity says next to nothing, what is unlikely comes last, and with the first such tag the list ends,
+if its length allows it.
 
 A new tag changes only the chances of its row, and the logarithms that depend on them: that takes microseconds.
 """
@@ -43,11 +45,13 @@ _LEAST = 1e-4  # of a chance: no logit becomes infinite
 _RARITY = 0.5  # of a pair's rarity: beside the weight of 2 that was measured, as rare as it is
 _NAMED = 30.0  # the chance of what a text names, so much more than certain that it comes first
 _CERTAIN = math.log(_NAMED / _UNKNOWN)
+_ALIKE = 0.5  # what a tag counts that is only named by one
 # Of a list of what a text tells: how many tags it has at least, and how likely a tag is that may go with them.
 _SHORTEST, _LIKELY = 4, 0.06
 _NONE: Ints = np.empty(0, np.int64)
 # What is said with the number of people.
 _ALONE = ("solo", "solo focus", "male focus")
+_NOBODY = "no humans"
 
 
 class _Mode(NamedTuple):
@@ -92,6 +96,10 @@ class RowChances:
 
     def __init__(self, paths: PairPaths) -> None:
         self._paths = paths
+        self._count_all()
+
+    def _count_all(self) -> None:
+        paths = self._paths
         self.chances: Floats = self._chances_of(slice(None))
         self._mass: Doubles = np.bincount(paths.first, self.chances, paths.size).astype(np.float64)  # by first token
         self._logits: Floats = np.zeros(paths.size, np.float32)
@@ -126,13 +134,14 @@ class Prior(PairPaths):
 class RowPrior(RowChances):
     """What the prior says in one row, whose tags only grow.
 
-    weight: of the prior beside the model. given: tags that are there. named: tags that a text names. told: the text
-    alone tells what is in the picture.
+    weight: of the prior beside the model. given: tags that are there. alike: tags that those name which the table lacks
+    (`shiny armor` is an armor). named: tags that a text names. told: the text alone tells what is in the picture; or, if
+    `unless_people`, what is given does, until the list shows someone: of people much is known without a word.
     """
 
     __slots__ = (
-        "_floor", "_known", "_missing", "_mode", "_named", "_places", "_prior", "_shares", "_strange", "_sums",
-        "_weight",
+        "_floor", "_known", "_missing", "_mode", "_named", "_opens", "_places", "_prior", "_shares", "_strange", "_sums",
+        "_unless_people", "_weight",
     )  # fmt: skip
 
     def __init__(
@@ -141,10 +150,13 @@ class RowPrior(RowChances):
         *,
         weight: float,
         given: Iterable[str] = (),
+        alike: Iterable[str] = (),
         named: Iterable[str] = (),
         told: bool = False,
+        unless_people: bool = False,
     ) -> None:
         self._prior = prior
+        self._unless_people = unless_people
         self._mode = _TOLD if told else _LIST
         self._sums: Floats = np.float32(self._mode.popularity) * prior.popularity
         self._floor: Floats = np.float32(_FLOOR) * np.sqrt(prior.popularity)
@@ -159,9 +171,15 @@ class RowPrior(RowChances):
         for place in wanted.tolist():
             self._weigh(place, 1.0)
         self._floor[wanted] += _NAMED
+        given = tuple(given)
         for name in given:
             self._take(name, 1.0)
-        if named and not self._places:  # a list begins with how many people there are, or with what was named
+        for place in prior.find(alike).tolist():
+            self._weigh(place, _ALIKE)
+            self._sums[place] += np.float32(_ALIKE)
+        # A list that a text tells of begins with how many people there are, or with what was named.
+        self._opens = (told or bool(named)) and not any(is_people_count(name) for name in given)
+        if self._opens:
             self._floor[prior.people] += _NAMED
         self._weight = weight * min(1.0, self._known)
         super().__init__(prior)
@@ -172,9 +190,12 @@ class RowPrior(RowChances):
 
     def add(self, name: str) -> None:
         """Take in a tag that the model drew."""
-        if not self._places and (self._named or self._strange):
+        if self._opens:
+            self._opens = False
             self._floor[self._prior.people] -= _NAMED
             self._refresh(self._prior.people)
+            if self._unless_people and (is_people_count(name) or name in _ALONE) and name != _NOBODY:
+                self._go_on()
         changed = self._take(name, self._mode.own, own=True)
         if len(changed):
             self._refresh(changed)
@@ -229,6 +250,12 @@ class RowPrior(RowChances):
             return False
         place = self._prior.index.get(name)
         return place is None or float(self.chances[place]) < _LIKELY
+
+    def _go_on(self) -> None:
+        """Go on as lists do that no text tells."""
+        self._sums += np.float32(_LIST.popularity - self._mode.popularity) * self._prior.popularity
+        self._mode = _LIST
+        self._count_all()
 
     def _bias(self, path: tuple[int, ...]) -> Bias | None:
         if not path:

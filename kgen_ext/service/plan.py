@@ -283,8 +283,16 @@ def _row_prior(
     found = list[TokenPrior]()
     if prior is not None:
         named = (tag for tag in map(read_tag, find_mentions(subject.text)) if plan.rules.reject(tag) is None)
-        names, told = [tag.written for tag in named], bool(subject.text) and not subject.tags
-        found.append(RowPrior(prior, weight=plan.request.prior, given=subject.tags, named=names, told=told))
+        unknown = [tag for tag in subject.tags if tag not in prior.index]
+        alike = dict.fromkeys(name for tag in unknown for name in find_mentions(tag) if name in prior.index)
+        # `oil painting` behind a sentence tells nothing more.
+        told = bool(subject.text or alike) and len(unknown) == len(subject.tags)
+        found.append(
+            RowPrior(
+                prior, weight=plan.request.prior, given=subject.tags, alike=alike,
+                named=[tag.written for tag in named], told=told, unless_people=not subject.text,
+            )
+        )  # fmt: skip
     if own is not None:
         found.append(RowOwnPrior(own, subject.tags))
     return JoinedPriors(found) if len(found) > 1 else found[0] if found else None
