@@ -21,6 +21,8 @@ from tools.tag_lists.build_aliases import read_aliases
         ("he is holding a sword", "holding sword, sword, holding"),
         ("an owl sleeps", "owl, sleeping"),
         ("she rides a horse", "riding, horse"),
+        ("he sits and cooks", "sitting, cooking"),
+        ("a sky full of stars, a bit of fir and a gap", "sky"),
         ("boys in shoes", "shoes"),
         ("a hat, without a red hat or glasses", "hat"),
         ("no hat", ""),

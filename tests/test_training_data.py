@@ -309,6 +309,8 @@ def test_tags_are_found_by_alias_plural_and_verb() -> None:
     text = "Two cats sleep; one sits on a sofa and rides."
     assert set(tags_in(text, forms)) == {"cat", "sleeping", "sitting", "couch", "riding"}
     assert "grin" not in forms  # an alias of a tag that is not taught
+    assert tags_in("A cat stares. Stars.", word_forms(["staring"], {})) == ("staring",)
+    assert tags_in("Stars.", word_forms(["staring"], {})) == ()
     assert forms["cat"] == "cat"
 
 

@@ -134,14 +134,14 @@ class Prior(PairPaths):
 class RowPrior(RowChances):
     """What the prior says in one row, whose tags only grow.
 
-    weight: of the prior beside the model. given: tags that are there. alike: tags that those name which the table lacks
-    (`shiny armor` is an armor). named: tags that a text names. told: the text alone tells what is in the picture; or, if
-    `unless_people`, what is given does, until the list shows someone: of people much is known without a word.
+    weight: of the prior beside the model. given: tags that are there. alike: tags that those name which the table
+    lacks (`shiny armor` is an armor). named: tags that a text names. told: the text alone tells what is in the picture;
+    or, if `unless_people`, what is given does, until the list shows someone: of people much is known without a word.
     """
 
     __slots__ = (
-        "_floor", "_known", "_missing", "_mode", "_named", "_opens", "_places", "_prior", "_shares", "_strange", "_sums",
-        "_unless_people", "_weight",
+        "_floor", "_known", "_missing", "_mode", "_named", "_opens", "_places", "_prior", "_shares", "_strange",
+        "_sums", "_unless_people", "_weight",
     )  # fmt: skip
 
     def __init__(

@@ -21,6 +21,8 @@ from kgen_ext.tags.names import key_of, load_names
 
 _CLAUSE = re.compile(r"[.,;:!?()\[\]{}\"\n/|]+")
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
+# Verbs that end in two of their last letter before -ing: `sit`, but `draw` and `sleep` do not.
+_DOUBLES = re.compile(r"[^aeiou]*[aeiou][^aeiouwxy]")
 _LONGEST = 4  # words of a tag
 _LONGEST_TEXT = 8000  # letters that are read; no model sees more
 _PASSED = frozenset("a an the that this his her its my your our their some two three four five several many".split())
@@ -122,10 +124,11 @@ def _exists(name: str) -> bool:
 
 
 def _participles(verb: str) -> Iterator[str]:
-    """Yield how the participle of a verb may be written: of `sits`, `rides`, `sleep`."""
+    """Yield how the participle of a verb may be written: of `sits`, `rides`, `sleep`; `stars` are not staring."""
     stem = verb[:-1] if verb.endswith("s") else verb
     if len(stem) > 2:
-        yield f"{stem}ing"
+        if not _DOUBLES.fullmatch(stem):
+            yield f"{stem}ing"
         yield f"{stem}{stem[-1]}ing"
         if stem.endswith("e"):
             yield f"{stem[:-1]}ing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _FALSE = frozenset(
     "blends blend blended reveal reveals revealed amazing fashion support supports warming "
     "camera creature canopy piercing model patch view scene background foreground large small big little young".split()
 )
+_DOUBLES = re.compile(r"[^aeiou]*[aeiou][^aeiouwxy]")  # verbs that double their last letter before -ing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,9 @@ def word_forms(known: Iterable[str], aliases: Mapping[str, str]) -> dict[str, st
     for tag in names:
         if tag.endswith("ing") and " " not in tag and len(tag) > 5:
             stem = tag[:-3]
-            bases = [stem, f"{stem}e"] + ([stem[:-1]] if len(stem) > 3 and stem[-1] == stem[-2] else [])
+            # `stars` are not staring.
+            bases = [f"{stem}e"] if _DOUBLES.fullmatch(stem) else [stem, f"{stem}e"]
+            bases += [stem[:-1]] if len(stem) > 3 and stem[-1] == stem[-2] else []
             for base in bases:
                 forms |= {f"{base}s": tag} | ({base: tag} if len(base) > 3 else {})
         elif len(tag) > 2:
