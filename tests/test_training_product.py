@@ -11,6 +11,7 @@ import pytest
 
 import kgen_ext
 from kgen_ext.request import ExpandRequest, TagLength
+from tools.training.captions import word_forms
 from tools.training.corpus import Character
 from tools.training.product import (
     ENGINES,
@@ -112,7 +113,7 @@ def test_sentences_that_name_two_tags_are_drawn_alike_for_everyone(tmp_path: Pat
     captions = ["An owl in\na tree", "owl tree", "A cat sleeps in a box.", "A tree in the park."]
     lines = "\n".join(json.dumps({"caption": caption}) for caption in captions)
     (tmp_path / "partiprompts.jsonl").write_text(lines, encoding="utf-8")
-    forms = {"owl": "owl", "tree": "tree", "cat": "cat", "box": "box"}
+    forms = word_forms(["owl", "tree", "cat", "box"], {})
     found = load_sentences(tmp_path, forms, most=9)
     assert found == {"An owl in a tree": ("owl", "tree"), "A cat sleeps in a box.": ("cat", "box")}
     assert list(load_sentences(tmp_path, forms, most=1).items()) == list(found.items())[:1]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tools.training import measures
-from tools.training.captions import caption_records, word_forms
+from tools.training.captions import Forms, caption_records, word_forms
 from tools.training.cleaning import clean_sentences
 from tools.training.people import people_of_caption
 from tools.training.prose import describe
@@ -42,7 +42,7 @@ RELATIONS = Relations(
 def test_captions_that_speak_of_pictures_are_no_examples(caption: str, kept: tuple[str, ...]) -> None:
     listed = [{"caption": caption}]
     one = SimpleNamespace(captions=lambda name: listed if name == "vbench" else [])
-    found = caption_records(one, {})  # type: ignore[arg-type]
+    found = caption_records(one, Forms({}, {}))  # type: ignore[arg-type]
     assert [record.sentences for record in found] == ([kept] if kept else [])
 
 

@@ -3,13 +3,13 @@
 The longest run of words that is a tag counts, the noun it ends in, and the action it begins with: `a black cat` names
 `black cat` and `cat`, but `wine glass` no `wine`. Articles within a run are passed over (`holding a sword`). A rare tag
 of one word is named only as a thing is: behind an article or a number (`a margarita`), or at the end of what one began
-(`an old fisherman`). What is said to be absent is not named, nor is a word that means something else as a tag (`a
-picture of`, `orange`).
+(`an old fisherman`); a verb behind who does it: `a cat rides`, but no `train ride`. What is said to be absent is not
+named, nor is a word that means something else as a tag (`a picture of`, `orange`).
 """
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from kgen_ext.once import once
@@ -22,25 +22,31 @@ from kgen_ext.tags.names import key_of, load_names
 _CLAUSE = re.compile(r"[.,;:!?()\[\]{}\"\n/|]+")
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 # Verbs that end in two of their last letter before -ing: `sit`, but `draw` and `sleep` do not.
-_DOUBLES = re.compile(r"[^aeiou]*[aeiou][^aeiouwxy]")
+DOUBLES = re.compile(r"[^aeiou]*[aeiou][^aeiouwxy]")
+CUT = (" on", " in", " of", " at", " to", " from", " by", " for", " with", " into")
 _LONGEST = 4  # words of a tag
 _LONGEST_TEXT = 8000  # letters that are read; no model sees more
 _PASSED = frozenset("a an the that this his her its my your our their some two three four five several many".split())
 # A rare tag neither begins nor ends with one.
 _LITTLE = frozenset("and as at by for from in into is are of on onto over to under up with without near behind".split())
+# Who does something, whatever the form of the verb, and in any number.
+_DOERS = frozenset("he she it one who which that they we you i to".split())
+_PERSONS = frozenset("man woman boy girl child kid person people guy lady couple family".split())
 _ABSENT, _OR = frozenset(("no", "not", "without")), frozenset(("or", "nor"))
-# Single words that are tags, or other names of tags, and say something else in a sentence.
-_OTHERWISE = frozenset(
-    "album all alone alternate american art back bar bars basic being bent big block blocks bolt border both bust can "
-    "center change china chinese club coach colors contrast couple cover covering cut cuts displays down drawing "
-    "drifting dutch english everyone expression facing falls fans figure figures flat floor formal french front full "
-    "german giving greek group half hand heavy high homemade icon icons image infinity inspired italian japanese "
-    "korean large left light like lines local locks logo long look looks macro made making man match men mix no "
-    "old on orange other out outline over own painting paintings parts patch pattern people photo photograph picture "
-    "pictures pile point pose present print prints raised right rock rough russian scene set short show shows side "
-    "sides single small some sphere sport sports stack style tall text tie together top track tracks trip turning "
-    "under up upright view wave waves what wide with world x young".split()
-)
+# Words that are tags, or other names of tags, and say something else in a sentence.
+OTHERWISE = frozenset(
+    "album all alone alternate american art back bar bars basic being bent big block blocks bolt booth border both "
+    "bust can center change china chinese club coach colors contrast couple cover covering curiosity cut cuts "
+    "displays down drawing drifting dutch egyptian english even everyone exploration expression facing falls fans "
+    "figure figures flat floor formal french front full gear german giving gothic greek group half hand heavy high "
+    "highlights homemade icon icons image imagination individuals infinity inspired italian japanese korean large "
+    "left light like lines local locks logo long look looks macro made making male man marble match matches memory "
+    "men mix no old older on orange orbit other out outline over own painting paintings pale parts patch pattern "
+    "people photo photograph picture pictures pile pipe pipes point pose present print prints progress raised right "
+    "rock rough russian scene set shades short show shows side sides single small some sphere sport sports stack "
+    "stall streaming stretch style surprise tall text tie tied tire tires together top track tracks trip turning "
+    "under up upright view warm wave waves what wide with world x young".split()
+) | {"color palette", "coffee cup", "reaching out", "traditional chinese"}
 
 
 def find_mentions(text: str) -> tuple[str, ...]:
@@ -78,7 +84,7 @@ def _longest_run(words: Sequence[str], at: int, forms: Mapping[str, str]) -> tup
         run = [word for word in words[at:end] if word not in _PASSED]
         if words[end - 1] in _PASSED or len(run) > _LONGEST:
             continue
-        tag = _tag_of(run, forms)
+        tag = _tag_of(run, forms, behind=words[at - 1] if at else "")
         if tag is None and (len(run) > 1 or _is_thing(words, at)):
             tag = _rare_tag_of(run)
         if tag is not None:
@@ -95,26 +101,45 @@ def _is_thing(words: Sequence[str], at: int) -> bool:
     return not behind or behind[0] in _LITTLE or behind[0].endswith("ing")
 
 
-def _tag_of(run: Sequence[str], forms: Mapping[str, str]) -> str | None:
+def _tag_of(run: Sequence[str], forms: Mapping[str, str], *, behind: str = "") -> str | None:
+    """Return the tag that words name; `behind`: the word before them, if the only one may be a verb."""
     *before, last = run
-    if not before and last in _OTHERWISE:
+    if not before and last in OTHERWISE:
         return None
     spellings = [last, singular(last), f"{last}s"]
-    if not before:
+    if not before and is_verb(last, behind, forms):
         spellings += _participles(last)
     for spelling in spellings:
         name = " ".join((*before, spelling))
         tag = forms.get(name) or forms.get(name.replace("-", " "))
-        if tag is not None and (before or spelling not in _OTHERWISE):
+        # `wood` are not the `woods` that are a forest.
+        if tag is not None and (before or spelling not in OTHERWISE) and (spelling != f"{last}s" or tag == name):
             return tag
     return None
+
+
+def is_verb(word: str, behind: str, names: Collection[str]) -> bool:
+    """Return whether a word may say what is done behind another: behind a noun of the right number, or `who`, `to`.
+
+    >>> [is_verb(word, behind, {"cat", "metal"}) for word, behind in (("sleeps", "cat"), ("sleep", "cats"), ("to", ""),
+    ... ("cooks", "two"), ("surface", "metal"), ("surface", "to"))]
+    [True, True, False, False, False, True]
+    """
+    third, noun = word.endswith("s") and not word.endswith("ss"), singular(behind)
+    if behind in _DOERS or behind.endswith("ly"):
+        return True
+    if behind == "and":
+        return third and word not in names
+    if noun in _PERSONS:
+        return True
+    return (noun in names or noun.endswith(("man", "er", "or", "ist"))) and third == (noun == behind)
 
 
 def _rare_tag_of(run: Sequence[str]) -> str | None:
     *before, last = run
     if not _LITTLE.isdisjoint((run[0], last)):
         return None
-    names = (" ".join((*before, word)) for word in dict.fromkeys((last, singular(last))) if word not in _OTHERWISE)
+    names = (" ".join((*before, word)) for word in dict.fromkeys((last, singular(last))) if word not in OTHERWISE)
     return next((name for name in names if len(name) > 3 and _exists(name)), None)
 
 
@@ -127,7 +152,7 @@ def _participles(verb: str) -> Iterator[str]:
     """Yield how the participle of a verb may be written: of `sits`, `rides`, `sleep`; `stars` are not staring."""
     stem = verb[:-1] if verb.endswith("s") else verb
     if len(stem) > 2:
-        if not _DOUBLES.fullmatch(stem):
+        if not DOUBLES.fullmatch(stem):
             yield f"{stem}ing"
         yield f"{stem}{stem[-1]}ing"
         if stem.endswith("e"):
@@ -139,4 +164,6 @@ def _forms() -> dict[str, str]:
     """Return each name and other name of a tag -> the tag."""
     (popular,), (aliases,) = read_lists(POPULAR, 1), read_lists(ALIASES, 1)
     forms = dict(line.split("\t", 1) for line in aliases if "\t" in line)
+    # Cut off names: `sitting on`, another name of `sitting on person`, and such as stand for something else.
+    forms = {name: tag for name, tag in forms.items() if not name.endswith(CUT) and name not in OTHERWISE}
     return forms | {name: name for name in popular if len(name) > 2}

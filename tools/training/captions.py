@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from kgen_ext.tags.mentions import CUT, DOUBLES, OTHERWISE, is_verb
 from tools.training.cleaning import is_prompt_like, shown_sentences
 from tools.training.corpus import GENERAL, Corpus
 from tools.training.people import people_of_caption
@@ -15,18 +15,15 @@ from tools.training.tagforms import is_people_tag, spell_tag
 _FILES = ("unigenbench", "vbench", "iiw", "dpg_bench", "coco_val2017", "coco_30k", "t2i_compbench")
 _NAMED = 30  # posts of a tag that a sentence may name
 _MOST = 16  # tags taken from one sentence
-# Words that are tags of something else than they say.
-_FALSE = frozenset(
-    "with from that this there into over under near back front side like other being what can case cast cover captured "
-    "saw figure giving give gives calling call calls core people failure surrounded heavy strong landing photo photos "
-    "picture image painting ad ads casual faint streaks contrast blending transformation expressions text counter next "
-    "playing sports one two three some very more most each both while which them they their his her its set sets made "
-    "make makes show shows look looks get gets take takes use used top bottom left right middle center close high low "
-    "long short all and for are the was out off end part parts type kind way lot several many few filled featuring "
-    "blends blend blended reveal reveals revealed amazing fashion support supports warming "
-    "camera creature canopy piercing model patch view scene background foreground large small big little young".split()
+# Words that are tags of something else than they say, beside those that KGen passes over, too.
+_FALSE = OTHERWISE | frozenset(
+    "with from that this there into near side being case cast captured saw giving give gives calling call calls core "
+    "failure surrounded strong landing photos ad ads casual faint streaks blending transformation counter next "
+    "playing very more most each while them her his its sets make makes get gets take takes use used bottom middle "
+    "center close for are was off end part type kind way lot filled featuring blends blend blended reveal reveals "
+    "revealed amazing fashion support supports warming camera creature canopy piercing model background foreground "
+    "clean open surface present turning".split()
 )
-_DOUBLES = re.compile(r"[^aeiou]*[aeiou][^aeiouwxy]")  # verbs that double their last letter before -ing
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +35,31 @@ class CaptionRecord:
     people: tuple[str, ...]
 
 
-def word_forms(known: Iterable[str], aliases: Mapping[str, str]) -> dict[str, str]:
+class Forms(dict[str, str]):
+    """Each way a text may name a tag, to the tag; `verbs`: as what someone does."""
+
+    def __init__(self, names: Mapping[str, str], verbs: Mapping[str, str]) -> None:
+        super().__init__(names)
+        self.verbs = verbs
+
+
+def word_forms(known: Iterable[str], aliases: Mapping[str, str]) -> Forms:
     """Map every way a text may say a tag to the tag; the tag's own name always wins."""
-    forms: dict[str, str] = {}
-    names = list(known)
-    for tag in names:
-        if tag.endswith("ing") and " " not in tag and len(tag) > 5:
-            stem = tag[:-3]
-            # `stars` are not staring.
-            bases = [f"{stem}e"] if _DOUBLES.fullmatch(stem) else [stem, f"{stem}e"]
-            bases += [stem[:-1]] if len(stem) > 3 and stem[-1] == stem[-2] else []
-            for base in bases:
-                forms |= {f"{base}s": tag} | ({base: tag} if len(base) > 3 else {})
-        elif len(tag) > 2:
-            forms |= dict.fromkeys(_plurals(tag), tag)
-    forms |= {alias: tag for alias, tag in aliases.items() if len(alias) > 3 and tag in set(names)}
-    forms = {form: tag for form, tag in forms.items() if form not in _FALSE}
-    return forms | {tag: tag for tag in names if tag not in _FALSE}
+    names = dict.fromkeys(known)
+    plurals = {plural: tag for tag in names if len(tag) > 2 for plural in _plurals(tag)}
+    # Not the cut off `sitting on`, another name of `sitting on person`.
+    kept = (name for name, tag in aliases.items() if len(name) > 3 and tag in names and not name.endswith(CUT))
+    found = plurals | {name: aliases[name] for name in kept} | {tag: tag for tag in names}
+    done = {form: tag for tag in names if tag.endswith("ing") and " " not in tag for form in _verbs(tag[:-3])}
+    return Forms(*({form: tag for form, tag in some.items() if form not in _FALSE} for some in (found, done)))
+
+
+def _verbs(stem: str) -> list[str]:
+    """Return the forms of the verb whose participle is `stem` and -ing; `stars` are not staring."""
+    bases = [f"{stem}e"] if not stem.endswith("i") else []
+    bases += [] if DOUBLES.fullmatch(stem) else [stem]
+    bases += [stem[:-1]] if len(stem) > 3 and stem[-1] == stem[-2] else []
+    return [form for base in bases for form in (f"{base}s", base) if len(form) > 3]
 
 
 def _plurals(noun: str) -> tuple[str, ...]:
@@ -65,19 +70,19 @@ def _plurals(noun: str) -> tuple[str, ...]:
     return (f"{noun}s", *(f"{noun.removesuffix(end)}ves" for end in ("f", "fe") if noun.endswith(end)))
 
 
-def tags_in(text: str, forms: Mapping[str, str]) -> tuple[str, ...]:
+def tags_in(text: str, forms: Forms) -> tuple[str, ...]:
     """Find tags among the runs of one to three words of a text, in its order: `red sofa` before `sofa`."""
     words = [word.strip(".,;:!?\"'()").lower() for word in text.split()]
-    found = [
-        forms[run]
-        for start in range(len(words))
-        for size in (3, 2, 1)
-        if (run := " ".join(words[start : start + size])) in forms and len(run) > 2
-    ]
+    found = list[str]()
+    for start, word in enumerate(words):
+        runs = [run for size in (3, 2, 1) if len(run := " ".join(words[start : start + size])) > 2 and run in forms]
+        found += [forms[run] for run in runs]
+        if word in forms.verbs and word not in runs and is_verb(word, words[start - 1] if start else "", forms):
+            found.append(forms.verbs[word])
     return tuple(tag for tag in dict.fromkeys(found) if not is_people_tag(tag))[:_MOST]
 
 
-def tag_forms(corpus: Corpus) -> dict[str, str]:
+def tag_forms(corpus: Corpus) -> Forms:
     """Map every way a text may say a general tag of at least `_NAMED` posts to the tag."""
     known = [
         tag
@@ -87,7 +92,7 @@ def tag_forms(corpus: Corpus) -> dict[str, str]:
     return word_forms(known, corpus.aliases())
 
 
-def caption_records(corpus: Corpus, forms: Mapping[str, str]) -> list[CaptionRecord]:
+def caption_records(corpus: Corpus, forms: Forms) -> list[CaptionRecord]:
     """Read every usable caption of the corpus once."""
     records: dict[str, CaptionRecord] = {}
     for record in corpus.captions("tag_caption_pairs"):
@@ -104,7 +109,7 @@ def caption_records(corpus: Corpus, forms: Mapping[str, str]) -> list[CaptionRec
     return list(records.values())
 
 
-def _record(sentences: tuple[str, ...], people: tuple[str, ...], forms: Mapping[str, str]) -> CaptionRecord:
+def _record(sentences: tuple[str, ...], people: tuple[str, ...], forms: Forms) -> CaptionRecord:
     return CaptionRecord(sentences, tuple(tags_in(sentence, forms) for sentence in sentences), people)
 
 

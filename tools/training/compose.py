@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.training.captions import CaptionRecord, caption_records, tag_forms, tags_in, things_named
+from tools.training.captions import CaptionRecord, Forms, caption_records, tag_forms, tags_in, things_named
 from tools.training.corpus import ARTIST, GENERAL, Character, Corpus, is_held_out
 from tools.training.neighbours import Neighbours, build_neighbours
 from tools.training.pairs import PairModel, build_pair_model
@@ -79,7 +79,7 @@ class Composer:
     posts: tuple[tuple[str, ...], ...]
     neighbours: Neighbours
     captions: tuple[CaptionRecord, ...]
-    forms: Mapping[str, str]
+    forms: Forms
     things: frozenset[str]
     relations: Relations
     phrases: Mapping[str, tuple[str, ...]]

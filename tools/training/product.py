@@ -20,7 +20,7 @@ import numpy as np
 
 from kgen_ext.request import ExpandRequest
 from tools.training import measures
-from tools.training.captions import tag_forms, tags_in
+from tools.training.captions import Forms, tag_forms, tags_in
 from tools.training.corpus import Character, Corpus, is_held_out, load_corpus, read_jsonl
 from tools.training.recall import Half, load_halves, rank_by_votes, recall
 from tools.training.safety import Prompt, load_prompts
@@ -93,7 +93,7 @@ def looks(expander: Expander, question: Question, characters: Sequence[Character
     return round(float(np.mean(shares)), 3)
 
 
-def load_sentences(folder: Path, forms: Mapping[str, str], *, most: int) -> dict[str, tuple[str, ...]]:
+def load_sentences(folder: Path, forms: Forms, *, most: int) -> dict[str, tuple[str, ...]]:
     """Draw sentences of partiprompts that name two tags or more, each with what it names."""
     texts = [re.sub(r"\s+", " ", record["caption"]) for record in read_jsonl(folder / "partiprompts.jsonl")]
     named = {text: tags for text in texts if len(text.split()) > 3 and len(tags := tags_in(text, forms)) > 1}
