@@ -31,6 +31,7 @@ from tools.tag_lists.build_aliases import read_aliases
         ("two cooks on a train ride, a warm metal surface", "cook, train"),
         ("a cat sitting on a bench", "cat, sitting, on bench, bench"),
         ("made of wood", ""),
+        ("lying on his back, on the back of a horse", "on back, lying, horse"),
         ("in the woods", "forest"),
         ("black ears, an older man in a coffee cup", "black ears, coffee, cup"),
         ("a margarita", "margarita"),

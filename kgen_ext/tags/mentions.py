@@ -36,16 +36,17 @@ _ABSENT, _OR = frozenset(("no", "not", "without")), frozenset(("or", "nor"))
 # Words that are tags, or other names of tags, and say something else in a sentence.
 OTHERWISE = frozenset(
     "album all alone alternate american art back bar bars basic being bent big block blocks bolt booth border both "
-    "bust can center change china chinese club coach colors contrast couple cover covering curiosity cut cuts "
-    "displays down drawing drifting dutch egyptian english even everyone exploration expression facing falls fans "
-    "figure figures flat floor formal french front full gear german giving gothic greek group half hand heavy high "
-    "highlights homemade icon icons image imagination individuals infinity inspired italian japanese korean large "
-    "left light like lines local locks logo long look looks macro made making male man marble match matches memory "
-    "men mix no old older on orange orbit other out outline over own painting paintings pale parts patch pattern "
-    "people photo photograph picture pictures pile pipe pipes point pose present print prints progress raised right "
-    "rock rough russian scene set shades short show shows side sides single small some sphere sport sports stack "
-    "stall streaming stretch style surprise tall text tie tied tire tires together top track tracks trip turning "
-    "under up upright view warm wave waves what wide with world x young".split()
+    "bubble bubbles bust can center change china chinese club coach colors contrast couple cover covering curiosity "
+    "cut cuts displays down drawing drifting dutch egyptian english even everyone exploration expression facing "
+    "falls fan fans figure figures film flat floor formal french front full gear german giving gothic greek group "
+    "half hand heavy high highlights hit homemade icon icons image imagination individuals infinity insane inspired "
+    "italian japanese korean large left light like lines local locks logo long look looks macro made making male "
+    "man marble match matches memory men mix no old older on orange orbit other out outline over own painting "
+    "paintings pale parts patch pattern people photo photograph picture pictures pile pipe pipes point pose present "
+    "print prints progress raised right rock rough russian scene set shades short show shows side sides single "
+    "small some sphere sport sports stack stall streaming stretch style surprise tall text tie tied tight tire "
+    "tires together top track tracks trip turning under up upright view wanted warm wave waves web western what "
+    "wide with world x young".split()
 ) | {"color palette", "coffee cup", "reaching out", "traditional chinese"}
 
 
@@ -83,6 +84,8 @@ def _longest_run(words: Sequence[str], at: int, forms: Mapping[str, str]) -> tup
     for end in range(min(len(words), at + 2 * _LONGEST), at, -1):
         run = [word for word in words[at:end] if word not in _PASSED]
         if words[end - 1] in _PASSED or len(run) > _LONGEST:
+            continue
+        if run[0] == "on" and words[end : end + 1] == ["of"]:  # `on the back of a horse` nobody lies on the back
             continue
         tag = _tag_of(run, forms, behind=words[at - 1] if at else "")
         if tag is None and (len(run) > 1 or _is_thing(words, at)):
