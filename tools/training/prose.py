@@ -214,7 +214,7 @@ def _hair(tags: Sequence[str]) -> list[str]:
     """Return what tags say of the hair, its colour last; who has very long hair has no long hair beside it."""
     hair = [tag[:-5] for tag in tags if tag.endswith(" hair")]
     hair.sort(key=lambda word: coloured_noun(f"{word} hair") is not None)
-    return [word for word in hair if word != "long" or "very long" not in hair]
+    return [word for word in hair if word != "long" or not any(other.endswith(" long") for other in hair)]
 
 
 def _wears(who: _Subject, kinds: dict[str, list[str]], rng: np.random.Generator) -> list[str]:
