@@ -137,6 +137,18 @@ def test_the_mean_of_several_checkpoints_is_exported(tmp_path: Path) -> None:
         load_weights(paths, Shape())
 
 
+def test_those_of_fewer_layers_are_grown(exported: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    weights, shape = read_weights(exported / "F16.gguf")
+    small = {name.removeprefix("model."): torch.tensor(value) for name, value in weights.items()}
+    count, wanted = shape.num_hidden_layers, replace(shape, num_hidden_layers=shape.num_hidden_layers + 1)
+    large = {name: value + 1 for name, value in grow(small, count, count + 1).items()}
+    torch.save({"average": large, "shape": asdict(wanted)}, tmp_path / "large.pt")
+    mean, found = load_weights([exported / "F16.gguf", tmp_path / "large.pt"], Shape())
+    last = f"layers.{count}.mlp.up_proj.weight"
+    assert found == wanted and np.allclose(mean[f"model.{last}"], large[last].numpy() - 0.5, atol=1e-6)
+
+
 def test_a_gguf_may_be_one_of_them(exported: Path) -> None:
     weights, shape = read_weights(exported / "Q8_0.gguf")
     mean, found = load_weights([exported / "Q8_0.gguf", exported / "F16.gguf"], Shape())

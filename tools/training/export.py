@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.training.gguf import F16, Q8_0, read_tokenizer, read_weights, write_gguf
-from tools.training.model import Shape, build_model
+from tools.training.model import Shape, build_model, grow
 
 if TYPE_CHECKING:
     import torch
@@ -40,16 +41,18 @@ def read_average(path: Path) -> tuple[dict[str, torch.Tensor], Shape]:
 def load_weights(checkpoints: Sequence[Path], shape: Shape) -> tuple[dict[str, NDArray[np.float32]], Shape]:
     """Return weights with Hugging Face's names and the shape: the mean of the checkpoints' averages, or random weights.
 
-    Raises ValueError for checkpoints of different shapes.
+    Those of fewer layers are grown. Raises ValueError for checkpoints of different shapes.
     """
     if not checkpoints:
         state = build_model(shape, seed=0).state_dict()
     else:
         averages, shapes = zip(*map(read_average, checkpoints), strict=True)
-        shape, *others = dict.fromkeys(shapes)
+        counts = [found.num_hidden_layers for found in shapes]
+        shape, *others = dict.fromkeys(replace(found, num_hidden_layers=max(counts)) for found in shapes)
         if others:
             raise ValueError(f"checkpoints of different shapes: {shape}, {others[0]}")
-        state = {name: sum(average[name] for average in averages) / len(averages) for name in averages[0]}
+        grown = [grow(average, count, max(counts)) for average, count in zip(averages, counts, strict=True)]
+        state = {name: sum(weights[name] for weights in grown) / len(grown) for name in grown[0]}
     return {f"model.{name}": value.float().numpy() for name, value in state.items()}, shape
 
 
