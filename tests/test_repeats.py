@@ -77,6 +77,18 @@ def test_no_four_words_come_twice(stretches: tuple[str, ...], word: str | None) 
 @pytest.mark.parametrize(
     ("stretches", "word"),
     [
+        (("A table is at the table",), "table"), (("It is day.", "The cats are by the cats"), "cats"),
+        (("A cat is next to another cat",), None), (("A red hat is red",), None), (("A fox sits by a fox",), None),
+        (("A cat is in a room with a window and a cat",), None), (("The end is a fox.", "A fox is here"), None),
+    ],
+)  # fmt: skip
+def test_a_short_sentence_says_once_what_it_is_about(stretches: tuple[str, ...], word: str | None) -> None:
+    assert flaw(*stretches) == word
+
+
+@pytest.mark.parametrize(
+    ("stretches", "word"),
+    [
         (("There is the old fox sits",), "sits"), (("Here, the OLD fox \u2014 sits",), "sits"),
         (("An old fox lies",), None),
         (("Here sits on a wall.",), "wall"),

@@ -1,6 +1,7 @@
 """The words of a row's texts: what may not be said again, and which words there are.
 
     repeat     a word the third time running; in one sentence the second time, but for `very very` and `J.R.R.`
+               in a short sentence what it is about: `A table is at the table`
                four words running that the row's texts or the user's own text have already
                a sentence again, however short, or one of the user's
                at the start of a text a sentence of the user's, or its first three words, articles aside
@@ -22,6 +23,7 @@ from kgen_ext.tags.canonical import fold_text
 from kgen_ext.tags.tag import Tag
 
 RUNNING = 4  # words in a row that may not be said twice
+_NEAR = 8  # words of a sentence that says what it is about once
 _OPENING = 3  # words of the user's sentence, articles aside, that no text may begin with
 _ARTICLES = frozenset(("a", "an", "the"))
 _DOUBLED = frozenset("very really so far much many long old big ha".split())
@@ -194,6 +196,12 @@ class TextHistory:
                 return Rejection("repeat", word)
             if word not in _DOUBLED and (len(word) > 1 or word == "a") and self._end < len(words):
                 return Rejection("repeat", word)
+        begin = self._end
+        if 3 <= len(words) - begin < _NEAR:
+            article, subject, verb = words[begin : begin + 3]
+            about = article in _ARTICLES and verb in ("is", "are") and words[-1] not in ("another", "other")
+            if about and word == subject:
+                return Rejection("repeat", " ".join((*words[begin:], word)))
         if len(words) >= RUNNING - 1:
             phrase = (*words[1 - RUNNING :], word)
             if phrase in self._phrases or phrase in self.own.phrases:
