@@ -87,9 +87,10 @@ def test_its_text_for_a_seed_changes_only_with_its_weights() -> None:
         (done,) = starter.expand([request])
     assert done.prompt == (
         "1girl, fox ears, shrine, solo, fox tail, fox girl, japanese clothes, looking at viewer, animal ears, "
-        "tail, animal ear fluff, black hair, long hair, outdoors, kimono, wide sleeves, hair ornament, blue eyes, "
-        "hair flower, smile, kitsune, upper body, floral print, facial mark, cherry blossoms, standing, very long "
-        "hair, At a shrine, a girl is standing. She has a fox tail. The frame ends at the waist."
+        "tail, animal ear fluff, black hair, long hair, smile, kimono, wide sleeves, cherry blossoms, green eyes, "
+        "kitsune, outdoors, upper body, facial mark, kemonomimi mode, open mouth, holding, blush, torii, very long "
+        "hair, hair flower, sitting, ribbon, A girl with fox ears looks at the viewer at a shrine. The frame ends at "
+        "the waist."
     )
 
 

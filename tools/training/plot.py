@@ -32,7 +32,7 @@ def main() -> None:
     tokens, losses = [line["tokens"] / 1e6 for line in lines], [line["loss"] for line in lines]
     axes.plot(tokens, losses, linewidth=0.6, alpha=0.5)
     axes.plot(tokens, smooth(losses), linewidth=1.5)
-    axes.set(xlabel="tokens seen (million)", ylabel="training loss (nats a token)")
+    axes.set(xlabel="targets seen (million)", ylabel="training loss (nats a target)")
     axes.set(ylim=(min(losses) - 0.1, min(5.0, max(losses) + 0.1)))
     axes.grid(alpha=0.3)
     figure.savefig(given.out, dpi=110, bbox_inches="tight")
