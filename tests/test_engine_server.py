@@ -198,7 +198,8 @@ def test_the_key_of_the_environment_is_sent(fake: FakeServer, monkeypatch: pytes
 
 def test_another_model_is_found_out() -> None:
     other = open_starter("reference")
-    other.layers[-1].down *= np.float32(-1)  # type: ignore[attr-defined]
+    for layer in other.layers[-3:]:  # type: ignore[attr-defined]
+        layer.down *= np.float32(-1)
     with serving(FakeServer("llamacpp", other)) as running, pytest.raises(EngineError, match="runs another model: beh"):
         connect(running)
 
