@@ -104,7 +104,7 @@ def test_the_card_has_a_place_for_every_figure() -> None:
     product = {"llama_cpp Q8_0": engine, "reference": engine | {"safety": safety | {"hits": 0, "found": []}}}
     losses = [{"tokens": 2e6, "step": 10, "seconds": 60, "loss": 2.0}]
     card = write_card(json.loads(json.dumps(figures)), product, losses, template)
-    assert "$" not in card and "| prompts_dev | 3 | 0.100 / 0.200 |" in card and "2.0 million tokens" in card
+    assert "$" not in card and "| prompts_dev | 3 | 0.100 / 0.200 |" in card and "2.0 million targets" in card
     assert "| llama_cpp Q8_0 | 7 | 0.100 / 0.200 | 0.100 / 0.200 | 0.500 | 0.900 | 1.500 | 0.800 | 0.125 |" in card
     assert "in turn, 80 of those prompts brought 1 such words (found:\n`organs`)" in card
 
