@@ -135,7 +135,8 @@ def test_where_nothing_may_be_drawn_a_sentence_that_is_needed_is_given_its_stop(
     [
         ([" A", " fox", " sits", " wa", "ll", ",", " fox", " sits", " wa", "ll", " and"], None, ""),
         ([" A", " fox", " sits", " in", " wa", "ll", ",", " fox", " sits", " in", " wa", "ll", " and"], 110, "wall"),
-        ([" A", " fox", " sits", " in", " wa", "ll", ",", " fox", " sits", " in", " wa", "ll", ",", " and"], 110, "wall,"),
+        ([" A", " fox", " sits", " in", " wa", "ll", ",", " fox", " sits", " in", " wa", "ll", ",", " and"], 110,
+         "wall,"),
         ([" A", " hat", " hats", " and"], None, ""),
         ([" A", " hat", "-", "hat", " and"], 103, "hat"),
     ],
