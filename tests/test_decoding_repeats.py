@@ -17,7 +17,7 @@ from model_shapes import TIPO_V1, WORDS, write_folder, write_gguf
 from numpy.typing import NDArray
 from scripted_engine import COMMON_PIECES, ScriptedEngine, build_vocab
 
-from kgen_ext.decoding.constraint import EndField, ForceTokens, Rollback, Step
+from kgen_ext.decoding.constraint import GARBLED, EndField, ForceTokens, Rollback, Step
 from kgen_ext.decoding.prose import ProseConstraint
 from kgen_ext.decoding.sampler import Draw
 from kgen_ext.decoding.vocabulary import TokenMask, token_table
@@ -118,6 +118,18 @@ def test_a_sentence_that_may_not_stand_is_left_out_where_the_row_has_to_stop(las
     constraint, _ = draw(" A", " girl", ".", *last, known=KNOWN)
     constraint.finish_early()
     assert constraint.result().text == "A girl."
+
+
+@pytest.mark.parametrize(
+    ("pieces", "refused"),
+    [
+        ([" A", " 1", "5", "...", "."], 104), ([" A", " hat", "-", "-", "-", "-"], 105), ([" A", " hat", "..."], None),
+        ([" A", " hat", "-", "-", "-", " girl"], None), ([" A", " hat", "!", "?", "!", "?", "!"], None),
+    ],
+)  # fmt: skip
+def test_no_sign_comes_four_times_running(pieces: list[str], refused: int | None) -> None:
+    _, step = draw(*pieces)
+    assert step == (refused and Rollback(refused, GARBLED))
 
 
 def test_a_text_that_has_to_begin_otherwise_begins_with_a_capital() -> None:
