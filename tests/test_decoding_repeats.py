@@ -123,11 +123,12 @@ def test_a_sentence_that_may_not_stand_is_left_out_where_the_row_has_to_stop(las
 @pytest.mark.parametrize(
     ("pieces", "refused"),
     [
-        ([" A", " 1", "5", "...", "."], 104), ([" A", " hat", "-", "-", "-", "-"], 105), ([" A", " hat", "..."], None),
-        ([" A", " hat", "-", "-", "-", " girl"], None), ([" A", " hat", "!", "?", "!", "?", "!"], None),
+        ([" A", " 1", "5", "...", ".", "."], 105), ([" A", " hat", "-", "-", "-", "-", "-"], 106),
+        ([" A", " hat", "...", "."], None), ([" A", " hat", "-", "-", "-", " girl"], None),
+        ([" A", " hat", "!", "?", "!", "?", "!", "?"], None),
     ],
 )  # fmt: skip
-def test_no_sign_comes_four_times_running(pieces: list[str], refused: int | None) -> None:
+def test_no_sign_comes_five_times_running(pieces: list[str], refused: int | None) -> None:
     _, step = draw(*pieces)
     assert step == (refused and Rollback(refused, GARBLED))
 

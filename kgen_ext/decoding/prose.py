@@ -40,8 +40,8 @@ _CONTINUATION = bytes(range(0x80, 0xC0))  # bytes that continue a character
 # The letters of a word that goes on; other words are judged when they are complete.
 _PLAIN_WORD = re.compile(rb"(?<![^\W\d_])(?<![\x80-\xff\d'])[a-zA-Z]+\Z")
 _LONGEST_WORD = 40
-# A sign the fourth time running: a model that begins `...` again and again never ends its sentence.
-_RUN = re.compile(rb"([!-/:-@\[-`{-~])\1{3}")
+# A sign the fifth time running: a model that begins `...` again and again never ends its sentence.
+_RUN = re.compile(rb"([!-/:-@\[-`{-~])\1{4}")
 # A whole word, most likely; a single letter may begin any.
 _WHOLE_WORD = re.compile(rb" ?[a-zA-Z]{2,}")
 
@@ -155,7 +155,7 @@ class ProseConstraint:
             if ended[1:] and ends_sentence(self._current() + ended[0], ended[1:]):
                 return Rollback(length, GARBLED)  # as below, behind a stop that the token completes
         last = self._raw[-1:]
-        if (last == b" " and piece[:1] == b" ") or not self._separates(piece) or _RUN.search(self._raw[-3:] + piece):
+        if (last == b" " and piece[:1] == b" ") or not self._separates(piece) or _RUN.search(self._raw[-4:] + piece):
             return Rollback(length, GARBLED)
         spaced = kind in (TokenKind.LINE, TokenKind.END) or b" " in (piece[:1], last)
         # A full-width stop, whose last byte is not ASCII, needs no space behind it, nor behind what it closes.
