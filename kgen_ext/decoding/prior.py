@@ -128,7 +128,7 @@ class Prior(PairPaths):
 
     def __init__(self, engine: Engine, table: TokenTable, pairs: PairTable) -> None:
         super().__init__(engine, table, pairs)
-        self.people = self.find(tag for tag in pairs.tags if is_people_count(tag) or tag in _ALONE)
+        self.people = self.find(filter(_tells_who, pairs.tags))
 
 
 class RowPrior(RowChances):
@@ -194,7 +194,7 @@ class RowPrior(RowChances):
             self._opens = False
             self._floor[self._prior.people] -= _NAMED
             self._refresh(self._prior.people)
-            if self._unless_people and (is_people_count(name) or name in _ALONE) and name != _NOBODY:
+            if self._unless_people and _tells_who(name) and name != _NOBODY:
                 self._go_on()
         changed = self._take(name, self._mode.own, own=True)
         if len(changed):
@@ -299,6 +299,10 @@ class RowPrior(RowChances):
         self._sums[columns] += np.float32(factor) * weights
         self._shares[columns] *= np.exp(np.float32(-_RARITY) * rarities)
         return columns
+
+
+def _tells_who(name: str) -> bool:
+    return is_people_count(name) or name in _ALONE
 
 
 def _log(mass: Doubles) -> Doubles:

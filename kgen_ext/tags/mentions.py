@@ -23,6 +23,7 @@ _CLAUSE = re.compile(r"[.,;:!?()\[\]{}\"\n/|]+")
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 # Verbs that end in two of their last letter before -ing: `sit`, but `draw` and `sleep` do not.
 DOUBLES = re.compile(r"[^aeiou]*[aeiou][^aeiouwxy]")
+# How names end that were cut off: `sitting on`, another name of `sitting on person`.
 CUT = (" on", " in", " of", " at", " to", " from", " by", " for", " with", " into")
 _LONGEST = 4  # words of a tag
 _LONGEST_TEXT = 8000  # letters that are read; no model sees more
@@ -50,6 +51,7 @@ OTHERWISE = frozenset(
 ) | {"color palette", "coffee cup", "reaching out", "traditional chinese"}
 
 
+@lru_cache(maxsize=256)  # the rows of a prompt ask the same
 def find_mentions(text: str) -> tuple[str, ...]:
     """Return the tags that a text names, each once, in the order of the text.
 
@@ -167,6 +169,5 @@ def _forms() -> dict[str, str]:
     """Return each name and other name of a tag -> the tag."""
     (popular,), (aliases,) = read_lists(POPULAR, 1), read_lists(ALIASES, 1)
     forms = dict(line.split("\t", 1) for line in aliases if "\t" in line)
-    # Cut off names: `sitting on`, another name of `sitting on person`, and such as stand for something else.
     forms = {name: tag for name, tag in forms.items() if not name.endswith(CUT) and name not in OTHERWISE}
     return forms | {name: name for name in popular if len(name) > 2}

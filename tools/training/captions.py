@@ -17,12 +17,12 @@ _NAMED = 30  # posts of a tag that a sentence may name
 _MOST = 16  # tags taken from one sentence
 # Words that are tags of something else than they say, beside those that KGen passes over, too.
 _FALSE = OTHERWISE | frozenset(
-    "with from that this there into near side being case cast captured saw giving give gives calling call calls core "
+    "from that this there into near case cast captured saw give gives calling call calls core "
     "failure surrounded strong landing photos ad ads casual faint streaks blending transformation counter next "
     "playing very more most each while them her his its sets make makes get gets take takes use used bottom middle "
-    "center close for are was off end part type kind way lot filled featuring blends blend blended reveal reveals "
+    "close for are was off end part type kind way lot filled featuring blends blend blended reveal reveals "
     "revealed amazing fashion support supports warming camera creature canopy piercing model background foreground "
-    "clean open surface present turning".split()
+    "clean open surface".split()
 )
 
 
@@ -47,7 +47,6 @@ def word_forms(known: Iterable[str], aliases: Mapping[str, str]) -> Forms:
     """Map every way a text may say a tag to the tag; the tag's own name always wins."""
     names = dict.fromkeys(known)
     plurals = {plural: tag for tag in names if len(tag) > 2 for plural in _plurals(tag)}
-    # Not the cut off `sitting on`, another name of `sitting on person`.
     kept = (name for name, tag in aliases.items() if len(name) > 3 and tag in names and not name.endswith(CUT))
     found = plurals | {name: aliases[name] for name in kept} | {tag: tag for tag in names}
     done = {form: tag for tag in names if tag.endswith("ing") and " " not in tag for form in _verbs(tag[:-3])}

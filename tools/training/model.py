@@ -17,7 +17,7 @@ class Shape:
 
     vocab_size: int = 6144
     hidden_size: int = 256
-    num_hidden_layers: int = 5
+    num_hidden_layers: int = 8
     num_attention_heads: int = 4
     intermediate_size: int = 576
     max_position_embeddings: int = 512

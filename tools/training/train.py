@@ -215,7 +215,7 @@ def main() -> None:
     )
     parser.add_argument("--vocabulary", type=int, default=6144)
     parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=5)
+    parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--gated", type=int, default=576, help="width of the gated layer (default: %(default)s)")
     parser.add_argument("--tokens", type=int, default=4096, help="tokens a micro-batch (default: %(default)s)")
