@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kgen_ext.decoding.pair_paths import Doubles, Ints, PairPaths
+from kgen_ext.decoding.pair_paths import Ints, PairPaths
 from kgen_ext.decoding.prior import FADE, RowChances, TokenPrior
 from kgen_ext.decoding.sampler import Bias
 from kgen_ext.tags.pair_table import Floats, PairTable
@@ -45,7 +45,7 @@ class OwnPrior(PairPaths):
         super().__init__(engine, table, PairTable(tags, shares, starts, own.columns, own.weights, own.rarities))
         self.general: Floats = np.array([max(popular.get(tag, _RARE), _RARE) for tag in self.index], np.float32)
         # By first token, the popularity of all tags.
-        self.units: Doubles = np.bincount(self.first, self.general, self.size).astype(np.float64)
+        self.units: Floats = np.bincount(self.first, self.general, self.size).astype(np.float32)
 
 
 class RowOwnPrior(RowChances):
@@ -91,7 +91,7 @@ class RowOwnPrior(RowChances):
         result: Floats = np.maximum(self._shares[tags], self._prior.general[tags])
         return result
 
-    def _scores(self, mass: Doubles, tokens: Ints) -> Doubles:
+    def _scores(self, mass: Floats, tokens: Ints) -> Floats:
         return _gains(mass, self._prior.units[tokens])
 
     def _take(self, name: str, factor: float) -> Ints | None:
@@ -138,6 +138,6 @@ class JoinedPriors:
         return any(prior.ends_before(name) for prior in self._priors)
 
 
-def _gains(chances: Doubles, popularity: Doubles) -> Doubles:
-    gains: Doubles = np.log(chances / popularity).round(6)  # no gain is what sums are off by
+def _gains(chances: Floats, popularity: Floats) -> Floats:
+    gains: Floats = np.log(chances / popularity).round(6)  # no gain is what sums are off by
     return _WEIGHT * np.clip(gains, 0, _MOST)

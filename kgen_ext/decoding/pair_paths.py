@@ -18,61 +18,62 @@ if TYPE_CHECKING:
     from kgen_ext.tags.pair_table import Floats, PairTable
 
 Ints = NDArray[np.int64]
-Doubles = NDArray[np.float64]
 
 _REMEMBERED = 1024  # spellings of tags that the table lacks
 _AT_ONCE = 100  # tags to tokenise
+_RARITY = np.float32(0.5)  # of a pair's rarity: beside the weight of 2 that was measured, as rare as it is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Branch:
     """How `tags` go on behind the tokens they begin with.
 
-    firsts: the first of each group of tags that go on alike. tokens: what follows; groups: of each, its group.
+    firsts: the first of each group of tags that go on alike; None where each goes on its own way. tokens: what follows;
+    groups: of each, its group; None where each group has one.
     """
 
     tags: slice
-    firsts: Ints
+    firsts: Ints | None
     tokens: Ints
-    groups: Ints
+    groups: Ints | None
 
-    def sums(self, values: Floats) -> Doubles:
+    def sums(self, values: Floats) -> Floats:
         """Return the sum of each group's values."""
-        result: Doubles = np.add.reduceat(values[self.tags].astype(np.float64), self.firsts)
-        return result
+        found: Floats = values[self.tags]
+        return found if self.firsts is None else np.add.reduceat(found, self.firsts)
 
-    def bias(self, scores: Doubles) -> Bias:
+    def bias(self, scores: Floats) -> Bias:
         """Return what is added for the scores of the groups."""
-        return Bias(self.tokens, scores.astype(np.float32)[self.groups])
+        return Bias(self.tokens, scores if self.groups is None else scores[self.groups])
 
 
 class PairPaths:
     """A pair table in the vocabulary of a model, its tags in the order of their tokens. Several threads may use it."""
 
     __slots__ = (
-        "_branches", "_columns", "_engine", "_order", "_rarities", "_starts", "_strange", "_weights", "ends", "first",
-        "firsts", "index", "paths", "popularity", "size", "stops",
+        "_branches", "_columns", "_engine", "_kept", "_rows", "_strange", "_weights", "ends", "first", "firsts",
+        "index", "paths", "popularity", "size", "stops",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, table: TokenTable, pairs: PairTable) -> None:
         paths = _tokenise(engine, table, pairs.tags)
         order = sorted(range(len(paths)), key=paths.__getitem__)
         self._engine = engine
-        self._order: Ints = np.array(order, np.int64)
-        places = np.empty_like(self._order)
-        places[self._order] = np.arange(len(order))
+        places = np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order))
         # Each tag stands behind its pairs, as it changes with them.
-        self._starts = (pairs.starts + np.arange(len(pairs.starts))).tolist()
+        starts = (pairs.starts + np.arange(len(pairs.starts))).tolist()
+        self._rows = [slice(starts[tag], starts[tag + 1]) for tag in order]
         self._columns: Ints = np.insert(places[pairs.columns], pairs.starts[1:], places)
         self._weights: Floats = np.insert(pairs.weights, pairs.starts[1:], 0)
-        self._rarities: Floats = np.insert(pairs.rarities, pairs.starts[1:], 0)
+        self._kept: Floats = np.exp(-_RARITY * np.insert(pairs.rarities, pairs.starts[1:], 0))
         self.ends = (table.comma, table.line, table.end)  # tokens behind a tag
         self.stops: Ints = np.array(self.ends[1:], np.int64)  # those behind the last
         self._strange: dict[str, tuple[int, ...]] = {}
         self._branches: dict[tuple[int, ...], Branch | None] = {}
         self.paths = [paths[tag] for tag in order]  # tokens of each tag
         self.index = {pairs.tags[tag]: place for place, tag in enumerate(order)}
-        self.popularity: Floats = pairs.popularity[self._order]
+        self.popularity: Floats = pairs.popularity[order]
         self.first: Ints = np.array([path[0] for path in self.paths], np.int64)  # token of each tag
         self.firsts = np.unique(self.first)
         self.size = len(table.pieces)
@@ -82,10 +83,12 @@ class PairPaths:
         return np.array([place for tag in tags if (place := self.index.get(tag)) is not None], np.int64)
 
     def row(self, place: int) -> tuple[Ints, Floats, Floats]:
-        """Return of which tags a tag says something, its weights, and rarities; the last is itself, with 0."""
-        tag = self._order[place]
-        row = slice(self._starts[tag], self._starts[tag + 1])
-        return self._columns[row], self._weights[row], self._rarities[row]
+        """Return of which tags a tag says something, its weights, and which share of their chances they keep beside it.
+
+        The last is itself, with 0 and 1.
+        """
+        row = self._rows[place]
+        return self._columns[row], self._weights[row], self._kept[row]
 
     def spell(self, name: str) -> tuple[int, ...]:
         """Return the tokens of a tag that the table lacks."""
@@ -115,7 +118,10 @@ class PairPaths:
         groups = [group for group, found in enumerate(tokens) for _ in found]
         flat = [token for found in tokens for token in found]
         return Branch(
-            slice(low, high), np.array(firsts, np.int64), np.array(flat, np.int64), np.array(groups, np.int64)
+            slice(low, high),
+            np.array(firsts, np.int64) if len(firsts) < high - low else None,
+            np.array(flat, np.int64),
+            np.array(groups, np.int64) if len(groups) > len(firsts) else None,
         )
 
 
