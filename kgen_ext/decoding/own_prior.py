@@ -139,5 +139,5 @@ class JoinedPriors:
 
 
 def _gains(chances: Floats, popularity: Floats) -> Floats:
-    gains: Floats = np.log(chances / popularity).round(6)  # no gain is what sums are off by
+    gains: Floats = np.log(chances / popularity).round(2)  # no gain is what sums are off by
     return _WEIGHT * np.clip(gains, 0, _MOST)
