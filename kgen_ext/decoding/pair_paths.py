@@ -28,13 +28,14 @@ _RARITY = np.float32(0.5)  # of a pair's rarity: beside the weight of 2 that was
 class Branch:
     """How `tags` go on behind the tokens they begin with.
 
-    firsts: the first of each group of tags that go on alike; None where each goes on its own way. tokens: what follows;
-    groups: of each, its group; None where each group has one.
+    only: the place of the tag where there is but one. firsts: the first of each group of tags that go on alike; None
+    where each goes on its own way. tokens: what follows; groups: of each, its group; None where each group has one.
     """
 
     tags: slice
+    only: int | None
     firsts: Ints | None
-    tokens: Ints
+    tokens: Ints | int
     groups: Ints | None
 
     def sums(self, values: Floats) -> Floats:
@@ -117,10 +118,12 @@ class PairPaths:
         tokens = [(following[first],) if following[first] >= 0 else self.ends for first in firsts]
         groups = [group for group, found in enumerate(tokens) for _ in found]
         flat = [token for found in tokens for token in found]
+        one = high - low == 1
         return Branch(
             slice(low, high),
+            low if one else None,
             np.array(firsts, np.int64) if len(firsts) < high - low else None,
-            np.array(flat, np.int64),
+            flat[0] if one and len(flat) == 1 else np.array(flat, np.int64),
             np.array(groups, np.int64) if len(groups) > len(firsts) else None,
         )
 

@@ -43,10 +43,10 @@ Floats = NDArray[np.float32]
 
 
 class Bias(NamedTuple):
-    """What is added to the logits of `tokens`, each of them there once, or of all."""
+    """What is added to the logits of `tokens`, each of them there once, or of all, or of one."""
 
-    tokens: NDArray[np.int64] | slice
-    values: Floats
+    tokens: NDArray[np.int64] | slice | int
+    values: Floats | float
 
     def add_to(self, logits: Floats) -> None:
         """Add it to the logits [vocabulary] of a row."""
