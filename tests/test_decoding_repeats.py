@@ -80,7 +80,7 @@ FOUR = {
     "in capitals and quotes": ([" A", " fox", " sits", " on", ".", " A", " FOX", " sits", ' "'], "On"),
     "hyphens": ([" A", " black", "-", "and", "-", "white", " cat", ".", " The", " black", " and", " white"], " cat"),
     "in a loop of two": ([" Red", " and", " old", " and", " old", " and"], " old"),
-    "in a loop of three": ([" The", " sun", " and", " the", " sun", " and"], " the"),
+    "in a loop of three": ([" The", " sun", " of", " the", " sun", " of"], " the"),
     "over a new line": ([" A", " girl", " aa", ".", " A", " girl", " ab", ".", " A", " hat", ".", " A", " lamp", ".",
                          "\n", " The", " girl", " aa", ".", " A"], " girl"),
     "with numbers": ([" At", " 5.30", " feet", " up", ".", " Now", " at", " 5.30", " feet"], " up"),

@@ -66,7 +66,7 @@ def test_no_word_comes_three_times_running_and_hardly_any_twice(stretches: tuple
         (("a fox sits on a wall and a fox sits on",), "on"), (("A fox sits on it.", "The old fox sits on it."), "it"),
         (("a fox, sits on. A fox (sits) \u201con\u201d",), "on"),
         (("black-and-white cat, black and white cat",), "cat"),
-        (("the sun and the sun and the",), "the"), (("one. two three four. one two", "three four"), "four"),
+        (("of the sun of the sun of",), "of"), (("one. two three four. one two", "three four"), "four"),
         (("a fox sits on", "a fox sits in"), None), (("a fox sits a fox sits down",), None),
     ],
 )  # fmt: skip
@@ -83,6 +83,19 @@ def test_no_four_words_come_twice(stretches: tuple[str, ...], word: str | None) 
     ],
 )  # fmt: skip
 def test_a_short_sentence_says_once_what_it_is_about(stretches: tuple[str, ...], word: str | None) -> None:
+    assert flaw(*stretches) == word
+
+
+@pytest.mark.parametrize(
+    ("stretches", "word"),
+    [
+        (("She wears a kimono and a kimono",), "kimono"), (("A white hat and a white hat",), "hat"),
+        (("A red and a red",), "red"), (("By the sea and, again, by the sea",), None), (("A hat.", "And a hat"), None),
+        (("It goes on and on",), None), (("more and more and more",), None), (("the cat sees the cat",), None),
+        (("a red hat and a hat",), None),
+    ],
+)  # fmt: skip
+def test_nothing_is_joined_with_itself(stretches: tuple[str, ...], word: str | None) -> None:
     assert flaw(*stretches) == word
 
 

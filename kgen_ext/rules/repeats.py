@@ -2,6 +2,7 @@
 
     repeat     a word the third time running; in one sentence the second time, but for `very very` and `J.R.R.`
                in a short sentence what it is about: `A table is at the table`
+               two or three words behind an `and` that stand before it: `a kimono and a kimono`
                four words running that the row's texts or the user's own text have already
                a sentence again, however short, or one of the user's
                at the start of a text a sentence of the user's, or its first three words, articles aside
@@ -202,6 +203,11 @@ class TextHistory:
             about = article in _ARTICLES and verb in ("is", "are") and words[-1] not in ("another", "other")
             if about and word == subject:
                 return Rejection("repeat", " ".join((*words[begin:], word)))
+        for count in (2, 3):
+            if len(words) - begin >= 2 * count and words[-count] == "and":
+                joined = [*words[1 - count :], word]
+                if joined == words[-2 * count : -count]:
+                    return Rejection("repeat", " ".join(joined))
         if len(words) >= RUNNING - 1:
             phrase = (*words[1 - RUNNING :], word)
             if phrase in self._phrases or phrase in self.own.phrases:
