@@ -199,6 +199,11 @@ def test_a_tag_that_is_there_is_favoured_no_more(engine: ScriptedEngine, own: Ow
     assert bias_of(row, engine, " moon") == pytest.approx(0, abs=1e-6)
 
 
+def test_behind_a_beginning_of_one_tag_it_gains(engine: ScriptedEngine) -> None:
+    hats = OwnPrior(engine, token_table(engine), build_table([("dusk hat",)] * 9 + [("sky",)] * 9), pairs())
+    assert bias_of(RowOwnPrior(hats), engine, " hat", behind=" dusk") > 1
+
+
 def test_behind_a_beginning_only_what_is_favoured_gains(engine: ScriptedEngine) -> None:
     hats = OwnPrior(engine, token_table(engine), build_table([("red hat",)] * 9 + [("sky",)] * 9), pairs())
     row = RowOwnPrior(hats)

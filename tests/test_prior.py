@@ -112,6 +112,12 @@ def test_the_end_of_a_tag_is_as_likely_as_the_tag(engine: ScriptedEngine, prior:
     assert bias_of(row, engine, ",", behind=" red") == pytest.approx(bias_of(row, engine, " hat", behind=" red"))
 
 
+def test_behind_a_beginning_of_one_tag_its_chance_is_told(engine: ScriptedEngine, prior: Prior) -> None:
+    row = RowPrior(prior, weight=2, given=["shrine"])
+    told = bias_of(row, engine, ",", behind=" red hat")
+    assert told == pytest.approx(bias_of(row, engine, " hat", behind=" red")) and told < -1
+
+
 def test_behind_a_beginning_that_the_table_lacks_nothing_is_said(engine: ScriptedEngine, prior: Prior) -> None:
     row = RowPrior(prior, weight=1, given=["shrine"])
     assert row.bias(in_context(engine, " dusk", left="a,")) == ()

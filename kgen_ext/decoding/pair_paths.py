@@ -35,7 +35,7 @@ class Branch:
     tags: slice
     only: int | None
     firsts: Ints | None
-    tokens: Ints | int
+    tokens: Ints
     groups: Ints | None
 
     def sums(self, values: Floats) -> Floats:
@@ -118,12 +118,11 @@ class PairPaths:
         tokens = [(following[first],) if following[first] >= 0 else self.ends for first in firsts]
         groups = [group for group, found in enumerate(tokens) for _ in found]
         flat = [token for found in tokens for token in found]
-        one = high - low == 1
         return Branch(
             slice(low, high),
-            low if one else None,
+            low if high - low == 1 else None,
             np.array(firsts, np.int64) if len(firsts) < high - low else None,
-            flat[0] if one and len(flat) == 1 else np.array(flat, np.int64),
+            np.array(flat, np.int64),
             np.array(groups, np.int64) if len(groups) > len(firsts) else None,
         )
 

@@ -43,9 +43,9 @@ Floats = NDArray[np.float32]
 
 
 class Bias(NamedTuple):
-    """What is added to the logits of `tokens`, each of them there once, or of all, or of one."""
+    """What is added to the logits of `tokens`, each of them there once, or of all."""
 
-    tokens: NDArray[np.int64] | slice | int
+    tokens: NDArray[np.int64] | slice
     values: Floats | float
 
     def add_to(self, logits: Floats) -> None:
