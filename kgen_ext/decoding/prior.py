@@ -259,7 +259,7 @@ class RowPrior(RowChances):
         branch = self._prior.behind(path)
         if branch is None:
             return ()
-        if branch.only is not None:  # as mostly; a fifth of the time of an array
+        if branch.only is not None:  # as mostly: a number takes a third of the time
             score = math.log(max(self.chances.item(branch.only), _LEAST) / _UNKNOWN)
             return (Bias(branch.tokens, self._weight * score),)
         return (branch.bias(self._weight * _log(branch.sums(self.chances))),)

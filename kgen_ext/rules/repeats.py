@@ -203,7 +203,7 @@ class TextHistory:
             about = article in _ARTICLES and verb in ("is", "are") and words[-1] not in ("another", "other")
             if about and word == subject:
                 return Rejection("repeat", " ".join((*words[begin:], word)))
-        for count in (2, 3):
+        for count in range(2, RUNNING):
             if len(words) - begin >= 2 * count and words[-count] == "and":
                 joined = [*words[1 - count :], word]
                 if joined == words[-2 * count : -count]:
