@@ -82,7 +82,7 @@ FOUR = {
     "in a loop of two": ([" Red", " and", " old", " and", " old", " and"], " old"),
     "in a loop of three": ([" The", " sun", " of", " the", " sun", " of"], " the"),
     "over a new line": ([" A", " girl", " aa", ".", " A", " girl", " ab", ".", " A", " hat", ".", " A", " lamp", ".",
-                         "\n", " The", " girl", " aa", ".", " A"], " girl"),
+                         "\n", " Old", " girl", " aa", ".", " A"], " girl"),
     "with numbers": ([" At", " 5.30", " feet", " up", ".", " Now", " at", " 5.30", " feet"], " up"),
     "brackets": ([" A", " fox", " (sits", " on)", " it", ".", " The", " fox", " sits", " on"], " it"),
     "an apostrophe": ([" The", " fox's", " den", " is", ".", " The", " fox\u2019s", " den"], " is"),
@@ -344,7 +344,7 @@ def test_a_word_that_was_over_and_goes_on_after_all_is_one_word() -> None:
 
 ENDLESS = [f" {name[5:]}" for name in NAMES]  # words without a stop
 LOOPS: dict[str, Script] = {
-    "one word": [" A", *[" girl"] * 300],
+    "one word": [" A", " fox", *[" girl"] * 300],
     "two words": [" A", *[" girl", " sits"] * 150],
     "a phrase": [*[" In", " the", " cracks", " of", " a", " wall"] * 60],
     "a sentence": [*[" A", " girl", " sits", "."] * 80],

@@ -4,7 +4,7 @@
                in a short sentence what it is about: `A table is at the table`
                two or three words behind an `and` that stand before it: `a kimono and a kimono`
                four words running that the row's texts or the user's own text have already
-               a sentence again, however short, or one of the user's
+               a sentence again, articles aside, or one of the user's
                at the start of a text a sentence of the user's, or its first three words, articles aside
     unknown    a word that the model's word list, the user's prompt and the row's tags lack
 
@@ -56,7 +56,7 @@ class Flaw:
 class OwnText:
     """What the user wrote. words: of the whole prompt. The rest is of its sentences.
 
-    phrases: four words running. sentences: all of them. openings: what a text may not begin with.
+    phrases: four words running. sentences: all of them, without articles. openings: what a text may not begin with.
     """
 
     words: WordList = field(default_factory=WordList)
@@ -78,10 +78,10 @@ def read_own_text(prompt: Iterable[str], texts: Iterable[str]) -> OwnText:
         words = [word for _, _, word in find_words(text)]
         said.update(words)
         phrases.update(zip(*(words[start:] for start in range(RUNNING)), strict=False))
-        sentences.update(tuple(word for _, _, word in find_words(part)) for part in split_sentences(text))
+        sentences.update(_without_articles(word for _, _, word in find_words(part)) for part in split_sentences(text))
     sentences.discard(())
-    openings = {_without_article(words)[:_OPENING] for words in sentences} - {()}
-    return OwnText(WordList(sorted(said)), frozenset(phrases), frozenset(sentences), frozenset(openings))
+    openings = frozenset(words[:_OPENING] for words in sentences)
+    return OwnText(WordList(sorted(said)), frozenset(phrases), frozenset(sentences), openings)
 
 
 def find_words(text: str) -> list[tuple[int, int, str]]:
@@ -112,7 +112,7 @@ class TextHistory:
     tags: Sequence[Tag] = ()
     _words: list[str] = field(default_factory=list)
     _phrases: set[Phrase] = field(default_factory=set)
-    _sentences: dict[Phrase, int] = field(default_factory=dict)  # how many words there were at the end of each
+    _sentences: dict[Phrase, int] = field(default_factory=dict)  # without articles: how many words at the end of each
     _begin: int = 0  # how many there were at the start of the field
     _of_tags: tuple[int, WordList] = (0, WordList())  # of how many tags, and their words
 
@@ -151,14 +151,15 @@ class TextHistory:
     def repeats_sentence(self) -> Rejection | None:
         """Return why the words since the last sentence's end may not be a sentence."""
         sentence = self._sentence()
-        if sentence in self._sentences or sentence in self.own.sentences:
+        bare = _without_articles(sentence)
+        if sentence and (bare in self._sentences or bare in self.own.sentences):
             return Rejection("repeat", " ".join(sentence))
         return None
 
     def end_sentence(self) -> None:
         """Add the words since the last sentence's end as a sentence."""
         if sentence := self._sentence():
-            self._sentences[sentence] = len(self._words)
+            self._sentences[_without_articles(sentence)] = len(self._words)
 
     def truncate(self, count: int) -> None:
         """Take back all but the first `count` words, and the sentences that end behind them."""
@@ -216,9 +217,9 @@ class TextHistory:
 
     def _is_echo(self, word: str) -> bool:
         """Return whether a text would begin with the user's sentence."""
-        if len(self._words) - self._begin > _OPENING or self._end > self._begin:
+        if len(self._words) - self._begin >= 2 * _OPENING or self._end > self._begin:
             return False
-        return _without_article((*self._words[self._begin :], word)) in self.own.openings
+        return _without_articles((*self._words[self._begin :], word)) in self.own.openings
 
     @property
     def _end(self) -> int:
@@ -229,5 +230,5 @@ class TextHistory:
         return tuple(self._words[self._end :])
 
 
-def _without_article(words: Phrase) -> Phrase:
-    return words[1:] if words[0] in _ARTICLES else words
+def _without_articles(words: Iterable[str]) -> Phrase:
+    return tuple(word for word in words if word not in _ARTICLES)
