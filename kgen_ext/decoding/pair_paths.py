@@ -102,9 +102,11 @@ class PairPaths:
 
     def behind(self, path: tuple[int, ...]) -> Branch | None:
         """Return how tags go on behind the tokens of one that was begun; None where no tag of the table begins so."""
-        if path not in self._branches:
-            self._branches[path] = self._branch(path)
-        return self._branches[path]
+        try:
+            return self._branches[path]
+        except KeyError:  # few are: a second look-up would cost each token
+            found = self._branches[path] = self._branch(path)
+            return found
 
     def _branch(self, path: tuple[int, ...]) -> Branch | None:
         low = bisect_left(self.paths, path)

@@ -212,18 +212,7 @@ class RowPrior(RowChances):
         if not self._weight:
             return ()
         path = tuple(path)
-        biases = self._bias(path)
-        certain = {
-            token
-            for name in self._strange.values() if name[: len(path)] == path
-            for token in name[len(path) : len(path) + 1] or self._prior.ends
-        }  # fmt: skip
-        if certain:
-            values: Floats = np.zeros(self._prior.size, np.float32)
-            for bias in biases:
-                bias.add_to(values)
-            values[sorted(certain)] = self._weight * _CERTAIN
-            biases = (Bias(slice(None), values),)
+        biases = self._with_named(path, self._bias(path)) if self._strange else self._bias(path)
         return (*biases, Bias(self._prior.stops, -self._weight * _CERTAIN)) if self._missing else biases
 
     def guess(self, path: Sequence[int]) -> tuple[int, ...]:
@@ -252,6 +241,21 @@ class RowPrior(RowChances):
         self._sums += np.float32(_LIST.popularity - self._mode.popularity) * self._prior.popularity
         self._mode = _LIST
         self._count_all()
+
+    def _with_named(self, path: tuple[int, ...], biases: tuple[Bias, ...]) -> tuple[Bias, ...]:
+        """Return the biases with what a text names and the table lacks."""
+        certain = {
+            token
+            for name in self._strange.values() if name[: len(path)] == path
+            for token in name[len(path) : len(path) + 1] or self._prior.ends
+        }  # fmt: skip
+        if not certain:
+            return biases
+        values: Floats = np.zeros(self._prior.size, np.float32)
+        for bias in biases:
+            bias.add_to(values)
+        values[sorted(certain)] = self._weight * _CERTAIN
+        return (Bias(slice(None), values),)
 
     def _bias(self, path: tuple[int, ...]) -> tuple[Bias, ...]:
         if not path:
