@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kgen_ext.decoding.pair_paths import Ints, PairPaths
+from kgen_ext.decoding.pair_paths import Branch, Ints, PairPaths
 from kgen_ext.decoding.prior import FADE, RowChances, TokenPrior
 from kgen_ext.decoding.sampler import Bias
 from kgen_ext.tags.pair_table import Floats, PairTable
@@ -72,12 +72,7 @@ class RowOwnPrior(RowChances):
 
     def bias(self, path: Sequence[int]) -> tuple[Bias, ...]:
         """Return what to add to the logits behind the tokens of a begun tag."""
-        if not path:
-            return (Bias(slice(None), self._logits),)
-        branch = self._prior.behind(tuple(path))
-        if branch is None:
-            return ()
-        return (branch.bias(_gains(branch.sums(self.chances), branch.sums(self._prior.general))),)
+        return self._bias(tuple(path))
 
     def guess(self, path: Sequence[int]) -> tuple[int, ...]:
         """Return (): a tag that is favoured is seldom the likeliest."""
@@ -86,6 +81,9 @@ class RowOwnPrior(RowChances):
     def ends_before(self, name: str) -> bool:
         """Return False: what a user likes ends no list."""
         return False
+
+    def _bias_of_branch(self, branch: Branch) -> Bias:
+        return branch.bias(_gains(branch.sums(self.chances), branch.sums(self._prior.general)))
 
     def _chances_of(self, tags: Ints | slice) -> Floats:
         result: Floats = np.maximum(self._shares[tags], self._prior.general[tags])

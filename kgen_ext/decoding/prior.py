@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from kgen_ext.decoding.pair_paths import Ints, PairPaths
+from kgen_ext.decoding.pair_paths import Branch, Ints, PairPaths
 from kgen_ext.decoding.sampler import Bias
 from kgen_ext.tags.categories import is_people_count
 
@@ -110,6 +110,17 @@ class RowChances:
     def _scores(self, mass: Floats, tokens: Ints) -> Floats:
         """Return what is added for the chances of the tags that begin with these tokens."""
         raise NotImplementedError
+
+    def _bias_of_branch(self, branch: Branch) -> Bias:
+        """Return what is added for the chances of the tags that go on so."""
+        raise NotImplementedError
+
+    def _bias(self, path: tuple[int, ...]) -> tuple[Bias, ...]:
+        """Return what is added behind these tokens of a begun tag; () where no tag of the table begins so."""
+        if not path:
+            return (Bias(slice(None), self._logits),)
+        branch = self._paths.behind(path)
+        return () if branch is None else (self._bias_of_branch(branch),)
 
     def _refresh(self, tags: Ints) -> None:
         """Take in that the chances of these tags, each once, are others."""
@@ -257,16 +268,11 @@ class RowPrior(RowChances):
         values[sorted(certain)] = self._weight * _CERTAIN
         return (Bias(slice(None), values),)
 
-    def _bias(self, path: tuple[int, ...]) -> tuple[Bias, ...]:
-        if not path:
-            return (Bias(slice(None), self._logits),)
-        branch = self._prior.behind(path)
-        if branch is None:
-            return ()
+    def _bias_of_branch(self, branch: Branch) -> Bias:
         if branch.only is not None:  # as mostly: a number takes a third of the time
             score = math.log(max(self.chances.item(branch.only), _LEAST) / _UNKNOWN)
-            return (Bias(branch.tokens, self._weight * score),)
-        return (branch.bias(self._weight * _log(branch.sums(self.chances))),)
+            return Bias(branch.tokens, self._weight * score)
+        return branch.bias(self._weight * _log(branch.sums(self.chances)))
 
     def _chances_of(self, tags: Ints | slice) -> Floats:
         result: Floats = (np.maximum(self._sums[tags], 0) + self._floor[tags]) * self._shares[tags]
