@@ -236,6 +236,13 @@ def test_a_list_may_begin_with_the_number_of_people(engine: ScriptedEngine, prio
     assert bias_of(row, engine, " 1girl") < bias_of(row, engine, " cat") - 3
 
 
+def test_one_that_is_refused_has_no_chance_then_and_none_below_zero(prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, named=["cat"], told=True)
+    row.refuse("no humans")
+    row.add("1girl")
+    assert row.chances[prior.index["no humans"]] == 0
+
+
 @pytest.mark.parametrize(("given", "opens"), [(["oil painting"], True), (["shrine"], True), (["1girl"], False)])
 def test_behind_other_tags_too_unless_they_have_it(
     engine: ScriptedEngine, prior: Prior, given: list[str], opens: bool

@@ -201,7 +201,7 @@ class RowPrior(RowChances):
         """Take in a tag that the model drew."""
         if self._opens:
             self._opens = False
-            self._floor[self._prior.people] -= _NAMED
+            self._floor[self._prior.people] = np.maximum(self._floor[self._prior.people] - _NAMED, 0)  # 0: refused
             self._refresh(self._prior.people)
             if self._unless_people and _tells_who(name) and name != _NOBODY:
                 self._go_on()
