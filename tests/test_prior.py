@@ -23,9 +23,13 @@ from kgen_ext.service.plan import ModelContext
 from kgen_ext.tags.pair_table import PairTable, make_pair_table
 from kgen_ext.tags.tag import Tag, read_tag
 
-TAGS = ("1girl", "no humans", "shrine", "torii", "red eyes", "red hat", "red", "cat", "window", "sky", "moon", "sun")
+TAGS = (
+    "1girl", "no humans", "solo", "shrine", "torii", "red eyes", "red hat", "red", "cat", "window", "sky", "moon",
+    "sun",
+)  # fmt: skip
 POPULAR = {"1girl": 0.7, "no humans": 0.2, "red eyes": 0.1, "sky": 0.3, "moon": 0.02, "sun": 0.02}
-PAIRS = {("shrine", "torii"): 0.5, ("cat", "window"): 0.4, ("no humans", "red eyes"): -0.5, ("no humans", "sky"): 0.5}
+PAIRS = {("shrine", "torii"): 0.5, ("cat", "window"): 0.4, ("no humans", "red eyes"): -0.5, ("no humans", "sky"): 0.5,
+         ("red hat", "solo"): 0.2, ("red", "solo"): 0.05}  # fmt: skip
 RARE = {("sky", "moon"): 2.0}
 PIECES = (",", " eyes", " hat", *(f" {tag}" for tag in TAGS if not tag.startswith("red ")), " dusk", "tag", ":")
 
@@ -249,6 +253,29 @@ def test_behind_other_tags_too_unless_they_have_it(
 ) -> None:
     row = RowPrior(prior, weight=1, given=given, named=["cat"])
     assert (bias_of(row, engine, " no humans") > bias_of(row, engine, " cat") - 0.1) == opens
+
+
+@pytest.mark.parametrize(
+    ("given", "asks"),
+    [
+        (["red hat"], True), (["solo"], True), (["red"], False), (["shrine"], False), (["red hat", "no humans"], False),
+        (["red hat", "2girls"], False),
+    ],
+)  # fmt: skip
+def test_where_someone_is_shown_and_not_counted_a_count_comes_first(
+    engine: ScriptedEngine, prior: Prior, given: list[str], asks: bool
+) -> None:
+    row, later = (RowPrior(prior, weight=1, given=["cat", *given]) for _ in range(2))
+    later.add("window")
+    gains = bias_of(row, engine, " 1girl") - bias_of(later, engine, " 1girl")
+    assert gains == pytest.approx(np.log(30) if asks else 0, abs=0.01)
+
+
+def test_a_count_that_is_refused_is_not_asked_for_again(engine: ScriptedEngine, prior: Prior) -> None:
+    row = RowPrior(prior, weight=1, given=["red hat"])
+    asked = bias_of(row, engine, " no humans")
+    row.refuse("1girl")
+    assert bias_of(row, engine, " no humans") == pytest.approx(asked - np.log(30), abs=0.01)
 
 
 def test_a_tag_that_the_table_lacks_speaks_for_what_it_names_and_its_company(

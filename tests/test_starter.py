@@ -86,10 +86,11 @@ def test_its_text_for_a_seed_changes_only_with_its_weights() -> None:
     with open_expander(model="starter", engine="reference") as starter:
         (done,) = starter.expand([request])
     assert done.prompt == (
-        "1girl, fox ears, shrine, solo, fox tail, fox girl, smile, looking at viewer, animal ears, tail, japanese "
-        "clothes, black hair, hair ornament, short hair, closed mouth, hair between eyes, sitting, outdoors, yellow "
-        "eyes, kimono, white kimono, torii, hair flower, paper lantern, multiple tails, A girl with fox ears and a fox "
-        "tail is sitting in a shrine. Her hair is short and black. She wears a white kimono and a hair ornament."
+        "1girl, fox ears, shrine, solo, fox tail, fox girl, smile, looking at viewer, animal ears, tail, animal ear "
+        "fluff, long hair, blue eyes, outdoors, kimono, hair between eyes, hair ornament, black hair, blush, upper "
+        "body, japanese clothes, lantern, hair flower, open mouth, thighhighs, cherry blossoms, standing, very long "
+        "hair, :d, flower, holding, ribbon, obi, torii, At a shrine, a girl with fox ears and a fox tail smiles. She "
+        "has long hair and a tail. She is wearing thighhighs. The frame ends at the waist."
     )
 
 

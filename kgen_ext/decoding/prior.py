@@ -15,6 +15,8 @@ is added to the logit, so a token with which no tag of the table goes on keeps i
 table lacks speaks, half as loud, for what it names. Where the table knows nothing of the user's tags, nothing is added
 at all: what is known of a character the model knows alone.
 
+Where they show a person (`solo` is clearly likelier than in any list) whom nobody counted, a count comes first.
+
 Where a text alone tells what is in the picture, or phrases do that the table lacks and the list shows nobody, little
 else is added: popularity says next to nothing, what is unlikely comes last, and with the first such tag the list ends,
 if its length allows it.
@@ -43,6 +45,8 @@ FADE = 20.0  # tags after which one says a third of what the first one says
 _UNKNOWN = 0.03  # the chance of a tag that the table lacks
 _LEAST = 1e-4  # of a chance: no logit becomes infinite
 _NAMED = 30.0  # the chance of what a text names, so much more than certain that it comes first
+_SHOWN = 0.07  # more than usual of the chance of `solo`: the picture shows a person
+_ASKED = np.float32(30.0)  # times as likely is a count of people then
 _CERTAIN = math.log(_NAMED / _UNKNOWN)
 _ALIKE = 0.5  # what a tag counts that is only named by one
 # Of a list of what a text tells: how many tags it has at least, and how likely a tag is that may go with them.
@@ -50,7 +54,7 @@ _SHORTEST, _LIKELY = 4, 0.06
 _NONE: Ints = np.empty(0, np.int64)
 # What is said with the number of people.
 _ALONE = ("solo", "solo focus", "male focus")
-_NOBODY = "no humans"
+_ONE, _NOBODY = "solo", "no humans"
 
 
 class _Mode(NamedTuple):
@@ -133,10 +137,11 @@ class RowChances:
 class Prior(PairPaths):
     """The prior of a model."""
 
-    __slots__ = ("people",)
+    __slots__ = ("counts", "people")
 
     def __init__(self, engine: Engine, table: TokenTable, pairs: PairTable) -> None:
         super().__init__(engine, table, pairs)
+        self.counts = self.find(filter(is_people_count, pairs.tags))
         self.people = self.find(filter(_tells_who, pairs.tags))
 
 
@@ -149,8 +154,8 @@ class RowPrior(RowChances):
     """
 
     __slots__ = (
-        "_floor", "_known", "_missing", "_mode", "_named", "_opens", "_places", "_prior", "_shares", "_strange",
-        "_sums", "_unless_people", "_weight",
+        "_counts", "_floor", "_known", "_missing", "_mode", "_named", "_opens", "_places", "_prior", "_shares",
+        "_strange", "_sums", "_unless_people", "_weight",
     )  # fmt: skip
 
     def __init__(
@@ -187,9 +192,14 @@ class RowPrior(RowChances):
             self._weigh(place, _ALIKE)
             self._sums[place] += np.float32(_ALIKE)
         # A list that a text tells of begins with how many people there are, or with what was named.
-        self._opens = (told or bool(named)) and not any(is_people_count(name) for name in given)
+        counted = any(map(is_people_count, given))
+        self._opens = (told or bool(named)) and not counted
         if self._opens:
             self._floor[prior.people] += _NAMED
+        # So does one of someone whom nobody counted yet: behind many tags the model takes that for said.
+        self._counts = not (counted or self._opens) and self._shows_one(given)
+        if self._counts:
+            self._shares[prior.counts] *= _ASKED
         self._weight = weight * min(1.0, self._known)
         super().__init__(prior)
         if self._mode.aside:
@@ -205,6 +215,7 @@ class RowPrior(RowChances):
             self._refresh(self._prior.people)
             if self._unless_people and _tells_who(name) and name != _NOBODY:
                 self._go_on()
+        self._stop_counting()
         changed = self._take(name, self._mode.own, own=True)
         if len(changed):
             self._refresh(changed)
@@ -217,6 +228,8 @@ class RowPrior(RowChances):
         if place is not None:
             self._sums[place], self._floor[place] = -np.inf, 0
             self._refresh(np.array([place], np.int64))
+        if is_people_count(name):
+            self._stop_counting()
 
     def bias(self, path: Sequence[int]) -> tuple[Bias, ...]:
         """Return what to add to the logits behind the tokens of a begun tag."""
@@ -246,6 +259,20 @@ class RowPrior(RowChances):
             return False
         place = self._prior.index.get(name)
         return place is None or float(self.chances[place]) < _LIKELY
+
+    def _shows_one(self, given: Sequence[str]) -> bool:
+        """Return whether the tags that are there show a person."""
+        place = self._prior.index.get(_ONE)
+        if _ONE in given or place is None:
+            return _ONE in given
+        return float(self._sums[place]) > self._mode.popularity * float(self._prior.popularity[place]) + _SHOWN
+
+    def _stop_counting(self) -> None:
+        """Let a count of people be as likely as it is: it was said, or may not be."""
+        if self._counts:
+            self._counts = False
+            self._shares[self._prior.counts] /= _ASKED
+            self._refresh(self._prior.counts)
 
     def _go_on(self) -> None:
         """Go on as lists do that no text tells."""
