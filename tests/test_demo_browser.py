@@ -108,6 +108,7 @@ Open = Callable[..., Visit]
 def expand(page: Visit, prompt: str = "cat", seed: str = "3") -> None:
     page.field("prompt").fill(prompt)
     page.page.get_by_text("Format, seed and size").click()
+    page.page.wait_for_timeout(200)  # gradio gives a box that was just opened its first value, over what is typed then
     page.field("seed", "input").fill(seed)
     page.press("expand")
 
