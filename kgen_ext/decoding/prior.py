@@ -262,10 +262,12 @@ class RowPrior(RowChances):
 
     def _shows_one(self, given: Sequence[str]) -> bool:
         """Return whether the tags that are there show a person."""
+        if _ONE in given:
+            return True
         place = self._prior.index.get(_ONE)
-        if _ONE in given or place is None:
-            return _ONE in given
-        return float(self._sums[place]) > self._mode.popularity * float(self._prior.popularity[place]) + _SHOWN
+        if place is None:
+            return False
+        return float(self._sums[place] - self._mode.popularity * self._prior.popularity[place]) > _SHOWN
 
     def _stop_counting(self) -> None:
         """Let a count of people be as likely as it is: it was said, or may not be."""
