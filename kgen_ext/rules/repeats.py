@@ -217,6 +217,7 @@ class TextHistory:
 
     def _is_echo(self, word: str) -> bool:
         """Return whether a text would begin with the user's sentence."""
+        # Each word of an opening may have an article before it.
         if len(self._words) - self._begin >= 2 * _OPENING or self._end > self._begin:
             return False
         return _without_articles((*self._words[self._begin :], word)) in self.own.openings
